@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The words: what a load-balancer and a backend are. Wrong values do not construct; parse at the border, trust inside.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroU16,
+    str::FromStr,
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Names a load-balancer for as long as it exists. A version 4 UUID, printed in lower case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LoadBalancerId(pub Uuid);
+
+/// Names a backend for as long as it exists. A version 4 UUID, printed in lower case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BackendId(pub Uuid);
+
+impl fmt::Display for LoadBalancerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for BackendId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The label an operator gives a load-balancer. Names need not be unique.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Name(String);
+
+/// The longest name, in bytes of UTF-8.
+pub const MAX_NAME_BYTES: usize = 255;
+
+impl Name {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        if text.len() > MAX_NAME_BYTES {
+            return Err(Invalid(format!("a name has at most {MAX_NAME_BYTES} bytes, this one has {}", text.len())));
+        }
+        if let Some(bad) = text.chars().find(|c| c.is_control()) {
+            return Err(Invalid(format!("a name has no control characters, this one has {bad:?}")));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A port of the transport protocol, 1 to 65535. The kernel does not schedule a service on port 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Port(NonZeroU16);
+
+impl Port {
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u16 {
+        self.0.get()
+    }
+}
+
+impl TryFrom<i64> for Port {
+    type Error = Invalid;
+
+    fn try_from(number: i64) -> Result<Self, Invalid> {
+        u16::try_from(number)
+            .ok()
+            .and_then(NonZeroU16::new)
+            .map(Self)
+            .ok_or_else(|| Invalid(format!("{number} is not a port; ports go from 1 to 65535")))
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A virtual IP: the address that clients connect to. IPv4, an ordinary unicast address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Ipv4Addr", into = "Ipv4Addr")]
+pub struct Vip(Ipv4Addr);
+
+impl Vip {
+    /// The address.
+    #[must_use]
+    pub fn address(self) -> Ipv4Addr {
+        self.0
+    }
+}
+
+impl TryFrom<Ipv4Addr> for Vip {
+    type Error = Invalid;
+
+    fn try_from(address: Ipv4Addr) -> Result<Self, Invalid> {
+        unicast(address)?;
+        Ok(Self(address))
+    }
+}
+
+impl FromStr for Vip {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Self::try_from(parse_ipv4(text)?)
+    }
+}
+
+impl From<Vip> for Ipv4Addr {
+    fn from(vip: Vip) -> Self {
+        vip.0
+    }
+}
+
+impl From<Vip> for IpAddr {
+    fn from(vip: Vip) -> Self {
+        Self::V4(vip.0)
+    }
+}
+
+impl fmt::Display for Vip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where clients connect to: a VIP and a TCP port. One load-balancer each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    /// The address.
+    pub vip: Vip,
+    /// The TCP port.
+    pub port: Port,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.vip, self.port)
+    }
+}
+
+/// Where a backend listens: an IPv4 unicast address and a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Target {
+    /// The backend's address.
+    pub ip: BackendIp,
+    /// The backend's port.
+    pub port: Port,
+}
+
+impl From<Target> for SocketAddr {
+    fn from(target: Target) -> Self {
+        Self::from((target.ip.address(), target.port.get()))
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.ip, self.port)
+    }
+}
+
+/// A backend's address: IPv4, unicast. May be a loopback address, which the kernel serves to clients on this host only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Ipv4Addr", into = "Ipv4Addr")]
+pub struct BackendIp(Ipv4Addr);
+
+impl BackendIp {
+    /// The address.
+    #[must_use]
+    pub fn address(self) -> Ipv4Addr {
+        self.0
+    }
+}
+
+impl TryFrom<Ipv4Addr> for BackendIp {
+    type Error = Invalid;
+
+    fn try_from(address: Ipv4Addr) -> Result<Self, Invalid> {
+        unicast(address)?;
+        Ok(Self(address))
+    }
+}
+
+impl FromStr for BackendIp {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Self::try_from(parse_ipv4(text)?)
+    }
+}
+
+impl From<BackendIp> for Ipv4Addr {
+    fn from(ip: BackendIp) -> Self {
+        ip.0
+    }
+}
+
+impl fmt::Display for BackendIp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A backend's share of the connections, 0 to 65535. 0 takes no new ones. Round-robin treats all others alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Weight(u16);
+
+impl Weight {
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u16 {
+        self.0
+    }
+}
+
+/// One: every backend counts the same, as in the original.
+impl Default for Weight {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl From<u16> for Weight {
+    fn from(number: u16) -> Self {
+        Self(number)
+    }
+}
+
+impl TryFrom<i64> for Weight {
+    type Error = Invalid;
+
+    fn try_from(number: i64) -> Result<Self, Invalid> {
+        u16::try_from(number)
+            .map(Self)
+            .map_err(|_| Invalid(format!("{number} is not a weight; weights go from 0 to 65535")))
+    }
+}
+
+impl fmt::Display for Weight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How a packet gets from the load-balancer to the backend; `type` in the API.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Forwarding {
+    /// Network address translation (`IP_VS_CONN_F_MASQ`): answers come back through the load-balancer.
+    #[default]
+    #[serde(rename = "MASQ")]
+    Masquerade,
+    /// The backend is a process on the load-balancer itself (`IP_VS_CONN_F_LOCALNODE`).
+    #[serde(rename = "LOCAL")]
+    Local,
+}
+
+impl Forwarding {
+    /// The word that the API uses.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Masquerade => "MASQ",
+            Self::Local => "LOCAL",
+        }
+    }
+}
+
+impl FromStr for Forwarding {
+    type Err = Invalid;
+
+    /// Upper and lower case alike, as in the original.
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        [Self::Masquerade, Self::Local]
+            .into_iter()
+            .find(|forwarding| forwarding.as_str().eq_ignore_ascii_case(text))
+            .ok_or_else(|| Invalid(format!("{text:?} is not a type of backend; there are \"MASQ\" and \"LOCAL\"")))
+    }
+}
+
+impl fmt::Display for Forwarding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What can be changed of a backend while it stays the same backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BackendSettings {
+    /// How packets get there.
+    pub forwarding: Forwarding,
+    /// Its share of the connections.
+    pub weight: Weight,
+}
+
+/// A server that a load-balancer sends connections to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Its name in the API.
+    pub id: BackendId,
+    /// Where it listens; unique within its load-balancer.
+    pub target: Target,
+    /// What can be changed of it.
+    pub settings: BackendSettings,
+}
+
+/// Where a load-balancer is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Wanted: the kernel is made to serve it.
+    Active,
+    /// Its removal has begun, durably; its record goes when the kernel is clean.
+    Deleting,
+}
+
+/// A VIP and port that clients connect to, and the backends behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadBalancer {
+    /// Its name in the API.
+    pub id: LoadBalancerId,
+    /// Counts creations; lists are in this order.
+    pub serial: u64,
+    /// The operator's label.
+    pub name: Name,
+    /// Where clients connect to; unique.
+    pub endpoint: Endpoint,
+    /// In the order they were added. `None` until the first was added: the original's API tells the two apart.
+    pub backends: Option<Arc<[Backend]>>,
+    /// Where it is in its life.
+    pub phase: Phase,
+}
+
+impl LoadBalancer {
+    /// The backends, none before the first was added.
+    #[must_use]
+    pub fn backends(&self) -> &[Backend] {
+        self.backends.as_deref().unwrap_or_default()
+    }
+
+    /// The backend of that name.
+    #[must_use]
+    pub fn backend(&self, id: BackendId) -> Option<&Backend> {
+        self.backends().iter().find(|backend| backend.id == id)
+    }
+}
+
+/// A value that cannot be, in words for who typed it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
+
+fn parse_ipv4(text: &str) -> Result<Ipv4Addr, Invalid> {
+    match text.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => Ok(address),
+        Ok(IpAddr::V6(address)) => {
+            Err(Invalid(format!("{address} is an IPv6 address; this version balances IPv4 only")))
+        }
+        Err(_) => Err(Invalid(format!("{text:?} is not an IP address"))),
+    }
+}
+
+fn unicast(address: Ipv4Addr) -> Result<(), Invalid> {
+    let [first, ..] = address.octets();
+    let what = match first {
+        0 => "an address of \"this network\" (0.0.0.0/8)",
+        224..=239 => "a multicast address",
+        240..=255 => "a reserved or broadcast address",
+        _ => return Ok(()),
+    };
+    Err(Invalid(format!("{address} is {what}, not a host's")))
+}

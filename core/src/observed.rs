@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the kernel reports, reduced to what the plan compares. Asked-for and observed are different types on purpose:
+//! the kernel can hold settings that slb never asks for; those are `None` here and never equal anything desired.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
+
+use crate::model::{BackendSettings, Endpoint, Target, Vip};
+
+/// What a host reports of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostView {
+    /// Every address on the adapter that is bound the way slb binds VIPs (/32), whoever put it there.
+    pub bound: BTreeSet<Vip>,
+    /// Every other address that must not be handed out, with the reason in words that follow "ADDRESS is …": this
+    /// host's own addresses on any adapter, and its gateways.
+    pub taken: BTreeMap<Ipv4Addr, String>,
+    /// The VIPs for which slb's source NAT is in place.
+    pub source_nat: BTreeSet<Vip>,
+}
+
+/// What a data plane reports: every TCP service on an IPv4 address, whoever put it there.
+pub type Services = BTreeMap<Endpoint, ServiceView>;
+
+/// A service as the data plane reports it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceView {
+    /// Whether the service's own settings differ from what slb asks for.
+    pub drifted: bool,
+    /// Its backends; `None` for settings that slb never asks for.
+    pub backends: BTreeMap<Target, Option<BackendSettings>>,
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The ports: what the core asks of the world. Each folder beside `core` implements one of these traits and knows none of
+//! the others.
+//!
+//! A driver answers each step with a [`Verdict`], in the order of the steps. It never logs what it returns.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    future::Future,
+    net::Ipv4Addr,
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    model::{Endpoint, LoadBalancer, LoadBalancerId, Vip},
+    observed::{HostView, Services},
+    step::{AdvertStep, DataplaneStep, HostStep},
+};
+
+/// An error of a driver. Its `source` chain leads to the kernel's own error.
+pub type Cause = Box<dyn Error + Send + Sync>;
+
+/// What became of a step.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The kernel or the network is as the step says, whether it was before or not.
+    Applied,
+    /// It failed for a reason that may pass: no memory, a lost answer, an adapter that is away. Taken again later, it may succeed.
+    Retry(Cause),
+    /// It failed and will fail again unless something else changes: no privilege, invalid, not supported.
+    Refused(Cause),
+}
+
+/// One record to write or erase; a commit takes many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Write the load-balancer over whatever was there under its id.
+    Put(Arc<LoadBalancer>),
+    /// Erase the load-balancer's record.
+    Erase(LoadBalancerId),
+    /// Note that the address was released as number `serial` of all releases.
+    Released {
+        /// The address.
+        vip: Vip,
+        /// Counts releases: the lowest has been free for longest.
+        serial: u64,
+    },
+    /// Forget when the address was released: it is handed out again.
+    Reused(Vip),
+    /// Note what a setting of the kernel was before slb changed it.
+    Original(SettingChange),
+    /// Forget it: the setting has been restored.
+    Restored(SettingName),
+}
+
+/// Everything that the store holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// In no particular order.
+    pub load_balancers: Vec<LoadBalancer>,
+    /// Addresses that were released and not handed out since, with the number of their release.
+    pub released: BTreeMap<Vip, u64>,
+    /// Settings of the kernel that slb changed, with what they were.
+    pub originals: BTreeMap<SettingName, SettingChange>,
+    /// The highest `serial` of a load-balancer ever committed, 0 if there was none.
+    pub last_serial: u64,
+}
+
+/// Names a setting of the kernel: a sysctl in dotted form, `net.ipv4.ip_forward`.
+pub type SettingName = String;
+
+/// A setting of the kernel that slb changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingChange {
+    /// Which.
+    pub name: SettingName,
+    /// What it is, or was before slb changed it.
+    pub from: String,
+    /// What slb sets it to.
+    pub to: String,
+}
+
+/// Keeps the desired state. Exactly one process has it open.
+pub trait Store: Send {
+    /// Reads everything.
+    fn load(&mut self) -> impl Future<Output = Result<Snapshot, Cause>> + Send;
+
+    /// Writes all or nothing, durably: once this answers `Ok`, a power cut loses none of it. After `Err` nothing was written.
+    fn commit(&mut self, writes: Vec<Write>) -> impl Future<Output = Result<(), Cause>> + Send;
+}
+
+/// Hands out addresses, never the same twice at a time.
+pub trait Pool: Send {
+    /// At start: these addresses are held, and these were released before, the longest ago first. Addresses outside the pool
+    /// are fine in either: the operator may have changed the range.
+    fn restore(&mut self, held: BTreeSet<Vip>, released: Vec<Vip>);
+
+    /// Takes an address: the `wanted` one, else the lowest never handed out, else the one released longest ago. `avoid` maps
+    /// addresses that must not be handed out now to the reason, in words that follow "ADDRESS is …".
+    fn acquire(
+        &mut self,
+        wanted: Option<Vip>,
+        avoid: &BTreeMap<Ipv4Addr, String>,
+    ) -> impl Future<Output = Result<Vip, PoolError>> + Send;
+
+    /// Gives an address back; it is handed out again after all that were given back before.
+    fn release(&mut self, vip: Vip) -> impl Future<Output = Result<(), Cause>> + Send;
+}
+
+/// Why the pool has no address.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// The wanted address is not one of the pool's.
+    #[error("{wanted} is not in the range {pool}")]
+    Outside {
+        /// The address.
+        wanted: Vip,
+        /// The pool, as the operator wrote it.
+        pool: String,
+    },
+    /// The wanted address may not be handed out.
+    #[error("{wanted} cannot be used: it is {why}")]
+    Unavailable {
+        /// The address.
+        wanted: Vip,
+        /// In words that follow "it is …".
+        why: String,
+    },
+    /// No address is left.
+    #[error("no address is left in the range {pool}: {held} in use, {avoided} set aside")]
+    Exhausted {
+        /// The pool, as the operator wrote it.
+        pool: String,
+        /// How many of it are held.
+        held: u64,
+        /// How many more were to be avoided.
+        avoided: u64,
+    },
+    /// The provider of addresses failed.
+    #[error("the provider of addresses failed")]
+    Provider(#[source] Cause),
+}
+
+/// Addresses, source NAT and settings of the host.
+pub trait Host: Send {
+    /// Reads everything anew.
+    fn observe(&mut self) -> impl Future<Output = Result<HostView, Cause>> + Send;
+
+    /// Carries out the steps, packed; one verdict a step. A failed step does not hold up the others.
+    fn apply(&mut self, steps: &[HostStep]) -> impl Future<Output = Vec<Verdict>> + Send;
+
+    /// The settings that are not as slb needs them. Reads only.
+    fn drifted_settings(&mut self) -> impl Future<Output = Result<Vec<SettingChange>, Cause>> + Send;
+
+    /// Gives a setting a value.
+    fn set(&mut self, name: &str, value: &str) -> impl Future<Output = Result<(), Cause>> + Send;
+
+    /// Reads a setting, trimmed.
+    fn get(&mut self, name: &str) -> impl Future<Output = Result<String, Cause>> + Send;
+}
+
+/// What happened on the host; the controller hears of it from a monitor that reports to the main loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostEvent {
+    /// An address appeared, on any adapter.
+    AddressAdded(Ipv4Addr),
+    /// An address went, from any adapter.
+    AddressRemoved(Ipv4Addr),
+    /// The adapter came up, changed its hardware address, or its bond or bridge moved: neighbours have to be told again.
+    LinkUp,
+    /// The adapter went down or away.
+    LinkDown,
+    /// Events were lost: everything has to be read anew.
+    Overrun,
+}
+
+/// What balances connections.
+pub trait Dataplane: Send {
+    /// Reads everything anew.
+    fn observe(&mut self) -> impl Future<Output = Result<Services, Cause>> + Send;
+
+    /// Whether there is a service on the endpoint now, whoever put it there.
+    fn exists(&mut self, endpoint: Endpoint) -> impl Future<Output = Result<bool, Cause>> + Send;
+
+    /// Carries out the steps in order, packed; one verdict a step. A failed step does not hold up the others.
+    fn apply(&mut self, steps: &[DataplaneStep]) -> impl Future<Output = Vec<Verdict>> + Send;
+}
+
+/// How the network learns where a VIP lives.
+pub trait Advertiser: Send {
+    /// Asks the network whether some host uses the address, before it is handed out. The future stands on its own, so that many
+    /// run side by side.
+    fn probe(&self, vip: Vip) -> impl Future<Output = Result<Probe, Cause>> + Send + 'static;
+
+    /// Carries out the steps; one verdict a step. Announcing goes on in the background until the VIP is withdrawn.
+    fn apply(&mut self, steps: &[AdvertStep]) -> impl Future<Output = Vec<Verdict>> + Send;
+}
+
+/// What a probe found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Nobody answered.
+    Free,
+    /// Some host has it.
+    InUse {
+        /// Who, for the operator: a hardware address.
+        holder: String,
+    },
+}
