@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What may be asked of the controller, what it answers, and why it may not do it.
+
+use std::fmt;
+
+use futures_channel::{mpsc, oneshot};
+use futures_util::SinkExt;
+use tracing::Span;
+
+use crate::{
+    model::{Backend, BackendId, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Name, Port, Target, Vip, Weight},
+    ports::{Cause, PoolError},
+    step::Step,
+};
+use std::sync::Arc;
+
+/// A wish. Ids are made by whoever asks, so that the core needs no randomness.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Take a VIP and balance connections to it.
+    Create(NewLoadBalancer),
+    /// Rename a load-balancer.
+    Update(LoadBalancerId, LoadBalancerChange),
+    /// Stop balancing, give the VIP back.
+    Delete(LoadBalancerId),
+    /// Send connections to one more backend.
+    AddBackend(LoadBalancerId, Backend),
+    /// Change a backend's weight.
+    UpdateBackend(LoadBalancerId, BackendId, BackendChange),
+    /// Send no more connections to a backend.
+    RemoveBackend(LoadBalancerId, BackendId),
+}
+
+/// A load-balancer to be.
+#[derive(Clone, Debug)]
+pub struct NewLoadBalancer {
+    /// Its name in the API from now on.
+    pub id: LoadBalancerId,
+    /// The operator's label.
+    pub name: Name,
+    /// The port clients connect to.
+    pub port: Port,
+    /// The VIP asked for; `None` takes the next one of the pool.
+    pub vip: Option<Vip>,
+    /// Backends it starts with; `None` is not the same as an empty list, see [`LoadBalancer::backends`].
+    pub backends: Option<Vec<Backend>>,
+}
+
+/// A change to a load-balancer. What is `None` stays. Only the name can differ from what is: the rest may be repeated, so that
+/// what GET returned can be sent back edited.
+#[derive(Clone, Debug, Default)]
+pub struct LoadBalancerChange {
+    /// The new label.
+    pub name: Option<Name>,
+    /// Must be what it is.
+    pub vip: Option<Vip>,
+    /// Must be what it is.
+    pub port: Option<Port>,
+}
+
+/// A change to a backend. What is `None` stays. Only the weight can differ from what is.
+#[derive(Clone, Debug, Default)]
+pub struct BackendChange {
+    /// The new weight.
+    pub weight: Option<Weight>,
+    /// Must be what it is.
+    pub target: PartialTarget,
+    /// Must be what it is.
+    pub forwarding: Option<Forwarding>,
+}
+
+/// As much of a [`Target`] as was given.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PartialTarget {
+    /// The address.
+    pub ip: Option<crate::model::BackendIp>,
+    /// The port.
+    pub port: Option<Port>,
+}
+
+/// What became of a wish that was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The load-balancer as it is now.
+    LoadBalancer(Arc<LoadBalancer>),
+    /// The backend as it is now.
+    Backend(Backend),
+    /// It is gone.
+    Gone,
+}
+
+/// A wish that contradicts the desired state. Nothing has been changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// No such load-balancer.
+    #[error("there is no load-balancer {0}")]
+    UnknownLoadBalancer(LoadBalancerId),
+    /// The load-balancer has no such backend.
+    #[error("load-balancer {load_balancer} has no backend {backend}")]
+    UnknownBackend {
+        /// The load-balancer.
+        load_balancer: LoadBalancerId,
+        /// The backend asked for.
+        backend: BackendId,
+    },
+    /// The address and port belong to another load-balancer.
+    #[error("{endpoint} is taken by load-balancer {by}")]
+    EndpointTaken {
+        /// The address and port.
+        endpoint: Endpoint,
+        /// Who has it.
+        by: LoadBalancerId,
+    },
+    /// The load-balancer has a backend with that address and port.
+    #[error("{target} is there already, as backend {by}")]
+    BackendExists {
+        /// The address and port.
+        target: Target,
+        /// The backend that has it.
+        by: BackendId,
+    },
+    /// A load-balancer cannot be its own backend.
+    #[error("{0} is the load-balancer's own address; a backend is another server")]
+    BackendIsVip(Target),
+    /// The load-balancer is being removed.
+    #[error("load-balancer {0} is being deleted")]
+    Deleting(LoadBalancerId),
+    /// That cannot be changed in place.
+    #[error("{field} is {is} and cannot be changed in place; delete it and create a new one")]
+    Immutable {
+        /// The name of the field in the API.
+        field: &'static str,
+        /// What it is.
+        is: String,
+    },
+}
+
+/// Why a wish was not granted.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It contradicts the desired state.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// There is no address for it.
+    #[error(transparent)]
+    Pool(PoolError),
+    /// The address asked for answers: some other host has it.
+    #[error("{vip} is in use on the network by {holder}")]
+    AddressInUse {
+        /// The address.
+        vip: Vip,
+        /// Its holder's hardware address.
+        holder: String,
+    },
+    /// The data plane has a service there that slb did not make.
+    #[error("{0} is a service of another program; slb does not touch it")]
+    Foreign(Endpoint),
+    /// The data plane, the host or the network could not be asked.
+    #[error("could not {doing}")]
+    Ask {
+        /// In words that follow "could not".
+        doing: String,
+        /// Why.
+        #[source]
+        cause: Cause,
+    },
+    /// The change could not be made durable; nothing was done.
+    #[error("could not write to the store")]
+    Store(#[source] Cause),
+    /// A step failed.
+    #[error("could not {step}{}", if *.undone { "" } else { "; it is tried again in the background" })]
+    Step {
+        /// Which.
+        step: Step,
+        /// Whether it may succeed later.
+        may_pass: bool,
+        /// Whether everything is as it was before the request.
+        undone: bool,
+        /// The kernel's own error.
+        #[source]
+        cause: Cause,
+    },
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+/// A wish on its way to the controller.
+pub struct Request {
+    /// The wish.
+    pub command: Command,
+    /// What log lines about it belong to.
+    pub span: Span,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Result<Answer, Failure>>,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("command", &self.command).finish_non_exhaustive()
+    }
+}
+
+/// The way to the controller, for any number of senders.
+#[derive(Clone, Debug)]
+pub struct Mailbox(mpsc::Sender<Request>);
+
+/// How many requests may wait before senders wait too.
+const MAILBOX_CAPACITY: usize = 1024;
+
+/// A mailbox and the end that the main loop reads.
+#[must_use]
+pub fn mailbox() -> (Mailbox, mpsc::Receiver<Request>) {
+    let (sender, receiver) = mpsc::channel(MAILBOX_CAPACITY);
+    (Mailbox(sender), receiver)
+}
+
+impl Mailbox {
+    /// Asks and waits for the answer: it comes once the wish is durable and carried out, or has failed. Dropping the future takes
+    /// back the interest in the answer, not the wish.
+    ///
+    /// # Errors
+    /// Why the wish was not granted.
+    pub async fn ask(&self, command: Command) -> Result<Answer, Failure> {
+        let (answer, answered) = oneshot::channel();
+        let request = Request { command, span: Span::current(), answer };
+        self.0.clone().send(request).await.map_err(|_| Failure::Stopping)?;
+        answered.await.map_err(|_| Failure::Stopping)?
+    }
+}
