@@ -1,10 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The words, the decisions and the ports of slb: pure, without I/O.
+//!
+//! ```text
+//!  api ──▶ command::Mailbox ──▶ controller ──▶ state ──▶ plan ──▶ steps ──▶ ports (drivers)
+//!   ▲                               │                     ▲
+//!   └────────── board ◀─────────────┘                  observed
+//! ```
+//! Reading order: [`model`] has the words; [`command`] what may be asked; [`state`] the desired state; [`observed`] what the
+//! kernel reports; [`plan`](mod@plan) leads from one to the other in [`step`]s; [`ports`] is what drivers implement;
+//! [`controller`] ties them together; [`board`] is what readers see; [`errors`] prints an error with its causes.
+//!
+//! Deliberately absent: I/O, threads, an async runtime, clocks and randomness. Time and ids are arguments.
 
 pub mod board;
 pub mod command;
+pub mod controller;
 pub mod errors;
 pub mod model;
 pub mod observed;
+pub mod plan;
 pub mod ports;
+#[cfg(test)]
+mod sim;
+pub mod state;
 pub mod step;

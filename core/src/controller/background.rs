@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the controller does without being asked: repair at once after an event, at the latest after the interval, and failed
+//! things again after a while.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
+
+use tracing::{info, warn};
+
+use super::{Controller, World, converge::Failed};
+use crate::{
+    errors::Chain,
+    model::{Phase, Vip},
+    plan::{Scope, plan},
+    ports::{Cause, Host, HostEvent, SettingChange, Store, Write},
+    step::{AdvertStep, Step},
+};
+
+/// The first wait after a failure; it doubles each time.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// The longest wait.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// How many repaired steps are named one by one in the log; more are counted.
+const NAMED_STEPS: usize = 20;
+
+/// When a VIP that is not as desired is tried again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retry {
+    pub(super) attempt: u32,
+    at: Instant,
+}
+
+impl Retry {
+    pub(super) fn after(attempt: u32, now: Instant) -> Self {
+        let wait = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(attempt)).min(LONGEST_RETRY);
+        Self { attempt: attempt.saturating_add(1), at: now + wait }
+    }
+}
+
+impl<W: World> Controller<W> {
+    /// When [`tick`](Self::tick) is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Instant {
+        self.retries.values().map(|retry| retry.at).fold(self.next_reconcile, Instant::min)
+    }
+
+    /// Does what is due: the periodic reconcile, or another try.
+    pub async fn tick(&mut self, now: Instant) {
+        if self.next_reconcile <= now {
+            return self.reconcile(now).await;
+        }
+        let due: BTreeSet<Vip> =
+            self.retries.iter().filter(|(_, retry)| retry.at <= now).map(|(vip, _)| *vip).collect();
+        if !due.is_empty() {
+            self.repair(&Scope::Vips(due), now).await;
+        }
+    }
+
+    /// Reads everything anew and brings it to the desired state.
+    pub async fn reconcile(&mut self, now: Instant) {
+        self.next_reconcile = now + self.reconcile_interval;
+        if let Err(cause) = self.settle_settings().await {
+            warn!(error = %Chain(&*cause), "could not set the kernel's settings; it is tried again");
+        }
+        self.repair(&Scope::All, now).await;
+    }
+
+    /// Reacts to what happened on the host.
+    pub async fn host_changed(&mut self, events: &[HostEvent], now: Instant) {
+        let mut all = false;
+        let mut lost = BTreeSet::new();
+        for event in events {
+            match *event {
+                HostEvent::AddressAdded(address) => self.appeared(address),
+                HostEvent::AddressRemoved(address) => lost.extend(self.vanished(address)),
+                HostEvent::LinkUp => {
+                    info!("the adapter is up: all VIPs are announced again");
+                    self.observed.advertised.clear();
+                    all = true;
+                }
+                HostEvent::LinkDown => warn!("the adapter is down: no VIP can be reached until it is up again"),
+                HostEvent::Overrun => all = true,
+            }
+        }
+        if all {
+            self.repair(&Scope::All, now).await;
+        } else if !lost.is_empty() {
+            self.repair(&Scope::Vips(lost), now).await;
+        }
+    }
+
+    fn appeared(&mut self, address: Ipv4Addr) {
+        if !Vip::try_from(address).is_ok_and(|vip| self.state.holds(vip)) {
+            self.avoid.appeared(address);
+        }
+    }
+
+    /// An address that slb wants there was taken off: neighbours may have been told that it lives elsewhere.
+    fn vanished(&mut self, address: Ipv4Addr) -> Option<Vip> {
+        let vip = Vip::try_from(address).ok()?;
+        self.observed.host.bound.remove(&vip);
+        let wanted = self.state.on(vip).any(|load_balancer| load_balancer.phase == Phase::Active);
+        wanted.then(|| {
+            self.observed.advertised.remove(&vip);
+            vip
+        })
+    }
+
+    async fn repair(&mut self, scope: &Scope, now: Instant) {
+        let starting = !self.board.is_ready();
+        let mut failed = match self.observe(now).await {
+            Ok(()) => {
+                if !starting {
+                    self.log_repairs(scope);
+                }
+                self.converge(scope, now).await
+            }
+            Err(cause) => {
+                warn!(error = %Chain(&*cause), "could not read the state of the kernel; it is tried again");
+                return self.state.vips().collect::<Vec<_>>().into_iter().for_each(|vip| self.retry_later(vip, now));
+            }
+        };
+        self.finish_deletions(scope, &mut failed, now).await;
+        log_failures(&failed);
+        if starting && failed.is_empty() && *scope == Scope::All {
+            self.board.post_ready();
+        }
+    }
+
+    fn log_repairs(&self, scope: &Scope) {
+        let steps: Vec<Step> = plan(&self.state, &self.observed, scope).into_values().flatten().collect();
+        let steps = steps.iter().filter(|step| !matches!(step, Step::Advert(AdvertStep::Advertise(_))));
+        let steps: Vec<&Step> = steps.collect();
+        if steps.len() > NAMED_STEPS {
+            warn!(steps = steps.len(), "the kernel is not as desired: repairing");
+        } else {
+            steps.iter().for_each(|step| warn!(%step, vip = %step.vip(), "the kernel is not as desired: repairing"));
+        }
+    }
+
+    /// Gives the kernel's settings the values that slb needs. What they were is written down first, once.
+    ///
+    /// # Errors
+    /// A setting could not be read, written down or set.
+    pub async fn settle_settings(&mut self) -> Result<(), Cause> {
+        let drifted = self.drivers.host.drifted_settings().await?;
+        let first: Vec<SettingChange> =
+            drifted.iter().filter(|change| !self.originals.contains_key(&change.name)).cloned().collect();
+        if !first.is_empty() {
+            let writes: Vec<Write> = first.into_iter().map(Write::Original).collect();
+            self.drivers.store.commit(writes.clone()).await?;
+            writes.into_iter().for_each(|write| self.committed(write));
+        }
+        for SettingChange { name, from, to } in drifted {
+            self.drivers.host.set(&name, &to).await?;
+            info!(setting = name, from, to, "set");
+        }
+        Ok(())
+    }
+}
+
+fn log_failures(failed: &BTreeMap<Vip, Failed>) {
+    for (vip, failed) in failed.iter().take(NAMED_STEPS) {
+        warn!(%vip, error = failed.describe(), "not as desired; it is tried again");
+    }
+    if failed.len() > NAMED_STEPS {
+        warn!(vips = failed.len(), "not as desired; they are tried again");
+    }
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The controller: the one owner of the desired state. Everything that changes goes through it, one round after the other.
+//!
+//! ```text
+//!  requests ──▶ admission ──▶ (probe) ──▶ queue ──▶ round: apply ▶ commit ▶ converge ▶ answer
+//!  link and address events, interval, retries ───────────────────────────────▶ converge
+//! ```
+//! Rooms, in reading order: [`admission`](self) finds an address for each creation; `round` makes wishes durable and carries
+//! them out, or undoes them; `converge` brings the kernel to the desired state; `background` does the same without being
+//! asked; `avoid` knows which addresses must not be handed out; `cleanup` takes everything away.
+//!
+//! A round has at most one request for each VIP, so that undoing a failed one touches no other. The many requests of a
+//! round share one commit and packed sends.
+//!
+//! The controller is plain async code over the [ports](crate::ports); time is an argument. Its futures are not meant to be
+//! dropped half-way: a crash is exactly that, and is what the tests do to them.
+
+mod admission;
+mod avoid;
+mod background;
+mod cleanup;
+mod converge;
+mod round;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::stream::FuturesUnordered;
+
+use self::{
+    admission::{Probing, Waiting},
+    avoid::Avoid,
+    background::Retry,
+    round::Ready,
+};
+use crate::{
+    board::Board,
+    model::Vip,
+    plan::Observed,
+    ports::{Advertiser, Cause, Dataplane, Host, Pool, SettingChange, SettingName, Store},
+    state::{Contradiction, State},
+};
+
+/// The set of drivers that a controller works with, one type for each port.
+pub trait World {
+    /// Keeps the desired state.
+    type Store: Store;
+    /// Hands out addresses.
+    type Pool: Pool;
+    /// Addresses, source NAT and settings.
+    type Host: Host;
+    /// What balances.
+    type Dataplane: Dataplane;
+    /// What tells the network.
+    type Advertiser: Advertiser;
+}
+
+/// The drivers of a [`World`].
+pub struct Drivers<W: World> {
+    /// Keeps the desired state.
+    pub store: W::Store,
+    /// Hands out addresses.
+    pub pool: W::Pool,
+    /// Addresses, source NAT and settings.
+    pub host: W::Host,
+    /// What balances.
+    pub dataplane: W::Dataplane,
+    /// What tells the network.
+    pub advertiser: W::Advertiser,
+}
+
+/// Owns the desired state; see the front page of the module.
+pub struct Controller<W: World> {
+    drivers: Drivers<W>,
+    board: Arc<Board>,
+    state: State,
+    observed: Observed,
+    avoid: Avoid,
+    /// Addresses that were released and not handed out since, with the number of their release: as in the store.
+    released: BTreeMap<Vip, u64>,
+    last_release: u64,
+    /// What settings were before slb changed them: as in the store.
+    originals: BTreeMap<SettingName, SettingChange>,
+    /// Taken from the pool for a creation that is not in the state yet.
+    acquired: BTreeSet<Vip>,
+    probes: FuturesUnordered<Probing>,
+    /// Creations that wait for the probe of their VIP.
+    waiting: BTreeMap<Vip, Vec<Waiting>>,
+    queue: VecDeque<Ready>,
+    retries: BTreeMap<Vip, Retry>,
+    reconcile_interval: Duration,
+    next_reconcile: Instant,
+}
+
+/// Why a controller could not start. Nothing has been changed in the kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store could not be read.
+    #[error("could not read the store")]
+    Load(#[source] Cause),
+    /// The store contradicts itself.
+    #[error("the store is damaged")]
+    Contradiction(#[from] Contradiction),
+}
+
+impl<W: World> Controller<W> {
+    /// Reads the store. The kernel is neither read nor changed before the first [`reconcile`](Self::reconcile).
+    ///
+    /// # Errors
+    /// The store cannot be read or contradicts itself.
+    pub async fn start(
+        mut drivers: Drivers<W>,
+        board: Arc<Board>,
+        reconcile_interval: Duration,
+        now: Instant,
+    ) -> Result<Self, StartError> {
+        let snapshot = drivers.store.load().await.map_err(StartError::Load)?;
+        let state = State::restore(snapshot.load_balancers, snapshot.last_serial)?;
+        let mut by_release: Vec<(u64, Vip)> = snapshot.released.iter().map(|(vip, serial)| (*serial, *vip)).collect();
+        by_release.sort_unstable();
+        let last_release = by_release.last().map_or(0, |(serial, _)| *serial);
+        drivers.pool.restore(state.vips().collect(), by_release.into_iter().map(|(_, vip)| vip).collect());
+        board.post_used(state.last_serial() > 0);
+        for load_balancer in state.load_balancers() {
+            board.post(Arc::clone(load_balancer));
+        }
+        Ok(Self {
+            drivers,
+            board,
+            state,
+            observed: Observed::default(),
+            avoid: Avoid::default(),
+            released: snapshot.released,
+            last_release,
+            originals: snapshot.originals,
+            acquired: BTreeSet::new(),
+            probes: FuturesUnordered::new(),
+            waiting: BTreeMap::new(),
+            queue: VecDeque::new(),
+            retries: BTreeMap::new(),
+            reconcile_interval,
+            next_reconcile: now,
+        })
+    }
+
+    /// How many load-balancers there are, those that are being removed included.
+    #[must_use]
+    pub fn load_balancers(&self) -> usize {
+        self.state.load_balancers().count()
+    }
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A round: wishes become durable in one commit, the kernel is brought along, each asker gets its answer. What fails is undone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use tracing::{error, info};
+
+use super::{Controller, World, admission::Asker, converge::Failed};
+use crate::{
+    command::{Answer, Command, Failure, Rejected},
+    errors::Chain,
+    model::{LoadBalancer, LoadBalancerId, Phase, Vip},
+    plan::Scope,
+    ports::{Cause, Store, Write},
+    state::Change,
+};
+
+/// A request whose VIP is known, and free to be used.
+pub(super) struct Ready {
+    pub(super) command: Command,
+    pub(super) vip: Vip,
+    pub(super) asker: Asker,
+}
+
+/// A request whose change is in the state.
+struct Applied {
+    command: Command,
+    change: Change,
+    asker: Asker,
+}
+
+impl<W: World> Controller<W> {
+    /// Carries out what is queued, in rounds, and gives back the addresses that nobody came to use.
+    pub(super) async fn run_queue(&mut self, now: Instant) {
+        while !self.queue.is_empty() {
+            let round = self.next_round();
+            self.run_round(round, now).await;
+        }
+        let unused: Vec<Vip> = self.acquired.iter().copied().filter(|vip| !self.waiting.contains_key(vip)).collect();
+        for vip in unused {
+            self.give_back(vip).await;
+        }
+    }
+
+    /// The first request of each VIP; the others stay, in order.
+    fn next_round(&mut self) -> BTreeMap<Vip, Ready> {
+        let mut round = BTreeMap::new();
+        let queue = std::mem::take(&mut self.queue);
+        for ready in queue {
+            match round.entry(ready.vip) {
+                std::collections::btree_map::Entry::Vacant(place) => drop(place.insert(ready)),
+                std::collections::btree_map::Entry::Occupied(_) => self.queue.push_back(ready),
+            }
+        }
+        round
+    }
+
+    async fn run_round(&mut self, round: BTreeMap<Vip, Ready>, now: Instant) {
+        let mut applied = BTreeMap::new();
+        for (vip, Ready { command, asker, .. }) in round {
+            if self.lost_its_vip(&command, vip) {
+                Box::pin(self.admit(command, asker, now)).await;
+                continue;
+            }
+            let change = match &command {
+                Command::Create(new) => self.state.create(new.clone(), vip),
+                Command::Update(..)
+                | Command::Delete(_)
+                | Command::AddBackend(..)
+                | Command::UpdateBackend(..)
+                | Command::RemoveBackend(..) => self.state.apply(&command),
+            };
+            match change {
+                Ok(change) => drop(applied.insert(vip, Applied { command, change, asker })),
+                Err(rejected) => asker.answer(Err(rejected.into())),
+            }
+        }
+        let changes: Vec<Change> = applied.values().map(|applied| applied.change.clone()).collect();
+        if let Err(cause) = self.commit(&changes).await {
+            return self.take_back(applied, &cause);
+        }
+        let scope = Scope::Vips(applied.keys().copied().collect());
+        let mut failed = self.converge(&scope, now).await;
+        self.finish_deletions(&scope, &mut failed, now).await;
+        for (vip, applied) in applied {
+            match failed.remove(&vip) {
+                None => succeed(applied),
+                Some(why) => self.fail(vip, applied, why, now).await,
+            }
+        }
+    }
+
+    /// Whether the VIP of a creation went back to the pool since it was queued: its last holder was deleted meanwhile.
+    fn lost_its_vip(&self, command: &Command, vip: Vip) -> bool {
+        matches!(command, Command::Create(_)) && !self.state.holds(vip) && !self.acquired.contains(&vip)
+    }
+
+    /// Makes changes durable, all or none, and shows them to readers. They are in the state already.
+    pub(super) async fn commit(&mut self, changes: &[Change]) -> Result<(), Cause> {
+        let writes = self.writes(changes);
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.drivers.store.commit(writes.clone()).await?;
+        for write in writes {
+            self.committed(write);
+        }
+        Ok(())
+    }
+
+    fn writes(&self, changes: &[Change]) -> Vec<Write> {
+        let mut writes: Vec<Write> = changes.iter().filter_map(Change::write).collect();
+        let created =
+            changes.iter().filter(|change| change.before.is_none()).filter_map(|change| change.after.as_ref());
+        let reused: BTreeSet<Vip> = created.map(|created| created.endpoint.vip).collect();
+        writes.extend(reused.into_iter().filter(|vip| self.released.contains_key(vip)).map(Write::Reused));
+        let erased = changes.iter().filter(|change| change.after.is_none()).filter_map(|change| change.before.as_ref());
+        let released: BTreeSet<Vip> = erased.map(|erased| erased.endpoint.vip).collect();
+        let released = released.into_iter().filter(|vip| !self.state.holds(*vip));
+        writes.extend(released.zip(self.last_release + 1..).map(|(vip, serial)| Write::Released { vip, serial }));
+        writes
+    }
+
+    pub(super) fn committed(&mut self, write: Write) {
+        match write {
+            Write::Put(load_balancer) => {
+                self.acquired.remove(&load_balancer.endpoint.vip);
+                self.board.post(load_balancer);
+            }
+            Write::Erase(id) => self.board.remove(id),
+            Write::Released { vip, serial } => {
+                self.last_release = serial;
+                self.released.insert(vip, serial);
+            }
+            Write::Reused(vip) => drop(self.released.remove(&vip)),
+            Write::Original(change) => drop(self.originals.insert(change.name.clone(), change)),
+            Write::Restored(name) => drop(self.originals.remove(&name)),
+        }
+    }
+
+    /// Nothing could be written: the state goes back to what it was.
+    fn take_back(&mut self, applied: BTreeMap<Vip, Applied>, cause: &Cause) {
+        let why = Chain(&**cause).to_string();
+        for Applied { change, asker, .. } in applied.into_values() {
+            self.state.put(&change.inverse());
+            asker.answer(Err(Failure::Store(why.clone().into())));
+        }
+    }
+
+    /// Undoes what a failed request did, as far as it goes, and says so. A deletion is not undone: it is finished later.
+    async fn fail(&mut self, vip: Vip, applied: Applied, why: Failed, now: Instant) {
+        let Applied { command, change, asker } = applied;
+        let undone = match (&command, &change.after) {
+            (Command::Delete(_), _) => false,
+            (Command::Create(_), Some(created)) => match self.state.mark_deleting(created.id) {
+                Ok(going) => self.undo(vip, going, now).await,
+                Err(_) => true,
+            },
+            _ => self.undo(vip, change.inverse(), now).await,
+        };
+        asker.answer(Err(why.into_failure(undone)));
+    }
+
+    /// Whether everything is as it was before.
+    async fn undo(&mut self, vip: Vip, change: Change, now: Instant) -> bool {
+        self.state.put(&change);
+        if let Err(cause) = self.commit(std::slice::from_ref(&change)).await {
+            self.state.put(&change.inverse());
+            error!(%vip, error = %Chain(&*cause), "a failed change could not be undone: the store refuses the write");
+            return false;
+        }
+        let scope = Scope::Vips(BTreeSet::from([vip]));
+        let mut failed = self.observe_and_converge(&scope, now).await;
+        self.finish_deletions(&scope, &mut failed, now).await;
+        failed.is_empty()
+    }
+
+    /// Erases the records of load-balancers whose removal has reached the kernel, and gives their addresses back.
+    pub(super) async fn finish_deletions(&mut self, scope: &Scope, failed: &mut BTreeMap<Vip, Failed>, now: Instant) {
+        let finished = |load_balancer: &&Arc<LoadBalancer>| {
+            load_balancer.phase == Phase::Deleting && !failed.contains_key(&load_balancer.endpoint.vip)
+        };
+        let ids: Vec<LoadBalancerId> = match scope {
+            Scope::All => self.state.load_balancers().filter(finished).map(|each| each.id).collect(),
+            Scope::Vips(vips) => {
+                vips.iter().flat_map(|vip| self.state.on(*vip)).filter(finished).map(|each| each.id).collect()
+            }
+        };
+        if ids.is_empty() {
+            return;
+        }
+        let changes: Vec<Change> = ids.into_iter().map(|id| self.state.erase(id)).collect();
+        if let Err(cause) = self.commit(&changes).await {
+            let why = Chain(&*cause).to_string();
+            for change in changes {
+                let change = change.inverse();
+                self.state.put(&change);
+                if let Some(kept) = &change.after {
+                    let vip = kept.endpoint.vip;
+                    self.retry_later(vip, now);
+                    failed.insert(vip, Failed::Erase(why.clone().into()));
+                }
+            }
+            return;
+        }
+        let freed: BTreeSet<Vip> =
+            changes.iter().filter_map(|change| change.before.as_ref()).map(|erased| erased.endpoint.vip).collect();
+        for vip in freed.into_iter().filter(|vip| !self.state.holds(*vip)).collect::<Vec<_>>() {
+            self.give_back(vip).await;
+        }
+    }
+}
+
+fn succeed(Applied { command, change, asker }: Applied) {
+    asker.span.in_scope(|| log(&command, &change));
+    let answer = match (command, change.after) {
+        (Command::Delete(_), _) | (Command::RemoveBackend(..), _) | (_, None) => Ok(Answer::Gone),
+        (Command::Create(_) | Command::Update(..), Some(after)) => Ok(Answer::LoadBalancer(after)),
+        (Command::AddBackend(_, backend), Some(_)) => Ok(Answer::Backend(backend)),
+        (Command::UpdateBackend(id, backend, _), Some(after)) => match after.backend(backend) {
+            Some(found) => Ok(Answer::Backend(found.clone())),
+            None => Err(Rejected::UnknownBackend { load_balancer: id, backend }.into()),
+        },
+    };
+    asker.answer(answer);
+}
+
+/// One line for each thing that an operator had changed.
+fn log(command: &Command, change: &Change) {
+    let Some(load_balancer) = change.after.as_ref().or(change.before.as_ref()) else { return };
+    let LoadBalancer { id: lb, name, endpoint, .. } = &**load_balancer;
+    match command {
+        Command::Create(_) => info!(%lb, %name, %endpoint, "created load-balancer"),
+        Command::Update(..) => info!(%lb, %name, %endpoint, "renamed load-balancer"),
+        Command::Delete(_) => info!(%lb, %name, %endpoint, "deleted load-balancer"),
+        Command::AddBackend(_, added) => info!(%lb, %endpoint, backend = %added.target, "added backend"),
+        Command::UpdateBackend(_, backend, _) => info!(%lb, %endpoint, %backend, "changed backend"),
+        Command::RemoveBackend(_, backend) => info!(%lb, %endpoint, %backend, "removed backend"),
+    }
+}

@@ -1,0 +1,488 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The controller on the model of the world: what it acknowledges holds, whatever fails and wherever it is killed.
+
+use std::{
+    net::Ipv4Addr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_channel::oneshot;
+use futures_util::FutureExt;
+use proptest::prelude::*;
+use tracing::Span;
+use uuid::Uuid;
+
+use super::Controller;
+use crate::{
+    board::Board,
+    command::{Answer, Command, Failure, NewLoadBalancer, Rejected, Request},
+    model::{
+        Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Port, Target, Vip, Weight,
+    },
+    observed::ServiceView,
+    plan::{Observed, Scope, plan},
+    ports::{HostEvent, PoolError},
+    sim::{Sim, SimWorld, drivers, served},
+    step::{DataplaneStep, HostStep, Step},
+};
+
+const INTERVAL: Duration = Duration::from_secs(30);
+
+fn vip(last: u8) -> Vip {
+    Vip::try_from(Ipv4Addr::new(192, 168, 0, last)).unwrap()
+}
+
+fn port(number: i64) -> Port {
+    Port::try_from(number).unwrap()
+}
+
+fn lb(number: u128) -> LoadBalancerId {
+    LoadBalancerId(Uuid::from_u128(number))
+}
+
+fn backend(number: u8) -> Backend {
+    let target = Target { ip: Ipv4Addr::new(10, 0, 0, number).try_into().unwrap(), port: port(80) };
+    Backend { id: BackendId(Uuid::from_u128(number.into())), target, settings: BackendSettings::default() }
+}
+
+fn create(number: u128, wanted: Option<Vip>) -> Command {
+    let name = Name::try_from(format!("lb {number}")).unwrap();
+    Command::Create(NewLoadBalancer { id: lb(number), name, port: port(6443), vip: wanted, backends: None })
+}
+
+/// A controller at work on a world.
+struct Server {
+    sim: Sim,
+    board: Arc<Board>,
+    controller: Controller<SimWorld>,
+    now: Instant,
+}
+
+impl Server {
+    /// `None` if it crashed on the way.
+    fn start(sim: &Sim) -> Option<Self> {
+        let now = Instant::now();
+        let board = Arc::new(Board::default());
+        let pool: Vec<Vip> = (85..=90).map(vip).collect();
+        let start = Controller::start(drivers(sim, &pool), Arc::clone(&board), INTERVAL, now);
+        let mut controller = start.now_or_never()?.unwrap();
+        controller.reconcile(now).now_or_never()?;
+        Some(Self { sim: sim.clone(), board, controller, now })
+    }
+
+    /// `None` if it crashed on the way; the inner answer then says nothing.
+    fn ask_all(&mut self, commands: Vec<Command>) -> (Option<()>, Vec<Option<Result<Answer, Failure>>>) {
+        let (requests, answers): (Vec<Request>, Vec<_>) = commands
+            .into_iter()
+            .map(|command| {
+                let (answer, answered) = oneshot::channel();
+                (Request { command, span: Span::none(), answer }, answered)
+            })
+            .unzip();
+        let now = self.now;
+        let controller = &mut self.controller;
+        let work = async {
+            controller.handle(requests, now).await;
+            while !controller.waiting.is_empty() {
+                let probed = controller.next_probed().await;
+                controller.probed(probed, now).await;
+            }
+        };
+        let ended = work.now_or_never();
+        (ended, answers.into_iter().map(|mut answer| answer.try_recv().ok().flatten()).collect())
+    }
+
+    fn ask(&mut self, command: Command) -> Result<Answer, Failure> {
+        let (_, mut answers) = self.ask_all(vec![command]);
+        answers.pop().unwrap().expect("an answer")
+    }
+
+    fn created(&mut self, number: u128) -> Arc<LoadBalancer> {
+        match self.ask(create(number, None)) {
+            Ok(Answer::LoadBalancer(created)) => created,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn events(&mut self, events: &[HostEvent]) {
+        self.controller.host_changed(events, self.now).now_or_never().unwrap();
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.controller.tick(self.now).now_or_never().unwrap();
+    }
+
+    /// The kernel serves what the board shows, and nothing else.
+    fn check(&self) {
+        let expected = served(&self.board.list().unwrap_or_default());
+        let kernel = self.sim.with(|remains| remains.kernel.clone());
+        assert_eq!(kernel.services, expected.services);
+        assert_eq!(kernel.host.bound, expected.host.bound);
+        assert_eq!(kernel.host.source_nat, expected.host.source_nat);
+        assert_eq!(kernel.advertised, expected.advertised);
+        let disk = self.sim.with(|remains| remains.disk.load_balancers.len());
+        assert_eq!(disk, self.board.list().unwrap_or_default().len());
+    }
+}
+
+#[test]
+fn creates_in_order_programs_before_binding_and_announces_last() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    assert_eq!(server.board.list(), None);
+    assert!(server.board.is_ready());
+    assert_eq!(server.created(1).endpoint.vip, vip(85));
+    assert_eq!(server.created(2).endpoint.vip, vip(86));
+    server.ask(Command::AddBackend(lb(1), backend(1))).unwrap();
+    server.check();
+    let log: Vec<String> = sim.with(|remains| remains.log.iter().map(ToString::to_string).collect());
+    assert_eq!(log[..3], ["add service 192.168.0.85:6443", "bind 192.168.0.85", "advertise 192.168.0.85"]);
+    sim.with(|remains| remains.log.clear());
+    assert_eq!(server.ask(Command::Delete(lb(1))).unwrap(), Answer::Gone);
+    server.check();
+    let log: Vec<String> = sim.with(|remains| remains.log.iter().map(ToString::to_string).collect());
+    assert_eq!(
+        log,
+        [
+            "withdraw 192.168.0.85",
+            "unbind 192.168.0.85",
+            "remove service 192.168.0.85:6443",
+            "disable source NAT for 192.168.0.85"
+        ]
+    );
+    server.ask(Command::Delete(lb(2))).unwrap();
+    assert_eq!(server.board.list(), Some(Vec::new()));
+}
+
+#[test]
+fn a_released_address_is_the_last_to_come_again() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    (1..=6).for_each(|number| drop(server.created(number)));
+    let failure = server.ask(create(7, None)).unwrap_err();
+    assert!(matches!(failure, Failure::Pool(PoolError::Exhausted { .. })), "{failure}");
+    server.ask(Command::Delete(lb(3))).unwrap();
+    server.ask(Command::Delete(lb(1))).unwrap();
+    let mut server = Server::start(&sim).unwrap();
+    assert_eq!(server.created(8).endpoint.vip, vip(87));
+    assert_eq!(server.created(9).endpoint.vip, vip(85));
+    server.check();
+}
+
+#[test]
+fn an_address_that_answers_is_set_aside() {
+    let sim = Sim::default();
+    sim.with(|remains| remains.neighbours.insert(vip(85), "02:00:00:00:00:01".to_owned()));
+    let mut server = Server::start(&sim).unwrap();
+    assert_eq!(server.created(1).endpoint.vip, vip(86));
+    let failure = server.ask(create(2, Some(vip(85)))).unwrap_err();
+    assert!(matches!(failure, Failure::Pool(_)), "{failure}");
+    sim.with(|remains| remains.neighbours.clear());
+    server.pass(super::avoid::SET_ASIDE_FOR + INTERVAL);
+    assert!(server.ask(create(3, Some(vip(85)))).is_ok());
+    server.check();
+}
+
+#[test]
+fn one_vip_carries_load_balancers_on_several_ports() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    let mut second = create(2, Some(vip(88)));
+    if let Command::Create(new) = &mut second {
+        new.port = port(80);
+    }
+    let (_, answers) = server.ask_all(vec![create(1, Some(vip(88))), second, create(3, Some(vip(88)))]);
+    let outcome: Vec<bool> = answers.iter().map(|answer| answer.as_ref().unwrap().is_ok()).collect();
+    assert_eq!(outcome, [true, true, false]);
+    server.check();
+    server.ask(Command::Delete(lb(1))).unwrap();
+    assert!(sim.with(|remains| remains.kernel.host.bound.contains(&vip(88))));
+    server.check();
+}
+
+#[test]
+fn a_service_of_another_program_is_neither_taken_nor_touched() {
+    let sim = Sim::default();
+    let foreign = Endpoint { vip: vip(85), port: port(6443) };
+    sim.with(|remains| {
+        remains.kernel.services.insert(foreign, ServiceView { drifted: true, ..ServiceView::default() });
+        remains.kernel.host.bound.insert(vip(86));
+    });
+    let mut server = Server::start(&sim).unwrap();
+    assert_eq!(server.created(1).endpoint.vip, vip(87));
+    server.ask(Command::Delete(lb(1))).unwrap();
+    server.pass(INTERVAL);
+    sim.with(|remains| {
+        assert_eq!(remains.kernel.services.len(), 1);
+        assert!(remains.kernel.services[&foreign].drifted);
+        assert!(remains.kernel.host.bound.contains(&vip(86)));
+    });
+}
+
+#[test]
+fn a_failing_step_undoes_the_request_and_says_which() {
+    let endpoint = Endpoint { vip: vip(85), port: port(6443) };
+    let bind = Step::Host(HostStep::Bind(vip(85)));
+    let add = Step::Dataplane(DataplaneStep::AddService(endpoint));
+    for broken in [bind, add] {
+        let sim = Sim::default();
+        sim.with(|remains| remains.broken.push((broken, false)));
+        let mut server = Server::start(&sim).unwrap();
+        let failure = server.ask(create(1, None)).unwrap_err();
+        let expected = matches!(failure, Failure::Step { step, may_pass: false, undone: true, .. } if step == broken);
+        assert!(expected, "{failure:?}");
+        server.check();
+        assert_eq!(server.board.list().unwrap(), []);
+        assert_eq!(server.created(2).endpoint.vip, vip(86), "the address went back behind the others");
+    }
+}
+
+#[test]
+fn a_failing_backend_change_leaves_the_load_balancer_as_it_was() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    let before = server.created(1);
+    let (target, settings) = (backend(1).target, backend(1).settings);
+    let add = Step::Dataplane(DataplaneStep::AddBackend(before.endpoint, target, settings));
+    sim.with(|remains| remains.broken.push((add, false)));
+    let failure = server.ask(Command::AddBackend(lb(1), backend(1))).unwrap_err();
+    assert!(matches!(failure, Failure::Step { undone: true, .. }), "{failure}");
+    assert_eq!(server.board.get(lb(1)), Some(before));
+    server.check();
+}
+
+#[test]
+fn a_deletion_that_fails_is_finished_later() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    let endpoint = server.created(1).endpoint;
+    let remove = Step::Dataplane(DataplaneStep::RemoveService(endpoint));
+    sim.with(|remains| remains.broken.push((remove, true)));
+    let failure = server.ask(Command::Delete(lb(1))).unwrap_err();
+    assert!(matches!(failure, Failure::Step { undone: false, may_pass: true, .. }), "{failure}");
+    assert!(matches!(
+        server.ask(Command::AddBackend(lb(1), backend(1))),
+        Err(Failure::Rejected(Rejected::Deleting(_)))
+    ));
+    sim.with(|remains| remains.broken.clear());
+    assert!(server.controller.next_deadline() < server.now + INTERVAL);
+    server.pass(Duration::from_secs(2));
+    assert_eq!(server.board.list().unwrap(), []);
+    server.check();
+}
+
+#[test]
+fn a_full_disk_changes_nothing() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    server.created(1);
+    sim.with(|remains| remains.disk_full = true);
+    for command in [create(2, None), Command::AddBackend(lb(1), backend(1)), Command::Delete(lb(1))] {
+        assert!(matches!(server.ask(command), Err(Failure::Store(_))));
+        server.check();
+    }
+    sim.with(|remains| remains.disk_full = false);
+    assert_eq!(server.created(3).endpoint.vip, vip(87), "86 was given back behind the others");
+    server.check();
+}
+
+#[test]
+fn damage_from_outside_is_repaired_at_once_or_at_the_interval() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    let endpoint = server.created(1).endpoint;
+    server.ask(Command::AddBackend(lb(1), backend(1))).unwrap();
+    sim.with(|remains| {
+        remains.kernel.host.bound.clear();
+        remains.log.clear();
+    });
+    server.events(&[HostEvent::AddressRemoved(vip(85).address())]);
+    server.check();
+    let log: Vec<String> = sim.with(|remains| remains.log.iter().map(ToString::to_string).collect());
+    assert_eq!(log, ["bind 192.168.0.85", "advertise 192.168.0.85"]);
+
+    sim.with(|remains| {
+        remains.kernel.services.clear();
+        remains.kernel.host.source_nat.clear();
+    });
+    server.pass(INTERVAL);
+    server.check();
+
+    sim.with(|remains| {
+        let service = remains.kernel.services.get_mut(&endpoint).unwrap();
+        service.drifted = true;
+        service.backends.insert(backend(9).target, None);
+        service
+            .backends
+            .insert(backend(1).target, Some(BackendSettings { weight: Weight::from(7), ..BackendSettings::default() }));
+    });
+    server.pass(INTERVAL);
+    server.check();
+
+    sim.with(|remains| remains.log.clear());
+    server.events(&[HostEvent::LinkDown, HostEvent::LinkUp]);
+    let log: Vec<String> = sim.with(|remains| remains.log.iter().map(ToString::to_string).collect());
+    assert_eq!(log, ["advertise 192.168.0.85"]);
+}
+
+#[test]
+fn a_restart_with_nothing_changed_changes_nothing() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    (1..=3).for_each(|number| drop(server.created(number)));
+    server.ask(Command::AddBackend(lb(2), backend(1))).unwrap();
+    sim.with(|remains| remains.log.clear());
+    let server = Server::start(&sim).unwrap();
+    server.check();
+    let log = sim.with(|remains| remains.log.clone());
+    assert!(log.iter().all(|step| matches!(step, Step::Advert(_))), "{log:?}");
+}
+
+#[test]
+fn cleanup_takes_everything_away_and_keeps_the_records() {
+    let sim = Sim::default();
+    sim.with(|remains| remains.settings.insert("forward".into(), "0".into()));
+    let mut server = Server::start(&sim).unwrap();
+    server.created(1);
+    server.ask(Command::AddBackend(lb(1), backend(1))).unwrap();
+    assert_eq!(sim.with(|remains| remains.settings["forward"].clone()), "1");
+    let Server { controller, now, .. } = server;
+    drop(controller);
+    let board = Arc::new(Board::default());
+    let cleaner = Controller::start(drivers(&sim, &[]), board, INTERVAL, now).now_or_never().unwrap().unwrap();
+    cleaner.clean_up(now).now_or_never().unwrap().unwrap();
+    sim.with(|remains| {
+        assert_eq!(remains.kernel, Observed::default());
+        assert_eq!(remains.settings["forward"], "0");
+        assert_eq!(remains.disk.load_balancers.len(), 1);
+    });
+    Server::start(&sim).unwrap().check();
+}
+
+/// What a client may do in the tests below.
+#[derive(Clone, Debug)]
+enum Act {
+    Create(u128),
+    Delete(u128),
+    Add(u128, u8),
+    Weigh(u128, u8, u16),
+    Remove(u128, u8),
+}
+
+impl Act {
+    fn command(&self) -> Command {
+        match *self {
+            Self::Create(number) => create(number, None),
+            Self::Delete(number) => Command::Delete(lb(number)),
+            Self::Add(number, which) => Command::AddBackend(lb(number), backend(which)),
+            Self::Weigh(number, which, weight) => {
+                let weight = Some(Weight::from(weight));
+                let change = crate::command::BackendChange { weight, ..Default::default() };
+                Command::UpdateBackend(lb(number), backend(which).id, change)
+            }
+            Self::Remove(number, which) => Command::RemoveBackend(lb(number), backend(which).id),
+        }
+    }
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let number = 1_u128..5;
+    prop_oneof![
+        3 => number.clone().prop_map(Act::Create),
+        2 => number.clone().prop_map(Act::Delete),
+        3 => (number.clone(), 1_u8..4).prop_map(|(number, which)| Act::Add(number, which)),
+        1 => (number.clone(), 1_u8..4, 0_u16..3).prop_map(|(number, which, weight)| Act::Weigh(number, which, weight)),
+        1 => (number, 1_u8..4).prop_map(|(number, which)| Act::Remove(number, which)),
+    ]
+}
+
+/// Creations use an id once: the API makes a fresh one each time.
+fn once_each(acts: Vec<Vec<Act>>) -> Vec<Vec<Act>> {
+    let mut seen = std::collections::BTreeSet::new();
+    let fresh = |act: &Act, seen: &mut std::collections::BTreeSet<u128>| match act {
+        Act::Create(number) => seen.insert(*number),
+        Act::Delete(_) | Act::Add(..) | Act::Weigh(..) | Act::Remove(..) => true,
+    };
+    acts.into_iter().map(|batch| batch.into_iter().filter(|act| fresh(act, &mut seen)).collect()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// A crash at any point: nothing acknowledged is lost, nothing leaks, and what was in doubt is whole or not at all.
+    #[test]
+    fn killed_anywhere(acts in prop::collection::vec(prop::collection::vec(act(), 1..4), 1..5)) {
+        let acts = once_each(acts);
+        for fuse in 0.. {
+            let sim = Sim::default();
+            let mut acknowledged = std::collections::BTreeMap::new();
+            let mut doubtful = std::collections::BTreeSet::new();
+            sim.with(|remains| remains.fuse = Some(fuse));
+            let mut crashed = true;
+            if let Some(mut server) = Server::start(&sim) {
+                crashed = false;
+                for batch in &acts {
+                    let (ended, answers) = server.ask_all(batch.iter().map(Act::command).collect());
+                    crashed = ended.is_none();
+                    for (act, answer) in batch.iter().zip(answers) {
+                        let id = match act.command() {
+                            Command::Create(new) => new.id,
+                            Command::Delete(id) | Command::AddBackend(id, _) | Command::UpdateBackend(id, ..)
+                            | Command::RemoveBackend(id, _) | Command::Update(id, _) => id,
+                        };
+                        match answer {
+                            Some(Ok(_)) if !crashed => drop(acknowledged.insert(id, server.board.get(id))),
+                            Some(Err(_)) => {}
+                            Some(Ok(_)) | None => drop(doubtful.insert(id)),
+                        }
+                    }
+                    if crashed {
+                        break;
+                    }
+                    server.check();
+                }
+            }
+            sim.with(|remains| remains.fuse = None);
+            let server = Server::start(&sim).unwrap();
+            server.check();
+            for (id, expected) in acknowledged.iter().filter(|(id, _)| !doubtful.contains(id)) {
+                prop_assert_eq!(&server.board.get(*id), expected);
+            }
+            if !crashed {
+                break;
+            }
+        }
+    }
+
+    /// Whatever fails, each request is answered, and once the failures pass the kernel is as the board says.
+    #[test]
+    fn broken_anywhere(
+        acts in prop::collection::vec(prop::collection::vec(act(), 1..4), 1..6),
+        broken in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 1..4),
+    ) {
+        let acts = once_each(acts);
+        let healthy = Sim::default();
+        let mut server = Server::start(&healthy).unwrap();
+        for batch in &acts {
+            server.ask_all(batch.iter().map(Act::command).collect());
+        }
+        let steps = healthy.with(|remains| remains.log.clone());
+        prop_assume!(!steps.is_empty());
+
+        let sim = Sim::default();
+        sim.with(|remains| remains.broken = broken.iter().map(|(which, may)| (*which.get(&steps), *may)).collect());
+        let mut server = Server::start(&sim).unwrap();
+        for batch in &acts {
+            let (ended, answers) = server.ask_all(batch.iter().map(Act::command).collect());
+            prop_assert!(ended.is_some());
+            prop_assert!(answers.iter().all(Option::is_some));
+        }
+        sim.with(|remains| remains.broken.clear());
+        server.pass(INTERVAL);
+        server.check();
+        let state = &server.controller.state;
+        prop_assert!(plan(state, &server.controller.observed, &Scope::All).is_empty());
+    }
+}

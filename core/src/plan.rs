@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The plan: which steps lead from what is observed to what is desired, in which order. Pure.
+//!
+//! ```text
+//! take away   withdraw ▶ unbind ▶ remove service
+//! build up    enable source NAT ▶ program service and backends ▶ prune backends ▶ bind ▶ advertise
+//! last        disable source NAT
+//! ```
+//! A VIP is bound only once its services are programmed: the kernel answers ARP for an address from the moment it is bound, so
+//! binding is already telling. For the same reason it is unbound before they are removed. Backends that are no longer
+//! wanted go after new ones have come, so that there is no moment without any.
+//!
+//! What is ours is decided here and nowhere else: whatever belongs to a load-balancer in the [`State`], whose record was
+//! written before the kernel was touched and is erased after the kernel is clean; and slb's own source NAT rules. Everything
+//! else is foreign and no step ever names it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    model::{BackendSettings, Endpoint, Forwarding, LoadBalancer, Phase, Target, Vip},
+    observed::{HostView, ServiceView, Services},
+    state::State,
+    step::{AdvertStep, DataplaneStep, HostStep, Step},
+};
+
+/// What the drivers report, together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// The host's part.
+    pub host: HostView,
+    /// The data plane's part.
+    pub services: Services,
+    /// The VIPs that the advertiser advertises, and that nobody needs to be told of anew.
+    pub advertised: BTreeSet<Vip>,
+}
+
+/// Which part of the state to plan for. VIPs are independent of each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    All,
+    /// Only what belongs to these.
+    Vips(BTreeSet<Vip>),
+}
+
+/// Where a step stands in the order. Each stage belongs to one driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// [`AdvertStep::Withdraw`].
+    Withdraw,
+    /// [`HostStep::Unbind`].
+    Unbind,
+    /// [`DataplaneStep::RemoveService`].
+    RemoveService,
+    /// [`HostStep::EnableSourceNat`].
+    EnableSourceNat,
+    /// Services and backends that are new or changed.
+    Program,
+    /// [`DataplaneStep::RemoveBackend`].
+    Prune,
+    /// [`HostStep::Bind`].
+    Bind,
+    /// [`AdvertStep::Advertise`].
+    Advertise,
+    /// [`HostStep::DisableSourceNat`].
+    DisableSourceNat,
+}
+
+/// The steps, by stage. A stage without steps is not there.
+pub type Plan = BTreeMap<Stage, Vec<Step>>;
+
+/// The steps from `observed` to `state`, for the part in `scope`. Empty when there is nothing to do.
+#[must_use]
+pub fn plan(state: &State, observed: &Observed, scope: &Scope) -> Plan {
+    let mut steps = Steps::default();
+    match scope {
+        Scope::Vips(vips) => vips.iter().for_each(|vip| steps.of_vip(state, observed, *vip)),
+        Scope::All => {
+            let strays = observed.host.source_nat.iter().chain(&observed.advertised).copied();
+            let vips: BTreeSet<Vip> = state.vips().chain(strays).collect();
+            vips.into_iter().for_each(|vip| steps.of_vip(state, observed, vip));
+        }
+    }
+    steps.0
+}
+
+impl Step {
+    /// Where the step stands in the order.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        match self {
+            Self::Advert(AdvertStep::Withdraw(_)) => Stage::Withdraw,
+            Self::Advert(AdvertStep::Advertise(_)) => Stage::Advertise,
+            Self::Host(HostStep::Unbind(_)) => Stage::Unbind,
+            Self::Host(HostStep::Bind(_)) => Stage::Bind,
+            Self::Host(HostStep::EnableSourceNat(_)) => Stage::EnableSourceNat,
+            Self::Host(HostStep::DisableSourceNat(_)) => Stage::DisableSourceNat,
+            Self::Dataplane(DataplaneStep::RemoveService(_)) => Stage::RemoveService,
+            Self::Dataplane(DataplaneStep::RemoveBackend(..)) => Stage::Prune,
+            Self::Dataplane(
+                DataplaneStep::AddService(_)
+                | DataplaneStep::ResetService(_)
+                | DataplaneStep::AddBackend(..)
+                | DataplaneStep::SetBackend(..),
+            ) => Stage::Program,
+        }
+    }
+}
+
+impl Observed {
+    /// Takes note of a step that was carried out.
+    pub fn note(&mut self, step: &Step) {
+        match *step {
+            Step::Advert(AdvertStep::Advertise(vip)) => drop(self.advertised.insert(vip)),
+            Step::Advert(AdvertStep::Withdraw(vip)) => drop(self.advertised.remove(&vip)),
+            Step::Host(HostStep::Bind(vip)) => drop(self.host.bound.insert(vip)),
+            Step::Host(HostStep::Unbind(vip)) => drop(self.host.bound.remove(&vip)),
+            Step::Host(HostStep::EnableSourceNat(vip)) => drop(self.host.source_nat.insert(vip)),
+            Step::Host(HostStep::DisableSourceNat(vip)) => drop(self.host.source_nat.remove(&vip)),
+            Step::Dataplane(step) => note_dataplane(&mut self.services, step),
+        }
+    }
+}
+
+fn note_dataplane(services: &mut Services, step: DataplaneStep) {
+    match step {
+        DataplaneStep::AddService(endpoint) => drop(services.insert(endpoint, ServiceView::default())),
+        DataplaneStep::RemoveService(endpoint) => drop(services.remove(&endpoint)),
+        DataplaneStep::ResetService(endpoint) => services.entry(endpoint).or_default().drifted = false,
+        DataplaneStep::AddBackend(endpoint, target, settings)
+        | DataplaneStep::SetBackend(endpoint, target, settings) => {
+            services.entry(endpoint).or_default().backends.insert(target, Some(settings));
+        }
+        DataplaneStep::RemoveBackend(endpoint, target) => {
+            services.entry(endpoint).or_default().backends.remove(&target);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Steps(Plan);
+
+impl Steps {
+    fn push(&mut self, step: Step) {
+        self.0.entry(step.stage()).or_default().push(step);
+    }
+
+    fn of_vip(&mut self, state: &State, observed: &Observed, vip: Vip) {
+        let mut held = false;
+        let mut wanted = false;
+        let mut translated = false;
+        for load_balancer in state.on(vip) {
+            held = true;
+            self.of_load_balancer(load_balancer, observed.services.get(&load_balancer.endpoint));
+            if load_balancer.phase == Phase::Active {
+                wanted = true;
+                translated |= load_balancer.backends().iter().any(needs_source_nat);
+            }
+        }
+        let host = &observed.host;
+        let steps = [
+            (!wanted && observed.advertised.contains(&vip), Step::Advert(AdvertStep::Withdraw(vip))),
+            (held && !wanted && host.bound.contains(&vip), Step::Host(HostStep::Unbind(vip))),
+            (translated && !host.source_nat.contains(&vip), Step::Host(HostStep::EnableSourceNat(vip))),
+            (wanted && !host.bound.contains(&vip), Step::Host(HostStep::Bind(vip))),
+            (wanted && !observed.advertised.contains(&vip), Step::Advert(AdvertStep::Advertise(vip))),
+            (!translated && host.source_nat.contains(&vip), Step::Host(HostStep::DisableSourceNat(vip))),
+        ];
+        steps.into_iter().filter(|(needed, _)| *needed).for_each(|(_, step)| self.push(step));
+    }
+
+    fn of_load_balancer(&mut self, load_balancer: &LoadBalancer, service: Option<&ServiceView>) {
+        let endpoint = load_balancer.endpoint;
+        match (load_balancer.phase, service) {
+            (Phase::Deleting, None) => {}
+            (Phase::Deleting, Some(_)) => self.push(Step::Dataplane(DataplaneStep::RemoveService(endpoint))),
+            (Phase::Active, None) => {
+                self.push(Step::Dataplane(DataplaneStep::AddService(endpoint)));
+                self.of_backends(endpoint, load_balancer, &BTreeMap::new());
+            }
+            (Phase::Active, Some(service)) => {
+                if service.drifted {
+                    self.push(Step::Dataplane(DataplaneStep::ResetService(endpoint)));
+                }
+                self.of_backends(endpoint, load_balancer, &service.backends);
+            }
+        }
+    }
+
+    fn of_backends(
+        &mut self,
+        endpoint: Endpoint,
+        load_balancer: &LoadBalancer,
+        observed: &BTreeMap<Target, Option<BackendSettings>>,
+    ) {
+        for backend in load_balancer.backends() {
+            let (target, settings) = (backend.target, backend.settings);
+            match observed.get(&target) {
+                None => self.push(Step::Dataplane(DataplaneStep::AddBackend(endpoint, target, settings))),
+                Some(found) if *found == Some(settings) => {}
+                Some(_) => self.push(Step::Dataplane(DataplaneStep::SetBackend(endpoint, target, settings))),
+            }
+        }
+        if observed.is_empty() {
+            return;
+        }
+        let wanted: BTreeSet<Target> = load_balancer.backends().iter().map(|backend| backend.target).collect();
+        for target in observed.keys().filter(|target| !wanted.contains(target)) {
+            self.push(Step::Dataplane(DataplaneStep::RemoveBackend(endpoint, *target)));
+        }
+    }
+}
+
+fn needs_source_nat(backend: &crate::model::Backend) -> bool {
+    match backend.settings.forwarding {
+        Forwarding::Masquerade => true,
+        Forwarding::Local => false,
+    }
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A model of the world for tests: a disk and a kernel that survive a crash, and drivers that do not. It is a model and
+//! stands for no real driver; the real ones are tested on a real kernel.
+//!
+//! Every operation passes a point before and one after its effect. A crash is a point from which the future never returns.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::{Future, pending},
+    net::Ipv4Addr,
+    sync::{Arc, Mutex},
+};
+
+use crate::{
+    controller::{Drivers, World},
+    model::{Endpoint, LoadBalancer, Phase, Vip},
+    observed::{HostView, Services},
+    plan::Observed,
+    ports::{
+        Advertiser, Cause, Dataplane, Host, Pool, PoolError, Probe, SettingChange, Snapshot, Store, Verdict, Write,
+    },
+    step::{AdvertStep, DataplaneStep, HostStep, Step},
+};
+
+/// What is left when the process is killed.
+#[derive(Debug, Default)]
+pub struct Remains {
+    pub disk: Snapshot,
+    pub kernel: Observed,
+    pub settings: BTreeMap<String, String>,
+    /// Addresses that answer a probe, with who answers.
+    pub neighbours: BTreeMap<Vip, String>,
+    /// Points left before the crash; `None` never crashes.
+    pub fuse: Option<usize>,
+    /// Steps that fail, with whether it may pass.
+    pub broken: Vec<(Step, bool)>,
+    /// Whether the disk refuses writes.
+    pub disk_full: bool,
+    /// Steps carried out, in order.
+    pub log: Vec<Step>,
+}
+
+/// Shared by the drivers and the test.
+#[derive(Clone, Debug, Default)]
+pub struct Sim(pub Arc<Mutex<Remains>>);
+
+impl Sim {
+    pub fn with<T>(&self, f: impl FnOnce(&mut Remains) -> T) -> T {
+        f(&mut self.0.lock().unwrap())
+    }
+
+    async fn point(&self) {
+        let crash = self.with(|remains| match &mut remains.fuse {
+            None => false,
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+        });
+        if crash {
+            pending().await
+        }
+    }
+
+    async fn step(&self, step: Step, effect: impl FnOnce(&mut Observed)) -> Verdict {
+        self.point().await;
+        let broken = self.with(|remains| remains.broken.iter().find(|(broken, _)| *broken == step).copied());
+        let verdict = match broken {
+            Some((_, true)) => Verdict::Retry("broken for now".into()),
+            Some((_, false)) => Verdict::Refused("broken".into()),
+            None => {
+                self.with(|remains| {
+                    effect(&mut remains.kernel);
+                    remains.log.push(step);
+                });
+                Verdict::Applied
+            }
+        };
+        self.point().await;
+        verdict
+    }
+}
+
+pub struct SimWorld;
+
+impl World for SimWorld {
+    type Store = SimStore;
+    type Pool = SimPool;
+    type Host = SimHost;
+    type Dataplane = SimDataplane;
+    type Advertiser = SimAdvertiser;
+}
+
+pub fn drivers(sim: &Sim, pool: &[Vip]) -> Drivers<SimWorld> {
+    sim.with(|remains| remains.kernel.advertised.clear());
+    Drivers {
+        store: SimStore(sim.clone()),
+        pool: SimPool { all: pool.to_vec(), held: BTreeSet::new() },
+        host: SimHost(sim.clone()),
+        dataplane: SimDataplane(sim.clone()),
+        advertiser: SimAdvertiser(sim.clone()),
+    }
+}
+
+pub struct SimStore(Sim);
+
+impl Store for SimStore {
+    async fn load(&mut self) -> Result<Snapshot, Cause> {
+        Ok(self.0.with(|remains| remains.disk.clone()))
+    }
+
+    async fn commit(&mut self, writes: Vec<Write>) -> Result<(), Cause> {
+        self.0.point().await;
+        if self.0.with(|remains| remains.disk_full) {
+            return Err("no space left on device".into());
+        }
+        self.0.with(|remains| writes.into_iter().for_each(|write| write_down(&mut remains.disk, write)));
+        self.0.point().await;
+        Ok(())
+    }
+}
+
+fn write_down(disk: &mut Snapshot, write: Write) {
+    match write {
+        Write::Put(load_balancer) => {
+            disk.last_serial = disk.last_serial.max(load_balancer.serial);
+            disk.load_balancers.retain(|each| each.id != load_balancer.id);
+            disk.load_balancers.push(LoadBalancer::clone(&load_balancer));
+        }
+        Write::Erase(id) => disk.load_balancers.retain(|each| each.id != id),
+        Write::Released { vip, serial } => drop(disk.released.insert(vip, serial)),
+        Write::Reused(vip) => drop(disk.released.remove(&vip)),
+        Write::Original(change) => drop(disk.originals.insert(change.name.clone(), change)),
+        Write::Restored(name) => drop(disk.originals.remove(&name)),
+    }
+}
+
+pub struct SimPool {
+    all: Vec<Vip>,
+    held: BTreeSet<Vip>,
+}
+
+impl Pool for SimPool {
+    fn restore(&mut self, held: BTreeSet<Vip>, released: Vec<Vip>) {
+        self.held = held;
+        self.all.retain(|vip| !released.contains(vip));
+        self.all.extend(released);
+    }
+
+    async fn acquire(&mut self, wanted: Option<Vip>, avoid: &BTreeMap<Ipv4Addr, String>) -> Result<Vip, PoolError> {
+        let free = |vip: &&Vip| !self.held.contains(vip) && !avoid.contains_key(&vip.address());
+        let found = match wanted {
+            Some(wanted) => self.all.iter().filter(free).find(|vip| **vip == wanted),
+            None => self.all.iter().find(free),
+        };
+        let exhausted = || PoolError::Exhausted { pool: "sim".to_owned(), held: 0, avoided: 0 };
+        let vip = found.copied().ok_or_else(exhausted)?;
+        assert!(self.held.insert(vip));
+        Ok(vip)
+    }
+
+    async fn release(&mut self, vip: Vip) -> Result<(), Cause> {
+        assert!(self.held.remove(&vip), "{vip} was not held");
+        self.all.retain(|each| *each != vip);
+        self.all.push(vip);
+        Ok(())
+    }
+}
+
+pub struct SimHost(Sim);
+
+impl Host for SimHost {
+    async fn observe(&mut self) -> Result<HostView, Cause> {
+        Ok(self.0.with(|remains| remains.kernel.host.clone()))
+    }
+
+    async fn apply(&mut self, steps: &[HostStep]) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        for step in steps {
+            let step = Step::Host(*step);
+            verdicts.push(self.0.step(step, |kernel| kernel.note(&step)).await);
+        }
+        verdicts
+    }
+
+    async fn drifted_settings(&mut self) -> Result<Vec<SettingChange>, Cause> {
+        let change = |from: &String| SettingChange { name: "forward".into(), from: from.clone(), to: "1".into() };
+        Ok(self.0.with(|r| r.settings.get("forward").filter(|value| *value != "1").map(change).into_iter().collect()))
+    }
+
+    async fn set(&mut self, name: &str, value: &str) -> Result<(), Cause> {
+        self.0.point().await;
+        self.0.with(|remains| remains.settings.insert(name.to_owned(), value.to_owned()));
+        self.0.point().await;
+        Ok(())
+    }
+
+    async fn get(&mut self, name: &str) -> Result<String, Cause> {
+        self.0.with(|remains| remains.settings.get(name).cloned()).ok_or_else(|| "no such setting".into())
+    }
+}
+
+pub struct SimDataplane(Sim);
+
+impl Dataplane for SimDataplane {
+    async fn observe(&mut self) -> Result<Services, Cause> {
+        Ok(self.0.with(|remains| remains.kernel.services.clone()))
+    }
+
+    async fn exists(&mut self, endpoint: Endpoint) -> Result<bool, Cause> {
+        Ok(self.0.with(|remains| remains.kernel.services.contains_key(&endpoint)))
+    }
+
+    async fn apply(&mut self, steps: &[DataplaneStep]) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        for step in steps {
+            let step = Step::Dataplane(*step);
+            verdicts.push(self.0.step(step, |kernel| kernel.note(&step)).await);
+        }
+        verdicts
+    }
+}
+
+pub struct SimAdvertiser(Sim);
+
+impl Advertiser for SimAdvertiser {
+    fn probe(&self, vip: Vip) -> impl Future<Output = Result<Probe, Cause>> + Send + 'static {
+        let sim = self.0.clone();
+        async move {
+            sim.point().await;
+            let holder = sim.with(|remains| remains.neighbours.get(&vip).cloned());
+            Ok(holder.map_or(Probe::Free, |holder| Probe::InUse { holder }))
+        }
+    }
+
+    async fn apply(&mut self, steps: &[AdvertStep]) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        for step in steps {
+            let step = Step::Advert(*step);
+            verdicts.push(self.0.step(step, |kernel| kernel.note(&step)).await);
+        }
+        verdicts
+    }
+}
+
+/// What the kernel holds when it serves exactly these load-balancers, and nothing else.
+pub fn served(load_balancers: &[Arc<LoadBalancer>]) -> Observed {
+    let mut kernel = Observed::default();
+    for load_balancer in load_balancers.iter().filter(|each| each.phase == Phase::Active) {
+        let endpoint = load_balancer.endpoint;
+        kernel.host.bound.insert(endpoint.vip);
+        kernel.advertised.insert(endpoint.vip);
+        if !load_balancer.backends().is_empty() {
+            kernel.host.source_nat.insert(endpoint.vip);
+        }
+        let service = kernel.services.entry(endpoint).or_default();
+        service.backends.extend(load_balancer.backends().iter().map(|each| (each.target, Some(each.settings))));
+    }
+    kernel
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The desired state. A command becomes a [`Change`] or is refused and leaves everything as it was; a change can be undone.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    command::{BackendChange, Command, LoadBalancerChange, NewLoadBalancer, Rejected},
+    model::{Backend, BackendId, Endpoint, LoadBalancer, LoadBalancerId, Phase, Port, Target, Vip},
+    ports::Write,
+};
+
+/// Every load-balancer that slb answers for: those that are wanted, and those whose removal has not been finished.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    by_id: BTreeMap<LoadBalancerId, Arc<LoadBalancer>>,
+    by_vip: BTreeMap<Vip, BTreeMap<Port, LoadBalancerId>>,
+    last_serial: u64,
+}
+
+/// One load-balancer before and after a command. `None` is "not there".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// As it was.
+    pub before: Option<Arc<LoadBalancer>>,
+    /// As it is now.
+    pub after: Option<Arc<LoadBalancer>>,
+}
+
+impl Change {
+    /// What undoes it.
+    #[must_use]
+    pub fn inverse(self) -> Self {
+        Self { before: self.after, after: self.before }
+    }
+
+    /// The record that makes it durable. `None` if nothing was changed.
+    #[must_use]
+    pub fn write(&self) -> Option<Write> {
+        match (&self.before, &self.after) {
+            (before, Some(after)) if before.as_ref() != Some(after) => Some(Write::Put(Arc::clone(after))),
+            (Some(before), None) => Some(Write::Erase(before.id)),
+            (_, Some(_)) | (None, None) => None,
+        }
+    }
+}
+
+impl State {
+    /// The state as it was committed.
+    ///
+    /// # Errors
+    /// Two records that claim the same id or the same endpoint: names both.
+    pub fn restore(load_balancers: Vec<LoadBalancer>, last_serial: u64) -> Result<Self, Contradiction> {
+        let mut state = Self { last_serial, ..Self::default() };
+        for load_balancer in load_balancers {
+            let endpoint = load_balancer.endpoint;
+            if let Some(other) = state.at(endpoint).or_else(|| state.by_id.get(&load_balancer.id)) {
+                return Err(Contradiction { one: other.id, other: load_balancer.id, endpoint });
+            }
+            state.last_serial = state.last_serial.max(load_balancer.serial);
+            state.put(&Change { before: None, after: Some(Arc::new(load_balancer)) });
+        }
+        Ok(state)
+    }
+
+    /// The load-balancer of that name.
+    #[must_use]
+    pub fn get(&self, id: LoadBalancerId) -> Option<&Arc<LoadBalancer>> {
+        self.by_id.get(&id)
+    }
+
+    /// The load-balancer on that endpoint.
+    #[must_use]
+    pub fn at(&self, endpoint: Endpoint) -> Option<&Arc<LoadBalancer>> {
+        self.by_vip.get(&endpoint.vip)?.get(&endpoint.port).and_then(|id| self.by_id.get(id))
+    }
+
+    /// The load-balancers that share a VIP, by port.
+    pub fn on(&self, vip: Vip) -> impl Iterator<Item = &Arc<LoadBalancer>> {
+        self.by_vip.get(&vip).into_iter().flat_map(BTreeMap::values).filter_map(|id| self.by_id.get(id))
+    }
+
+    /// Every VIP that slb answers for, in order. What is bound, programmed or translated for any other address is foreign.
+    pub fn vips(&self) -> impl Iterator<Item = Vip> {
+        self.by_vip.keys().copied()
+    }
+
+    /// Whether slb answers for the VIP.
+    #[must_use]
+    pub fn holds(&self, vip: Vip) -> bool {
+        self.by_vip.contains_key(&vip)
+    }
+
+    /// Every load-balancer, by id.
+    pub fn load_balancers(&self) -> impl Iterator<Item = &Arc<LoadBalancer>> {
+        self.by_id.values()
+    }
+
+    /// How many creations there have been, ever.
+    #[must_use]
+    pub fn last_serial(&self) -> u64 {
+        self.last_serial
+    }
+
+    /// Whether a load-balancer could be created on the endpoint.
+    ///
+    /// # Errors
+    /// Who has it.
+    pub fn check_endpoint(&self, endpoint: Endpoint) -> Result<(), Rejected> {
+        match self.at(endpoint) {
+            Some(holder) => Err(Rejected::EndpointTaken { endpoint, by: holder.id }),
+            None => Ok(()),
+        }
+    }
+
+    /// Creates a load-balancer on a VIP that has been found for it.
+    ///
+    /// # Errors
+    /// The endpoint is taken, or the backends contradict each other or the VIP. Nothing has changed then.
+    pub fn create(&mut self, new: NewLoadBalancer, vip: Vip) -> Result<Change, Rejected> {
+        let endpoint = Endpoint { vip, port: new.port };
+        self.check_endpoint(endpoint)?;
+        let backends = new.backends.unwrap_or_default();
+        for (index, backend) in backends.iter().enumerate() {
+            check_backend(endpoint, backends.iter().take(index), backend)?;
+        }
+        let after = LoadBalancer {
+            id: new.id,
+            serial: self.last_serial + 1,
+            name: new.name,
+            endpoint,
+            backends: (!backends.is_empty()).then(|| backends.into()),
+            phase: Phase::Active,
+        };
+        Ok(self.done(None, Some(after)))
+    }
+
+    /// Carries out any command but [`Command::Create`], which needs a VIP first and is refused here as an unknown load-balancer.
+    ///
+    /// # Errors
+    /// Why the command contradicts the state. Nothing has changed then.
+    pub fn apply(&mut self, command: &Command) -> Result<Change, Rejected> {
+        match command {
+            Command::Create(new) => Err(Rejected::UnknownLoadBalancer(new.id)),
+            Command::Update(id, change) => self.update(*id, change),
+            Command::Delete(id) => self.mark_deleting(*id),
+            Command::AddBackend(id, backend) => self.add_backend(*id, backend),
+            Command::UpdateBackend(id, backend, change) => self.update_backend(*id, *backend, change),
+            Command::RemoveBackend(id, backend) => self.remove_backend(*id, *backend),
+        }
+    }
+
+    /// Forgets a load-balancer whose removal is finished.
+    pub fn erase(&mut self, id: LoadBalancerId) -> Change {
+        let before = self.by_id.get(&id).cloned();
+        let change = Change { before, after: None };
+        self.put(&change);
+        change
+    }
+
+    /// Marks a load-balancer as going away; marking it again is fine.
+    ///
+    /// # Errors
+    /// There is no such load-balancer.
+    pub fn mark_deleting(&mut self, id: LoadBalancerId) -> Result<Change, Rejected> {
+        let before = self.get(id).cloned().ok_or(Rejected::UnknownLoadBalancer(id))?;
+        let after = LoadBalancer { phase: Phase::Deleting, ..LoadBalancer::clone(&before) };
+        Ok(self.done(Some(before), Some(after)))
+    }
+
+    /// Makes the state what the change says, whatever it was.
+    pub fn put(&mut self, change: &Change) {
+        if let Some(before) = &change.before {
+            self.by_id.remove(&before.id);
+            if let Some(ports) = self.by_vip.get_mut(&before.endpoint.vip) {
+                ports.remove(&before.endpoint.port);
+                if ports.is_empty() {
+                    self.by_vip.remove(&before.endpoint.vip);
+                }
+            }
+        }
+        if let Some(after) = &change.after {
+            self.last_serial = self.last_serial.max(after.serial);
+            self.by_vip.entry(after.endpoint.vip).or_default().insert(after.endpoint.port, after.id);
+            self.by_id.insert(after.id, Arc::clone(after));
+        }
+    }
+
+    fn update(&mut self, id: LoadBalancerId, change: &LoadBalancerChange) -> Result<Change, Rejected> {
+        let before = self.active(id)?;
+        unchanged("eip", before.endpoint.vip, change.vip)?;
+        unchanged("port", before.endpoint.port, change.port)?;
+        let mut after = LoadBalancer::clone(&before);
+        if let Some(name) = &change.name {
+            after.name.clone_from(name);
+        }
+        Ok(self.done(Some(before), Some(after)))
+    }
+
+    fn add_backend(&mut self, id: LoadBalancerId, backend: &Backend) -> Result<Change, Rejected> {
+        let before = self.active(id)?;
+        check_backend(before.endpoint, before.backends().iter(), backend)?;
+        let backends = before.backends().iter().chain([backend]).cloned().collect();
+        let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
+        Ok(self.done(Some(before), Some(after)))
+    }
+
+    fn update_backend(
+        &mut self,
+        id: LoadBalancerId,
+        backend: BackendId,
+        change: &BackendChange,
+    ) -> Result<Change, Rejected> {
+        let before = self.active(id)?;
+        let old = known_backend(&before, backend)?;
+        unchanged("ip", old.target.ip, change.target.ip)?;
+        unchanged("port", old.target.port, change.target.port)?;
+        unchanged("type", old.settings.forwarding, change.forwarding)?;
+        let backends = before
+            .backends()
+            .iter()
+            .cloned()
+            .map(|mut each| {
+                if each.id == backend {
+                    each.settings.weight = change.weight.unwrap_or(each.settings.weight);
+                }
+                each
+            })
+            .collect();
+        let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
+        Ok(self.done(Some(before), Some(after)))
+    }
+
+    fn remove_backend(&mut self, id: LoadBalancerId, backend: BackendId) -> Result<Change, Rejected> {
+        let before = self.active(id)?;
+        known_backend(&before, backend)?;
+        let backends = before.backends().iter().filter(|each| each.id != backend).cloned().collect();
+        let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
+        Ok(self.done(Some(before), Some(after)))
+    }
+
+    fn active(&self, id: LoadBalancerId) -> Result<Arc<LoadBalancer>, Rejected> {
+        let found = self.get(id).ok_or(Rejected::UnknownLoadBalancer(id))?;
+        match found.phase {
+            Phase::Active => Ok(Arc::clone(found)),
+            Phase::Deleting => Err(Rejected::Deleting(id)),
+        }
+    }
+
+    fn done(&mut self, before: Option<Arc<LoadBalancer>>, after: Option<LoadBalancer>) -> Change {
+        let change = Change { before, after: after.map(Arc::new) };
+        self.put(&change);
+        change
+    }
+}
+
+/// Two records of the store that cannot both be true.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the records of load-balancers {one} and {other} contradict each other: both claim {endpoint}")]
+pub struct Contradiction {
+    /// A load-balancer.
+    pub one: LoadBalancerId,
+    /// Another, or the same twice.
+    pub other: LoadBalancerId,
+    /// What both claim.
+    pub endpoint: Endpoint,
+}
+
+fn known_backend(load_balancer: &LoadBalancer, backend: BackendId) -> Result<&Backend, Rejected> {
+    load_balancer.backend(backend).ok_or(Rejected::UnknownBackend { load_balancer: load_balancer.id, backend })
+}
+
+fn check_backend<'a>(
+    endpoint: Endpoint,
+    mut others: impl Iterator<Item = &'a Backend>,
+    backend: &Backend,
+) -> Result<(), Rejected> {
+    let target: Target = backend.target;
+    if target.ip.address() == endpoint.vip.address() {
+        return Err(Rejected::BackendIsVip(target));
+    }
+    match others.find(|other| other.target == target) {
+        Some(other) => Err(Rejected::BackendExists { target, by: other.id }),
+        None => Ok(()),
+    }
+}
+
+fn unchanged<T: PartialEq + ToString>(field: &'static str, is: T, wanted: Option<T>) -> Result<(), Rejected> {
+    match wanted {
+        Some(wanted) if wanted != is => Err(Rejected::Immutable { field, is: is.to_string() }),
+        _ => Ok(()),
+    }
+}
