@@ -1,2 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How the network learns where a VIP lives
+//! How the network learns where a VIP lives.
+//!
+//! One folder per way of telling it, each an [`Advertiser`](slb_core::ports::Advertiser) with the same rooms: a codec, a pure machine
+//! that is told the time, a socket, and a task that joins them. There is one way so far:
+//!
+//! - [`arp`]: on an Ethernet segment, by gratuitous ARP; probes addresses and notices conflicts as RFC 5227 says.
+//!
+//! Whoever runs the host's adapters tells this crate when they change: [`AdvertStep::Advertise`](slb_core::step::AdvertStep), taken
+//! again, announces anew.
+
+pub mod arp;
+mod error;
+
+pub use self::{
+    arp::{Arp, Timing},
+    error::Error,
+};

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who is told what, and when: RFC 5227 as a pure machine. It is given the time and what was heard, and answers with what to send
+//! and to report.
+//!
+//! ```text
+//!            probe                   the last interval passed unanswered
+//! (unknown) ───────▶ probed, n left ────────────────────────────────────▶ Free
+//!                     │ ▲ interval: send Probe, n−1
+//!                     │ └─┘
+//!                     └─ somebody claims it, or probes for it too ──────▶ InUse
+//!
+//!             advertise                    n = 0
+//! (withdrawn) ─────────▶ announced, n left ─────▶ refreshed
+//!      ▲                  │ ▲ interval: send       │ ▲ interval: send Announce
+//!      │                  │ └─┘ Announce, n−1      │ └─┘
+//!      └───── withdraw ───┴────────────────────────┘
+//! in either: somebody claims it ─▶ send Announce and report Conflict, at most once per defend interval
+//! ```
+//!
+//! A VIP is never given up: RFC 5227 section 2.4 (c) allows that to hosts whose address others rely on, if they send no more than
+//! one defence per `DEFEND_INTERVAL` and tell the administrator, no more often than useful. Both happen here at the same moments.
+
+use std::{collections::VecDeque, net::Ipv4Addr, time::Instant};
+
+use slb_core::model::Vip;
+
+use super::{
+    agenda::Agenda,
+    filter::Watch,
+    frame::{Frame, Mac, Operation},
+    pace::Pace,
+    timing::Timing,
+};
+
+/// What the machine wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    /// Send a probe.
+    Probe(Vip),
+    /// Send an announcement, both forms.
+    Announce(Vip),
+    /// The probing of this address is over, nobody has it.
+    Free(Vip),
+    /// The probing of this address is over, this host has it or is about to take it.
+    InUse(Vip, Mac),
+    /// Another host claims an advertised VIP. The defence is under way.
+    Conflict {
+        /// The VIP.
+        vip: Vip,
+        /// Who claims it.
+        holder: Mac,
+        /// How many claims were heard since the last report, with this one.
+        claims: u64,
+    },
+}
+
+/// Frames of an [`Output::Probe`].
+const PROBE_FRAMES: u32 = 1;
+
+/// Frames of an [`Output::Announce`].
+const ANNOUNCEMENT_FRAMES: u32 = 2;
+
+/// An advertised VIP.
+#[derive(Debug, Default)]
+struct Advertised {
+    /// Announcements until only the refresh is left.
+    left: u8,
+    /// When it was last defended.
+    defended: Option<Instant>,
+    /// Claims that were heard but not reported.
+    claims: u64,
+}
+
+/// The machine. After each call that changes it, [`Machine::poll`] is called until it answers `None`, and again at
+/// [`Machine::deadline`].
+#[derive(Debug)]
+pub(super) struct Machine {
+    timing: Timing,
+    pace: Pace,
+    /// With the number of probes left.
+    probed: Agenda<u8>,
+    advertised: Agenda<Advertised>,
+    reports: VecDeque<Output>,
+}
+
+impl Machine {
+    pub(super) fn new(timing: Timing) -> Self {
+        let pace = Pace::new(timing.burst, timing.frame_interval);
+        Self { timing, pace, probed: Agenda::new(), advertised: Agenda::new(), reports: VecDeque::new() }
+    }
+
+    /// Starts probing the address, unless it is being probed.
+    pub(super) fn probe(&mut self, vip: Vip, now: Instant) {
+        if self.probed.get_mut(vip).is_none() {
+            self.probed.put(vip, Some(now), self.timing.probe_count.get());
+        }
+    }
+
+    /// Stops probing the address, without a result.
+    pub(super) fn abandon(&mut self, vip: Vip) {
+        self.probed.remove(vip);
+    }
+
+    /// Starts announcing the VIP, from the beginning if it is being announced.
+    pub(super) fn advertise(&mut self, vip: Vip, now: Instant) {
+        let before = self.advertised.remove(vip).unwrap_or_default();
+        self.advertised.put(vip, Some(now), Advertised { left: self.timing.announce_count.get(), ..before });
+    }
+
+    /// Stops announcing and defending the VIP.
+    pub(super) fn withdraw(&mut self, vip: Vip) {
+        self.advertised.remove(vip);
+    }
+
+    /// Takes in a frame that was received while the adapter's hardware address was `own`.
+    pub(super) fn hear(&mut self, frame: &Frame, own: Mac, now: Instant) {
+        let holder = frame.sender_mac;
+        if holder == own {
+            return;
+        }
+        let is_probe = frame.operation == Operation::Request && frame.sender_ip.is_unspecified();
+        let Ok(vip) = Vip::try_from(if is_probe { frame.target_ip } else { frame.sender_ip }) else {
+            return;
+        };
+        if self.probed.remove(vip).is_some() {
+            self.reports.push_back(Output::InUse(vip, holder));
+        }
+        if !is_probe {
+            self.claimed(vip, holder, now);
+        }
+    }
+
+    fn claimed(&mut self, vip: Vip, holder: Mac, now: Instant) {
+        let Some(state) = self.advertised.get_mut(vip) else {
+            return;
+        };
+        let claims = state.claims.saturating_add(1);
+        state.claims = claims;
+        if state.defended.is_some_and(|at| now.saturating_duration_since(at) < self.timing.defend_interval) {
+            return;
+        }
+        let left = state.left.saturating_add(1);
+        self.advertised.put(vip, Some(now), Advertised { left, defended: Some(now), claims: 0 });
+        self.reports.push_back(Output::Conflict { vip, holder, claims });
+    }
+
+    /// The next thing to do now.
+    pub(super) fn poll(&mut self, now: Instant) -> Option<Output> {
+        self.reports.pop_front().or_else(|| self.next_probe(now)).or_else(|| self.next_announcement(now))
+    }
+
+    fn next_probe(&mut self, now: Instant) -> Option<Output> {
+        if self.pace.opens(PROBE_FRAMES) > Some(now) {
+            return None;
+        }
+        let (vip, left) = self.probed.take_due(now)?;
+        let Some(left) = left.checked_sub(1) else {
+            return Some(Output::Free(vip));
+        };
+        self.pace.take(PROBE_FRAMES, now);
+        self.probed.put(vip, now.checked_add(self.timing.probe_interval), left);
+        Some(Output::Probe(vip))
+    }
+
+    fn next_announcement(&mut self, now: Instant) -> Option<Output> {
+        if self.pace.opens(ANNOUNCEMENT_FRAMES) > Some(now) {
+            return None;
+        }
+        let (vip, state) = self.advertised.take_due(now)?;
+        self.pace.take(ANNOUNCEMENT_FRAMES, now);
+        let refresh = self.timing.refresh_interval;
+        let pause = match state.left {
+            2.. => Some(self.timing.announce_interval),
+            _ if refresh.is_zero() => None,
+            1 => Some(refresh.mul_f64(share(vip))),
+            0 => Some(refresh),
+        };
+        let due = pause.and_then(|pause| now.checked_add(pause));
+        self.advertised.put(vip, due, Advertised { left: state.left.saturating_sub(1), ..state });
+        Some(Output::Announce(vip))
+    }
+
+    /// When [`Machine::poll`] has something to do next; `None`: not before something else happens.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let probe = self.probed.next_due().map(|due| Some(due).max(self.pace.opens(PROBE_FRAMES)));
+        let announcement = self.advertised.next_due().map(|due| Some(due).max(self.pace.opens(ANNOUNCEMENT_FRAMES)));
+        probe.into_iter().chain(announcement).flatten().min()
+    }
+
+    /// What has to be heard for all this.
+    pub(super) fn watch(&self) -> Watch {
+        let ends = self.probed.ends().into_iter().chain(self.advertised.ends());
+        let (lowest, highest) = ends.reduce(|(a, b), (c, d)| (a.min(c), b.max(d)))?;
+        Some((lowest.address(), highest.address()))
+    }
+}
+
+/// Where in the refresh interval the VIP has its place, from 0 to below 1, so that VIPs advertised together are not refreshed
+/// together. Multiples of the golden ratio spread any run of addresses evenly (Knuth, The Art of Computer Programming, 6.4).
+fn share(vip: Vip) -> f64 {
+    const GOLDEN: u32 = 0x9e37_79b9;
+    f64::from(Ipv4Addr::from(vip).to_bits().wrapping_mul(GOLDEN)) / 2_f64.powi(32)
+}
+
+#[cfg(test)]
+mod tests;

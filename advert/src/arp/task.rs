@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The task that owns socket and machine. Nobody else sends or hears ARP.
+//!
+//! ```text
+//! Arp::apply, Arp::probe ──▶ commands ─┐
+//!              PacketSocket::receive ──┼─▶ Machine ─▶ turn: frames, answers, log lines
+//!                  Machine::deadline ──┘
+//! ```
+
+use std::{collections::BTreeMap, io, time::Instant};
+
+use slb_core::{
+    model::Vip,
+    ports::{Probe, Verdict},
+    step::AdvertStep,
+};
+use tokio::{
+    select,
+    sync::{mpsc::UnboundedReceiver, oneshot},
+    time::sleep_until,
+};
+use tracing::{info, warn};
+
+use super::{
+    frame::Frame,
+    machine::{Machine, Output},
+    socket::PacketSocket,
+    timing::Timing,
+};
+use crate::Error;
+
+/// What the task is asked for. An answer that nobody waits for any more is dropped.
+pub(super) enum Command {
+    /// Carry out steps; one verdict each.
+    Apply { steps: Vec<AdvertStep>, answer: oneshot::Sender<Vec<Verdict>> },
+    /// Find out whether somebody has the address.
+    Probe { vip: Vip, answer: Prober },
+}
+
+type Prober = oneshot::Sender<Result<Probe, Error>>;
+
+/// The task's state.
+pub(super) struct Task {
+    socket: PacketSocket,
+    machine: Machine,
+    /// Who waits for which probe.
+    probers: BTreeMap<Vip, Vec<Prober>>,
+    /// Whether the last frame could not be sent, or hearing failed since: it is logged when this changes.
+    faulty: bool,
+}
+
+impl Task {
+    pub(super) fn new(socket: PacketSocket, timing: Timing) -> Self {
+        Self { socket, machine: Machine::new(timing), probers: BTreeMap::new(), faulty: false }
+    }
+
+    /// Runs until nobody can send commands any more.
+    pub(super) async fn run(mut self, mut commands: UnboundedReceiver<Command>) {
+        loop {
+            let deadline = self.machine.deadline();
+            select! {
+                // Cancel-safe: a command is taken only if this arm runs.
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return,
+                },
+                // Cancel-safe: so is a frame.
+                frame = self.socket.receive() => self.hear(frame),
+                // Cancel-safe: the deadline is computed anew.
+                () = sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => self.turn(),
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Apply { steps, answer } => {
+                let verdicts = steps.into_iter().map(|step| self.take(step)).collect();
+                self.turn();
+                let _ = answer.send(verdicts);
+            }
+            Command::Probe { vip, answer } => match self.socket.check() {
+                Ok(()) => {
+                    self.probers.entry(vip).or_default().push(answer);
+                    self.machine.probe(vip, Instant::now());
+                    self.turn();
+                }
+                Err(error) => {
+                    let _ = answer.send(Err(error));
+                }
+            },
+        }
+    }
+
+    /// A step that is not applied changes nothing: a VIP that was advertised stays so.
+    fn take(&mut self, step: AdvertStep) -> Verdict {
+        match step {
+            AdvertStep::Advertise(vip) => match self.socket.check() {
+                Ok(()) => {
+                    self.machine.advertise(vip, Instant::now());
+                    Verdict::Applied
+                }
+                Err(error) => error.verdict(),
+            },
+            AdvertStep::Withdraw(vip) => {
+                self.machine.withdraw(vip);
+                Verdict::Applied
+            }
+        }
+    }
+
+    fn hear(&mut self, frame: io::Result<Option<Frame>>) {
+        match frame.and_then(|frame| Ok(frame.zip(Some(self.socket.mac()?)))) {
+            Ok(Some((frame, own))) => self.machine.hear(&frame, own, Instant::now()),
+            Ok(None) => {}
+            Err(error) => self.deaf(error),
+        }
+        self.turn();
+    }
+
+    /// Does all that is due.
+    fn turn(&mut self) {
+        self.listen();
+        let now = Instant::now();
+        while let Some(output) = self.machine.poll(now) {
+            self.carry_out(output);
+        }
+        self.listen();
+    }
+
+    fn listen(&mut self) {
+        if let Err(error) = self.socket.listen(self.machine.watch()) {
+            self.deaf(error);
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Probe(vip) => {
+                let sent = self.socket.mac().and_then(|own| self.socket.send(&Frame::probe(own, vip.address())));
+                if let Err(error) = sent {
+                    self.abandon(vip, &error);
+                }
+            }
+            Output::Announce(vip) => {
+                let sent = self.announce(vip);
+                self.note(sent);
+            }
+            Output::Free(vip) => self.answer(vip, || Ok(Probe::Free)),
+            Output::InUse(vip, holder) => self.answer(vip, || Ok(Probe::InUse { holder: holder.to_string() })),
+            Output::Conflict { vip, holder, claims } => warn!(
+                %vip, adapter = self.socket.adapter(), %holder, claims,
+                "another host claims a VIP that is advertised here; the VIP is defended and kept",
+            ),
+        }
+    }
+
+    fn announce(&self, vip: Vip) -> io::Result<()> {
+        let own = self.socket.mac()?;
+        Frame::announcement(own, vip.address()).iter().try_for_each(|frame| self.socket.send(frame))
+    }
+
+    /// Who cannot hear cannot find an address free.
+    fn deaf(&mut self, error: io::Error) {
+        let probed: Vec<Vip> = self.probers.keys().copied().collect();
+        for vip in probed {
+            self.abandon(vip, &error);
+        }
+        self.note(Err(error));
+    }
+
+    fn abandon(&mut self, vip: Vip, error: &io::Error) {
+        self.machine.abandon(vip);
+        for prober in self.probers.remove(&vip).unwrap_or_default() {
+            let _ = prober.send(Err(self.socket.failed("probe", again(error))));
+        }
+    }
+
+    fn answer(&mut self, vip: Vip, result: impl Fn() -> Result<Probe, Error>) {
+        for prober in self.probers.remove(&vip).unwrap_or_default() {
+            let _ = prober.send(result());
+        }
+    }
+
+    /// Logs that ARP stopped or started to work, not each frame.
+    fn note(&mut self, result: io::Result<()>) {
+        let adapter = self.socket.adapter();
+        match &result {
+            Ok(()) if self.faulty => info!(adapter, "ARP works again"),
+            Err(error) if !self.faulty => {
+                warn!(adapter, %error, "ARP does not work; VIPs are announced again when the link is back");
+            }
+            Ok(()) | Err(_) => {}
+        }
+        self.faulty = result.is_err();
+    }
+}
+
+/// The same error once more: `io::Error` cannot be cloned.
+fn again(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}
