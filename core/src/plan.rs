@@ -14,6 +14,9 @@
 //! written before the kernel was touched and is erased after the kernel is clean; and slb's own source NAT rules. Everything
 //! else is foreign and no step ever names it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{

@@ -54,6 +54,8 @@ pub enum Write {
     Original(SettingChange),
     /// Forget it: the setting has been restored.
     Restored(SettingName),
+    /// Note the adapter that VIPs are bound to from now on.
+    Adapter(String),
 }
 
 /// Everything that the store holds.
@@ -65,6 +67,8 @@ pub struct Snapshot {
     pub released: BTreeMap<Vip, u64>,
     /// Settings of the kernel that slb changed, with what they were.
     pub originals: BTreeMap<SettingName, SettingChange>,
+    /// The adapter that VIPs were bound to by the last server; `None` before the first.
+    pub adapter: Option<String>,
     /// The highest `serial` of a load-balancer ever committed, 0 if there was none.
     pub last_serial: u64,
 }

@@ -133,6 +133,7 @@ fn write_down(disk: &mut Snapshot, write: Write) {
         Write::Reused(vip) => drop(disk.released.remove(&vip)),
         Write::Original(change) => drop(disk.originals.insert(change.name.clone(), change)),
         Write::Restored(name) => drop(disk.originals.remove(&name)),
+        Write::Adapter(name) => disk.adapter = Some(name),
     }
 }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The desired state. A command becomes a [`Change`] or is refused and leaves everything as it was; a change can be undone.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{

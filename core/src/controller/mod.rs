@@ -42,7 +42,7 @@ use crate::{
     board::Board,
     model::Vip,
     plan::Observed,
-    ports::{Advertiser, Cause, Dataplane, Host, Pool, SettingChange, SettingName, Store},
+    ports::{Advertiser, Dataplane, Host, Pool, SettingChange, SettingName, Snapshot, Store},
     state::{Contradiction, State},
 };
 
@@ -97,29 +97,18 @@ pub struct Controller<W: World> {
     next_reconcile: Instant,
 }
 
-/// Why a controller could not start. Nothing has been changed in the kernel.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The store could not be read.
-    #[error("could not read the store")]
-    Load(#[source] Cause),
-    /// The store contradicts itself.
-    #[error("the store is damaged")]
-    Contradiction(#[from] Contradiction),
-}
-
 impl<W: World> Controller<W> {
-    /// Reads the store. The kernel is neither read nor changed before the first [`reconcile`](Self::reconcile).
+    /// Takes over what the store holds. The kernel is neither read nor changed before the first [`reconcile`](Self::reconcile).
     ///
     /// # Errors
-    /// The store cannot be read or contradicts itself.
-    pub async fn start(
+    /// The store contradicts itself.
+    pub fn new(
         mut drivers: Drivers<W>,
+        snapshot: Snapshot,
         board: Arc<Board>,
         reconcile_interval: Duration,
         now: Instant,
-    ) -> Result<Self, StartError> {
-        let snapshot = drivers.store.load().await.map_err(StartError::Load)?;
+    ) -> Result<Self, Contradiction> {
         let state = State::restore(snapshot.load_balancers, snapshot.last_serial)?;
         let mut by_release: Vec<(u64, Vip)> = snapshot.released.iter().map(|(vip, serial)| (*serial, *vip)).collect();
         by_release.sort_unstable();

@@ -65,8 +65,8 @@ impl Server {
         let now = Instant::now();
         let board = Arc::new(Board::default());
         let pool: Vec<Vip> = (85..=90).map(vip).collect();
-        let start = Controller::start(drivers(sim, &pool), Arc::clone(&board), INTERVAL, now);
-        let mut controller = start.now_or_never()?.unwrap();
+        let disk = sim.with(|remains| remains.disk.clone());
+        let mut controller = Controller::new(drivers(sim, &pool), disk, Arc::clone(&board), INTERVAL, now).unwrap();
         controller.reconcile(now).now_or_never()?;
         Some(Self { sim: sim.clone(), board, controller, now })
     }
@@ -351,7 +351,8 @@ fn cleanup_takes_everything_away_and_keeps_the_records() {
     let Server { controller, now, .. } = server;
     drop(controller);
     let board = Arc::new(Board::default());
-    let cleaner = Controller::start(drivers(&sim, &[]), board, INTERVAL, now).now_or_never().unwrap().unwrap();
+    let disk = sim.with(|remains| remains.disk.clone());
+    let cleaner = Controller::new(drivers(&sim, &[]), disk, board, INTERVAL, now).unwrap();
     cleaner.clean_up(now).now_or_never().unwrap().unwrap();
     sim.with(|remains| {
         assert_eq!(remains.kernel, Observed::default());

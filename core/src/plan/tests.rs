@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The laws of the plan, over arbitrary desired states and arbitrary kernels.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::model::{Backend, BackendId, LoadBalancerId, Name, Port, Weight};
+
+fn vip(last: u8) -> Vip {
+    Vip::try_from(Ipv4Addr::new(192, 168, 0, last)).unwrap()
+}
+
+fn vips() -> impl Strategy<Value = Vip> {
+    (1_u8..6).prop_map(vip)
+}
+
+fn endpoints() -> impl Strategy<Value = Endpoint> {
+    (vips(), 1_i64..4).prop_map(|(vip, port)| Endpoint { vip, port: Port::try_from(port).unwrap() })
+}
+
+fn targets() -> impl Strategy<Value = Target> {
+    (1_u8..5).prop_map(|last| Target {
+        ip: Ipv4Addr::new(10, 0, 0, last).try_into().unwrap(),
+        port: Port::try_from(80).unwrap(),
+    })
+}
+
+fn settings() -> impl Strategy<Value = BackendSettings> {
+    (any::<bool>(), 0_u16..3).prop_map(|(local, weight)| BackendSettings {
+        forwarding: if local { Forwarding::Local } else { Forwarding::Masquerade },
+        weight: Weight::from(weight),
+    })
+}
+
+fn states() -> impl Strategy<Value = State> {
+    let backends = prop::collection::btree_map(targets(), settings(), 0..4);
+    prop::collection::btree_map(endpoints(), (any::<bool>(), backends), 0..8).prop_map(|all| {
+        let load_balancers =
+            all.into_iter().zip(1_u64..).map(|((endpoint, (active, backends)), serial)| LoadBalancer {
+                id: LoadBalancerId(Uuid::from_u128(serial.into())),
+                serial,
+                name: Name::try_from(String::new()).unwrap(),
+                endpoint,
+                backends: Some(
+                    backends
+                        .into_iter()
+                        .zip(0_u128..)
+                        .map(|((target, settings), id)| Backend {
+                            id: BackendId(Uuid::from_u128(id)),
+                            target,
+                            settings,
+                        })
+                        .collect(),
+                ),
+                phase: if active { Phase::Active } else { Phase::Deleting },
+            });
+        State::restore(load_balancers.collect(), 0).unwrap()
+    })
+}
+
+fn kernels() -> impl Strategy<Value = Observed> {
+    let set = || prop::collection::btree_set(vips(), 0..6);
+    let backends = prop::collection::btree_map(targets(), prop::option::of(settings()), 0..4);
+    let service = (any::<bool>(), backends).prop_map(|(drifted, backends)| ServiceView { drifted, backends });
+    let services = prop::collection::btree_map(endpoints(), service, 0..8);
+    (set(), set(), set(), services).prop_map(|(bound, source_nat, advertised, services)| Observed {
+        host: HostView { bound, source_nat, taken: BTreeMap::new() },
+        services,
+        advertised,
+    })
+}
+
+fn carried_out(plan: &Plan, mut kernel: Observed) -> Observed {
+    plan.values().flatten().for_each(|step| kernel.note(step));
+    kernel
+}
+
+proptest! {
+    /// Carrying out the plan leaves nothing to do.
+    #[test]
+    fn converges_in_one_pass(state in states(), kernel in kernels()) {
+        let first = plan(&state, &kernel, &Scope::All);
+        let kernel = carried_out(&first, kernel);
+        prop_assert_eq!(plan(&state, &kernel, &Scope::All), Plan::new());
+    }
+
+    /// No step names a service or an address that slb does not answer for; what is foreign stays as it was.
+    #[test]
+    fn foreign_things_are_untouched(state in states(), kernel in kernels()) {
+        let after = carried_out(&plan(&state, &kernel, &Scope::All), kernel.clone());
+        for (endpoint, service) in kernel.services.iter().filter(|(endpoint, _)| state.at(**endpoint).is_none()) {
+            prop_assert_eq!(after.services.get(endpoint), Some(service));
+        }
+        for vip in kernel.host.bound.iter().filter(|vip| !state.holds(**vip)) {
+            prop_assert!(after.host.bound.contains(vip));
+        }
+    }
+
+    /// A VIP that is advertised is bound, and its services are programmed, at every moment of the plan.
+    #[test]
+    fn never_advertised_without_a_service(state in states()) {
+        let mut kernel = Observed::default();
+        for step in plan(&state, &kernel, &Scope::All).values().flatten() {
+            kernel.note(step);
+            for vip in &kernel.advertised {
+                prop_assert!(kernel.host.bound.contains(vip));
+            }
+            for vip in &kernel.host.bound {
+                let mut active = state.on(*vip).filter(|each| each.phase == Phase::Active);
+                prop_assert!(active.all(|each| kernel.services.contains_key(&each.endpoint)));
+            }
+        }
+    }
+
+    /// Taking away goes the other way round: never a bound VIP without its services.
+    #[test]
+    fn withdrawn_before_anything_else_goes(state in states()) {
+        let mut kernel = carried_out(&plan(&state, &Observed::default(), &Scope::All), Observed::default());
+        let mut going = state.clone();
+        let ids: Vec<LoadBalancerId> = state.load_balancers().map(|each| each.id).collect();
+        ids.iter().for_each(|id| drop(going.mark_deleting(*id).unwrap()));
+        for step in plan(&going, &kernel, &Scope::All).values().flatten() {
+            kernel.note(step);
+            prop_assert!(kernel.advertised.is_subset(&kernel.host.bound));
+            for vip in &kernel.host.bound {
+                let mut active = state.on(*vip).filter(|each| each.phase == Phase::Active);
+                prop_assert!(active.all(|each| kernel.services.contains_key(&each.endpoint)));
+            }
+        }
+        prop_assert_eq!(kernel, Observed::default());
+    }
+
+    /// Planning for VIPs one by one gives the same steps as planning for all at once.
+    #[test]
+    fn vips_are_independent(state in states(), kernel in kernels()) {
+        let mut parts = Plan::new();
+        for last in 1..6 {
+            for (stage, mut steps) in plan(&state, &kernel, &Scope::Vips([vip(last)].into())) {
+                parts.entry(stage).or_default().append(&mut steps);
+            }
+        }
+        prop_assert_eq!(parts, plan(&state, &kernel, &Scope::All));
+    }
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The laws of the desired state.
+
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    command::PartialTarget,
+    model::{BackendSettings, Name, Weight},
+};
+
+fn vip(last: u8) -> Vip {
+    Vip::try_from(Ipv4Addr::new(10, 0, 0, last)).unwrap()
+}
+
+fn port(number: i64) -> Port {
+    Port::try_from(number).unwrap()
+}
+
+fn backend(which: u8, last: u8) -> Backend {
+    let target = Target { ip: Ipv4Addr::new(10, 0, 0, last).try_into().unwrap(), port: port(80) };
+    Backend { id: BackendId(Uuid::from_u128(which.into())), target, settings: BackendSettings::default() }
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Create(u8, NewLoadBalancer),
+    Apply(Command),
+    Erase(LoadBalancerId),
+}
+
+fn acts() -> impl Strategy<Value = Act> {
+    let id = || (0_u128..4).prop_map(|id| LoadBalancerId(Uuid::from_u128(id)));
+    let backends = (0_u8..4, 1_u8..5).prop_map(|(which, last)| backend(which, last));
+    let backend_id = || (0_u128..4).prop_map(|id| BackendId(Uuid::from_u128(id)));
+    let fresh = any::<u128>().prop_map(|id| LoadBalancerId(Uuid::from_u128(id)));
+    let new = (fresh, 1_i64..3, prop::collection::vec((0_u8..3, 1_u8..5), 0..3)).prop_map(|(id, number, backends)| {
+        let backends = backends.into_iter().map(|(which, last)| backend(which, last)).collect();
+        let name = Name::try_from("x".to_owned()).unwrap();
+        NewLoadBalancer { id, name, port: port(number), vip: None, backends: Some(backends) }
+    });
+    let weigh =
+        (id(), backend_id(), any::<u16>(), prop::option::of(79_i64..82)).prop_map(|(id, which, weight, number)| {
+            let target = PartialTarget { ip: None, port: number.map(port) };
+            let change = BackendChange { weight: Some(Weight::from(weight)), target, forwarding: None };
+            Command::UpdateBackend(id, which, change)
+        });
+    prop_oneof![
+        3 => (1_u8..4, new.clone()).prop_map(|(last, new)| Act::Create(last, new)),
+        2 => (1_u8..4, 0_u128..4, new).prop_map(|(last, id, new)| {
+            Act::Create(last, NewLoadBalancer { id: LoadBalancerId(Uuid::from_u128(id)), ..new })
+        }),
+        2 => id().prop_map(|id| Act::Apply(Command::Delete(id))),
+        3 => (id(), backends).prop_map(|(id, backend)| Act::Apply(Command::AddBackend(id, backend))),
+        1 => (id(), backend_id()).prop_map(|(id, which)| Act::Apply(Command::RemoveBackend(id, which))),
+        1 => weigh.prop_map(Act::Apply),
+        1 => id().prop_map(Act::Erase),
+    ]
+}
+
+proptest! {
+    /// A refused command leaves the state equal; a change that is undone leaves it equal but for the count of creations; what was
+    /// written down is what is restored.
+    #[test]
+    fn refused_undone_and_restored(acts in prop::collection::vec(acts(), 1..24)) {
+        let mut state = State::default();
+        for act in acts {
+            let before = state.clone();
+            let change = match act {
+                Act::Create(last, new) if state.get(new.id).is_none() => state.create(new, vip(last)),
+                Act::Create(..) => continue,
+                Act::Apply(command) => state.apply(&command),
+                Act::Erase(id) => Ok(state.erase(id)),
+            };
+            let Ok(change) = change else {
+                prop_assert_eq!(&state, &before);
+                continue;
+            };
+            let mut undone = state.clone();
+            undone.put(&change.inverse());
+            prop_assert_eq!(undone.by_id, before.by_id);
+            prop_assert_eq!(undone.by_vip, before.by_vip);
+            for load_balancer in state.load_balancers() {
+                prop_assert_eq!(state.at(load_balancer.endpoint), Some(load_balancer));
+                let mut targets: Vec<Target> = load_balancer.backends().iter().map(|each| each.target).collect();
+                targets.sort_unstable();
+                targets.dedup();
+                prop_assert_eq!(targets.len(), load_balancer.backends().len());
+            }
+        }
+        let records = state.load_balancers().map(|each| LoadBalancer::clone(each)).collect();
+        prop_assert_eq!(State::restore(records, state.last_serial()).unwrap(), state);
+    }
+}
+
+#[test]
+fn records_that_contradict_each_other_are_refused() {
+    let record = |id: u128, number: i64| LoadBalancer {
+        id: LoadBalancerId(Uuid::from_u128(id)),
+        serial: 1,
+        name: Name::try_from(String::new()).unwrap(),
+        endpoint: Endpoint { vip: vip(1), port: port(number) },
+        backends: None,
+        phase: Phase::Active,
+    };
+    assert!(State::restore(vec![record(1, 80), record(2, 81)], 0).is_ok());
+    assert!(State::restore(vec![record(1, 80), record(2, 80)], 0).is_err());
+    assert!(State::restore(vec![record(1, 80), record(1, 81)], 0).is_err());
+}
