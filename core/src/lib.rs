@@ -8,11 +8,13 @@
 //! ```
 //! Reading order: [`model`] has the words; [`command`] what may be asked; [`state`] the desired state; [`observed`] what the
 //! kernel reports; [`plan`](mod@plan) leads from one to the other in [`step`]s; [`ports`] is what drivers implement;
-//! [`controller`] ties them together; [`board`] is what readers see; [`errors`] prints an error with its causes.
+//! [`controller`] ties them together; [`board`] is what readers see;
+//! [`cleanup`] takes everything away; [`errors`] prints an error with its causes.
 //!
 //! Deliberately absent: I/O, threads, an async runtime, clocks and randomness. Time and ids are arguments.
 
 pub mod board;
+pub mod cleanup;
 pub mod command;
 pub mod controller;
 pub mod errors;

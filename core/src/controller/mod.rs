@@ -7,7 +7,7 @@
 //! ```
 //! Rooms, in reading order: [`admission`](self) finds an address for each creation; `round` makes wishes durable and carries
 //! them out, or undoes them; `converge` brings the kernel to the desired state; `background` does the same without being
-//! asked; `avoid` knows which addresses must not be handed out; `cleanup` takes everything away.
+//! asked; `avoid` knows which addresses must not be handed out.
 //!
 //! A round has at most one request for each VIP, so that undoing a failed one touches no other. The many requests of a
 //! round share one commit and packed sends.
@@ -18,7 +18,6 @@
 mod admission;
 mod avoid;
 mod background;
-mod cleanup;
 mod converge;
 mod round;
 #[cfg(test)]

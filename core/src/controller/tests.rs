@@ -13,9 +13,10 @@ use proptest::prelude::*;
 use tracing::Span;
 use uuid::Uuid;
 
-use super::Controller;
+use super::{Controller, Drivers};
 use crate::{
     board::Board,
+    cleanup::clean_up,
     command::{Answer, Command, Failure, NewLoadBalancer, Rejected, Request},
     model::{
         Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Port, Target, Vip, Weight,
@@ -348,12 +349,10 @@ fn cleanup_takes_everything_away_and_keeps_the_records() {
     server.created(1);
     server.ask(Command::AddBackend(lb(1), backend(1))).unwrap();
     assert_eq!(sim.with(|remains| remains.settings["forward"].clone()), "1");
-    let Server { controller, now, .. } = server;
-    drop(controller);
-    let board = Arc::new(Board::default());
+    drop(server);
+    let Drivers { mut store, mut host, mut dataplane, .. } = drivers(&sim, &[]);
     let disk = sim.with(|remains| remains.disk.clone());
-    let cleaner = Controller::new(drivers(&sim, &[]), disk, board, INTERVAL, now).unwrap();
-    cleaner.clean_up(now).now_or_never().unwrap().unwrap();
+    clean_up(&mut store, &mut host, &mut dataplane, disk).now_or_never().unwrap().unwrap();
     sim.with(|remains| {
         assert_eq!(remains.kernel, Observed::default());
         assert_eq!(remains.settings["forward"], "0");
