@@ -1,2 +1,180 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The Linux host around IPVS: addresses, links, settings, modules, source NAT
+//! The Linux host around IPVS: addresses, links, settings, modules, source NAT.
+//!
+//! ```text
+//!  preflight ──▶ capability, modules::missing, Linux::adapter, Linux::source_nat     reads only
+//!            ──▶ modules::load
+//!  controller ─▶ Linux (core's Host): observe, apply, drifted_settings, get, set
+//!  main loop ◀── Monitor: addresses and links that change
+//! ```
+//! The rooms, in the order to read: [`Linux`] is the driver and asks the others; `routing` is the connection to the kernel's
+//! rtnetlink; `link` and `address` say what its messages mean; `sysctl` is the table of settings with their reasons; `nat` has a
+//! driver for nftables and one for iptables; `modules` and `capability` are what preflight asks; `monitor` listens; `program` runs
+//! modprobe and iptables.
+//!
+//! Reading, checking and changing are apart: nothing is changed but by [`modules::load`], and by `apply` and `set` of the
+//! [`Host`]. What is as it should be is not written again.
+
+use std::sync::Arc;
+
+use slb_core::{
+    observed::HostView,
+    ports::{Cause, Host, SettingChange, Verdict},
+    step::HostStep,
+};
+
+mod address;
+pub mod capability;
+mod error;
+mod link;
+pub mod modules;
+mod monitor;
+mod nat;
+mod program;
+mod routing;
+mod sysctl;
+
+pub use error::Error;
+pub use link::Adapter;
+pub use monitor::Monitor;
+pub use nat::SourceNat;
+pub use sysctl::{Need, Setting, settings};
+
+use address::{Address, Change, Gateway};
+use error::shared_verdict;
+use routing::Routing;
+
+/// The driver of a Linux host. It works in the network namespace of the thread that makes it and uses it.
+#[derive(Debug)]
+pub struct Linux {
+    adapter: Arc<str>,
+    routing: Routing,
+    /// Chosen when it is first needed.
+    nat: Option<nat::Driver>,
+}
+
+impl Linux {
+    /// The driver for VIPs on the adapter, which may be away for now. Opens a connection to the kernel and changes nothing.
+    ///
+    /// Must be called within a tokio runtime that has I/O and time enabled; tokio panics otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Open`].
+    pub fn new(adapter: &str) -> Result<Self, Error> {
+        Ok(Self { adapter: adapter.into(), routing: Routing::open()?, nat: None })
+    }
+
+    /// The adapter as it is now. Reads only.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`], which lists those that there are; [`Error::Port`] if an address on it could not be reached;
+    /// [`Error::Read`].
+    pub async fn adapter(&mut self) -> Result<Adapter, Error> {
+        let adapters = self.adapters().await?;
+        link::usable(&self.adapter, adapters)
+    }
+
+    /// Which part of the kernel does the source NAT: nftables where it has all that is needed, otherwise iptables. Changes no rule;
+    /// the kernel may load modules of its own to be able to answer.
+    ///
+    /// # Errors
+    /// [`Error::NoIptables`] if there is neither; [`Error::Nftables`] without the privilege to ask.
+    pub async fn source_nat(&mut self) -> Result<SourceNat, Error> {
+        self.nat().await.map(|driver| driver.kind())
+    }
+
+    async fn nat(&mut self) -> Result<&mut nat::Driver, Error> {
+        let driver = match self.nat.take() {
+            Some(driver) => driver,
+            None => nat::Driver::choose().await?,
+        };
+        Ok(self.nat.insert(driver))
+    }
+
+    async fn adapters(&mut self) -> Result<Vec<Adapter>, Error> {
+        Ok(self.routing.links().await?.iter().map(Adapter::of).collect())
+    }
+
+    async fn addresses(&mut self) -> Result<Vec<Address>, Error> {
+        Ok(self.routing.addresses().await?.iter().filter_map(Address::of).collect())
+    }
+
+    async fn view(&mut self) -> Result<HostView, Error> {
+        let adapters = self.adapters().await?;
+        let addresses = self.addresses().await?;
+        let gateways: Vec<Gateway> = self.routing.routes().await?.iter().flat_map(Gateway::of).collect();
+        let view = address::view(&self.adapter, &adapters, &addresses, &gateways);
+        Ok(HostView { source_nat: self.nat().await?.observe().await?, ..view })
+    }
+
+    async fn drift(&mut self) -> Result<Vec<SettingChange>, Error> {
+        let adapters = self.adapters().await?;
+        let addresses = self.addresses().await?;
+        let beside = address::beside(&self.adapter, &adapters, &addresses);
+        let mut drifted = Vec::new();
+        for setting in settings(&self.adapter, &beside, &sysctl::release()?) {
+            drifted.extend(sysctl::drift(&setting, sysctl::read)?);
+        }
+        Ok(drifted)
+    }
+
+    /// Carries out the changes; one verdict each.
+    async fn change_addresses(&mut self, changes: &[Change]) -> Result<Vec<Verdict>, Error> {
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some(link) = self.routing.link(&self.adapter).await? else {
+            let there: Vec<String> = self.adapters().await?.into_iter().map(|adapter| adapter.name).collect();
+            return Ok(changes.iter().map(|change| change.without_adapter(&self.adapter, &there)).collect());
+        };
+        let requests = changes.iter().map(|change| change.request(link.header.index)).collect();
+        let answers = self.routing.change_addresses(requests).await?;
+        Ok(changes.iter().zip(answers).map(|(change, answer)| change.verdict(&self.adapter, answer)).collect())
+    }
+
+    async fn change_nat(&mut self, wishes: &nat::Wishes) -> Result<(), Error> {
+        if wishes.is_empty() { Ok(()) } else { self.nat().await?.apply(wishes).await }
+    }
+}
+
+impl Host for Linux {
+    async fn observe(&mut self) -> Result<HostView, Cause> {
+        Ok(self.view().await?)
+    }
+
+    /// Addresses first, all in one pack, then all source NAT in one piece. Steps about addresses take effect in their order; of
+    /// several about the source NAT of one VIP the last counts.
+    async fn apply(&mut self, steps: &[HostStep]) -> Vec<Verdict> {
+        let changes: Vec<Change> = steps.iter().filter_map(Change::of).collect();
+        let wishes: nat::Wishes = steps.iter().filter_map(nat::wish).collect();
+        let of_addresses = self.change_addresses(&changes).await.unwrap_or_else(|error| {
+            let error = Arc::new(error);
+            changes.iter().map(|_| shared_verdict(&error)).collect()
+        });
+        let of_nat = self.change_nat(&wishes).await.map_err(Arc::new);
+        let mut of_addresses = of_addresses.into_iter();
+        let verdict = |step: &HostStep| match step {
+            HostStep::Bind(_) | HostStep::Unbind(_) => {
+                of_addresses.next().unwrap_or_else(|| Verdict::Retry("the kernel's answer is missing".into()))
+            }
+            HostStep::EnableSourceNat(_) | HostStep::DisableSourceNat(_) => {
+                of_nat.as_ref().map_or_else(shared_verdict, |()| Verdict::Applied)
+            }
+        };
+        steps.iter().map(verdict).collect()
+    }
+
+    async fn drifted_settings(&mut self) -> Result<Vec<SettingChange>, Cause> {
+        Ok(self.drift().await?)
+    }
+
+    /// A setting that this kernel does not have, or no longer has because its adapter or module is gone, is passed over.
+    async fn set(&mut self, name: &str, value: &str) -> Result<(), Cause> {
+        Ok(sysctl::write(name, value)?)
+    }
+
+    /// Nothing, `""`, for a setting that this kernel does not have, or no longer.
+    async fn get(&mut self, name: &str) -> Result<String, Cause> {
+        Ok(sysctl::read(name)?.unwrap_or_default())
+    }
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Addresses: VIPs onto and off the adapter, and which addresses of the network are spoken for. Pure; `Linux` talks to the kernel.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+use netlink::{KernelError, Request};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    address::{AddressAttribute, AddressMessage, AddressProtocol},
+    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage},
+};
+use slb_core::{model::Vip, observed::HostView, ports::Verdict, step::HostStep};
+
+use crate::{Error, link::Adapter};
+
+/// The prefix length of a VIP: it brings no subnet and no route with it.
+const HOST_PREFIX: u8 = 32;
+/// `IFA_PROTO` of the addresses that slb binds (linux/if_addr.h; 0 to 3 are the kernel's own). `ip address` shows it to the
+/// operator as "proto 83"; kernels before 5.18 ignore it, and slb never asks for it.
+const PROTOCOL: AddressProtocol = AddressProtocol::Other(b'S');
+
+/// A VIP to put on or take off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Bind(Vip),
+    Unbind(Vip),
+}
+
+impl Change {
+    /// What a step asks for, if it is about an address.
+    pub(crate) fn of(step: &HostStep) -> Option<Self> {
+        match *step {
+            HostStep::Bind(vip) => Some(Self::Bind(vip)),
+            HostStep::Unbind(vip) => Some(Self::Unbind(vip)),
+            HostStep::EnableSourceNat(_) | HostStep::DisableSourceNat(_) => None,
+        }
+    }
+
+    /// The request that carries it out on the adapter number `index`.
+    pub(crate) fn request(self, index: u32) -> Request<RouteNetlinkMessage> {
+        match self {
+            Self::Bind(vip) => {
+                let mut message = host_address(vip, index);
+                message.attributes.push(AddressAttribute::Protocol(PROTOCOL));
+                Request::new(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+            }
+            // With the prefix given, an address of the same number but another prefix is left alone (`inet_rtm_deladdr`).
+            Self::Unbind(vip) => RouteNetlinkMessage::DelAddress(host_address(vip, index)).into(),
+        }
+    }
+
+    /// What the kernel's answer means.
+    pub(crate) fn verdict(self, adapter: &Arc<str>, answer: Result<(), KernelError>) -> Verdict {
+        let Err(source) = answer else { return Verdict::Applied };
+        let adapter = Arc::clone(adapter);
+        match (self, source.errno()) {
+            (Self::Bind(_), libc::EEXIST) | (Self::Unbind(_), libc::EADDRNOTAVAIL | libc::ENODEV) => Verdict::Applied,
+            (Self::Bind(vip), _) => Error::Bind { vip, adapter, source }.into(),
+            (Self::Unbind(vip), _) => Error::Unbind { vip, adapter, source }.into(),
+        }
+    }
+
+    /// What it means that the adapter is away: its addresses went with it.
+    pub(crate) fn without_adapter(self, adapter: &str, there: &[String]) -> Verdict {
+        match self {
+            Self::Bind(_) => Error::NoAdapter { name: adapter.to_owned(), there: there.to_vec() }.into(),
+            Self::Unbind(_) => Verdict::Applied,
+        }
+    }
+}
+
+fn host_address(vip: Vip, index: u32) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.prefix_len = HOST_PREFIX;
+    message.header.index = index;
+    message.attributes = vec![AddressAttribute::Local(vip.into()), AddressAttribute::Address(vip.into())];
+    message
+}
+
+/// An IPv4 address of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub index: u32,
+    pub local: Ipv4Addr,
+    /// The other end of a point-to-point link; elsewhere the same as `local`.
+    pub peer: Ipv4Addr,
+    pub prefix: u8,
+    pub broadcast: Option<Ipv4Addr>,
+}
+
+impl Address {
+    /// `None` for what is not an IPv4 address.
+    pub(crate) fn of(message: &AddressMessage) -> Option<Self> {
+        let (mut local, mut peer, mut broadcast) = (None, None, None);
+        for attribute in &message.attributes {
+            if let AddressAttribute::Local(IpAddr::V4(address)) = attribute {
+                local = Some(*address);
+            } else if let AddressAttribute::Address(IpAddr::V4(address)) = attribute {
+                peer = Some(*address);
+            } else if let AddressAttribute::Broadcast(address) = attribute {
+                broadcast = Some(*address);
+            }
+        }
+        let peer = peer.or(local)?;
+        let local = local.unwrap_or(peer);
+        Some(Self { index: message.header.index, local, peer, prefix: message.header.prefix_len, broadcast })
+    }
+
+    /// The first and the last address of the subnet that comes with the address.
+    pub(crate) fn subnet(&self) -> (Ipv4Addr, Ipv4Addr) {
+        let hosts = u32::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+        let peer = self.peer.to_bits();
+        (Ipv4Addr::from_bits(peer & !hosts), Ipv4Addr::from_bits(peer | hosts))
+    }
+
+    /// Bound the way slb binds VIPs.
+    fn as_vip(&self) -> Option<Vip> {
+        if self.prefix == HOST_PREFIX && self.local == self.peer { Vip::try_from(self.local).ok() } else { None }
+    }
+}
+
+/// A gateway and the destination that it is for, `None` for the default route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Gateway {
+    address: Ipv4Addr,
+    destination: Option<(Ipv4Addr, u8)>,
+}
+
+impl Gateway {
+    /// The gateways of a route of the main table, none for other tables.
+    pub(crate) fn of(message: &RouteMessage) -> Vec<Self> {
+        let (mut table, mut address, mut found) = (u32::from(message.header.table), None, Vec::new());
+        for attribute in &message.attributes {
+            if let RouteAttribute::Table(number) = attribute {
+                table = *number;
+            } else if let RouteAttribute::Destination(RouteAddress::Inet(network)) = attribute {
+                address = Some(*network);
+            } else if let RouteAttribute::MultiPath(hops) = attribute {
+                found.extend(hops.iter().flat_map(|hop| &hop.attributes).filter_map(gateway));
+            } else {
+                found.extend(gateway(attribute));
+            }
+        }
+        if table != u32::from(RouteHeader::RT_TABLE_MAIN) {
+            return Vec::new();
+        }
+        let destination = address.map(|network| (network, message.header.destination_prefix_length));
+        found.into_iter().map(|address| Self { address, destination }).collect()
+    }
+
+    fn describe(&self) -> String {
+        match self.destination {
+            None => "the default gateway".to_owned(),
+            Some((network, prefix)) => format!("the gateway of {network}/{prefix}"),
+        }
+    }
+}
+
+fn gateway(attribute: &RouteAttribute) -> Option<Ipv4Addr> {
+    if let RouteAttribute::Gateway(RouteAddress::Inet(address)) = attribute { Some(*address) } else { None }
+}
+
+/// What is bound on the adapter and what else is spoken for. The source NAT is another room's to report.
+pub(crate) fn view(adapter: &str, adapters: &[Adapter], addresses: &[Address], gateways: &[Gateway]) -> HostView {
+    let names: BTreeMap<u32, &str> = adapters.iter().map(|adapter| (adapter.index, adapter.name.as_str())).collect();
+    let name = |address: &Address| names.get(&address.index).copied().unwrap_or("another adapter");
+    let (mut bound, mut taken) = (BTreeSet::new(), BTreeMap::new());
+    // What says most of an address comes first and stays.
+    for address in addresses {
+        match address.as_vip() {
+            Some(vip) if name(address) == adapter => drop(bound.insert(vip)),
+            _ => drop(taken.insert(address.local, format!("{}'s own address", name(address)))),
+        }
+    }
+    for gateway in gateways {
+        taken.entry(gateway.address).or_insert_with(|| gateway.describe());
+    }
+    for address in addresses {
+        if address.peer != address.local && address.prefix == HOST_PREFIX {
+            taken.entry(address.peer).or_insert_with(|| format!("the other end of {}", name(address)));
+        }
+        // Subnets of one or two addresses have neither (RFC 3021).
+        if name(address) == adapter && address.prefix < 31 {
+            let (first, last) = address.subnet();
+            let subnet = format!("{first}/{}", address.prefix);
+            taken.entry(first).or_insert_with(|| format!("the network address of {subnet}"));
+            for broadcast in [Some(last), address.broadcast].into_iter().flatten() {
+                taken.entry(broadcast).or_insert_with(|| format!("the broadcast address of {subnet}"));
+            }
+        }
+    }
+    HostView { bound, taken, source_nat: BTreeSet::new() }
+}
+
+/// The other adapters that share a subnet with the adapter and speak ARP there: they are on the same network.
+pub(crate) fn beside(adapter: &str, adapters: &[Adapter], addresses: &[Address]) -> Vec<String> {
+    let subnets = |index| {
+        addresses
+            .iter()
+            .filter(move |address| address.index == index && address.prefix < HOST_PREFIX)
+            // Every network may have these, which says nothing (RFC 3927).
+            .filter(|address| !address.local.is_link_local())
+            .map(Address::subnet)
+    };
+    let shares =
+        |one, other| subnets(one).any(|(first, last)| subnets(other).any(|(low, high)| first <= high && low <= last));
+    let Some(own) = adapters.iter().find(|candidate| candidate.name == adapter) else { return Vec::new() };
+    let others = adapters.iter().filter(|other| other.index != own.index && other.has_arp);
+    others.filter(|other| shares(own.index, other.index)).map(|other| other.name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests;

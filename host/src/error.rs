@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What can go wrong: the operation, the object, and the kernel's or the program's own word as the source.
+
+use std::{io, process::ExitStatus, sync::Arc};
+
+use slb_core::{
+    model::Vip,
+    ports::{Cause, Verdict},
+};
+
+/// An operation on the host that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A netlink socket could not be opened.
+    #[error("open a connection to the kernel for {what}")]
+    Open {
+        /// What it is for.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: netlink::Error,
+    },
+    /// Something could not be read from the kernel.
+    #[error("read {what}")]
+    Read {
+        /// What was read.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: netlink::Error,
+    },
+    /// A change could not be sent, or what became of it is not known.
+    #[error("change {what}")]
+    Change {
+        /// What was to be changed.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: netlink::Error,
+    },
+    /// The host has no adapter of that name.
+    #[error("there is no adapter {name}; there are {}", there.join(", "))]
+    NoAdapter {
+        /// The name that was asked for.
+        name: String,
+        /// The adapters that there are.
+        there: Vec<String>,
+    },
+    /// The adapter is a port of another, which takes all that arrives.
+    #[error("{name} is a port of {controller}, which takes all that arrives there; use {controller} as the adapter")]
+    Port {
+        /// The name that was asked for.
+        name: String,
+        /// The bridge or bond.
+        controller: String,
+    },
+    /// The kernel refused to put an address on the adapter.
+    #[error("bind {vip} to {adapter}")]
+    Bind {
+        /// The address.
+        vip: Vip,
+        /// The adapter.
+        adapter: Arc<str>,
+        /// What the kernel said.
+        #[source]
+        source: netlink::KernelError,
+    },
+    /// The kernel refused to take an address off the adapter.
+    #[error("unbind {vip} from {adapter}")]
+    Unbind {
+        /// The address.
+        vip: Vip,
+        /// The adapter.
+        adapter: Arc<str>,
+        /// What the kernel said.
+        #[source]
+        source: netlink::KernelError,
+    },
+    /// The name is not one that a setting can have.
+    #[error("{0:?} is not a name of a setting of the kernel")]
+    SettingName(String),
+    /// A setting could not be read.
+    #[error("read the setting {name}")]
+    ReadSetting {
+        /// Which.
+        name: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A setting could not be changed.
+    #[error("set {name} to {value}")]
+    WriteSetting {
+        /// Which.
+        name: String,
+        /// To what.
+        value: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel refused a change of its nftables rules.
+    #[error("change the nftables table ip slb")]
+    Nftables(#[source] netlink::KernelError),
+    /// The kernel has no nftables for IPv4, and there is no iptables either.
+    #[error(
+        "find a way to source NAT: the kernel has no nftables for IPv4 (CONFIG_NF_TABLES_IPV4, CONFIG_NFT_NAT, \
+         CONFIG_NFT_MASQ, CONFIG_NFT_CT) and there is no program {program}; install the package iptables"
+    )]
+    NoIptables {
+        /// The program that was looked for last.
+        program: &'static str,
+    },
+    /// A program could not be started or talked to.
+    #[error("run {program}")]
+    Run {
+        /// Which.
+        program: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A program ended with an error.
+    #[error("{program} failed, {status}: {said}")]
+    Failed {
+        /// Which.
+        program: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it wrote to its standard error, on one line.
+        said: String,
+    },
+    /// A program did not end.
+    #[error("{program} did not end within {seconds} s")]
+    Hung {
+        /// Which.
+        program: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The capabilities of the process could not be read.
+    #[error("read the capabilities of this process")]
+    Capabilities(#[source] caps::errors::CapsError),
+    /// A kernel module that slb cannot do without is neither built in nor could it be loaded.
+    #[error(
+        "load the kernel module {module}: it is in the distribution's package of kernel modules (Ubuntu: \
+         linux-modules-extra, Fedora: kernel-modules), or the kernel is to be built with {option}{}",
+        words(said)
+    )]
+    NoModule {
+        /// Which.
+        module: &'static str,
+        /// The option of the kernel's configuration.
+        option: &'static str,
+        /// What modprobe said.
+        said: String,
+    },
+}
+
+fn words(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(" ({said})") }
+}
+
+impl Error {
+    /// Whether the same will fail again unless something else changes.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Bind { source, .. } | Self::Unbind { source, .. } | Self::Nftables(source) => is_final(source),
+            Self::Open { source, .. } | Self::Read { source, .. } | Self::Change { source, .. } => {
+                source.refusal().is_some_and(is_final)
+            }
+            Self::Port { .. } | Self::NoIptables { .. } | Self::NoModule { .. } | Self::SettingName(_) => true,
+            // iptables' own code for "no memory, or another program holds the lock".
+            Self::Failed { status, .. } => status.code().is_some_and(|code| code != 4),
+            Self::NoAdapter { .. }
+            | Self::ReadSetting { .. }
+            | Self::WriteSetting { .. }
+            | Self::Capabilities(_)
+            | Self::Run { .. }
+            | Self::Hung { .. } => false,
+        }
+    }
+}
+
+fn is_final(error: &netlink::KernelError) -> bool {
+    matches!(error.errno(), libc::EPERM | libc::EACCES | libc::EINVAL | libc::EOPNOTSUPP | libc::EAFNOSUPPORT)
+}
+
+impl From<Error> for Verdict {
+    fn from(error: Error) -> Self {
+        let verdict = if error.is_final() { Self::Refused } else { Self::Retry };
+        verdict(Box::new(error))
+    }
+}
+
+/// The verdict on each of many steps that failed together.
+pub(crate) fn shared_verdict(error: &Arc<Error>) -> Verdict {
+    let cause: Cause = Box::new(Arc::clone(error));
+    if error.is_final() { Verdict::Refused(cause) } else { Verdict::Retry(cause) }
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Kernel modules: which are missing, and loading them. What is built into the kernel counts as there.
+//!
+//! The kernel loads most of what slb needs by itself when it is first used, also for a process that may not load modules. So
+//! it is asked first; modprobe comes second; and an error is raised only for what is certain to be missing.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use netlink::{Socket, protocols::NETLINK_GENERIC};
+use netlink_packet_generic::{
+    GenlMessage,
+    ctrl::{GenlCtrl, GenlCtrlCmd, nlas::GenlCtrlAttrs},
+};
+
+use crate::{Error, nat::SourceNat, program, sysctl};
+
+/// A module that slb needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Module {
+    name: &'static str,
+    /// The option of the kernel's configuration that builds it.
+    option: &'static str,
+    sign: Sign,
+}
+
+/// By what a module shows that it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    /// By this file, without fail.
+    File(&'static str),
+    /// By nothing of its own; the folder of all loaded modules and the list of those built in may tell.
+    None,
+}
+
+const NEEDED: [Module; 4] = [
+    Module { name: "ip_vs", option: "CONFIG_IP_VS", sign: Sign::File("/proc/net/ip_vs") },
+    Module { name: "ip_vs_rr", option: "CONFIG_IP_VS_RR", sign: Sign::None },
+    Module {
+        name: "nf_conntrack",
+        option: "CONFIG_NF_CONNTRACK",
+        sign: Sign::File("/proc/sys/net/netfilter/nf_conntrack_max"),
+    },
+    // A part of ip_vs that some kernels are built without.
+    Module { name: "ip_vs", option: "CONFIG_IP_VS_NFCT", sign: Sign::File("/proc/sys/net/ipv4/vs/conntrack") },
+];
+
+/// What the iptables rules are made of. nftables needs no list: asking the kernel for it loads it.
+const NEEDED_BY_IPTABLES: [Module; 3] = [
+    Module { name: "iptable_nat", option: "CONFIG_IP_NF_NAT", sign: Sign::None },
+    Module { name: "xt_ipvs", option: "CONFIG_NETFILTER_XT_MATCH_IPVS", sign: Sign::None },
+    Module { name: "xt_conntrack", option: "CONFIG_NETFILTER_XT_MATCH_CONNTRACK", sign: Sign::None },
+];
+
+fn needed(source_nat: SourceNat) -> impl Iterator<Item = Module> {
+    let more: &[Module] = match source_nat {
+        SourceNat::Nftables => &[],
+        SourceNat::Iptables => &NEEDED_BY_IPTABLES,
+    };
+    NEEDED.into_iter().chain(more.iter().copied())
+}
+
+/// The names of the modules that slb needs and that do not show. Reads only.
+///
+/// # Errors
+/// The kernel's release could not be read.
+pub fn missing(source_nat: SourceNat) -> Result<Vec<&'static str>, Error> {
+    let folder = folder()?;
+    let mut names: Vec<_> =
+        needed(source_nat).filter(|module| !module.shows(&folder)).map(|module| module.name).collect();
+    names.dedup();
+    Ok(names)
+}
+
+/// Loads the modules that are missing.
+///
+/// # Errors
+/// [`Error::NoModule`] for the first that is certain to be missing.
+pub async fn load(source_nat: SourceNat) -> Result<(), Error> {
+    let folder = folder()?;
+    for module in needed(source_nat) {
+        if !module.shows(&folder) {
+            module.load(&folder).await?;
+        }
+    }
+    Ok(())
+}
+
+impl Module {
+    fn shows(&self, folder: &Path) -> bool {
+        let is_loaded = || Path::new("/sys/module").join(self.name).exists();
+        match self.sign {
+            Sign::File(file) => Path::new(file).exists(),
+            Sign::None => is_loaded() || lists(&folder.join("modules.builtin"), self.name) == Some(true),
+        }
+    }
+
+    async fn load(&self, folder: &Path) -> Result<(), Error> {
+        if self.name == "ip_vs" {
+            ask_for_ipvs().await;
+        }
+        if self.shows(folder) {
+            return Ok(());
+        }
+        let said = match modprobe(self.name).await {
+            Ok(()) => String::new(),
+            Err(Error::Failed { said, .. }) => said,
+            Err(other) => other.to_string(),
+        };
+        if self.shows(folder) || (said.is_empty() && self.sign == Sign::None) || self.may_come(folder) {
+            return Ok(());
+        }
+        Err(Error::NoModule { module: self.name, option: self.option, said })
+    }
+
+    /// Whether the kernel may still have it: it may be built in without a sign, or be loaded by the kernel when it is used.
+    fn may_come(&self, folder: &Path) -> bool {
+        self.sign == Sign::None && lists(&folder.join("modules.dep"), self.name) != Some(false)
+    }
+}
+
+/// Where the modules of the running kernel are.
+fn folder() -> Result<PathBuf, Error> {
+    Ok(Path::new("/lib/modules").join(sysctl::release()?))
+}
+
+/// Whether an index of modules, a path a line, has the module. `None` if there is no index.
+fn lists(index: &Path, module: &str) -> Option<bool> {
+    let text = fs::read_to_string(index).ok()?;
+    let file = format!("/{module}.ko");
+    Some(text.lines().any(|line| line.split(':').next().is_some_and(|path| path.contains(&file))))
+}
+
+/// Makes the kernel load ip_vs: looking for the family that it serves is enough. Whether it worked shows afterwards.
+async fn ask_for_ipvs() {
+    let Ok(mut socket) = Socket::<GenlMessage<GenlCtrl>>::open(NETLINK_GENERIC) else { return };
+    let nlas = vec![GenlCtrlAttrs::FamilyName("IPVS".to_owned())];
+    drop(socket.request(GenlMessage::from_payload(GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas })).await);
+}
+
+/// Runs the kernel's own choice of modprobe.
+async fn modprobe(module: &str) -> Result<(), Error> {
+    let program = match sysctl::read("kernel.modprobe")? {
+        Some(path) if !path.is_empty() => PathBuf::from(path),
+        _ => PathBuf::from("modprobe"),
+    };
+    program::run(&program, &[module], "").await.map(drop)
+}

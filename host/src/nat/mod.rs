@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Source NAT of balanced connections to slb's VIPs, and of nothing else that leaves the host.
+//!
+//! ```text
+//!  client ──▶ VIP    IPVS takes it at LOCAL_IN, writes the backend's address, and sends it on through POSTROUTING, where the
+//!                    rule gives it this host's address: client ▶ VIP has become host ▶ backend
+//!  backend ──▶ host  connection tracking puts the client's address back, IPVS the VIP as source: VIP ▶ client
+//! ```
+//! What marks such a connection is what connection tracking saw of its first packet: it was meant for a VIP. The answers'
+//! first packet is meant for somebody else, so answers are never touched.
+//!
+//! The rooms: [`nft`] where the kernel has nftables for IPv4, [`iptables`] where it has not. Both hold their rules in a
+//! table or chain of their own, change it in one piece, and leave nothing behind when the last VIP goes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use slb_core::{model::Vip, step::HostStep};
+
+use crate::Error;
+
+mod iptables;
+mod nft;
+
+/// Which part of the kernel does the source NAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceNat {
+    /// nftables, over netlink.
+    Nftables,
+    /// The older iptables, through its programs.
+    Iptables,
+}
+
+impl fmt::Display for SourceNat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nftables => "nftables",
+            Self::Iptables => "iptables",
+        })
+    }
+}
+
+/// Whether each VIP is to have source NAT; VIPs that are not named stay as they are.
+pub(crate) type Wishes = BTreeMap<Vip, bool>;
+
+/// What a step wishes, if it is about source NAT.
+pub(crate) fn wish(step: &HostStep) -> Option<(Vip, bool)> {
+    match *step {
+        HostStep::EnableSourceNat(vip) => Some((vip, true)),
+        HostStep::DisableSourceNat(vip) => Some((vip, false)),
+        HostStep::Bind(_) | HostStep::Unbind(_) => None,
+    }
+}
+
+/// The driver that fits this kernel.
+#[derive(Debug)]
+pub(crate) enum Driver {
+    Nftables(nft::Nft),
+    Iptables(iptables::Iptables),
+}
+
+impl Driver {
+    /// Asks the kernel whether it has all that the nftables rules are made of, without changing any.
+    pub(crate) async fn choose() -> Result<Self, Error> {
+        if let Some(mut nft) = nft::Nft::open()?
+            && nft.is_supported().await?
+        {
+            return Ok(Self::Nftables(nft));
+        }
+        iptables::Iptables::find().map(Self::Iptables)
+    }
+
+    pub(crate) fn kind(&self) -> SourceNat {
+        match self {
+            Self::Nftables(_) => SourceNat::Nftables,
+            Self::Iptables(_) => SourceNat::Iptables,
+        }
+    }
+
+    /// The VIPs that have source NAT now; none unless all that makes it work is in place.
+    pub(crate) async fn observe(&mut self) -> Result<BTreeSet<Vip>, Error> {
+        match self {
+            Self::Nftables(nft) => nft.observe().await.map(|found| found.effective()),
+            Self::Iptables(iptables) => iptables.observe().await.map(|found| found.effective()),
+        }
+    }
+
+    /// Carries out the wishes in one piece, all of them or none; past 8,192 in pieces of as many.
+    pub(crate) async fn apply(&mut self, wishes: &Wishes) -> Result<(), Error> {
+        match self {
+            Self::Nftables(nft) => nft.apply(wishes).await,
+            Self::Iptables(iptables) => iptables.apply(wishes).await,
+        }
+    }
+}
+
+/// What is there once the wishes are fulfilled.
+fn fulfilled(mut vips: BTreeSet<Vip>, wishes: impl IntoIterator<Item = (Vip, bool)>) -> BTreeSet<Vip> {
+    for (vip, wanted) in wishes {
+        if wanted {
+            vips.insert(vip)
+        } else {
+            vips.remove(&vip)
+        };
+    }
+    vips
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Source NAT through nftables, over netlink. All that slb has there is one table:
+//!
+//! ```text
+//!  table ip slb {
+//!      set vips { type ipv4_addr }
+//!      chain source-nat {
+//!          type nat hook postrouting priority srcnat - 1
+//!          ct original ip daddr @vips  ip daddr != @vips  ct status & dnat == 0  masquerade
+//!      }
+//!  }
+//! ```
+//! The kernel's nftables cannot ask whether IPVS has handled a packet. What it can ask says the same: the connection was
+//! meant for a VIP, is going elsewhere by now, and it was not netfilter's own destination NAT that sent it there.
+//!
+//! Changes travel as one batch that takes place as a whole; only the addresses that come or go are in it. The words of
+//! the batch are in [`ruleset`].
+
+use std::collections::BTreeSet;
+
+use netlink::{Request, Socket, protocols::NETLINK_NETFILTER};
+use netlink_packet_netfilter::{
+    NetfilterMessage, NetfilterMessageInner,
+    nftables::{NfTablesMessage, SetElementList},
+};
+use slb_core::model::Vip;
+
+use super::{Wishes, fulfilled};
+use crate::Error;
+
+mod ruleset;
+
+use ruleset::TABLE;
+
+/// How many addresses change in one batch at most: as many as fit into a send of any kernel's default size.
+const BATCH: usize = 8192;
+/// How often a table is read again that changes while it is read.
+const ATTEMPTS: usize = 5;
+
+/// Talks to nftables.
+#[derive(Debug)]
+pub(crate) struct Nft {
+    socket: Socket<NetfilterMessage>,
+}
+
+/// What of slb's is in nftables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    has_table: bool,
+    /// Whether the table has the rule as slb writes it, and no other.
+    is_sound: bool,
+    vips: BTreeSet<Vip>,
+}
+
+impl Nft {
+    /// `None` on a kernel without netfilter's netlink.
+    pub(super) fn open() -> Result<Option<Self>, Error> {
+        match Socket::open(NETLINK_NETFILTER) {
+            Ok(socket) => Ok(Some(Self { socket })),
+            Err(netlink::Error::Open { source, .. }) if is_unsupported(source.raw_os_error().unwrap_or_default()) => {
+                Ok(None)
+            }
+            Err(source) => Err(Error::Open { what: "nftables", source }),
+        }
+    }
+
+    /// Whether the kernel takes the whole rule set. It checks a batch as it comes, and drops one that has no end
+    /// (`nfnetlink_rcv_batch`), so that this changes nothing.
+    pub(super) async fn is_supported(&mut self) -> Result<bool, Error> {
+        let trial = ruleset::trial();
+        let answers = self.socket.transact_atomic(trial).await;
+        let answers = answers.map_err(|source| Error::Change { what: "nftables", source })?;
+        match answers.into_iter().find_map(Result::err) {
+            None => Ok(true),
+            Some(error) if is_unsupported(error.errno()) => Ok(false),
+            Some(error) => Err(Error::Nftables(error)),
+        }
+    }
+
+    pub(super) async fn observe(&mut self) -> Result<Found, Error> {
+        let read = |source| Error::Read { what: "the nftables table ip slb", source };
+        let mut attempt = 1;
+        loop {
+            match self.read().await {
+                Err(netlink::Error::Interrupted) if attempt < ATTEMPTS => attempt += 1,
+                // The table went away in between.
+                Err(error) if is_missing(&error) && attempt < ATTEMPTS => attempt += 1,
+                other => return other.map_err(read),
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<Found, netlink::Error> {
+        match self.socket.request(ruleset::get_table()).await {
+            Ok(_) => {}
+            Err(error) if is_missing(&error) => return Ok(Found::default()),
+            Err(error) => return Err(error),
+        }
+        let mut rules = Vec::new();
+        self.socket.dump(ruleset::get_rules(), |message| rules.extend(ruleset::rule(message))).await?;
+        let is_sound = matches!(rules.as_slice(), [rule] if ruleset::is_ours(rule));
+        let mut vips = BTreeSet::new();
+        match self.socket.dump(ruleset::get_vips(), |message| vips.extend(vips_of(message))).await {
+            Ok(()) => Ok(Found { has_table: true, is_sound, vips }),
+            // A table of that name without the set is not as slb wrote it.
+            Err(error) if is_missing(&error) => Ok(Found { has_table: true, is_sound: false, vips: BTreeSet::new() }),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn apply(&mut self, wishes: &Wishes) -> Result<(), Error> {
+        let mut found = self.observe().await?;
+        let wishes: Vec<(Vip, bool)> = wishes.iter().map(|(vip, wanted)| (*vip, *wanted)).collect();
+        for part in wishes.chunks(BATCH) {
+            let wanted = fulfilled(found.effective(), part.iter().copied());
+            let changes = edit(&found, &wanted);
+            if !changes.is_empty() {
+                self.commit(changes).await?;
+            }
+            let is_there = !wanted.is_empty();
+            found = Found { has_table: is_there, is_sound: is_there, vips: wanted };
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, changes: Vec<Request<NetfilterMessage>>) -> Result<(), Error> {
+        let answers = self.socket.transact_atomic(ruleset::batch(changes)).await;
+        let answers = answers.map_err(|source| Error::Change { what: "nftables", source })?;
+        answers.into_iter().find_map(Result::err).map_or(Ok(()), |error| Err(Error::Nftables(error)))
+    }
+}
+
+impl Found {
+    /// The VIPs whose source NAT works.
+    pub(super) fn effective(&self) -> BTreeSet<Vip> {
+        if self.is_sound { self.vips.clone() } else { BTreeSet::new() }
+    }
+}
+
+/// The changes that lead to source NAT for just these VIPs.
+fn edit(found: &Found, wanted: &BTreeSet<Vip>) -> Vec<Request<NetfilterMessage>> {
+    if wanted.is_empty() {
+        return if found.has_table { vec![ruleset::delete_table()] } else { Vec::new() };
+    }
+    if !found.is_sound {
+        let renewed = ruleset::renew_table(TABLE);
+        return renewed.into_iter().chain(ruleset::add_vips(wanted.iter().copied())).collect();
+    }
+    let added = ruleset::add_vips(wanted.difference(&found.vips).copied());
+    added.chain(ruleset::delete_vips(found.vips.difference(wanted).copied())).collect()
+}
+
+fn vips_of(message: NetfilterMessage) -> Vec<Vip> {
+    let NetfilterMessageInner::NfTables(NfTablesMessage::NewSetElement(message)) = message.inner else {
+        return Vec::new();
+    };
+    let elements = message
+        .attributes
+        .into_iter()
+        .filter_map(|attribute| if let SetElementList::Elements(elements) = attribute { Some(elements) } else { None });
+    elements.flatten().filter_map(ruleset::vip).collect()
+}
+
+fn is_missing(error: &netlink::Error) -> bool {
+    error.refusal().is_some_and(|refusal| refusal.errno() == libc::ENOENT)
+}
+
+/// What the kernel answers where a family, a type of chain or an expression is not there.
+fn is_unsupported(errno: i32) -> bool {
+    matches!(errno, libc::EOPNOTSUPP | libc::ENOENT | libc::EINVAL | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The connection to the kernel's rtnetlink: what is asked of it, in the words of the rooms around.
+
+use netlink::{KernelError, Request, Socket, protocols::NETLINK_ROUTE};
+use netlink_packet_core::{NetlinkDeserializable, NetlinkHeader, NetlinkSerializable};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    address::AddressMessage,
+    link::{LinkAttribute, LinkExtentMask, LinkMessage},
+    route::RouteMessage,
+};
+
+use crate::Error;
+
+/// How often a table is read again that changes while it is read.
+const ATTEMPTS: usize = 5;
+
+/// A message of rtnetlink, or `None` for one that the codec does not understand. An exotic link or route of this host, or
+/// an attribute of a newer kernel, must not keep slb from seeing the others.
+#[derive(Clone, Debug)]
+pub(crate) struct Message(pub(crate) Option<RouteNetlinkMessage>);
+
+impl NetlinkSerializable for Message {
+    fn message_type(&self) -> u16 {
+        self.0.as_ref().map_or(0, NetlinkSerializable::message_type)
+    }
+
+    fn buffer_len(&self) -> usize {
+        self.0.as_ref().map_or(0, NetlinkSerializable::buffer_len)
+    }
+
+    fn serialize(&self, buffer: &mut [u8]) {
+        if let Some(message) = &self.0 {
+            message.serialize(buffer);
+        }
+    }
+}
+
+impl NetlinkDeserializable for Message {
+    type Error = std::convert::Infallible;
+
+    fn deserialize(header: &NetlinkHeader, payload: &[u8]) -> Result<Self, Self::Error> {
+        Ok(Self(RouteNetlinkMessage::deserialize(header, payload).ok()))
+    }
+}
+
+/// Asks rtnetlink.
+#[derive(Debug)]
+pub(crate) struct Routing(Socket<Message>);
+
+impl Routing {
+    pub(crate) fn open() -> Result<Self, Error> {
+        let socket = Socket::open(NETLINK_ROUTE);
+        socket.map(Self).map_err(|source| Error::Open { what: "addresses and adapters", source })
+    }
+
+    /// Every adapter.
+    pub(crate) async fn links(&mut self) -> Result<Vec<LinkMessage>, Error> {
+        let mut query = LinkMessage::default();
+        query.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+        self.dump("the adapters", RouteNetlinkMessage::GetLink(query), |message| {
+            if let RouteNetlinkMessage::NewLink(link) = message { Some(link) } else { None }
+        })
+        .await
+    }
+
+    /// Every IPv4 address of every adapter.
+    pub(crate) async fn addresses(&mut self) -> Result<Vec<AddressMessage>, Error> {
+        let mut query = AddressMessage::default();
+        query.header.family = AddressFamily::Inet;
+        self.dump("the addresses", RouteNetlinkMessage::GetAddress(query), |message| {
+            if let RouteNetlinkMessage::NewAddress(address) = message { Some(address) } else { None }
+        })
+        .await
+    }
+
+    /// Every IPv4 route of every table.
+    pub(crate) async fn routes(&mut self) -> Result<Vec<RouteMessage>, Error> {
+        let mut query = RouteMessage::default();
+        query.header.address_family = AddressFamily::Inet;
+        self.dump("the routes", RouteNetlinkMessage::GetRoute(query), |message| {
+            if let RouteNetlinkMessage::NewRoute(route) = message { Some(route) } else { None }
+        })
+        .await
+    }
+
+    /// The adapter of that name, `None` if there is none.
+    pub(crate) async fn link(&mut self, name: &str) -> Result<Option<LinkMessage>, Error> {
+        let mut query = LinkMessage::default();
+        query.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        match self.0.request(Message(Some(RouteNetlinkMessage::GetLink(query)))).await {
+            Ok(Message(Some(RouteNetlinkMessage::NewLink(link)))) => Ok(Some(link)),
+            Ok(_) => Ok(None),
+            // ENODEV: none of that name. EINVAL, ERANGE: no adapter can have such a name.
+            Err(error) if error.refusal().is_some_and(|refusal| no_such_link(refusal.errno())) => Ok(None),
+            Err(source) => Err(Error::Read { what: "the adapter", source }),
+        }
+    }
+
+    /// Carries out changes of addresses, packed; one answer each.
+    pub(crate) async fn change_addresses(
+        &mut self,
+        requests: Vec<Request<RouteNetlinkMessage>>,
+    ) -> Result<Vec<Result<(), KernelError>>, Error> {
+        let requests =
+            requests.into_iter().map(|Request { payload, flags }| Request::new(Message(Some(payload)), flags));
+        self.0.transact(requests).await.map_err(|source| Error::Change { what: "addresses", source })
+    }
+
+    async fn dump<T>(
+        &mut self,
+        what: &'static str,
+        query: RouteNetlinkMessage,
+        pick: impl Fn(RouteNetlinkMessage) -> Option<T>,
+    ) -> Result<Vec<T>, Error> {
+        let mut attempt = 1;
+        loop {
+            let mut found = Vec::new();
+            let dumped =
+                self.0.dump(Message(Some(query.clone())), |message| found.extend(message.0.and_then(&pick))).await;
+            match dumped {
+                Ok(()) => return Ok(found),
+                Err(netlink::Error::Interrupted) if attempt < ATTEMPTS => attempt += 1,
+                Err(source) => return Err(Error::Read { what, source }),
+            }
+        }
+    }
+}
+
+fn no_such_link(errno: i32) -> bool {
+    matches!(errno, libc::ENODEV | libc::EINVAL | libc::ERANGE)
+}

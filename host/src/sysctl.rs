@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Settings of the kernel: which slb needs, to what, and why. They are read and compared, and only then written.
+//!
+//! What is deliberately left alone: `rp_filter` (answers of backends come back the way the connection went out, so the strict
+//! mode lets them pass), `send_redirects` (the kernel drops redirects of translated connections itself, `nf_nat_icmp_reply_translation`),
+//! everything under `net.ipv4.conf.all` (it would change adapters that have nothing to do with slb).
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use slb_core::ports::SettingChange;
+
+use crate::Error;
+
+/// A setting that slb needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name in dotted form, as sysctl(8) prints it: dots within a name of an adapter are slashes.
+    pub name: String,
+    /// What slb needs it to be.
+    pub need: Need,
+    /// What for, in a sentence for the operator.
+    pub reason: &'static str,
+}
+
+/// What a setting has to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Just this.
+    Exactly(u32),
+    /// This or more.
+    AtLeast(u32),
+    /// This or more. The kernel goes by the larger of the adapter's own value and that of the other setting, the one for all
+    /// adapters (`IN_DEV_MAXCONF`, linux/inetdevice.h).
+    AtLeastWith(u32, &'static str),
+}
+
+const FORWARD: &str = "Answers of backends pass through this host on their way to the client.";
+const CONNTRACK: &str = "Balanced connections are seen by connection tracking, without which they cannot be given this \
+     host's source address.";
+const REUSE: &str = "A client that uses a port again is balanced anew at once. Before Linux 5.9 that cost it a second with \
+     connection tracking on (f0a5e4d7a594), so there it stays with the backend that it had.";
+const NODEST: &str = "A connection to a backend that is gone ends at once. Otherwise its packets vanish until it times out, up \
+     to 15 minutes, and clients that keep their port (DNS, syslog) with it.";
+const QUIESCENT: &str =
+    "A client that is tied to a backend of weight 0 is balanced anew. Otherwise a drained backend never empties.";
+const ANNOUNCE: &str = "ARP requests carry the adapter's own address, never a VIP: routers ignore requests from outside their \
+     subnet, and a VIP's neighbours must learn its place from its advertisement alone.";
+const ANNOUNCE_BESIDE: &str =
+    "This adapter is on the same network as the VIPs' and must not claim them in its ARP requests.";
+const IGNORE_BESIDE: &str = "This adapter is on the same network as the VIPs' and must not answer for them: neighbours would learn \
+     the wrong hardware address.";
+
+/// The settings that slb needs on a kernel of that release (`uname -r`). `beside` are other adapters on the same network.
+#[must_use]
+pub fn settings(adapter: &str, beside: &[String], release: &str) -> Vec<Setting> {
+    let reuse = if is_before_5_9(release) { Need::Exactly(0) } else { Need::AtLeast(1) };
+    let global = [
+        ("net.ipv4.ip_forward", Need::Exactly(1), FORWARD),
+        ("net.ipv4.vs.conntrack", Need::Exactly(1), CONNTRACK),
+        ("net.ipv4.vs.conn_reuse_mode", reuse, REUSE),
+        ("net.ipv4.vs.expire_nodest_conn", Need::Exactly(1), NODEST),
+        ("net.ipv4.vs.expire_quiescent_template", Need::Exactly(1), QUIESCENT),
+    ];
+    let global = global.into_iter().map(|(name, need, reason)| Setting { name: name.to_owned(), need, reason });
+    let beside = beside.iter().flat_map(|name| {
+        [of_adapter(name, "arp_ignore", 1, IGNORE_BESIDE), of_adapter(name, "arp_announce", 2, ANNOUNCE_BESIDE)]
+    });
+    global.chain([of_adapter(adapter, "arp_announce", 2, ANNOUNCE)]).chain(beside).collect()
+}
+
+fn of_adapter(adapter: &str, key: &str, least: u32, reason: &'static str) -> Setting {
+    let all = if key == "arp_ignore" { "net.ipv4.conf.all.arp_ignore" } else { "net.ipv4.conf.all.arp_announce" };
+    let name = format!("net.ipv4.conf.{}.{key}", adapter.replace('.', "/"));
+    Setting { name, need: Need::AtLeastWith(least, all), reason }
+}
+
+fn is_before_5_9(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < (5, 9),
+        // An unreadable release is more likely new than old.
+        _ => false,
+    }
+}
+
+/// The change that the setting needs, if any. `read` gives a setting's value, `None` for one that this kernel does not have.
+pub(crate) fn drift(
+    setting: &Setting,
+    mut read: impl FnMut(&str) -> Result<Option<String>, Error>,
+) -> Result<Option<SettingChange>, Error> {
+    let Some(from) = read(&setting.name)? else { return Ok(None) };
+    let number = |text: &str| text.parse::<i64>().ok();
+    let (is_fine, to) = match setting.need {
+        Need::Exactly(value) => (number(&from) == Some(value.into()), value),
+        Need::AtLeast(value) => (number(&from) >= Some(value.into()), value),
+        Need::AtLeastWith(value, all) => {
+            let all = read(all)?.and_then(|all| number(&all));
+            (number(&from).max(all) >= Some(value.into()), value)
+        }
+    };
+    let change = || SettingChange { name: setting.name.clone(), from: from.clone(), to: to.to_string() };
+    Ok((!is_fine).then(change))
+}
+
+/// The kernel's release, as `uname -r` says it.
+pub(crate) fn release() -> Result<String, Error> {
+    Ok(read("kernel.osrelease")?.unwrap_or_default())
+}
+
+/// Reads a setting, trimmed; `None` if this kernel does not have it.
+pub(crate) fn read(name: &str) -> Result<Option<String>, Error> {
+    match fs::read_to_string(path(name)?) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::ReadSetting { name: name.to_owned(), source }),
+    }
+}
+
+/// Gives a setting a value. One that this kernel does not have, or no longer, has none to give: its adapter or module is gone.
+pub(crate) fn write(name: &str, value: &str) -> Result<(), Error> {
+    let path = path(name)?;
+    // Nothing is created: in /proc that would be refused with another error than "not found".
+    let written = OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(value.as_bytes()));
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(Error::WriteSetting { name: name.to_owned(), value: value.to_owned(), source }),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Dots and slashes change places, as in sysctl(8). Names come from the store too, so nothing may lead out of /proc/sys.
+fn path(name: &str) -> Result<PathBuf, Error> {
+    let swap = |c| match c {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    };
+    let path: String = name.chars().map(swap).collect();
+    let is_plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+    if path.split('/').all(is_plain) {
+        Ok(PathBuf::from("/proc/sys").join(path))
+    } else {
+        Err(Error::SettingName(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
