@@ -1,2 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What forwards packets: the kernel's IPVS
+//! What forwards packets. One driver so far: [`Ipvs`], the kernel's own balancer. [`translate`] turns steps into its requests and
+//! its answers into what the plan compares, purely.
+
+mod ipvs;
+mod translate;
+
+pub use self::ipvs::Ipvs;

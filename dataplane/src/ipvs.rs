@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The kernel's IPVS as a data plane.
+
+use std::collections::BTreeMap;
+
+use ipvs::{Client, Error, Refusal};
+use slb_core::{
+    errors::Chain,
+    model::Endpoint,
+    observed::{ServiceView, Services},
+    ports::{Cause, Dataplane, Verdict},
+    step::DataplaneStep,
+};
+
+use crate::translate::{self, Reading};
+
+/// Programs the IPVS of the network namespace it was opened in. Needs `CAP_NET_ADMIN`.
+#[derive(Debug)]
+pub struct Ipvs {
+    client: Client,
+}
+
+impl Ipvs {
+    /// Finds the kernel's IPVS. Changes nothing. Within a tokio runtime.
+    ///
+    /// # Errors
+    /// The kernel has no IPVS, or refuses to talk about it.
+    pub async fn open() -> Result<Self, Error> {
+        Ok(Self { client: Client::open().await? })
+    }
+}
+
+impl Dataplane for Ipvs {
+    async fn observe(&mut self) -> Result<Services, Cause> {
+        let mut services = Services::new();
+        self.client
+            .each(|service, destinations| {
+                if let Some(endpoint) = translate::endpoint(service.id()) {
+                    let backends: BTreeMap<_, _> = destinations.iter().filter_map(translate::backend).collect();
+                    let drifted = translate::drifted(endpoint, &service);
+                    services.insert(endpoint, ServiceView { drifted, backends });
+                }
+            })
+            .await?;
+        Ok(services)
+    }
+
+    async fn exists(&mut self, endpoint: Endpoint) -> Result<bool, Cause> {
+        match self.client.service(&translate::service_id(endpoint)).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.not_found() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn apply(&mut self, steps: &[DataplaneStep]) -> Vec<Verdict> {
+        if steps.is_empty() {
+            return Vec::new();
+        }
+        let requests: Vec<_> = steps.iter().map(translate::request).collect();
+        let answers = match self.client.batch(&requests).await {
+            Ok(answers) => answers,
+            Err(error) => return unknown(steps.len(), &error),
+        };
+        let mut verdicts = Vec::with_capacity(steps.len());
+        for (step, answer) in steps.iter().zip(answers) {
+            verdicts.push(match answer {
+                Ok(()) => Verdict::Applied,
+                Err(refusal) => self.refused(step, refusal).await,
+            });
+        }
+        verdicts
+    }
+}
+
+impl Ipvs {
+    async fn refused(&mut self, step: &DataplaneStep, refusal: Refusal) -> Verdict {
+        match translate::reading(step, &refusal) {
+            Reading::Done => Verdict::Applied,
+            Reading::Retry => Verdict::Retry(refusal.into()),
+            Reading::Refused => Verdict::Refused(refusal.into()),
+            Reading::Instead(request) => match self.client.execute(*request).await {
+                Ok(()) => Verdict::Applied,
+                Err(error) => Verdict::Retry(error.into()),
+            },
+        }
+    }
+}
+
+/// The batch broke off: any step may or may not have been taken, so each is tried again.
+fn unknown(steps: usize, error: &Error) -> Vec<Verdict> {
+    let why = Chain(error).to_string();
+    (0..steps).map(|_| Verdict::Retry(why.clone().into())).collect()
+}

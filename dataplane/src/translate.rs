@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Steps to IPVS requests, and IPVS objects to observations. Pure.
+
+use std::net::IpAddr;
+
+use ipvs::{
+    Destination, DestinationId, Forward, ObservedDestination, ObservedService, Protocol, Refusal, Request, Service,
+    ServiceId, scheduler,
+};
+use slb_core::{
+    model::{BackendSettings, Endpoint, Forwarding, Port, Target, Vip, Weight},
+    step::DataplaneStep,
+};
+
+/// The request that carries out a step.
+pub fn request(step: &DataplaneStep) -> Request {
+    match *step {
+        DataplaneStep::AddService(endpoint) => Request::NewService(service(endpoint)),
+        DataplaneStep::ResetService(endpoint) => Request::SetService(service(endpoint)),
+        DataplaneStep::RemoveService(endpoint) => Request::DelService(service_id(endpoint)),
+        DataplaneStep::AddBackend(endpoint, target, settings) => {
+            Request::NewDestination(service_id(endpoint), destination(target, settings))
+        }
+        DataplaneStep::SetBackend(endpoint, target, settings) => {
+            Request::SetDestination(service_id(endpoint), destination(target, settings))
+        }
+        DataplaneStep::RemoveBackend(endpoint, target) => {
+            Request::DelDestination(service_id(endpoint), destination_id(target))
+        }
+    }
+}
+
+/// What to make of a refusal.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// The kernel is as the step says all the same.
+    Done,
+    /// The object is there already, or is not there yet: this request makes it what the step says.
+    Instead(Box<Request>),
+    /// It may succeed later.
+    Retry,
+    /// It will not.
+    Refused,
+}
+
+/// Reads the refusal of a step's request.
+pub fn reading(step: &DataplaneStep, refusal: &Refusal) -> Reading {
+    match *step {
+        DataplaneStep::AddService(endpoint) if refusal.already_exists() => {
+            Reading::Instead(Box::new(Request::SetService(service(endpoint))))
+        }
+        DataplaneStep::ResetService(endpoint) if refusal.no_such_service() => {
+            Reading::Instead(Box::new(Request::NewService(service(endpoint))))
+        }
+        DataplaneStep::AddBackend(endpoint, target, settings) if refusal.already_exists() => {
+            Reading::Instead(Box::new(Request::SetDestination(service_id(endpoint), destination(target, settings))))
+        }
+        DataplaneStep::SetBackend(endpoint, target, settings) if refusal.not_found() && !refusal.no_such_service() => {
+            Reading::Instead(Box::new(Request::NewDestination(service_id(endpoint), destination(target, settings))))
+        }
+        DataplaneStep::RemoveService(_) | DataplaneStep::RemoveBackend(..) if refusal.not_found() => Reading::Done,
+        DataplaneStep::AddService(_)
+        | DataplaneStep::ResetService(_)
+        | DataplaneStep::RemoveService(_)
+        | DataplaneStep::AddBackend(..)
+        | DataplaneStep::SetBackend(..)
+        | DataplaneStep::RemoveBackend(..) => passing(refusal),
+    }
+}
+
+/// Out of memory, interrupted, busy, or a service that somebody removed meanwhile: that passes.
+pub fn passing(refusal: &Refusal) -> Reading {
+    match refusal.errno() {
+        libc::ENOMEM | libc::ENOBUFS | libc::EAGAIN | libc::EINTR | libc::EBUSY | libc::ESRCH => Reading::Retry,
+        _ => Reading::Refused,
+    }
+}
+
+/// The service that slb asks for: round-robin, nothing else set.
+pub fn service(endpoint: Endpoint) -> Service {
+    Service::new(service_id(endpoint), scheduler::RR)
+}
+
+/// The service's key.
+pub fn service_id(endpoint: Endpoint) -> ServiceId {
+    ServiceId::tcp(endpoint.vip.into(), endpoint.port.get())
+}
+
+/// Where the service listens, if slb could have made it: TCP on an IPv4 address.
+pub fn endpoint(id: &ServiceId) -> Option<Endpoint> {
+    match *id {
+        ServiceId::Address { protocol: Protocol::Tcp, address: IpAddr::V4(address), port } => {
+            Some(Endpoint { vip: Vip::try_from(address).ok()?, port: Port::try_from(i64::from(port)).ok()? })
+        }
+        ServiceId::Address { .. } | ServiceId::Fwmark { .. } => None,
+    }
+}
+
+/// Whether the service's own settings differ from what slb asks for.
+pub fn drifted(endpoint: Endpoint, observed: &ObservedService) -> bool {
+    *observed.as_requested() != service(endpoint)
+}
+
+/// The backend as the plan compares it. `None` as a whole if slb cannot name it: of another family, on port 0.
+pub fn backend(observed: &ObservedDestination) -> Option<(Target, Option<BackendSettings>)> {
+    let asked = observed.as_requested();
+    let IpAddr::V4(address) = asked.id.address else { return None };
+    let port = Port::try_from(i64::from(asked.id.port)).ok()?;
+    let target = Target { ip: address.try_into().ok()?, port };
+    Some((target, settings(asked).filter(|settings| destination(target, *settings) == *asked)))
+}
+
+fn settings(asked: &Destination) -> Option<BackendSettings> {
+    let known = [(Forward::Masquerade, Forwarding::Masquerade), (Forward::Local, Forwarding::Local)];
+    let (_, forwarding) = known.into_iter().find(|(forward, _)| *forward == asked.forward)?;
+    Some(BackendSettings { forwarding, weight: Weight::from(u16::try_from(asked.weight).ok()?) })
+}
+
+fn destination(target: Target, settings: BackendSettings) -> Destination {
+    let forward = match settings.forwarding {
+        Forwarding::Masquerade => Forward::Masquerade,
+        Forwarding::Local => Forward::Local,
+    };
+    let DestinationId { address, port } = destination_id(target);
+    Destination { weight: settings.weight.get().into(), ..Destination::new(address, port, forward) }
+}
+
+fn destination_id(target: Target) -> DestinationId {
+    DestinationId { address: target.ip.address().into(), port: target.port.get() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint_of(port: i64) -> Endpoint {
+        Endpoint { vip: "192.168.0.85".parse().unwrap(), port: Port::try_from(port).unwrap() }
+    }
+
+    #[test]
+    fn steps_are_what_ipvsadm_would_be_told() {
+        let at = endpoint_of(6443);
+        let target = Target { ip: "10.80.96.25".parse().unwrap(), port: at.port };
+        let local = BackendSettings { forwarding: Forwarding::Local, weight: Weight::from(7) };
+        for (step, expected) in [
+            (DataplaneStep::AddService(at), "-A -t 192.168.0.85:6443 -s rr"),
+            (DataplaneStep::ResetService(at), "-E -t 192.168.0.85:6443 -s rr"),
+            (DataplaneStep::RemoveService(at), "-D -t 192.168.0.85:6443"),
+            (
+                DataplaneStep::AddBackend(at, target, BackendSettings::default()),
+                "-a -t 192.168.0.85:6443 -r 10.80.96.25:6443 -m -w 1",
+            ),
+            (DataplaneStep::SetBackend(at, target, local), "-e -t 192.168.0.85:6443 -r 10.80.96.25:6443 -l -w 7"),
+            (DataplaneStep::RemoveBackend(at, target), "-d -t 192.168.0.85:6443 -r 10.80.96.25:6443"),
+        ] {
+            assert_eq!(request(&step).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn only_tcp_on_ipv4_could_be_ours() {
+        let address = IpAddr::from([192, 168, 0, 85]);
+        assert_eq!(endpoint(&ServiceId::tcp(address, 6443)), Some(endpoint_of(6443)));
+        assert_eq!(endpoint(&ServiceId::udp(address, 6443)), None);
+        assert_eq!(endpoint(&ServiceId::tcp(address, 0)), None);
+        assert_eq!(endpoint(&ServiceId::tcp("fd00::1".parse().unwrap(), 6443)), None);
+    }
+}
