@@ -19,17 +19,15 @@
 use std::collections::BTreeSet;
 
 use netlink::{Request, Socket, protocols::NETLINK_NETFILTER};
-use netlink_packet_netfilter::{
-    NetfilterMessage, NetfilterMessageInner,
-    nftables::{NfTablesMessage, SetElementList},
-};
 use slb_core::model::Vip;
 
 use super::{Wishes, fulfilled};
 use crate::Error;
 
+mod message;
 mod ruleset;
 
+use message::Message;
 use ruleset::TABLE;
 
 /// How many addresses change in one batch at most: as many as fit into a send of any kernel's default size.
@@ -40,7 +38,7 @@ const ATTEMPTS: usize = 5;
 /// Talks to nftables.
 #[derive(Debug)]
 pub(crate) struct Nft {
-    socket: Socket<NetfilterMessage>,
+    socket: Socket<Message>,
 }
 
 /// What of slb's is in nftables.
@@ -123,7 +121,7 @@ impl Nft {
         Ok(())
     }
 
-    async fn commit(&mut self, changes: Vec<Request<NetfilterMessage>>) -> Result<(), Error> {
+    async fn commit(&mut self, changes: Vec<Request<Message>>) -> Result<(), Error> {
         let answers = self.socket.transact_atomic(ruleset::batch(changes)).await;
         let answers = answers.map_err(|source| Error::Change { what: "nftables", source })?;
         answers.into_iter().find_map(Result::err).map_or(Ok(()), |error| Err(Error::Nftables(error)))
@@ -138,7 +136,7 @@ impl Found {
 }
 
 /// The changes that lead to source NAT for just these VIPs.
-fn edit(found: &Found, wanted: &BTreeSet<Vip>) -> Vec<Request<NetfilterMessage>> {
+fn edit(found: &Found, wanted: &BTreeSet<Vip>) -> Vec<Request<Message>> {
     if wanted.is_empty() {
         return if found.has_table { vec![ruleset::delete_table()] } else { Vec::new() };
     }
@@ -150,15 +148,11 @@ fn edit(found: &Found, wanted: &BTreeSet<Vip>) -> Vec<Request<NetfilterMessage>>
     added.chain(ruleset::delete_vips(found.vips.difference(wanted).copied())).collect()
 }
 
-fn vips_of(message: NetfilterMessage) -> Vec<Vip> {
-    let NetfilterMessageInner::NfTables(NfTablesMessage::NewSetElement(message)) = message.inner else {
-        return Vec::new();
-    };
-    let elements = message
-        .attributes
-        .into_iter()
-        .filter_map(|attribute| if let SetElementList::Elements(elements) = attribute { Some(elements) } else { None });
-    elements.flatten().filter_map(ruleset::vip).collect()
+fn vips_of(message: Message) -> Vec<Vip> {
+    match message {
+        Message::Elements(vips) => vips,
+        Message::Plain(_) => Vec::new(),
+    }
 }
 
 fn is_missing(error: &netlink::Error) -> bool {

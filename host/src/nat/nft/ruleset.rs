@@ -14,6 +14,8 @@ use netlink_packet_netfilter::{
 };
 use slb_core::model::Vip;
 
+use super::message::Message;
+
 /// The name of slb's table, in the family ip.
 pub(super) const TABLE: &str = "slb";
 /// A name for a table that never comes to be.
@@ -54,7 +56,7 @@ const DESTINATION: u32 = 16;
 /// `NFTNL_UDATA_RULE_COMMENT` of libnftnl: the type of a comment in a rule's user data.
 const UDATA_COMMENT: u8 = 0;
 
-type Change = Request<NetfilterMessage>;
+type Change = Request<Message>;
 
 /// The changes as one batch. The last of them is acknowledged when the whole has taken place.
 pub(super) fn batch(mut changes: Vec<Change>) -> Vec<Change> {
@@ -129,21 +131,22 @@ pub(super) fn delete_vips(vips: impl Iterator<Item = Vip>) -> impl Iterator<Item
     elements(vips).map(|message| NfTablesMessage::DeleteSetElement(message).into_change(0))
 }
 
-pub(super) fn get_table() -> NetfilterMessage {
+pub(super) fn get_table() -> Message {
     message(NfTablesMessage::GetTable(named(TABLE)))
 }
 
-pub(super) fn get_rules() -> NetfilterMessage {
+pub(super) fn get_rules() -> Message {
     let attributes = vec![RuleAttribute::Table(TABLE.to_owned())];
     message(NfTablesMessage::GetRule(RuleMessage { attributes }))
 }
 
-pub(super) fn get_vips() -> NetfilterMessage {
+pub(super) fn get_vips() -> Message {
     message(NfTablesMessage::GetSetElement(SetElementMessage { attributes: set() }))
 }
 
 /// A rule of slb's table; kernels before 4.11 send all tables' rules.
-pub(super) fn rule(message: NetfilterMessage) -> Option<RuleMessage> {
+pub(super) fn rule(message: Message) -> Option<RuleMessage> {
+    let Message::Plain(message) = message else { return None };
     let NetfilterMessageInner::NfTables(NfTablesMessage::NewRule(rule)) = message.inner else { return None };
     rule.attributes.contains(&RuleAttribute::Table(TABLE.to_owned())).then_some(rule)
 }
@@ -152,16 +155,6 @@ pub(super) fn rule(message: NetfilterMessage) -> Option<RuleMessage> {
 pub(super) fn is_ours(rule: &RuleMessage) -> bool {
     rule.attributes.contains(&RuleAttribute::Chain(CHAIN.to_owned()))
         && rule.attributes.contains(&RuleAttribute::UserData(comment()))
-}
-
-/// The address of an element of the set.
-pub(super) fn vip(element: ListAttribute<SetElementAttribute>) -> Option<Vip> {
-    let ListAttribute::Element(attributes) = element else { return None };
-    attributes.into_iter().find_map(|attribute| {
-        let SetElementAttribute::Key(DataAttribute::Value(key)) = attribute else { return None };
-        let key: [u8; 4] = key.try_into().ok()?;
-        Vip::try_from(std::net::Ipv4Addr::from(key)).ok()
-    })
 }
 
 /// The rule. An expression loads a register or compares one; the first that does not match ends the rule.
@@ -239,15 +232,15 @@ fn create(message: NfTablesMessage) -> Change {
     message.into_change(NLM_F_CREATE)
 }
 
-fn message(message: NfTablesMessage) -> NetfilterMessage {
-    NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::IPv4, 0, 0), message)
+fn message(message: NfTablesMessage) -> Message {
+    Message::Plain(NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::IPv4, 0, 0), message))
 }
 
 /// The beginning or end of a batch, which names the subsystem that it is for.
 fn control(control: ControlMessage) -> Change {
     const NFNL_SUBSYS_NFTABLES: u16 = 10;
     let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, NFNL_SUBSYS_NFTABLES);
-    NetfilterMessage::new(header, control).into()
+    Message::Plain(NetfilterMessage::new(header, control)).into()
 }
 
 trait IntoChange {
