@@ -20,7 +20,10 @@
 //! A VIP is never given up: RFC 5227 section 2.4 (c) allows that to hosts whose address others rely on, if they send no more than
 //! one defence per `DEFEND_INTERVAL` and tell the administrator, no more often than useful. Both happen here at the same moments.
 
-use std::{collections::VecDeque, net::Ipv4Addr, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use slb_core::model::Vip;
 
@@ -76,6 +79,7 @@ struct Advertised {
 #[derive(Debug)]
 pub(super) struct Machine {
     timing: Timing,
+    start: Instant,
     pace: Pace,
     /// With the number of probes left.
     probed: Agenda<u8>,
@@ -84,9 +88,9 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(timing: Timing) -> Self {
+    pub(super) fn new(timing: Timing, start: Instant) -> Self {
         let pace = Pace::new(timing.burst, timing.frame_interval);
-        Self { timing, pace, probed: Agenda::new(), advertised: Agenda::new(), reports: VecDeque::new() }
+        Self { timing, start, pace, probed: Agenda::new(), advertised: Agenda::new(), reports: VecDeque::new() }
     }
 
     /// Starts probing the address, unless it is being probed.
@@ -168,16 +172,24 @@ impl Machine {
         }
         let (vip, state) = self.advertised.take_due(now)?;
         self.pace.take(ANNOUNCEMENT_FRAMES, now);
-        let refresh = self.timing.refresh_interval;
         let pause = match state.left {
             2.. => Some(self.timing.announce_interval),
-            _ if refresh.is_zero() => None,
-            1 => Some(refresh.mul_f64(share(vip))),
-            0 => Some(refresh),
+            0 | 1 => self.until_refresh(vip, now),
         };
         let due = pause.and_then(|pause| now.checked_add(pause));
         self.advertised.put(vip, due, Advertised { left: state.left.saturating_sub(1), ..state });
         Some(Output::Announce(vip))
+    }
+
+    /// How long until the VIP's place in the refresh interval comes round; `None` without refresh. Places depend on the address alone,
+    /// so that VIPs advertised together, or held up together, are not refreshed together.
+    fn until_refresh(&self, vip: Vip, now: Instant) -> Option<Duration> {
+        // Multiples of the golden ratio spread any run of addresses evenly (Knuth, The Art of Computer Programming, section 6.4).
+        const GOLDEN: u32 = 0x9e37_79b9;
+        let interval = self.timing.refresh_interval.as_nanos();
+        let place = (interval * u128::from(vip.address().to_bits().wrapping_mul(GOLDEN))) >> 32;
+        let past = (now.saturating_duration_since(self.start).as_nanos() + interval - place).checked_rem(interval)?;
+        u64::try_from(interval - past).ok().map(Duration::from_nanos)
     }
 
     /// When [`Machine::poll`] has something to do next; `None`: not before something else happens.
@@ -193,13 +205,6 @@ impl Machine {
         let (lowest, highest) = ends.reduce(|(a, b), (c, d)| (a.min(c), b.max(d)))?;
         Some((lowest.address(), highest.address()))
     }
-}
-
-/// Where in the refresh interval the VIP has its place, from 0 to below 1, so that VIPs advertised together are not refreshed
-/// together. Multiples of the golden ratio spread any run of addresses evenly (Knuth, The Art of Computer Programming, 6.4).
-fn share(vip: Vip) -> f64 {
-    const GOLDEN: u32 = 0x9e37_79b9;
-    f64::from(Ipv4Addr::from(vip).to_bits().wrapping_mul(GOLDEN)) / 2_f64.powi(32)
 }
 
 #[cfg(test)]

@@ -76,9 +76,8 @@ impl Advertiser for Arp {
         let ended = Error::Ended { adapter: self.adapter.clone() };
         async move {
             let (answer, answered) = oneshot::channel();
-            if let Some(commands) = commands.upgrade() {
-                let _ = commands.send(Command::Probe { vip, answer });
-            }
+            // When the task has ended, the command is dropped and its answer with it.
+            let _ = commands.upgrade().map(|commands| commands.send(Command::Probe { vip, answer }));
             Ok(answered.await.map_err(|_| ended)??)
         }
     }
@@ -87,7 +86,7 @@ impl Advertiser for Arp {
     /// adapter is away or has no link. After a withdrawal was answered, nothing is sent for that VIP.
     async fn apply(&mut self, steps: &[AdvertStep]) -> Vec<Verdict> {
         let (answer, answered) = oneshot::channel();
-        // When the task has ended, the command is dropped and its answer with it.
+        // As above.
         let _ = self.commands.send(Command::Apply { steps: steps.to_vec(), answer });
         let ended = || Error::Ended { adapter: self.adapter.clone() }.verdict();
         answered.await.unwrap_or_else(|_| steps.iter().map(|_| ended()).collect())

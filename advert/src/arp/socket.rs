@@ -9,7 +9,7 @@ use std::io::{self, Read};
 
 use libc::c_int;
 use socket2::{Domain, Socket, Type};
-use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     filter::{self, Watch},
@@ -19,6 +19,9 @@ use crate::Error;
 
 /// Larger than any ARP packet with its padding; what is longer is cut, and is none.
 const BUFFER: usize = 64;
+
+/// Frames, and errors: without the latter nobody is woken when the adapter goes down. Not room to send: sends do not wait.
+const INTEREST: Interest = Interest::READABLE.add(Interest::ERROR);
 
 /// The socket. It stays bound to its adapter when that goes down and up, or is renamed, and loses it when it is removed.
 #[derive(Debug)]
@@ -78,10 +81,18 @@ impl PacketSocket {
         }
         let flags =
             ffi::flags(self.socket.get_ref(), &self.adapter).map_err(|source| self.failed("read the flags", source))?;
-        if flags & libc::IFF_UP == 0 || flags & libc::IFF_RUNNING == 0 {
-            return Err(Error::NoLink { adapter: self.adapter.clone() });
+        let has_carrier = ffi::has_carrier(self.socket.get_ref(), &self.adapter)
+            .map_err(|source| self.failed("look for the carrier", source))?;
+        if flags & libc::IFF_UP != 0 && has_carrier {
+            return Ok(());
         }
-        Ok(())
+        Err(Error::NoLink { adapter: self.adapter.clone() })
+    }
+
+    /// What happened to the adapter and was not told yet. Left there, it would be the answer to the next frame sent, however the
+    /// adapter is by then.
+    pub(super) fn past(&self) -> io::Result<()> {
+        self.socket.get_ref().take_error()?.map_or(Ok(()), Err)
     }
 
     /// An error of this socket.
@@ -116,7 +127,7 @@ impl PacketSocket {
     pub(super) async fn receive(&self) -> io::Result<Option<Frame>> {
         loop {
             let mut bytes = [0; BUFFER];
-            let mut ready = self.socket.readable().await?;
+            let mut ready = self.socket.ready(INTEREST).await?;
             if let Ok(result) = ready.try_io(|socket| socket.get_ref().read(&mut bytes)) {
                 return result.map(|length| bytes.get(..length).and_then(Frame::decode));
             }
@@ -143,11 +154,11 @@ mod ffi {
         pub(super) mac: Option<Mac>,
     }
 
-    /// Gives the socket to tokio's reactor, for reading only: sends do not wait.
+    /// Gives the socket to tokio's reactor.
     pub(super) fn register(socket: Socket) -> io::Result<AsyncFd<Socket>> {
         // SAFETY: a `Socket` owns its open descriptor until it is dropped, and `PacketSocket` neither replaces it inside the
         // `AsyncFd` nor closes it.
-        Ok(unsafe { AsyncFd::register_with_interest(socket, tokio::io::Interest::READABLE) }?)
+        Ok(unsafe { AsyncFd::register_with_interest(socket, super::INTEREST) }?)
     }
 
     /// The address of `mac` on the adapter with this index, for ARP (`struct sockaddr_ll`, linux/if_packet.h).
@@ -175,30 +186,58 @@ mod ffi {
 
     /// The index of the adapter with this name.
     pub(super) fn index(socket: &Socket, adapter: &str) -> io::Result<c_int> {
-        let answer = ask(socket, adapter, libc::SIOCGIFINDEX as Ioctl)?;
-        // SAFETY: SIOCGIFINDEX fills this field (netdevice(7)).
-        Ok(unsafe { answer.ifru_ifindex })
+        // SAFETY: SIOCGIFINDEX fills the field `ifru_ifindex` (netdevice(7)).
+        unsafe { Ok(ask(socket, adapter, libc::SIOCGIFINDEX as Ioctl, ZERO)?.ifru_ifindex) }
     }
 
     /// The `IFF_…` flags of the adapter with this name.
     pub(super) fn flags(socket: &Socket, adapter: &str) -> io::Result<c_int> {
-        let answer = ask(socket, adapter, libc::SIOCGIFFLAGS as Ioctl)?;
-        // SAFETY: SIOCGIFFLAGS fills this field (netdevice(7)).
-        Ok(unsafe { answer.ifru_flags }.into())
+        // SAFETY: SIOCGIFFLAGS fills the field `ifru_flags` (netdevice(7)).
+        unsafe { Ok(ask(socket, adapter, libc::SIOCGIFFLAGS as Ioctl, ZERO)?.ifru_flags.into()) }
     }
 
+    /// Whether the adapter is plugged in, as far as its driver can tell. `IFF_RUNNING` would say the same up to a second later.
+    pub(super) fn has_carrier(socket: &Socket, adapter: &str) -> io::Result<bool> {
+        /// `struct ethtool_value`, linux/ethtool.h.
+        #[repr(C)]
+        struct Value {
+            command: u32,
+            data: u32,
+        }
+        /// linux/ethtool.h.
+        const ETHTOOL_GLINK: u32 = 0x0a;
+
+        let mut value = Value { command: ETHTOOL_GLINK, data: 0 };
+        let data = __c_anonymous_ifr_ifru { ifru_data: (&raw mut value).cast() };
+        // SAFETY: the command has the kernel write one `Value` where `ifru_data` points to, and `value` lives until then.
+        match unsafe { ask(socket, adapter, libc::SIOCETHTOOL as Ioctl, data) } {
+            Ok(_) => Ok(value.data != 0),
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    const ZERO: __c_anonymous_ifr_ifru = __c_anonymous_ifr_ifru { ifru_ifindex: 0 };
+
     /// Asks about an adapter by name (netdevice(7)).
-    fn ask(socket: &Socket, adapter: &str, what: Ioctl) -> io::Result<__c_anonymous_ifr_ifru> {
-        let mut request = ifreq { ifr_name: [0; _], ifr_ifru: __c_anonymous_ifr_ifru { ifru_ifindex: 0 } };
+    ///
+    /// # Safety
+    /// `what` takes an `ifreq`, and `data` holds the field that it reads; a pointer there is valid for what it reads and writes.
+    unsafe fn ask(
+        socket: &Socket,
+        adapter: &str,
+        what: Ioctl,
+        data: __c_anonymous_ifr_ifru,
+    ) -> io::Result<__c_anonymous_ifr_ifru> {
+        let mut request = ifreq { ifr_name: [0; _], ifr_ifru: data };
         // The last byte stays zero: the name ends there at the latest.
-        let room = request.ifr_name.len() - 1;
-        if adapter.len() > room {
+        if adapter.len() >= request.ifr_name.len() {
             return Err(io::Error::from_raw_os_error(libc::ENODEV));
         }
         for (to, from) in request.ifr_name.iter_mut().zip(adapter.bytes()) {
             *to = from as c_char;
         }
-        // SAFETY: both requests read and write one `ifreq`, which lives until the call returns.
+        // SAFETY: the caller's promise; `request` lives until the call returns.
         match unsafe { libc::ioctl(socket.as_raw_fd(), what, &raw mut request) } {
             -1 => Err(io::Error::last_os_error()),
             _ => Ok(request.ifr_ifru),

@@ -51,7 +51,7 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn new(socket: PacketSocket, timing: Timing) -> Self {
-        Self { socket, machine: Machine::new(timing), probers: BTreeMap::new(), faulty: false }
+        Self { socket, machine: Machine::new(timing, Instant::now()), probers: BTreeMap::new(), faulty: false }
     }
 
     /// Runs until nobody can send commands any more.
@@ -73,6 +73,9 @@ impl Task {
     }
 
     fn obey(&mut self, command: Command) {
+        if let Err(error) = self.socket.past() {
+            self.deaf(error);
+        }
         match command {
             Command::Apply { steps, answer } => {
                 let verdicts = steps.into_iter().map(|step| self.take(step)).collect();
