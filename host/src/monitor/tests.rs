@@ -1,1 +1,118 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::net::Ipv4Addr;
+
+use netlink_packet_route::{
+    address::{AddressAttribute, AddressMessage},
+    link::LinkFlags,
+};
+
+use super::*;
+
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+
+fn link(index: u32, name: &str, is_up: bool, mac: [u8; 6]) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.header.flags = if is_up { LinkFlags::Up | LinkFlags::LowerUp } else { LinkFlags::Up };
+    message.attributes = vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::Address(mac.to_vec())];
+    message
+}
+
+fn with_event(mut message: LinkMessage, event: LinkEvent) -> LinkMessage {
+    message.attributes.push(LinkAttribute::Event(event));
+    message
+}
+
+fn of_bridge(mut message: LinkMessage) -> LinkMessage {
+    message.header.interface_family = AddressFamily::Bridge;
+    message
+}
+
+/// Tells of links one after the other and says what each is taken for.
+fn events(first: State, messages: Vec<RouteNetlinkMessage>) -> Vec<Option<HostEvent>> {
+    let mut watched = Watched { name: "eth0".to_owned(), state: first };
+    messages.iter().map(|message| watched.tell(message)).collect()
+}
+
+use HostEvent::{LinkDown, LinkUp};
+use RouteNetlinkMessage::{DelLink, NewLink};
+
+#[test]
+fn only_ups_and_downs_matter() {
+    let told = events(
+        State::Away,
+        vec![
+            NewLink(link(2, "eth0", false, MAC)),
+            NewLink(link(2, "eth0", true, MAC)),
+            NewLink(link(2, "eth0", true, MAC)),
+            NewLink(link(3, "eth1", true, OTHER_MAC)),
+            NewLink(link(2, "eth0", false, MAC)),
+            NewLink(link(2, "eth0", false, MAC)),
+        ],
+    );
+    assert_eq!(told, [None, Some(LinkUp), None, None, Some(LinkDown), None]);
+}
+
+#[test]
+fn another_hardware_address_and_a_bonds_failover_are_told_again() {
+    let up = || link(2, "eth0", true, MAC);
+    let told = events(
+        State::Away,
+        vec![
+            NewLink(up()),
+            NewLink(link(2, "eth0", true, OTHER_MAC)),
+            NewLink(with_event(link(2, "eth0", true, OTHER_MAC), LinkEvent::BondingFailover)),
+            NewLink(with_event(link(2, "eth0", true, OTHER_MAC), LinkEvent::NotifyPeers)),
+            NewLink(with_event(link(2, "eth0", true, OTHER_MAC), LinkEvent::Features)),
+        ],
+    );
+    assert_eq!(told, [Some(LinkUp), Some(LinkUp), Some(LinkUp), Some(LinkUp), None]);
+}
+
+#[test]
+fn an_adapter_may_go_be_renamed_and_come_back() {
+    let told = events(
+        State::Away,
+        vec![
+            NewLink(link(2, "eth0", true, MAC)),
+            DelLink(link(9, "eth9", true, MAC)),
+            DelLink(link(2, "eth0", true, MAC)),
+            NewLink(link(7, "eth0", true, MAC)),
+            NewLink(link(7, "was-eth0", true, MAC)),
+            NewLink(link(8, "eth0", true, MAC)),
+        ],
+    );
+    assert_eq!(told, [Some(LinkUp), None, Some(LinkDown), Some(LinkUp), Some(LinkDown), Some(LinkUp)]);
+}
+
+#[test]
+fn a_port_that_leaves_its_bridge_is_not_gone() {
+    let told = events(
+        State::Away,
+        vec![
+            NewLink(link(2, "eth0", true, MAC)),
+            DelLink(of_bridge(link(2, "eth0", true, MAC))),
+            NewLink(of_bridge(link(2, "eth0", false, MAC))),
+        ],
+    );
+    assert_eq!(told, [Some(LinkUp), None, None]);
+}
+
+#[test]
+fn after_lost_events_nothing_is_taken_for_granted() {
+    assert_eq!(events(State::Unknown, vec![NewLink(link(2, "eth0", true, MAC))]), [Some(LinkUp)]);
+    assert_eq!(events(State::Unknown, vec![NewLink(link(2, "eth0", false, MAC))]), [Some(LinkDown)]);
+}
+
+#[test]
+fn addresses_of_any_adapter_are_passed_on() {
+    let mut message = AddressMessage::default();
+    let address = Ipv4Addr::new(192, 168, 0, 85);
+    message.attributes.push(AddressAttribute::Local(address.into()));
+    let told = events(
+        State::Away,
+        vec![RouteNetlinkMessage::NewAddress(message.clone()), RouteNetlinkMessage::DelAddress(message)],
+    );
+    assert_eq!(told, [Some(HostEvent::AddressAdded(address)), Some(HostEvent::AddressRemoved(address))]);
+}

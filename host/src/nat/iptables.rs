@@ -98,7 +98,8 @@ fn parse(text: &str) -> Found {
 }
 
 fn vip_of(rule: &str) -> Option<Vip> {
-    rule.trim().strip_prefix("-m conntrack --ctorigdst ")?.strip_suffix(" -j MASQUERADE")?.parse().ok()
+    let address = rule.trim().strip_prefix("-m conntrack --ctorigdst ")?.strip_suffix(" -j MASQUERADE")?;
+    address.trim_end_matches("/32").parse().ok()
 }
 
 /// What `iptables-restore --noflush` is to be told so that there is source NAT for just these VIPs; nothing if it is so.

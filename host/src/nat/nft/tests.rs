@@ -1,1 +1,93 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::net::Ipv4Addr;
+
+use netlink_packet_core::{NetlinkDeserializable, NetlinkHeader, NetlinkSerializable};
+use netlink_packet_netfilter::{NetfilterMessageInner, nftables::NfTablesMessage};
+use proptest::{collection::btree_set, prelude::*};
+
+use super::*;
+
+fn vips(numbers: impl IntoIterator<Item = u32>) -> BTreeSet<Vip> {
+    numbers.into_iter().map(|number| Vip::try_from(Ipv4Addr::from_bits(0x0a00_0000 | number)).unwrap()).collect()
+}
+
+/// Reads a message as a list of elements: the kernel lists them in the form in which they were added.
+fn read(payload: &[u8]) -> Message {
+    let mut header = NetlinkHeader::default();
+    // NFNL_SUBSYS_NFTABLES and NFT_MSG_NEWSETELEM.
+    header.message_type = 10 << 8 | 12;
+    Message::deserialize(&header, payload).unwrap()
+}
+
+/// What a message says: a word for what it does, and the addresses in it as the kernel would send them back.
+fn meaning(change: &Request<Message>) -> (&'static str, Vec<Vip>) {
+    let Message::Plain(message) = &change.payload else { panic!("{change:?}") };
+    let NetfilterMessageInner::NfTables(message) = &message.inner else { panic!("{change:?}") };
+    let mut bytes = vec![0; change.payload.buffer_len()];
+    change.payload.serialize(&mut bytes);
+    let Message::Elements(vips) = read(&bytes) else { panic!("{change:?}") };
+    let words: [(bool, &str); 4] = [
+        (matches!(message, NfTablesMessage::NewSetElement(_)), "add"),
+        (matches!(message, NfTablesMessage::DeleteSetElement(_)), "delete"),
+        (matches!(message, NfTablesMessage::DeleteTable(_)), "delete table"),
+        (matches!(message, NfTablesMessage::NewTable(_)), "new table"),
+    ];
+    let word = words.into_iter().find_map(|(is_it, word)| is_it.then_some(word)).unwrap_or("frame");
+    (word, vips)
+}
+
+/// What the table is after the changes.
+fn after(mut found: Found, changes: &[Request<Message>]) -> Found {
+    for change in changes {
+        match meaning(change) {
+            ("add", vips) => found.vips.extend(vips),
+            ("delete", vips) => vips.iter().for_each(|vip| assert!(found.vips.remove(vip), "{vip} is not there")),
+            ("delete table", _) => found = Found::default(),
+            ("new table", _) => found.has_table = true,
+            _ => found.is_sound = true,
+        }
+    }
+    found
+}
+
+fn found() -> impl Strategy<Value = Found> {
+    (any::<bool>(), any::<bool>(), btree_set(0_u32..8, 0..6)).prop_map(|(has_table, is_sound, numbers)| {
+        let vips = if has_table { vips(numbers) } else { BTreeSet::new() };
+        Found { has_table, is_sound: has_table && is_sound, vips }
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_was_there_the_wanted_vips_are_there_afterwards(before in found(), wanted in btree_set(0_u32..8, 0..6)) {
+        let wanted = vips(wanted);
+        let after = after(before.clone(), &edit(&before, &wanted));
+        prop_assert_eq!(after.effective(), wanted.clone());
+        prop_assert!(edit(&after, &wanted).is_empty(), "a second time there is nothing to do");
+        prop_assert_eq!(after.has_table, !wanted.is_empty(), "the last one takes the table along");
+    }
+}
+
+#[test]
+fn a_full_batch_fits_into_attributes_and_into_one_send() {
+    const DEFAULT_SEND_BUFFER: usize = 212_992;
+    let wanted = vips(0..u32::try_from(BATCH).unwrap());
+    let batch = ruleset::batch(edit(&Found::default(), &wanted));
+    let lengths: Vec<usize> = batch.iter().map(|change| change.payload.buffer_len()).collect();
+    assert!(lengths.iter().all(|length| *length <= usize::from(u16::MAX)), "{lengths:?}");
+    assert!(lengths.iter().sum::<usize>() + 100 * lengths.len() < DEFAULT_SEND_BUFFER);
+    let added: BTreeSet<Vip> = batch[1..batch.len() - 1].iter().flat_map(|change| meaning(change).1).collect();
+    assert_eq!(added, wanted);
+}
+
+#[test]
+fn what_the_kernel_sends_is_never_too_short_to_read() {
+    let mut message = Vec::new();
+    let change = ruleset::add_vips(vips(0..3).into_iter()).next().unwrap();
+    message.resize(change.payload.buffer_len(), 0);
+    change.payload.serialize(&mut message);
+    for length in 0..message.len() {
+        let Message::Elements(vips) = read(&message[..length]) else { panic!("{length}") };
+        assert!(vips.len() < 3);
+    }
+}
