@@ -1,2 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Real-kernel tests: boots a kernel with IPVS and runs the test binary inside it
+//! Real-kernel tests as `cargo test` targets: boots a kernel with IPVS and runs the test binary inside it.
+//!
+//! A test file has `harness = false` in its `Cargo.toml`, plain functions that panic when they fail, and ends in a list of them:
+//! ```ignore
+//! fn balances() { … }
+//! slb_lab::main! { fast: [balances], stock: [balances] }
+//! ```
+//! ```text
+//!  cargo test ──▶ test binary ──▶ boots a kernel ──▶ the same binary, inside ──▶ the tests, one after the other
+//!                      ▲                                                             │
+//!                      └───── output as it comes, exit code through a file ◀────────┘
+//! ```
+//! [`harness`] is that; [`kernel`] boots; [`Segment`] and [`Node`] are hosts on a network, each a network namespace;
+//! [`Process`] is a program on one of them, [`Server`] slb, [`Sniffer`] what was on the wire; [`http`] asks, [`Backend`]
+//! answers; [`wait`] is for what has no event.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod backend;
+pub mod harness;
+pub mod http;
+pub mod kernel;
+mod node;
+mod process;
+mod segment;
+mod server;
+mod sniffer;
+pub mod wait;
+
+pub use self::{backend::Backend, node::Node, process::Process, segment::Segment, server::Server, sniffer::Sniffer};
+
+/// The `main` of a test file: for each kernel the tests that run on it.
+#[macro_export]
+macro_rules! main {
+    ($($kernel:ident: [$($test:ident),* $(,)?]),* $(,)?) => {
+        fn main() -> std::process::ExitCode {
+            $crate::harness::run(&[$($($crate::harness::Test {
+                kernel: $crate::kernel::Kernel::$kernel,
+                name: concat!(stringify!($kernel), "::", stringify!($test)),
+                body: $test,
+            }),*),*])
+        }
+    };
+}

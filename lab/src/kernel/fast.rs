@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+//! User Mode Linux, of the Debian package `user-mode-linux`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::Error;
+
+/// Starts the kernel with `folder/init` as its first process.
+pub(super) fn command(folder: &Path) -> Result<Command, Error> {
+    let mut command = Command::new("linux.uml");
+    command.args(["mem=1G", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", "quiet"]);
+    command.args(["con=null", "con0=fd:0,fd:1", "con1=null"]);
+    command.arg(format!("init={}", folder.join("init").display()));
+    command.arg(format!("uml_dir={}", folder.display()));
+    if let Some(shim) = xstate_shim(folder)? {
+        command.env("LD_PRELOAD", shim);
+    }
+    Ok(command)
+}
+
+/// The 6.1 kernel reserves less room for a process's extended registers than processors with AMX need, and ptrace then
+/// refuses to write them. On those a small library widens what it writes; see xstate.c.
+fn xstate_shim(folder: &Path) -> Result<Option<PathBuf>, Error> {
+    let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    if !flags.contains(" amx_tile") {
+        return Ok(None);
+    }
+    let (source, shim) = (folder.join("xstate.c"), folder.join("xstate.so"));
+    fs::write(&source, include_str!("xstate.c")).map_err(|error| Error(format!("{}: {error}", source.display())))?;
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-O2", "-o"]).arg(&shim).arg(&source).output();
+    match built {
+        Ok(output) if output.status.success() => Ok(Some(shim)),
+        Ok(output) => Err(Error(format!("cc {}: {}", source.display(), String::from_utf8_lossy(&output.stderr)))),
+        Err(error) => Err(Error(format!("cc: {error}; `make setup` installs what tests need"))),
+    }
+}
