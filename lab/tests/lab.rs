@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The lab itself.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use slb_lab::{Backend, Segment, Sniffer, http};
 
 /// Hosts on a segment reach each other, and have an IPVS each.

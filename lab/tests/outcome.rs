@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What happens inside comes out: this binary is started again, with a role, as a test binary of the lab.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::process::{Command, ExitCode, Stdio};
 
 use libtest_mimic::{Arguments, Trial};
