@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The store against a model of it, across re-opening, and against being killed.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and the writer speaks")]
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Write as _},
+    io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Command, Stdio},
@@ -190,6 +190,6 @@ fn commit_for_ever(folder: &std::path::Path) {
         serial += 1;
         let pair = [1, 2].map(|id| Write::Put(Arc::new(load_balancer(id, serial, Some(3), false))));
         block_on(store.commit(pair.to_vec())).unwrap();
-        writeln!(std::io::stdout(), "acknowledged {serial}").unwrap();
+        println!("acknowledged {serial}");
     }
 }
