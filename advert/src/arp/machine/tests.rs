@@ -238,9 +238,10 @@ fn timetable(machine: &mut Machine, start: Instant, until: Duration) -> Vec<(u12
     let mut now = start;
     loop {
         table.extend(std::iter::from_fn(|| machine.poll(now)).map(|output| ((now - start).as_millis(), output)));
-        match machine.deadline() {
-            Some(deadline) if deadline <= start + until => now = deadline,
-            Some(_) | None => return table,
+        match machine.deadline().filter(|&deadline| deadline <= start + until) {
+            Some(deadline) if deadline <= now => panic!("what is due at {deadline:?} was not done"),
+            Some(deadline) => now = deadline,
+            None => return table,
         }
     }
 }
@@ -293,6 +294,16 @@ fn a_claim_is_answered_once_and_counted_for_the_next_report() {
         let defended = expected.map(|claims| [conflict(claims), Output::Announce(vip(1))]);
         assert_eq!(outputs, defended.into_iter().flatten().collect::<Vec<_>>(), "at {at} ms");
     }
+}
+
+#[test]
+fn a_defence_does_not_stand_for_an_announcement() {
+    let (mut machine, start) = started(Timing { refresh_interval: Duration::ZERO, ..Timing::default() });
+    machine.advertise(vip(1), start);
+    timetable(&mut machine, start, ms(500));
+    machine.hear(&claim(vip(1), OTHER), OWN, start + ms(500));
+    let times: Vec<u128> = timetable(&mut machine, start + ms(500), ms(60_000)).iter().map(|&(at, _)| at).collect();
+    assert_eq!(times, [0, 0, 2_000], "report, defence, second announcement");
 }
 
 #[test]
