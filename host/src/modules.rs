@@ -93,7 +93,7 @@ impl Module {
         let is_loaded = || Path::new("/sys/module").join(self.name).exists();
         match self.sign {
             Sign::File(file) => Path::new(file).exists(),
-            Sign::None => is_loaded() || lists(&folder.join("modules.builtin"), self.name) == Some(true),
+            Sign::None => is_loaded() || is_in(&folder.join("modules.builtin"), self.name) == Some(true),
         }
     }
 
@@ -117,7 +117,7 @@ impl Module {
 
     /// Whether the kernel may still have it: it may be built in without a sign, or be loaded by the kernel when it is used.
     fn may_come(&self, folder: &Path) -> bool {
-        self.sign == Sign::None && lists(&folder.join("modules.dep"), self.name) != Some(false)
+        self.sign == Sign::None && is_in(&folder.join("modules.dep"), self.name) != Some(false)
     }
 }
 
@@ -126,11 +126,16 @@ fn folder() -> Result<PathBuf, Error> {
     Ok(Path::new("/lib/modules").join(sysctl::release()?))
 }
 
-/// Whether an index of modules, a path a line, has the module. `None` if there is no index.
-fn lists(index: &Path, module: &str) -> Option<bool> {
-    let text = fs::read_to_string(index).ok()?;
+/// Whether an index of modules has the module. `None` if there is no index.
+fn is_in(index: &Path, module: &str) -> Option<bool> {
+    Some(lists(&fs::read_to_string(index).ok()?, module))
+}
+
+/// An index has a path a line, in `modules.dep` with what the module depends on behind a colon. Files may be compressed.
+fn lists(index: &str, module: &str) -> bool {
     let file = format!("/{module}.ko");
-    Some(text.lines().any(|line| line.split(':').next().is_some_and(|path| path.contains(&file))))
+    let paths = index.lines().filter_map(|line| line.split(':').next());
+    paths.filter_map(|path| path.split_once(&file)).any(|(_, suffix)| suffix.is_empty() || suffix.starts_with('.'))
 }
 
 /// Makes the kernel load ip_vs: looking for the family that it serves is enough. Whether it worked shows afterwards.
@@ -147,4 +152,20 @@ async fn modprobe(module: &str) -> Result<(), Error> {
         _ => PathBuf::from("modprobe"),
     };
     program::run(&program, &[module], "").await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indexes_name_a_module_by_its_file() {
+        let index = "kernel/net/netfilter/ipvs/ip_vs_rr.ko.xz: kernel/net/netfilter/ipvs/ip_vs.ko.xz kernel/lib/libcrc32c.ko.xz\n\
+                     kernel/net/netfilter/xt_ipvs.ko: kernel/net/netfilter/ipvs/ip_vs.ko\nkernel/net/netfilter/xt_conntrack.ko:\n";
+        assert!(lists(index, "ip_vs_rr"));
+        assert!(lists(index, "xt_ipvs"));
+        assert!(lists(index, "xt_conntrack"));
+        assert!(!lists(index, "ip_vs"), "it is only depended on");
+        assert!(!lists(index, "conntrack"));
+    }
 }
