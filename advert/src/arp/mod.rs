@@ -13,6 +13,9 @@
 //! it: name the bridge or bond. It may go down and up, change its hardware address, or be removed and made anew under the same name:
 //! the next [`AdvertStep::Advertise`] finds it again, and every frame carries the hardware address of its moment.
 //!
+//! Another adapter of this host on the same segment counts as another host, as it does for the neighbours: the settings `arp_ignore` and
+//! `arp_announce` keep it from speaking for the VIP.
+//!
 //! At rest there is one timer per VIP, its refresh; with [`Timing::refresh_interval`] zero there is none.
 
 mod agenda;
