@@ -17,7 +17,7 @@ use super::{
 };
 use crate::Error;
 
-/// Larger than any ARP packet with its padding; what is longer is cut, and is none.
+/// Larger than any ARP packet with its padding; of what is longer, the end is cut, which nobody reads.
 const BUFFER: usize = 64;
 
 /// Frames, and errors: without the latter nobody is woken when the adapter goes down. Not room to send: sends do not wait.
