@@ -21,4 +21,12 @@ fn hosts_are_apart() {
     assert!(!two.tables().contains("10.1.0.9"));
 }
 
-slb_lab::main! { fast: [hosts_are_apart] }
+/// The stock kernel has what users' machines have.
+fn nftables_is_there() {
+    let segment = Segment::new();
+    let node = segment.host("one", "10.1.0.1/24");
+    node.sh("nft add table ip slb && ipvsadm -A -t 10.1.0.9:80 -s rr && grep -c ^processor /proc/cpuinfo");
+    assert_eq!(node.run("nft", &["list", "ruleset"]), "table ip slb {\n}\n");
+}
+
+slb_lab::main! { fast: [hosts_are_apart], stock: [hosts_are_apart, nftables_is_there] }

@@ -9,6 +9,9 @@ use std::{
 
 use super::Error;
 
+/// Where the package has the kernel's modules.
+pub(super) const MODULES: &str = "/usr/lib/uml/modules";
+
 /// Starts the kernel with `folder/init` as its first process.
 pub(super) fn command(folder: &Path) -> Result<Command, Error> {
     let mut command = Command::new("linux.uml");

@@ -80,8 +80,8 @@ impl Kernel {
 
     fn init(self, folder: &Path, exe: &Path, mark: &str) -> String {
         let modules = match self {
-            Self::fast => include_str!("modules.sh"),
-            Self::stock => "",
+            Self::fast => fast::MODULES,
+            Self::stock => stock::MODULES,
         };
         let here = env::current_dir().unwrap_or_default();
         let plain = (!io::stdout().is_terminal()).then(|| "--color=never".to_owned());
@@ -93,8 +93,9 @@ impl Kernel {
             .map(|(name, value)| format!("export {name}={}\n", quote(&value)))
             .collect();
         format!(
-            "{}\n{modules}\n{variables}export {mark}={}\ncd {}\necho '{BEGIN}'\n{} {}\necho $? > {}\necho '{END}'\npoweroff -f\n",
+            "{}\nmodules={modules}\n{}\n{variables}export {mark}={}\ncd {}\necho '{BEGIN}'\n{} {}\necho $? > {}\necho '{END}'\npoweroff -f\n",
             include_str!("init.sh"),
+            include_str!("modules.sh"),
             self.name(),
             quote(&here.to_string_lossy()),
             quote(&exe.to_string_lossy()),
@@ -150,8 +151,8 @@ fn follow(command: &mut Command) -> Result<String, Error> {
     let mut shown = false;
     loop {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(line) if line == BEGIN => shown = true,
-            Ok(line) if line == END => shown = false,
+            Ok(line) if line.ends_with(BEGIN) => shown = true,
+            Ok(line) if line.ends_with(END) => shown = false,
             Ok(line) => {
                 if shown {
                     drop(writeln!(io::stdout(), "{line}"));

@@ -1,6 +1,6 @@
-# User Mode Linux has its modules in a place of its own; the kernel loads them on demand through this modprobe.
+# The kernel's modules are in a place of their own; it loads them on demand through this modprobe.
 mkdir -p /run/modules/lib/modules
-ln -s "/usr/lib/uml/modules/$(uname -r)" "/run/modules/lib/modules/$(uname -r)"
+ln -s "$modules/$(uname -r)" "/run/modules/lib/modules/$(uname -r)"
 printf '#!/bin/sh\nexec /sbin/modprobe -d /run/modules "$@"\n' > /run/modprobe
 chmod +x /run/modprobe
 echo /run/modprobe > /proc/sys/kernel/modprobe

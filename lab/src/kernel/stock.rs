@@ -11,6 +11,9 @@ use super::Error;
 /// Where `lab/setup` puts the kernel and its initial file system.
 const FOLDER: &str = "/var/cache/slb-lab/stock";
 
+/// Where `lab/setup` puts the kernel's modules.
+pub(super) const MODULES: &str = "/var/cache/slb-lab/stock/modules";
+
 /// Starts the kernel with `folder/init` as its first process.
 pub(super) fn command(folder: &Path) -> Result<Command, Error> {
     let part = |name: &str| {
