@@ -18,4 +18,4 @@ test: setup lint
 
 # The walk-through of the README in a kernel of its own, with real traffic.
 demo: setup
-	cargo run --quiet --example demo
+	cargo test --quiet --test demo

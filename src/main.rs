@@ -1,3 +1,56 @@
 // SPDX-License-Identifier: Apache-2.0
-//! slb turns a Linux box into a load-balancer appliance.
-fn main() {}
+//! slb turns a Linux box into a load-balancer appliance. This crate is wiring only: [`args`] is what was typed, [`config`]
+//! what it means, [`preflight`] the checks before anything is changed, [`run`] the server, [`cleanup`] its undoing, [`log`]
+//! how to log.
+
+mod args;
+mod cleanup;
+mod config;
+mod log;
+mod preflight;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use slb_core::errors::Chain;
+use tracing::error;
+
+use crate::{
+    args::{CommandLine, Given, ServerArgs, Verb},
+    config::{BadOption, Config, Logging},
+};
+
+/// What a shell calls wrong usage (sysexits.h `EX_USAGE`).
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    match CommandLine::parse().verb {
+        Verb::Version => version(),
+        Verb::Server(args) => start(args, |given| Ok(run::server(Config::from_given(given)?))),
+        Verb::Cleanup(args) => start(args, |given| Ok(cleanup::all(given))),
+    }
+}
+
+fn start(args: ServerArgs, verb: impl FnOnce(Given) -> Result<Result<(), run::Fatal>, BadOption>) -> ExitCode {
+    let given = config::given(args);
+    let logging = given.as_ref().map_or_else(|_| Ok(Logging::default()), Logging::from_given);
+    log::start(logging.as_ref().copied().unwrap_or_default());
+    match logging.and(given).and_then(verb) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(fatal)) => {
+            error!("{}", Chain(&fatal));
+            ExitCode::FAILURE
+        }
+        Err(bad) => {
+            error!("{bad}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "it is what was asked for")]
+fn version() -> ExitCode {
+    println!("slb {}", env!("CARGO_PKG_VERSION"));
+    ExitCode::SUCCESS
+}

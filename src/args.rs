@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What was typed: the command line, the environment and the configuration file, not interpreted yet.
+//!
+//! The three have the same options with the same names: `--ipamRange` is `SLB_IPAM_RANGE` in the environment and
+//! `ipamRange` in the file. What is on the command line wins over the environment, that over the file, that over the default.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use serde::Deserialize;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "slb", version, about = "Turns any Linux box into a load-balancer appliance")]
+pub struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the load-balancer and its API
+    Server(ServerArgs),
+    /// Take everything that slb owns out of the kernel and restore its settings; the load-balancers stay on disk
+    Cleanup(ServerArgs),
+    /// Print the version
+    Version,
+}
+
+/// The options of the server, and the file that may hold more of them.
+#[derive(Debug, Args)]
+pub struct ServerArgs {
+    /// Read options from this TOML file
+    #[arg(long, env = "SLB_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Those typed or in the environment.
+    #[command(flatten)]
+    pub given: Given,
+}
+
+/// Options as they were given; what was not given is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Given {
+    /// The network adapter that VIPs are bound to
+    #[arg(long, env = "SLB_ADAPTER", value_name = "NAME")]
+    pub adapter: Option<String>,
+    /// Announce VIPs by gratuitous ARP (layer 2)
+    #[arg(long, env = "SLB_ARP", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub arp: Option<bool>,
+    /// Announce VIPs by BGP (layer 3); not in this version
+    #[arg(long, env = "SLB_BGP", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub bgp: Option<bool>,
+    /// Addresses to hand out as VIPs: A-B, CIDR, single addresses, or a comma-separated list of them
+    #[arg(long = "ipamRange", env = "SLB_IPAM_RANGE", value_name = "RANGE")]
+    pub ipam_range: Option<String>,
+    /// The address the API listens on [default: 0.0.0.0]
+    #[arg(long, env = "SLB_ADDRESS", value_name = "IP")]
+    pub address: Option<IpAddr>,
+    /// The port the API listens on [default: 10001]
+    #[arg(long, env = "SLB_PORT")]
+    pub port: Option<u16>,
+    /// Where the load-balancers are kept [default: /var/lib/slb]
+    #[arg(long = "stateDir", env = "SLB_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// How often kernel and desired state are compared [default: 30s]
+    #[arg(long = "reconcileInterval", env = "SLB_RECONCILE_INTERVAL", value_name = "DURATION")]
+    pub reconcile_interval: Option<String>,
+    /// How often a VIP is announced again, 0s for never [default: 60s]
+    #[arg(long = "arpInterval", env = "SLB_ARP_INTERVAL", value_name = "DURATION")]
+    pub arp_interval: Option<String>,
+    /// The pause between the three ARP probes of an address before it is handed out [default: 200ms]
+    #[arg(long = "arpProbeInterval", env = "SLB_ARP_PROBE_INTERVAL", value_name = "DURATION")]
+    pub arp_probe_interval: Option<String>,
+    /// error, warn, info, debug or trace [default: info]
+    #[arg(long = "logLevel", env = "SLB_LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// text or json [default: text]
+    #[arg(long = "logFormat", env = "SLB_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+impl Given {
+    /// What is given here, else there.
+    pub fn or(self, there: Self) -> Self {
+        Self {
+            adapter: self.adapter.or(there.adapter),
+            arp: self.arp.or(there.arp),
+            bgp: self.bgp.or(there.bgp),
+            ipam_range: self.ipam_range.or(there.ipam_range),
+            address: self.address.or(there.address),
+            port: self.port.or(there.port),
+            state_dir: self.state_dir.or(there.state_dir),
+            reconcile_interval: self.reconcile_interval.or(there.reconcile_interval),
+            arp_interval: self.arp_interval.or(there.arp_interval),
+            arp_probe_interval: self.arp_probe_interval.or(there.arp_probe_interval),
+            log_level: self.log_level.or(there.log_level),
+            log_format: self.log_format.or(there.log_format),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `slb cleanup`: takes everything that slb owns out of the kernel.
+
+use slb_core::{cleanup::clean_up, ports::Store};
+use slb_dataplane::Ipvs;
+use slb_host::Linux;
+use slb_store::Redb;
+use tracing::{error, info};
+
+use crate::{
+    args::Given,
+    config,
+    run::{Fatal, block_on},
+};
+
+/// Cleans up after the server that kept its state in the state directory.
+///
+/// # Errors
+/// A server is still running, or something could not be taken away or restored.
+pub fn all(given: Given) -> Result<(), Fatal> {
+    let state_dir = config::state_dir(&given);
+    if !state_dir.exists() {
+        info!("nothing to clean up: there is no {}", state_dir.display());
+        return Ok(());
+    }
+    block_on(async {
+        let mut store = Redb::open(&state_dir).map_err(Fatal::Store)?;
+        let snapshot = store.load().await.map_err(Fatal::Records)?;
+        let Some(adapter) = snapshot.adapter.clone() else {
+            info!("nothing to clean up: no server has run yet");
+            return Ok(());
+        };
+        let mut host = Linux::new(&adapter).map_err(Fatal::Host)?;
+        let mut dataplane = Ipvs::open().await.map_err(Fatal::Ipvs)?;
+        match clean_up(&mut store, &mut host, &mut dataplane, snapshot).await {
+            Ok(()) => {
+                info!("clean: the load-balancers stay in {} for the next start", state_dir.display());
+                Ok(())
+            }
+            Err(left) => {
+                left.iter().for_each(|left| error!("{left}"));
+                Err(Fatal::Cleanup(left.len()))
+            }
+        }
+    })
+}

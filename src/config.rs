@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the options mean: parsed, checked against each other, with defaults. Nothing is asked of the machine here but the
+//! configuration file.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use slb_ipam::Ranges;
+use tracing::Level;
+
+use crate::args::{Given, ServerArgs};
+
+/// The port of the original's API.
+const DEFAULT_PORT: u16 = 10001;
+/// Where load-balancers are kept: the place for an appliance's state (hier(7)).
+const DEFAULT_STATE_DIR: &str = "/var/lib/slb";
+/// Kernel and desired state are compared this often; address and link events are seen at once.
+const DEFAULT_RECONCILE_INTERVAL: Duration = Duration::from_secs(30);
+/// A switch or host that missed the first announcements learns of a VIP after this long at the latest.
+const DEFAULT_ARP_INTERVAL: Duration = Duration::from_secs(60);
+/// Three probes take 0.6 s; see `slb_advert::arp::timing` for why this is shorter than RFC 5227 has it.
+const DEFAULT_ARP_PROBE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What `slb server` is to do.
+#[derive(Debug)]
+pub struct Config {
+    /// The adapter that VIPs are bound to.
+    pub adapter: String,
+    /// Where VIPs come from.
+    pub ranges: Ranges,
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// Where load-balancers are kept.
+    pub state_dir: PathBuf,
+    /// How often kernel and desired state are compared.
+    pub reconcile_interval: Duration,
+    /// How often a VIP is announced again; `None` for never.
+    pub arp_interval: Option<Duration>,
+    /// The pause between probes.
+    pub arp_probe_interval: Duration,
+}
+
+/// How to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logging {
+    /// The least important events to show.
+    pub level: Level,
+    /// One JSON object a line instead of text.
+    pub json: bool,
+}
+
+/// An option that cannot be, in words for who gave it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadOption(String);
+
+/// Puts the command line, the environment (both in `args`) and the file together.
+///
+/// # Errors
+/// The file cannot be read or understood.
+pub fn given(args: ServerArgs) -> Result<Given, BadOption> {
+    let Some(path) = args.config else { return Ok(args.given) };
+    Ok(args.given.or(read(&path)?))
+}
+
+fn read(path: &Path) -> Result<Given, BadOption> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| BadOption(format!("--config {}: {error}", path.display())))?;
+    toml::from_str(&text).map_err(|error| BadOption(format!("--config {}: {error}", path.display())))
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self { level: Level::INFO, json: false }
+    }
+}
+
+impl Logging {
+    /// How to log.
+    ///
+    /// # Errors
+    /// There is no such level or format.
+    pub fn from_given(given: &Given) -> Result<Self, BadOption> {
+        let level = match given.log_level.as_deref() {
+            None | Some("info") => Level::INFO,
+            Some("error") => Level::ERROR,
+            Some("warn") => Level::WARN,
+            Some("debug") => Level::DEBUG,
+            Some("trace") => Level::TRACE,
+            Some(other) => {
+                return Err(BadOption(format!("--logLevel {other}: there are error, warn, info, debug and trace")));
+            }
+        };
+        let json = match given.log_format.as_deref() {
+            None | Some("text") => false,
+            Some("json") => true,
+            Some(other) => return Err(BadOption(format!("--logFormat {other}: there are text and json"))),
+        };
+        Ok(Self { level, json })
+    }
+}
+
+/// Where load-balancers are kept.
+pub fn state_dir(given: &Given) -> PathBuf {
+    given.state_dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIR))
+}
+
+impl Config {
+    /// What `slb server` is to do.
+    ///
+    /// # Errors
+    /// Something is missing, wrong, or contradicts something else.
+    pub fn from_given(given: Given) -> Result<Self, BadOption> {
+        let state_dir = state_dir(&given);
+        match (given.arp.unwrap_or_default(), given.bgp.unwrap_or_default()) {
+            (true, false) => {}
+            (true, true) => return Err(BadOption("--arp and --bgp exclude each other: choose one".to_owned())),
+            (false, true) => return Err(BadOption("--bgp is not in this version yet; use --arp".to_owned())),
+            (false, false) => return Err(BadOption("say how to announce VIPs: add --arp".to_owned())),
+        }
+        let adapter = given.adapter.filter(|name| !name.is_empty());
+        let range = given.ipam_range.filter(|range| !range.is_empty());
+        let range = range.ok_or_else(|| {
+            BadOption(
+                "--ipamRange is missing: which addresses may be handed out, like 192.168.0.85-192.168.0.90".to_owned(),
+            )
+        })?;
+        let port = given.port.unwrap_or(DEFAULT_PORT);
+        if port == 0 {
+            return Err(BadOption("--port 0: ports go from 1 to 65535".to_owned()));
+        }
+        let reconcile_interval =
+            duration("reconcileInterval", given.reconcile_interval, DEFAULT_RECONCILE_INTERVAL)?
+                .ok_or_else(|| BadOption("--reconcileInterval 0s: the comparison cannot be switched off".to_owned()))?;
+        Ok(Self {
+            adapter: adapter.ok_or_else(|| {
+                BadOption("--adapter is missing: the network adapter to bind VIPs to, like eth0".to_owned())
+            })?,
+            ranges: range.parse().map_err(|error| BadOption(format!("--ipamRange: {error}")))?,
+            listen: SocketAddr::new(given.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port),
+            state_dir,
+            reconcile_interval,
+            arp_interval: duration("arpInterval", given.arp_interval, DEFAULT_ARP_INTERVAL)?,
+            arp_probe_interval: duration("arpProbeInterval", given.arp_probe_interval, DEFAULT_ARP_PROBE_INTERVAL)?
+                .ok_or_else(|| BadOption("--arpProbeInterval 0s: no host could answer in time".to_owned()))?,
+        })
+    }
+}
+
+/// `None` for zero.
+fn duration(name: &str, given: Option<String>, default: Duration) -> Result<Option<Duration>, BadOption> {
+    let Some(text) = given else { return Ok(Some(default)) };
+    let duration = humantime::parse_duration(&text)
+        .map_err(|error| BadOption(format!("--{name} {text}: {error}; write it like 500ms, 30s or 5m")))?;
+    Ok((!duration.is_zero()).then_some(duration))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{CommandLine, Verb};
+
+    fn typed(words: &[&str]) -> Result<Config, BadOption> {
+        let line = CommandLine::try_parse_from(["slb", "server"].iter().chain(words)).unwrap();
+        let (Verb::Server(args) | Verb::Cleanup(args)) = line.verb else { panic!("not a server") };
+        Config::from_given(given(args)?)
+    }
+
+    const ORIGINAL: [&str; 5] = ["--arp", "--adapter", "eth0", "--ipamRange", "192.168.0.85-192.168.0.90"];
+
+    #[test]
+    fn the_originals_command_line_is_understood() {
+        let config = typed(&ORIGINAL).unwrap();
+        assert_eq!(config.adapter, "eth0");
+        assert_eq!(config.listen, "0.0.0.0:10001".parse().unwrap());
+        assert_eq!(config.state_dir, PathBuf::from("/var/lib/slb"));
+    }
+
+    #[test]
+    fn what_contradicts_or_is_missing_is_named() {
+        let words = |extra: &[&'static str]| ORIGINAL.iter().copied().chain(extra.iter().copied()).collect::<Vec<_>>();
+        for (words, expected) in [
+            (words(&["--bgp"]), "exclude each other"),
+            (vec!["--adapter", "eth0", "--ipamRange", "10.0.0.1"], "--arp"),
+            (vec!["--bgp", "--adapter", "lo"], "not in this version"),
+            (vec!["--arp", "--adapter", "eth0"], "--ipamRange is missing"),
+            (vec!["--arp", "--ipamRange", "10.0.0.1"], "--adapter is missing"),
+            (words(&["--port", "0"]), "--port 0"),
+            (words(&["--arpInterval", "5 parsecs"]), "--arpInterval 5 parsecs"),
+            (words(&["--reconcileInterval", "0s"]), "cannot be switched off"),
+            (words(&["--config", "/nonexistent/slb.toml"]), "/nonexistent/slb.toml"),
+        ] {
+            let error = typed(&words).unwrap_err().to_string();
+            assert!(error.contains(expected), "{words:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_range_is_checked_at_the_start() {
+        for range in ["10.0.0.90-10.0.0.85", "10.0.0.1-", "10.0.0.1,10.0.0.1", "fish"] {
+            let error = typed(&["--arp", "--adapter", "eth0", "--ipamRange", range]).unwrap_err().to_string();
+            assert!(error.contains("--ipamRange"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let file: Given =
+            toml::from_str("adapter = \"eth1\"\nport = 9000\narp = true\nipamRange = \"10.0.0.1\"").unwrap();
+        let line = Given { adapter: Some("eth0".to_owned()), ..Given::default() };
+        let config = Config::from_given(line.or(file)).unwrap();
+        assert_eq!((config.adapter.as_str(), config.listen.port()), ("eth0", 9000));
+    }
+
+    #[test]
+    fn an_unknown_key_in_the_file_is_refused() {
+        let error = toml::from_str::<Given>("iparmRange = \"10.0.0.1\"").unwrap_err().to_string();
+        assert!(error.contains("iparmRange"), "{error}");
+    }
+}

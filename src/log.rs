@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Logging to standard error. The text format is the original's: `INFO[0000] message    key=value`, with the seconds
+//! since the start in brackets.
+
+use std::{fmt, time::Instant};
+
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    filter::LevelFilter,
+    fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, format::Writer},
+    registry::LookupSpan,
+};
+
+use crate::config::Logging;
+
+/// The column that `key=value` pairs start at.
+const FIELDS_COLUMN: usize = 44;
+
+/// Starts logging. Called once, before anything is logged.
+pub fn start(logging: Logging) {
+    let builder =
+        tracing_subscriber::fmt().with_max_level(LevelFilter::from_level(logging.level)).with_writer(std::io::stderr);
+    if logging.json {
+        builder.json().flatten_event(true).with_target(false).init();
+    } else {
+        builder.with_ansi(false).event_format(Text { start: Instant::now() }).init();
+    }
+}
+
+struct Text {
+    start: Instant,
+}
+
+impl<S, N> FormatEvent<S, N> for Text
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut line = Line::default();
+        event.record(&mut line);
+        for span in context.event_scope().into_iter().flatten() {
+            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
+                line.fields.push(' ');
+                line.fields.push_str(fields);
+            }
+        }
+        let level = name(*event.metadata().level());
+        let message = line.message;
+        write!(to, "{level}[{:04}] ", self.start.elapsed().as_secs())?;
+        if line.fields.is_empty() {
+            writeln!(to, "{message}")
+        } else {
+            writeln!(to, "{message:<FIELDS_COLUMN$}{}", line.fields)
+        }
+    }
+}
+
+fn name(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "ERRO",
+        Level::WARN => "WARN",
+        Level::INFO => "INFO",
+        Level::DEBUG => "DEBU",
+        Level::TRACE => "TRAC",
+    }
+}
+
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Line {
+    fn add(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            value.clone_into(&mut self.message);
+            return;
+        }
+        let quoted = value.is_empty() || value.contains([' ', '"', '=']) || value.chars().any(char::is_control);
+        let value = if quoted { format!("{value:?}") } else { value.to_owned() };
+        self.fields.push_str(&format!(" {}={value}", field.name()));
+    }
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field, &format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, value);
+    }
+}

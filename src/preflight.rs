@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Everything that can be wrong with this machine is found here, before anything is changed. Each finding is one line that says
+//! what to do.
+
+use std::net::{SocketAddr, TcpListener};
+
+use slb_core::errors::Chain;
+use slb_host::{Linux, SourceNat, capability, modules};
+use tracing::error;
+
+use crate::{config::Config, run::Fatal};
+
+/// What the checks found to work with.
+pub struct Checked {
+    /// Listens on the API's port, and accepts nobody yet.
+    pub listener: TcpListener,
+    /// Which part of the kernel does source NAT.
+    pub source_nat: SourceNat,
+}
+
+/// Checks privileges, adapter, source NAT and the API's port.
+///
+/// # Errors
+/// [`Fatal::Preflight`]; each finding has been logged.
+pub async fn check(config: &Config) -> Result<Checked, Fatal> {
+    let mut findings = Findings(0);
+    let privileged = findings.privileges();
+    let host = Linux::new(&config.adapter).map_err(|error| findings.note(&error)).ok();
+    let source_nat = match host {
+        Some(mut host) if privileged => {
+            findings.adapter(&mut host).await;
+            host.source_nat().await.map_err(|error| findings.note(&error)).ok()
+        }
+        Some(mut host) => {
+            findings.adapter(&mut host).await;
+            None
+        }
+        None => None,
+    };
+    if let Some(source_nat) = source_nat {
+        findings.module_privilege(source_nat);
+    }
+    let listener = findings.listen(config.listen);
+    match (findings.0, listener, source_nat) {
+        (0, Some(listener), Some(source_nat)) => Ok(Checked { listener, source_nat }),
+        _ => Err(Fatal::Preflight),
+    }
+}
+
+/// How many there are; each was logged when it was found.
+struct Findings(usize);
+
+impl Findings {
+    fn note(&mut self, error: &(dyn std::error::Error + 'static)) {
+        self.say(&Chain(error).to_string());
+    }
+
+    fn say(&mut self, finding: &str) {
+        self.0 += 1;
+        error!("{finding}");
+    }
+
+    /// Whether the kernel can be asked about the rest.
+    fn privileges(&mut self) -> bool {
+        self.lacking(false, "run slb as root, or give it the capability (setcap, or AmbientCapabilities= of its unit)")
+    }
+
+    fn module_privilege(&mut self, source_nat: SourceNat) {
+        match modules::missing(source_nat) {
+            Ok(missing) if missing.is_empty() => {}
+            Ok(missing) => {
+                let advice = format!("or load the modules before: modprobe -a {}", missing.join(" "));
+                self.lacking(true, &advice);
+            }
+            Err(error) => self.note(&error),
+        }
+    }
+
+    fn lacking(&mut self, modules_are_missing: bool, advice: &str) -> bool {
+        match capability::lacking(modules_are_missing) {
+            Ok(lacking) => {
+                for lacking in &lacking {
+                    self.say(&format!("missing privilege: {lacking}; {advice}"));
+                }
+                lacking.is_empty()
+            }
+            Err(error) => {
+                self.note(&error);
+                false
+            }
+        }
+    }
+
+    async fn adapter(&mut self, host: &mut Linux) {
+        match host.adapter().await {
+            Ok(adapter) if adapter.has_arp => {}
+            Ok(adapter) => self.say(&format!(
+                "--adapter {}: it has no ARP, so no VIP can be announced on it; name one that is connected to the network",
+                adapter.name
+            )),
+            Err(error) => self.note(&error),
+        }
+    }
+
+    fn listen(&mut self, address: SocketAddr) -> Option<TcpListener> {
+        let listener = TcpListener::bind(address).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        });
+        listener
+            .map_err(|error| {
+                self.say(&format!(
+                    "the API cannot listen on {address}: {error}; another server may be running, see --port and --address"
+                ));
+            })
+            .ok()
+    }
+}

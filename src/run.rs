@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The server: checks, wiring, and the main loop.
+//!
+//! ```text
+//!  api (a task) ──▶ mailbox ─┐
+//!  probes ───────────────────┤
+//!  host monitor ─────────────┼──▶ main loop ──▶ controller ──▶ drivers
+//!  deadline ─────────────────┤
+//!  SIGTERM ──▶ api stops ────┘   and the loop ends when the last request is answered; the data plane stays
+//! ```
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::{FutureExt, StreamExt};
+use sd_notify::NotifyState;
+use slb_advert::{Arp, Timing};
+use slb_core::{
+    board::Board,
+    command::{Mailbox, mailbox},
+    controller::{Controller, Drivers, World},
+    model::Vip,
+    ports::{Cause, Host, HostEvent, Snapshot, Store, Verdict, Write},
+    state::Contradiction,
+    step::HostStep,
+};
+use slb_dataplane::Ipvs;
+use slb_host::{Linux, Monitor, modules};
+use slb_ipam::Ranges;
+use slb_store::Redb;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
+    time::sleep_until,
+};
+use tracing::{error, info, warn};
+
+use crate::{config::Config, preflight};
+
+/// At most this many requests are taken from the mailbox into one round, so that events are not kept waiting.
+const BATCH: usize = 512;
+/// How long to wait before listening to the host again after listening failed.
+const MONITOR_RETRY: Duration = Duration::from_secs(1);
+
+/// Why the server ended, or did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    /// The checks found something; each finding has been logged.
+    #[error("not started; nothing was changed")]
+    Preflight,
+    /// The runtime could not be built.
+    #[error("could not start the runtime")]
+    Runtime(#[source] std::io::Error),
+    /// The store could not be opened.
+    #[error("could not open the store")]
+    Store(#[source] slb_store::Error),
+    /// The store could not be read or written.
+    #[error("could not use the store")]
+    Records(#[source] Cause),
+    /// The store contradicts itself.
+    #[error("the store is damaged")]
+    Contradiction(#[source] Contradiction),
+    /// The host could not be talked to.
+    #[error("could not prepare the host")]
+    Host(#[source] slb_host::Error),
+    /// VIPs could not be taken off the adapter of the last run.
+    #[error("could not take the VIPs off {adapter}, the adapter of the last run")]
+    Leave {
+        /// The adapter.
+        adapter: String,
+        /// Why.
+        #[source]
+        cause: Cause,
+    },
+    /// The kernel's settings could not be read, written down or set.
+    #[error("could not set the kernel's settings")]
+    Settings(#[source] Cause),
+    /// The kernel has no IPVS.
+    #[error("could not reach IPVS")]
+    Ipvs(#[source] slb_dataplane::Error),
+    /// ARP is not to be had.
+    #[error("could not open ARP")]
+    Arp(#[source] slb_advert::Error),
+    /// Signals cannot be received.
+    #[error("could not listen for signals")]
+    Signals(#[source] std::io::Error),
+    /// The API could not be served.
+    #[error("could not serve the API")]
+    Api(#[source] std::io::Error),
+    /// Some things could not be cleaned up; each has been logged.
+    #[error("{0} things could not be cleaned up")]
+    Cleanup(usize),
+}
+
+/// The drivers of a server.
+struct Linuxes;
+
+impl World for Linuxes {
+    type Store = Redb;
+    type Pool = Ranges;
+    type Host = Linux;
+    type Dataplane = Ipvs;
+    type Advertiser = Arp;
+}
+
+/// Runs until SIGTERM or SIGINT. The data plane stays as it is.
+///
+/// # Errors
+/// Why it did not start, or could not go on.
+pub fn server(config: Config) -> Result<(), Fatal> {
+    block_on(serve(config))
+}
+
+/// One thread is enough: the kernel moves the packets, and one task owns the state.
+pub fn block_on<T>(work: impl Future<Output = Result<T, Fatal>>) -> Result<T, Fatal> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Fatal::Runtime)?.block_on(work)
+}
+
+async fn serve(config: Config) -> Result<(), Fatal> {
+    info!("Starting the Steel Load-Balancer");
+    let checked = preflight::check(&config).await?;
+    let mut store = Redb::open(&config.state_dir).map_err(Fatal::Store)?;
+    let snapshot = store.load().await.map_err(Fatal::Records)?;
+    info!("API Server will be exposed on [{}]", config.listen);
+    modules::load(checked.source_nat).await.map_err(Fatal::Host)?;
+    change_adapter(&mut store, &snapshot, &config.adapter).await?;
+    let monitor = Monitor::open(&config.adapter).await.map_err(Fatal::Host)?;
+    let listener = TcpListener::from_std(checked.listener).map_err(Fatal::Api)?;
+    let board = Arc::new(Board::default());
+    let controller = controller(&config, store, snapshot, Arc::clone(&board)).await?;
+    Server { controller, monitor, adapter: config.adapter }.run(listener, board).await
+}
+
+async fn controller(
+    config: &Config,
+    store: Redb,
+    snapshot: Snapshot,
+    board: Arc<Board>,
+) -> Result<Controller<Linuxes>, Fatal> {
+    let timing = Timing {
+        refresh_interval: config.arp_interval.unwrap_or_default(),
+        probe_interval: config.arp_probe_interval,
+        ..Timing::default()
+    };
+    let drivers = Drivers {
+        store,
+        pool: config.ranges.clone(),
+        host: Linux::new(&config.adapter).map_err(Fatal::Host)?,
+        dataplane: Ipvs::open().await.map_err(Fatal::Ipvs)?,
+        advertiser: Arp::open(&config.adapter, timing).map_err(Fatal::Arp)?,
+    };
+    let mut controller = Controller::new(drivers, snapshot, board, config.reconcile_interval, Instant::now())
+        .map_err(Fatal::Contradiction)?;
+    controller.settle_settings().await.map_err(Fatal::Settings)?;
+    info!("Enabled IPv4 Forwarding in the kernel");
+    info!("Enabled Connection tracking in the kernel");
+    Ok(controller)
+}
+
+/// A server that was started on another adapter before left its VIPs there: they are taken off before any is bound here.
+async fn change_adapter(store: &mut Redb, snapshot: &Snapshot, adapter: &str) -> Result<(), Fatal> {
+    let before = match snapshot.adapter.as_deref() {
+        Some(before) if before == adapter => return Ok(()),
+        before => before,
+    };
+    if let Some(before) = before {
+        let vips = snapshot.load_balancers.iter().map(|load_balancer| load_balancer.endpoint.vip);
+        leave(before, vips).await.map_err(|cause| Fatal::Leave { adapter: before.to_owned(), cause })?;
+    }
+    store.commit(vec![Write::Adapter(adapter.to_owned())]).await.map_err(Fatal::Records)
+}
+
+async fn leave(adapter: &str, vips: impl Iterator<Item = Vip>) -> Result<(), Cause> {
+    let mut host = Linux::new(adapter)?;
+    let bound = host.observe().await?.bound;
+    let steps: Vec<HostStep> = vips.filter(|vip| bound.contains(vip)).map(HostStep::Unbind).collect();
+    for verdict in host.apply(&steps).await {
+        match verdict {
+            Verdict::Applied => {}
+            Verdict::Retry(cause) | Verdict::Refused(cause) => return Err(cause),
+        }
+    }
+    Ok(())
+}
+
+struct Server {
+    controller: Controller<Linuxes>,
+    monitor: Monitor,
+    adapter: String,
+}
+
+impl Server {
+    async fn run(mut self, listener: TcpListener, board: Arc<Board>) -> Result<(), Fatal> {
+        let mut terminate = Signals::listen()?;
+        let (mailbox, mut requests) = mailbox();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let mut api = serve_api(listener, mailbox, board, stopped);
+        self.controller.reconcile(Instant::now()).await;
+        info!(load_balancers = self.controller.load_balancers(), "ready");
+        notify(&[NotifyState::Ready]);
+        let mut stop = Some(stop);
+        loop {
+            let deadline = self.controller.next_deadline();
+            tokio::select! {
+                // Cancel-safe: a request stays in the channel until it is returned.
+                Some(request) = requests.next() => {
+                    let mut batch = vec![request];
+                    while batch.len() < BATCH && let Some(Some(request)) = requests.next().now_or_never() {
+                        batch.push(request);
+                    }
+                    self.controller.handle(batch, Instant::now()).await;
+                }
+                // Cancel-safe: probes stay with the controller.
+                probed = self.controller.next_probed() => self.controller.probed(probed, Instant::now()).await,
+                // Cancel-safe: says so itself.
+                event = self.monitor.next() => self.host_changed(event).await,
+                // Cancel-safe: made anew from the deadline each time.
+                () = sleep_until(deadline.into()) => self.controller.tick(Instant::now()).await,
+                // Cancel-safe: a signal stays pending until it is returned.
+                () = terminate.next(), if stop.is_some() => {
+                    info!("stopping; load-balancers stay as they are, `slb cleanup` takes them away");
+                    notify(&[NotifyState::Stopping]);
+                    stop = None;
+                }
+                // Cancel-safe: a task goes on when its handle is not polled.
+                ended = &mut api => return ended.map_err(|panic| Fatal::Api(panic.into())),
+            }
+        }
+    }
+
+    /// Takes all events that are there, so that a flush of many addresses is repaired in one go.
+    async fn host_changed(&mut self, first: Result<HostEvent, slb_host::Error>) {
+        let mut events = Vec::new();
+        let mut next = Some(first);
+        while let Some(event) = next {
+            match event {
+                Ok(event) => events.push(event),
+                Err(error) => {
+                    warn!(error = %slb_core::errors::Chain(&error), "cannot hear of changes on the host; listening anew");
+                    events.push(HostEvent::Overrun);
+                    self.listen_anew().await;
+                    break;
+                }
+            }
+            next = self.monitor.next().now_or_never();
+        }
+        self.controller.host_changed(&events, Instant::now()).await;
+    }
+
+    async fn listen_anew(&mut self) {
+        match Monitor::open(&self.adapter).await {
+            Ok(monitor) => self.monitor = monitor,
+            Err(error) => {
+                error!(error = %slb_core::errors::Chain(&error), "still cannot");
+                tokio::time::sleep(MONITOR_RETRY).await;
+            }
+        }
+    }
+}
+
+fn serve_api(
+    listener: TcpListener,
+    mailbox: Mailbox,
+    board: Arc<Board>,
+    stopped: tokio::sync::oneshot::Receiver<()>,
+) -> JoinHandle<()> {
+    let router = slb_api::router(mailbox, board, slb_api::Options::default());
+    tokio::spawn(slb_api::serve(listener, router, async {
+        // A sender that is gone stops the API as well as one that says so.
+        drop(stopped.await);
+    }))
+}
+
+/// Tells systemd, if it wants to know.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(%error, "could not notify systemd");
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Fatal> {
+        let listen = |kind| signal(kind).map_err(Fatal::Signals);
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            // Cancel-safe, both: a signal stays pending until it is returned.
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

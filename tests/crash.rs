@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Killed at random moments under a stream of changes: what was acknowledged is there, nothing leaks, connections go on.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod site;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{Read, Write},
+    net::TcpStream,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+use slb_lab::{Server, http};
+
+use crate::site::{SLB, Site, endpoint};
+
+const KILLS: u32 = 200;
+const CLIENTS: u64 = 4;
+/// The longest time between two kills.
+const LONGEST_MS: u64 = 250;
+
+/// What clients know: acknowledged objects by uuid, and those whose last request was not answered.
+#[derive(Debug, Default)]
+struct Known {
+    acknowledged: BTreeMap<String, Value>,
+    doubtful: BTreeSet<String>,
+    unanswered_creations: usize,
+}
+
+/// A sequence of numbers that a seed repeats (Knuth's MMIX constants).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+fn killed_at_random_moments() {
+    let site = Site::new();
+    let _web = site.web();
+    let state_dir = site.state_dir();
+    let options = [
+        "--arp",
+        "--adapter",
+        "eth0",
+        "--ipamRange",
+        "192.168.0.100-192.168.0.150",
+        "--arpProbeInterval",
+        "1ms",
+        "--stateDir",
+        &state_dir,
+    ];
+    let server = Server::start(&site.lb, SLB, &options);
+    let steady = site.balanced(&server);
+    let mut connection = site.client.inside(|| TcpStream::connect(endpoint(&steady)).unwrap());
+    let mut dice = Dice(20_211_112);
+    let known = Mutex::new(Known::default());
+    let mut server = server;
+    for kill in 0..KILLS {
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for client in 0..CLIENTS {
+                let (site, known, stop) = (&site, &known, &stop);
+                let seed = dice.roll(u64::MAX >> 34) + client;
+                scope.spawn(move || change_things(site, known, stop, Dice(seed)));
+            }
+            thread::sleep(Duration::from_millis(dice.roll(LONGEST_MS)));
+            server.process().kill();
+            stop.store(true, Ordering::Release);
+        });
+        server = Server::start(&site.lb, SLB, &options);
+        let listed = server.list();
+        check_known(kill, &steady, &known, &listed);
+        check_kernel(kill, &site, &listed);
+        assert!(still_answers(&mut connection), "kill {kill}: the connection through the VIP broke");
+    }
+    let created = server.list().as_array().map_or(0, Vec::len);
+    assert!(created > 0, "nothing was ever created");
+}
+
+/// A client: creates, adds a backend, deletes, until the server does not answer.
+fn change_things(site: &Site, known: &Mutex<Known>, stop: &AtomicBool, mut dice: Dice) {
+    while !stop.load(Ordering::Acquire) {
+        let mine = known.lock().unwrap().acknowledged.keys().cloned().collect::<Vec<_>>();
+        let pick = usize::try_from(dice.roll(mine.len().max(1) as u64)).unwrap();
+        let answered = match (dice.roll(5), mine.get(pick)) {
+            (0 | 1, Some(uuid)) => delete(site, known, uuid),
+            (2, Some(uuid)) => add_backend(site, known, uuid, dice.roll(200) + 1),
+            _ => create(site, known),
+        };
+        if answered.is_none() {
+            break;
+        }
+    }
+}
+
+fn ask(site: &Site, method: &str, path: &str, body: &str) -> Option<http::Response> {
+    http::ask(&site.lb, Server::api(), method, path, &[], body).ok()
+}
+
+fn create(site: &Site, known: &Mutex<Known>) -> Option<()> {
+    known.lock().unwrap().unanswered_creations += 1;
+    let response = ask(site, "POST", "/loadbalancer", r#"{"name":"x","port":80}"#)?;
+    let mut known = known.lock().unwrap();
+    known.unanswered_creations -= 1;
+    if response.status == 201 {
+        let created = response.json();
+        known.acknowledged.insert(created["uuid"].as_str().unwrap().to_owned(), created);
+    }
+    Some(())
+}
+
+fn delete(site: &Site, known: &Mutex<Known>, uuid: &str) -> Option<()> {
+    if !known.lock().unwrap().doubtful.insert(uuid.to_owned()) {
+        return Some(());
+    }
+    let response = ask(site, "DELETE", &format!("/loadbalancer/{uuid}"), "")?;
+    let mut known = known.lock().unwrap();
+    known.doubtful.remove(uuid);
+    if response.status == 204 {
+        known.acknowledged.remove(uuid);
+    }
+    Some(())
+}
+
+fn add_backend(site: &Site, known: &Mutex<Known>, uuid: &str, number: u64) -> Option<()> {
+    if !known.lock().unwrap().doubtful.insert(uuid.to_owned()) {
+        return Some(());
+    }
+    let body = format!(r#"{{"ip":"10.1.0.{number}","port":80}}"#);
+    ask(site, "POST", &format!("/loadbalancer/{uuid}/backend"), &body)?;
+    let now = ask(site, "GET", &format!("/loadbalancer/{uuid}"), "")?;
+    let mut known = known.lock().unwrap();
+    known.doubtful.remove(uuid);
+    if now.status == 200 {
+        known.acknowledged.insert(uuid.to_owned(), now.json());
+    }
+    Some(())
+}
+
+/// What was acknowledged is there, as it was; what is there beyond was on its way. Then all of it is known.
+fn check_known(kill: u32, steady: &Value, known: &Mutex<Known>, listed: &Value) {
+    let mut known = known.lock().unwrap();
+    let listed: BTreeMap<String, Value> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|each| (each["uuid"].as_str().unwrap().to_owned(), each.clone()))
+        .collect();
+    assert!(listed.contains_key(steady["uuid"].as_str().unwrap()), "kill {kill}");
+    for (uuid, object) in &known.acknowledged {
+        match listed.get(uuid) {
+            Some(found) if found == object => {}
+            _ if known.doubtful.contains(uuid) => {}
+            other => panic!("kill {kill}: acknowledged {object}, found {other:?}"),
+        }
+    }
+    let unknown = listed.keys().filter(|uuid| !known.acknowledged.contains_key(*uuid)).count() - 1;
+    assert!(unknown <= known.unanswered_creations, "kill {kill}: {unknown} objects that nobody asked for");
+    let acknowledged = listed.into_iter().filter(|(uuid, _)| uuid != steady["uuid"].as_str().unwrap()).collect();
+    *known = Known { acknowledged, ..Known::default() };
+}
+
+/// The kernel has what the API says and nothing else.
+fn check_kernel(kill: u32, site: &Site, listed: &Value) {
+    let mut services = BTreeSet::new();
+    let mut addresses = BTreeSet::new();
+    for each in listed.as_array().unwrap() {
+        let endpoint = endpoint(each);
+        assert!(addresses.insert(endpoint.ip().to_string()), "kill {kill}: {} twice", endpoint.ip());
+        services.insert(format!("-A -t {endpoint} -s rr"));
+        for backend in each["backends"].as_array().into_iter().flatten() {
+            let (ip, port) = (backend["ip"].as_str().unwrap(), &backend["port"]);
+            services.insert(format!("-a -t {endpoint} -r {ip}:{port} -m -w 1"));
+        }
+    }
+    let tables = site.lb.sh("ipvsadm -Sn; ip -o -4 addr show dev eth0");
+    let kernel_services: BTreeSet<String> =
+        tables.lines().filter(|line| line.starts_with('-')).map(|line| line.trim_end().to_owned()).collect();
+    let words = tables.split_whitespace().filter_map(|word| word.strip_suffix("/32"));
+    let kernel_addresses: BTreeSet<String> = words.map(str::to_owned).collect();
+    assert_eq!(kernel_services, services, "kill {kill}");
+    assert_eq!(kernel_addresses, addresses, "kill {kill}");
+}
+
+/// Asks over a connection that was made at the very beginning.
+fn still_answers(connection: &mut TcpStream) -> bool {
+    connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut answer = [0; 512];
+    connection.write_all(b"GET / HTTP/1.1\r\nHost: steady\r\n\r\n").is_ok()
+        && connection.read(&mut answer).is_ok_and(|read| read > 0 && answer.starts_with(b"HTTP/1.1 200"))
+}
+
+slb_lab::main! { fast: [killed_at_random_moments] }

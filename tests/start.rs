@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Everything that can be wrong is said at the start, in one line each, before anything was changed.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod site;
+
+use slb_lab::Server;
+
+use crate::site::{SLB, Site};
+
+fn what_is_wrong_is_said_and_changes_nothing() {
+    let site = Site::new();
+    site.lb.sh("ip link add eth7 type dummy");
+    let before = site.lb.kernel_state();
+    let options = |change: &[(&str, &str)]| -> Vec<String> {
+        let swap =
+            |word: &String| change.iter().find(|(from, _)| from == word).map_or(word.as_str(), |(_, to)| to).to_owned();
+        [vec!["server".to_owned()], site.options().iter().map(swap).collect()].concat()
+    };
+    let range = site::RANGE;
+    for (options, expected) in [
+        (options(&[("eth0", "eth9")]), "eth0, eth7"),
+        (options(&[("eth0", "lo")]), "no ARP"),
+        (options(&[(range, "192.168.0.90-192.168.0.85")]), "192.168.0.90-192.168.0.85"),
+        (options(&[("--arp", "--arp=false")]), "--arp"),
+        ([options(&[]), vec!["--bgp".to_owned()]].concat(), "exclude each other"),
+        ([options(&[]), vec!["--port".to_owned(), "0".to_owned()]].concat(), "--port"),
+    ] {
+        let words: Vec<&str> = options.iter().map(String::as_str).collect();
+        let output = site.lb.output(SLB, &words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(expected), "{words:?}: {said}");
+        assert_eq!(site.lb.kernel_state(), before);
+        assert!(!std::path::Path::new(&site.state_dir()).exists(), "{words:?} made the state directory");
+    }
+}
+
+fn missing_privileges_are_named() {
+    let site = Site::new();
+    let words: Vec<String> = [vec![SLB.to_owned(), "server".to_owned()], site.options()].concat();
+    let capsh = format!("setpriv --bounding-set -net_admin,-net_raw --inh-caps -all {}", words.join(" "));
+    let output = site.lb.output("sh", &["-c", &capsh]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("CAP_NET_ADMIN") && said.contains("CAP_NET_RAW"), "{said}");
+}
+
+fn a_second_server_is_refused() {
+    let site = Site::new();
+    let server = site.start(&[]);
+    let refused = |more: &[&str], expected: &str| {
+        let options = site.options();
+        let words: Vec<&str> =
+            ["server"].into_iter().chain(options.iter().map(String::as_str)).chain(more.iter().copied()).collect();
+        let output = site.lb.output(SLB, &words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(expected), "{said}");
+    };
+    refused(&[], "0.0.0.0:10001");
+    refused(&["--port", "10002"], "another slb server");
+    assert_eq!(server.ask("GET", "/healthz", "").status, 200);
+}
+
+/// The environment and the file say the same as flags.
+fn options_come_from_three_places() {
+    let site = Site::new();
+    let file = format!("{}.toml", site.state_dir());
+    std::fs::write(
+        &file,
+        format!("arp = true\nadapter = \"eth9\"\nipamRange = \"192.168.0.88\"\nstateDir = \"{}\"\n", site.state_dir()),
+    )
+    .unwrap();
+    let server = Server::start(&site.lb, SLB, &["--config", &file, "--adapter", "eth0"]);
+    assert_eq!(server.create(r#"{"name":"x","port":80}"#)["eip"], "192.168.0.88");
+    let exhausted = server.ask("POST", "/loadbalancer", r#"{"name":"y","port":80}"#);
+    assert_eq!(exhausted.status, 503, "{}", exhausted.body);
+}
+
+slb_lab::main! {
+    fast: [
+        what_is_wrong_is_said_and_changes_nothing,
+        missing_privileges_are_named,
+        a_second_server_is_refused,
+        options_come_from_three_places,
+    ],
+}

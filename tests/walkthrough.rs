@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The original's layer-2 walk-through, verbatim: its commands, typed into a shell on the load-balancer, and what they print.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod site;
+
+use slb_lab::{Sniffer, wait};
+
+use crate::site::{SLB, Site};
+
+fn walkthrough() {
+    let site = Site::new();
+    let [_one, _two] = site.web_on(6443);
+    let before = site.lb.tables();
+    let sniffer = Sniffer::start(&site.client, "eth0", "arp");
+
+    let command = format!("{SLB} server --arp --adapter eth0 --ipamRange 192.168.0.85-192.168.0.90");
+    let mut server = site.lb.spawn("sh", &["-c", &format!("exec {command}")]);
+    for line in
+        ["INFO[0000] Starting the Steel Load-Balancer", "INFO[0000] API Server will be exposed on [0.0.0.0:10001]"]
+    {
+        server.line(line, |said| said == line);
+    }
+    for words in ["Enabled IPv4 Forwarding in the kernel", "Enabled Connection tracking in the kernel"] {
+        server.line(words, |said| said.starts_with("INFO[000") && said.ends_with(words));
+    }
+    server.line("ready", |said| said.contains("] ready"));
+
+    let created = site.client.sh(
+        r#"curl -si -X POST http://192.168.0.1:10001/loadbalancer -H 'Content-Type: application/json' -d '{"name":"test loadbalancer", "port": 6443}'"#,
+    );
+    assert!(created.starts_with("HTTP/1.1 201 Created\r\n"), "{created}");
+    sniffer.packet(&["Request who-has 192.168.0.85 tell 192.168.0.85"]);
+    sniffer.packet(&["Reply 192.168.0.85 is-at"]);
+
+    let listed = site.client.sh("curl -s http://192.168.0.1:10001/loadbalancers | jq");
+    let uuid = listed.split('"').nth(3).unwrap().to_owned();
+    let location = format!("location: /loadbalancer/{uuid}\r\n");
+    assert!(created.to_lowercase().contains(&location), "{created}");
+    let expected = format!(
+        r#"[
+  {{
+    "uuid": "{uuid}",
+    "name": "test loadbalancer",
+    "eip": "192.168.0.85",
+    "port": 6443,
+    "backends": null,
+    "status": "active"
+  }}
+]
+"#
+    );
+    assert_eq!(listed, expected);
+
+    for ip in ["192.168.0.11", "192.168.0.12"] {
+        site.client.sh(&format!(
+            r#"curl -sf -X POST http://192.168.0.1:10001/loadbalancer/{uuid}/backend -d '{{"ip":"{ip}", "port": 6443}}'"#
+        ));
+    }
+    let listed = site
+        .client
+        .sh("curl -s http://192.168.0.1:10001/loadbalancers | jq -c '.[0].backends[] | [.ip, .port, .type]'");
+    assert_eq!(listed, "[\"192.168.0.11\",6443,\"MASQ\"]\n[\"192.168.0.12\",6443,\"MASQ\"]\n");
+
+    let table = site.lb.run("ipvsadm", &["-ln"]);
+    let lines: Vec<&str> = table.lines().map(str::trim_end).collect();
+    assert_eq!(lines[3], "TCP  192.168.0.85:6443 rr");
+    let mut backends = lines[4..].to_vec();
+    backends.sort_unstable();
+    assert_eq!(
+        backends,
+        [
+            "  -> 192.168.0.11:6443            Masq    1      0          0",
+            "  -> 192.168.0.12:6443            Masq    1      0          0"
+        ]
+    );
+
+    let answers = site.client.sh("for i in 1 2 3 4 5 6 7 8 9 10; do curl -s http://192.168.0.85:6443; done");
+    let answers: Vec<&str> = answers.lines().collect();
+    assert!(answers.chunks(2).all(|pair| pair == ["one", "two"] || pair == ["two", "one"]), "{answers:?}");
+    // The kernel adds its counters up every two seconds.
+    wait::until("equal connections on both", || {
+        let stats = site.lb.run("ipvsadm", &["-ln", "--stats"]);
+        let backends = stats.lines().filter(|line| line.contains("-> 192."));
+        let connections: Vec<&str> = backends.filter_map(|line| line.split_whitespace().nth(2)).collect();
+        (connections == ["5", "5"]).then_some(())
+    });
+
+    let deleted = site.client.sh(&format!(
+        "curl -s -o /dev/null -w '%{{http_code}}' -X DELETE http://192.168.0.1:10001/loadbalancer/{uuid}"
+    ));
+    assert_eq!(deleted, "204");
+    assert_eq!(site.lb.tables(), before);
+    assert_eq!(site.client.sh("curl -s http://192.168.0.1:10001/loadbalancers"), "[]\n");
+    assert!(server.ended().is_none());
+}
+
+slb_lab::main! { fast: [walkthrough], stock: [walkthrough] }
