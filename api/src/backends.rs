@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `/loadbalancer/{uuid}/backend` and `/loadbalancer/{uuid}/backend/{backenduuid}`.
+
+use axum::{extract::State, response::Response};
+use serde::{Serialize, Serializer};
+use slb_core::{
+    command::{Answer, BackendChange, Command, PartialTarget, Rejected},
+    model::{Backend, BackendId, LoadBalancer},
+};
+use uuid::Uuid;
+
+use crate::{
+    Api,
+    extract::{BackendPath, LoadBalancerPath, Wish},
+    loadbalancers::known,
+    problem::Problem,
+    reply,
+    wire::{BackendEdit, BackendView, BackendWish, Partial, Whole},
+};
+
+/// All backends of a load-balancer, in the order they were added.
+pub(crate) async fn list(State(api): State<Api>, LoadBalancerPath(id): LoadBalancerPath) -> Result<Response, Problem> {
+    Ok(reply::ok(&List(&*known(&api, id)?)))
+}
+
+struct List<'a>(&'a LoadBalancer);
+
+impl Serialize for List<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.backends().iter().map(BackendView::from))
+    }
+}
+
+/// One of them.
+pub(crate) async fn show(State(api): State<Api>, BackendPath(id, backend): BackendPath) -> Result<Response, Problem> {
+    let load_balancer = known(&api, id)?;
+    let found = load_balancer.backend(backend).ok_or(Rejected::UnknownBackend { load_balancer: id, backend })?;
+    Ok(reply::ok(&BackendView::from(found)))
+}
+
+/// One more.
+pub(crate) async fn add(
+    State(api): State<Api>,
+    LoadBalancerPath(id): LoadBalancerPath,
+    Wish(wish): Wish<BackendWish>,
+) -> Result<Response, Problem> {
+    match api.mailbox.ask(Command::AddBackend(id, with_new_id(wish))).await? {
+        Answer::Backend(backend) => {
+            let place = format!("/loadbalancer/{id}/backend/{}", backend.id);
+            Ok(reply::created(&place, &BackendView::from(&backend)))
+        }
+        Answer::LoadBalancer(_) | Answer::Gone => Err(reply::contradiction()),
+    }
+}
+
+/// The whole object as it was shown, with another weight.
+pub(crate) async fn replace(
+    State(api): State<Api>,
+    path: BackendPath,
+    Wish(Whole(edit)): Wish<Whole<BackendEdit>>,
+) -> Result<Response, Problem> {
+    change(&api, path, edit).await
+}
+
+/// Part of the object.
+pub(crate) async fn update(
+    State(api): State<Api>,
+    path: BackendPath,
+    Wish(Partial(edit)): Wish<Partial<BackendEdit>>,
+) -> Result<Response, Problem> {
+    change(&api, path, edit).await
+}
+
+/// Sends no more connections there.
+pub(crate) async fn remove(State(api): State<Api>, BackendPath(id, backend): BackendPath) -> Result<Response, Problem> {
+    match api.mailbox.ask(Command::RemoveBackend(id, backend)).await? {
+        Answer::Gone => Ok(reply::gone()),
+        Answer::LoadBalancer(_) | Answer::Backend(_) => Err(reply::contradiction()),
+    }
+}
+
+/// The backend that a body asks for, under an id that nothing has had.
+pub(crate) fn with_new_id(BackendWish { target, settings }: BackendWish) -> Backend {
+    Backend { id: BackendId(Uuid::new_v4()), target, settings }
+}
+
+async fn change(api: &Api, BackendPath(id, backend): BackendPath, edit: BackendEdit) -> Result<Response, Problem> {
+    known(api, id)?.backend(backend).ok_or(Rejected::UnknownBackend { load_balancer: id, backend })?;
+    if edit.uuid.is_some_and(|uuid| uuid != backend.0) {
+        return Err(Problem::fixed("uuid", format!("uuid is {backend} for as long as the backend exists")));
+    }
+    let change = BackendChange {
+        weight: edit.weight,
+        target: PartialTarget { ip: edit.ip, port: edit.port },
+        forwarding: edit.forwarding,
+    };
+    match api.mailbox.ask(Command::UpdateBackend(id, backend, change)).await? {
+        Answer::Backend(backend) => Ok(reply::ok(&BackendView::from(&backend))),
+        Answer::LoadBalancer(_) | Answer::Gone => Err(reply::contradiction()),
+    }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Reads requests: ids out of paths, wishes out of bodies.
+
+use std::error::Error;
+
+use axum::{
+    body::to_bytes,
+    extract::{FromRequest, FromRequestParts, RawPathParams, Request},
+    http::{HeaderMap, header::CONTENT_LENGTH, request::Parts},
+};
+use http_body_util::LengthLimitError;
+use slb_core::model::{BackendId, LoadBalancerId};
+use uuid::Uuid;
+
+use crate::{
+    Api,
+    fields::{Fields, Findings},
+    json::Node,
+    problem::{Kind, Problem},
+    read::parse_uuid,
+    wire::FromFields,
+};
+
+/// More than ten thousand backends fit into this. In bytes.
+const BODY_LIMIT: usize = 1024 * 1024;
+
+/// The load-balancer that a path names.
+pub(crate) struct LoadBalancerPath(pub(crate) LoadBalancerId);
+
+/// The backend that a path names, and its load-balancer.
+pub(crate) struct BackendPath(pub(crate) LoadBalancerId, pub(crate) BackendId);
+
+impl FromRequestParts<Api> for LoadBalancerPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let load_balancer = id(parts, api, "uuid", Kind::UnknownLoadBalancer).await?;
+        Ok(Self(LoadBalancerId(load_balancer)))
+    }
+}
+
+impl FromRequestParts<Api> for BackendPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let LoadBalancerPath(load_balancer) = LoadBalancerPath::from_request_parts(parts, api).await?;
+        let backend = id(parts, api, "backenduuid", Kind::UnknownBackend).await?;
+        Ok(Self(load_balancer, BackendId(backend)))
+    }
+}
+
+async fn id(parts: &mut Parts, api: &Api, name: &str, unknown: Kind) -> Result<Uuid, Problem> {
+    let params = RawPathParams::from_request_parts(parts, api)
+        .await
+        .map_err(|error| Problem::new(Kind::UnknownPath, error.to_string()))?;
+    let given = params.iter().find(|(param, _)| *param == name).map_or("", |(_, value)| value);
+    parse_uuid(given).ok_or_else(|| Problem::new(unknown, format!("{given:?} is not a UUID, so it names nothing")))
+}
+
+/// A wish read from the body, which is taken for JSON whatever `Content-Type` says: the original's documented calls send none.
+pub(crate) struct Wish<T>(pub(crate) T);
+
+impl<T: FromFields> FromRequest<Api> for Wish<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        if announced_length(request.headers()).is_some_and(|length| length > BODY_LIMIT) {
+            return Err(too_large());
+        }
+        let timeout = api.options.body_timeout;
+        let body = tokio::time::timeout(timeout, to_bytes(request.into_body(), BODY_LIMIT)).await;
+        match body {
+            Ok(Ok(body)) => parse(&body).map(Self),
+            Ok(Err(error)) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => Err(too_large()),
+            Ok(Err(error)) => Err(Problem::new(Kind::BodyIncomplete, slb_core::errors::Chain(&error).to_string())),
+            Err(_elapsed) => Err(Problem::new(
+                Kind::BodySlow,
+                format!("the body has not arrived within {} seconds", timeout.as_secs_f32()),
+            )),
+        }
+    }
+}
+
+fn announced_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn too_large() -> Problem {
+    Problem::new(Kind::TooLarge, format!("a body has at most {BODY_LIMIT} bytes"))
+}
+
+/// The wish that a body states.
+///
+/// # Errors
+/// It is not JSON, or not what is asked for; then everything that is wrong with it.
+pub(crate) fn parse<T: FromFields>(body: &[u8]) -> Result<T, Problem> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err(Problem::new(Kind::NotJson, "the body is empty; send a JSON object"));
+    }
+    let mut findings = Findings::default();
+    let fields = Fields::of(Node::parse(body)?, "#".to_owned(), &mut findings);
+    match fields.and_then(T::from_fields) {
+        Some(wish) if findings.is_empty() => Ok(wish),
+        _ => Err(Problem::invalid(findings)),
+    }
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the core refuses or fails to do, as problems.
+//!
+//! | the core says | status |
+//! | --- | --- |
+//! | unknown load-balancer, unknown backend | 404 |
+//! | right in itself, but it contradicts what is there: taken, exists, immutable, being deleted, in use, foreign | 409 |
+//! | wrong whatever is there: a backend that is the VIP | 422 |
+//! | a question or a step failed and will fail again | 500 |
+//! | the provider of addresses failed | 502 |
+//! | it may pass: no address left, a step that may succeed later, the store, stopping | 503 |
+//! | no room on the disk | 507 |
+
+use std::{error::Error, io};
+
+use slb_core::{
+    command::{Failure, Rejected},
+    errors::Chain,
+    model::Invalid,
+    ports::{Cause, PoolError},
+};
+
+use crate::problem::{Kind, Members, Problem};
+
+impl From<Rejected> for Problem {
+    fn from(rejected: Rejected) -> Self {
+        let detail = rejected.to_string();
+        let taken_by = |kind: Kind, by: String| {
+            Self::with(kind, detail.clone(), Members { taken_by: Some(by), ..Members::default() })
+        };
+        match rejected {
+            Rejected::UnknownLoadBalancer(_) => Self::new(Kind::UnknownLoadBalancer, detail),
+            Rejected::UnknownBackend { .. } => Self::new(Kind::UnknownBackend, detail),
+            Rejected::EndpointTaken { by, .. } => taken_by(Kind::EndpointTaken, by.to_string()),
+            Rejected::BackendExists { by, .. } => taken_by(Kind::BackendExists, by.to_string()),
+            Rejected::BackendIsVip(_) => Self::invalid_at("#/ip", &Invalid(detail)),
+            Rejected::Deleting(_) => Self::new(Kind::BeingDeleted, detail),
+            Rejected::Immutable { field, .. } => Self::fixed(field, detail),
+        }
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        let detail = failure.to_string();
+        match failure {
+            Failure::Rejected(rejected) => rejected.into(),
+            Failure::Pool(error) => error.into(),
+            Failure::AddressInUse { holder, .. } => Self::with(
+                Kind::AddressInUse,
+                detail,
+                Members { taken_by: Some(holder), ..Members::default() },
+            ),
+            Failure::Foreign(_) => Self::new(Kind::ForeignService, detail),
+            Failure::Ask { cause, .. } => caused(Kind::SystemUnreadable, &detail, &cause, Members::default()),
+            Failure::Store(cause) => {
+                let kind = if is_out_of_room(&*cause) { Kind::StoreFull } else { Kind::StoreFailed };
+                caused(kind, &detail, &cause, Members::default())
+            }
+            Failure::Step { step, may_pass, undone, cause } => caused(
+                if may_pass { Kind::StepFailed } else { Kind::StepRefused },
+                &detail,
+                &cause,
+                Members { step: Some(step.to_string()), undone: Some(undone), ..Members::default() },
+            ),
+            Failure::Stopping => Self::new(Kind::Stopping, detail),
+        }
+    }
+}
+
+impl From<PoolError> for Problem {
+    fn from(error: PoolError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PoolError::Outside { .. } => Self::new(Kind::AddressOutsideRange, detail),
+            PoolError::Unavailable { .. } => Self::new(Kind::AddressUnavailable, detail),
+            PoolError::Exhausted { .. } => Self::new(Kind::PoolExhausted, detail),
+            PoolError::Provider(cause) => caused(Kind::ProviderFailed, &detail, &cause, Members::default()),
+        }
+    }
+}
+
+/// A problem with its causes: in the detail for people, as `cause` for programs.
+fn caused(kind: Kind, detail: &str, cause: &Cause, members: Members) -> Problem {
+    let cause = Chain(&**cause).to_string();
+    Problem::with(kind, format!("{detail}: {cause}"), Members { cause: Some(cause), ..members })
+}
+
+fn is_out_of_room(error: &(dyn Error + 'static)) -> bool {
+    let room = |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref().is_some_and(room) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `/healthz`, `/readyz`, and what tells a visitor where to look: `/`, `/openapi.yaml`.
+
+use axum::{extract::State, response::Response};
+use serde::Serialize;
+
+use crate::{
+    Api,
+    problem::{Kind, Problem},
+    reply,
+};
+
+/// The description of this API.
+pub(crate) const OPENAPI: &str = include_str!("../../openapi.yaml");
+
+#[derive(Serialize)]
+struct Status {
+    status: &'static str,
+}
+
+#[derive(Serialize)]
+struct Welcome {
+    name: &'static str,
+    version: &'static str,
+    links: Links,
+}
+
+#[derive(Serialize)]
+struct Links {
+    loadbalancers: &'static str,
+    health: &'static str,
+    readiness: &'static str,
+    description: &'static str,
+}
+
+/// The process serves requests.
+pub(crate) async fn health() -> Response {
+    reply::ok(&Status { status: "ok" })
+}
+
+/// The kernel has been brought to the desired state once since the start.
+pub(crate) async fn readiness(State(api): State<Api>) -> Result<Response, Problem> {
+    if api.board.is_ready() {
+        Ok(reply::ok(&Status { status: "ready" }))
+    } else {
+        Err(Problem::new(Kind::NotReady, "the kernel is being brought to the desired state for the first time"))
+    }
+}
+
+/// What this is and where to go on.
+pub(crate) async fn welcome() -> Response {
+    reply::ok(&Welcome {
+        name: "slb",
+        version: env!("CARGO_PKG_VERSION"),
+        links: Links {
+            loadbalancers: "/loadbalancers",
+            health: "/healthz",
+            readiness: "/readyz",
+            description: "/openapi.yaml",
+        },
+    })
+}
+
+/// The description of this API (RFC 9512 for the media type).
+pub(crate) async fn description() -> Response {
+    reply::typed("application/yaml", OPENAPI)
+}

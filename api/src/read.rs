@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Readers of single values. An error is in words for who typed the value.
+
+use slb_core::model::{BackendIp, Forwarding, Name, Phase, Port, Vip, Weight};
+use uuid::{Uuid, fmt::Hyphenated};
+
+use crate::json::Node;
+
+/// Up to here every whole number has a float of its own (2^53).
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+pub(crate) fn name(node: &Node) -> Result<Name, String> {
+    Name::try_from(text(node)?.to_owned()).map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn port(node: &Node) -> Result<Port, String> {
+    Port::try_from(integer(node)?).map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn weight(node: &Node) -> Result<Weight, String> {
+    Weight::try_from(integer(node)?).map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn vip(node: &Node) -> Result<Vip, String> {
+    text(node)?.parse::<Vip>().map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn ip(node: &Node) -> Result<BackendIp, String> {
+    text(node)?.parse::<BackendIp>().map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn forwarding(node: &Node) -> Result<Forwarding, String> {
+    text(node)?.parse::<Forwarding>().map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn phase(node: &Node) -> Result<Phase, String> {
+    match text(node)? {
+        "active" => Ok(Phase::Active),
+        "deleting" => Ok(Phase::Deleting),
+        other => Err(format!("{other:?} is not a status; there are \"active\" and \"deleting\"")),
+    }
+}
+
+pub(crate) fn uuid(node: &Node) -> Result<Uuid, String> {
+    let text = text(node)?;
+    parse_uuid(text).ok_or_else(|| format!("{text:?} is not a UUID"))
+}
+
+/// The form with hyphens only, in upper or lower case.
+pub(crate) fn parse_uuid(text: &str) -> Option<Uuid> {
+    text.parse().ok().map(Hyphenated::into_uuid)
+}
+
+fn text(node: &Node) -> Result<&str, String> {
+    match node {
+        Node::Text(text) => Ok(text),
+        Node::Null | Node::Bool(_) | Node::Number(_) | Node::List(_) | Node::Object(_) => {
+            Err(format!("must be a string in \"\", not {}", node.kind()))
+        }
+    }
+}
+
+/// A whole number. `6443.0` is one, as JSON Schema has it.
+fn integer(node: &Node) -> Result<i64, String> {
+    match node {
+        Node::Number(number) if number.fract() != 0.0 => Err(format!("{number} is not a whole number")),
+        Node::Number(number) if number.abs() > EXACT => Err(format!("{number:e} is too large")),
+        Node::Number(number) => Ok(*number as i64),
+        Node::Text(text) if text.parse::<f64>().is_ok() => {
+            Err(format!("must be a number, not a string: write {text} without the quotes"))
+        }
+        Node::Null | Node::Bool(_) | Node::Text(_) | Node::List(_) | Node::Object(_) => {
+            Err(format!("must be a number, not {}", node.kind()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_floats_are_integers_and_nothing_else_is() {
+        for (json, expected) in [
+            ("6443", Ok(6443)),
+            ("6443.0", Ok(6443)),
+            ("6.443e3", Ok(6443)),
+            ("65535", Ok(65535)),
+            ("1", Ok(1)),
+            ("0", Err("0 is not a port")),
+            ("-0.0", Err("0 is not a port")),
+            ("-1", Err("-1 is not a port")),
+            ("65536", Err("65536 is not a port")),
+            ("65616", Err("65616 is not a port")),
+            ("6443.5", Err("6443.5 is not a whole number")),
+            ("18446744073709551696", Err("too large")),
+            ("\"80\"", Err("write 80 without the quotes")),
+            ("\"http\"", Err("not a string")),
+            ("null", Err("not null")),
+            ("true", Err("not a boolean")),
+            ("[80]", Err("not an array")),
+            ("{}", Err("not an object")),
+        ] {
+            let read = port(&Node::parse(json.as_bytes()).unwrap()).map(Port::get);
+            match (read, expected) {
+                (Ok(port), Ok(expected)) => assert_eq!(port, expected, "{json}"),
+                (Err(why), Err(expected)) => assert!(why.contains(expected) || why.contains("must be"), "{json}: {why}"),
+                (read, _) => panic!("{json}: {read:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_hyphenated_form_names_an_object() {
+        let id = "087fcb0f-8e07-4123-a32f-e8e83a281023";
+        assert!(parse_uuid(id).is_some() && parse_uuid(&id.to_uppercase()).is_some());
+        for other in ["", "1", &id.replace('-', ""), &format!("{{{id}}}"), &format!("urn:uuid:{id}"), &id[1..]] {
+            assert_eq!(parse_uuid(other), None, "{other}");
+        }
+    }
+}
