@@ -5,4 +5,6 @@
 mod ipvs;
 mod translate;
 
+pub use ::ipvs::Error;
+
 pub use self::ipvs::Ipvs;

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Counters and rates of a service or a destination (`IPVS_STATS_ATTR_…`).
+
+use netlink_packet_core::{DecodeError, parse_u32, parse_u64};
+
+use crate::{
+    attribute::{self, Attributes, Sink},
+    uapi::*,
+};
+
+/// Counters since the last zeroing, and rates that the kernel estimates every two seconds.
+///
+/// The kernel sends them twice, with 32 bits (`IPVS_SVC_ATTR_STATS`) and since 4.1 with 64 (`…_STATS64`).
+/// Counters that a later kernel may add are passed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Stats {
+    /// Connections scheduled.
+    pub connections: u64,
+    /// Packets from clients.
+    pub in_packets: u64,
+    /// Packets to clients; only masquerading sees them.
+    pub out_packets: u64,
+    /// Bytes from clients.
+    pub in_bytes: u64,
+    /// Bytes to clients; only masquerading sees them.
+    pub out_bytes: u64,
+    /// Connections per second.
+    pub connection_rate: u64,
+    /// Packets from clients per second.
+    pub in_packet_rate: u64,
+    /// Packets to clients per second.
+    pub out_packet_rate: u64,
+    /// Bytes from clients per second.
+    pub in_byte_rate: u64,
+    /// Bytes to clients per second.
+    pub out_byte_rate: u64,
+}
+
+impl Stats {
+    pub(crate) fn read(payload: &[u8]) -> Result<Self, DecodeError> {
+        let mut stats = Stats::default();
+        attribute::read(payload, &mut Vec::new(), |kind, value| {
+            let field = match kind {
+                IPVS_STATS_ATTR_CONNS => &mut stats.connections,
+                IPVS_STATS_ATTR_INPKTS => &mut stats.in_packets,
+                IPVS_STATS_ATTR_OUTPKTS => &mut stats.out_packets,
+                IPVS_STATS_ATTR_INBYTES => &mut stats.in_bytes,
+                IPVS_STATS_ATTR_OUTBYTES => &mut stats.out_bytes,
+                IPVS_STATS_ATTR_CPS => &mut stats.connection_rate,
+                IPVS_STATS_ATTR_INPPS => &mut stats.in_packet_rate,
+                IPVS_STATS_ATTR_OUTPPS => &mut stats.out_packet_rate,
+                IPVS_STATS_ATTR_INBPS => &mut stats.in_byte_rate,
+                IPVS_STATS_ATTR_OUTBPS => &mut stats.out_byte_rate,
+                // IPVS_STATS_ATTR_PAD aligns the 64-bit values on some machines.
+                _ => return Ok(true),
+            };
+            *field = match value.len() {
+                4 => parse_u32(value)?.into(),
+                _ => parse_u64(value)?,
+            };
+            Ok(true)
+        })?;
+        Ok(stats)
+    }
+}
+
+/// `IPVS_SVC_ATTR_STATS`, `IPVS_DEST_ATTR_STATS`: 32 bits, but for the bytes. The kernel cuts off what is more.
+pub(crate) struct Narrow<'a>(pub &'a Stats);
+
+/// `IPVS_SVC_ATTR_STATS64`, `IPVS_DEST_ATTR_STATS64`.
+pub(crate) struct Wide<'a>(pub &'a Stats);
+
+impl Attributes for Narrow<'_> {
+    fn write(&self, sink: &mut impl Sink) {
+        let stats = self.0;
+        let low = |value: u64| u32::try_from(value & u64::from(u32::MAX)).unwrap_or_default();
+        sink.put_u32(IPVS_STATS_ATTR_CONNS, low(stats.connections));
+        sink.put_u32(IPVS_STATS_ATTR_INPKTS, low(stats.in_packets));
+        sink.put_u32(IPVS_STATS_ATTR_OUTPKTS, low(stats.out_packets));
+        sink.put_u64(IPVS_STATS_ATTR_INBYTES, stats.in_bytes);
+        sink.put_u64(IPVS_STATS_ATTR_OUTBYTES, stats.out_bytes);
+        sink.put_u32(IPVS_STATS_ATTR_CPS, low(stats.connection_rate));
+        sink.put_u32(IPVS_STATS_ATTR_INPPS, low(stats.in_packet_rate));
+        sink.put_u32(IPVS_STATS_ATTR_OUTPPS, low(stats.out_packet_rate));
+        sink.put_u32(IPVS_STATS_ATTR_INBPS, low(stats.in_byte_rate));
+        sink.put_u32(IPVS_STATS_ATTR_OUTBPS, low(stats.out_byte_rate));
+    }
+}
+
+impl Attributes for Wide<'_> {
+    fn write(&self, sink: &mut impl Sink) {
+        let stats = self.0;
+        sink.put_u64(IPVS_STATS_ATTR_CONNS, stats.connections);
+        sink.put_u64(IPVS_STATS_ATTR_INPKTS, stats.in_packets);
+        sink.put_u64(IPVS_STATS_ATTR_OUTPKTS, stats.out_packets);
+        sink.put_u64(IPVS_STATS_ATTR_INBYTES, stats.in_bytes);
+        sink.put_u64(IPVS_STATS_ATTR_OUTBYTES, stats.out_bytes);
+        sink.put_u64(IPVS_STATS_ATTR_CPS, stats.connection_rate);
+        sink.put_u64(IPVS_STATS_ATTR_INPPS, stats.in_packet_rate);
+        sink.put_u64(IPVS_STATS_ATTR_OUTPPS, stats.out_packet_rate);
+        sink.put_u64(IPVS_STATS_ATTR_INBPS, stats.in_byte_rate);
+        sink.put_u64(IPVS_STATS_ATTR_OUTBPS, stats.out_byte_rate);
+    }
+}
