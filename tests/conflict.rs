@@ -11,12 +11,13 @@ use crate::site::Site;
 
 fn an_address_that_answers_is_set_aside() {
     let site = Site::new();
-    let _other = site.segment.host("other", "192.168.0.85/24");
-    let mac = _other.sh("cat /sys/class/net/eth0/address");
+    let other = site.segment.host("other", "192.168.0.85/24");
+    let link = other.sh("ip -o link show eth0");
+    let mac = link.split_whitespace().skip_while(|word| *word != "link/ether").nth(1).unwrap().to_owned();
     let mut server = site.start(&[]);
     assert_eq!(server.create(r#"{"name":"x","port":80}"#)["eip"], "192.168.0.86");
     let line = server.process().line("who has it", |line| line.contains("in use on the network"));
-    assert!(line.contains("192.168.0.85"), "{line} {mac}");
+    assert!(line.contains("192.168.0.85") && line.contains(&mac), "{line} {mac}");
     let wanted = server.ask("POST", "/loadbalancer", r#"{"name":"y","port":80,"eip":"192.168.0.85"}"#);
     assert_eq!(wanted.status, 409, "{}", wanted.body);
 }
@@ -35,7 +36,7 @@ fn a_claim_is_defended_once_and_reported() {
     let _web = site.web();
     let mut server = site.start(&[]);
     let web = site.balanced(&server);
-    let sniffer = Sniffer::start(&site.client, "eth0", "arp and ether src not 0");
+    let sniffer = Sniffer::start(&site.client, "eth0", "arp");
     let thief = site.segment.host("thief", "192.168.0.85/24");
     thief.output("arping", &["-U", "-c", "1", "-I", "eth0", "192.168.0.85"]);
     let line = server.process().line("the conflict", |line| line.contains("WARN") && line.contains("192.168.0.85"));

@@ -86,7 +86,7 @@ fn what_others_made_is_untouched() {
 
 fn cleanup_puts_everything_back() {
     let site = Site::new();
-    site.lb.sh("modprobe ip_vs; modprobe nf_conntrack");
+    site.lb.sh("ipvsadm -ln; iptables-legacy -t nat -L -n");
     let before = site.lb.kernel_state();
     let server = site.start(&[]);
     let _ = site.balanced(&server);

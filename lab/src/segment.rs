@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An Ethernet segment: a bridge in a namespace of its own, with hosts on it.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::node::{Node, outside};
 
@@ -9,7 +9,7 @@ use crate::node::{Node, outside};
 #[derive(Debug)]
 pub struct Segment {
     switch: Node,
-    ports: Cell<u32>,
+    ports: AtomicU32,
 }
 
 impl Default for Segment {
@@ -27,7 +27,7 @@ impl Segment {
     pub fn new() -> Self {
         let switch = Node::new("switch");
         switch.sh("ip link add br0 type bridge && ip link set br0 up");
-        Self { switch, ports: Cell::new(0) }
+        Self { switch, ports: AtomicU32::new(0) }
     }
 
     /// A new host with an address, like `192.168.0.10/24`, on its adapter `eth0`.
@@ -46,8 +46,7 @@ impl Segment {
     /// # Panics
     /// The kernel refuses.
     pub fn connect(&self, node: &Node, adapter: &str, address: &str) {
-        let port = format!("port{}", self.ports.get());
-        self.ports.set(self.ports.get() + 1);
+        let port = format!("port{}", self.ports.fetch_add(1, Ordering::Relaxed));
         let switch = self.switch.name();
         outside(
             "ip",
