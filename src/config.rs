@@ -165,10 +165,14 @@ mod tests {
     use super::*;
     use crate::args::{CommandLine, Verb};
 
-    fn typed(words: &[&str]) -> Result<Config, BadOption> {
+    fn parsed(words: &[&str]) -> ServerArgs {
         let line = CommandLine::try_parse_from(["slb", "server"].iter().chain(words)).unwrap();
         let (Verb::Server(args) | Verb::Cleanup(args)) = line.verb else { panic!("not a server") };
-        Config::from_given(given(args)?)
+        args
+    }
+
+    fn typed(words: &[&str]) -> Result<Config, BadOption> {
+        Config::from_given(given(parsed(words))?)
     }
 
     const ORIGINAL: [&str; 5] = ["--arp", "--adapter", "eth0", "--ipamRange", "192.168.0.85-192.168.0.90"];

@@ -3,13 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod site;
-
 use std::{collections::BTreeSet, sync::Mutex, thread};
 
 use slb_lab::{Server, http};
 
-use crate::site::{SLB, Site};
+use slb_lab::site::Site;
+
+/// slb, built by cargo.
+const SLB: &str = env!("CARGO_BIN_EXE_slb");
 
 const CLIENTS: usize = 64;
 const ROUNDS: usize = 3;
@@ -22,7 +23,7 @@ fn start(site: &Site) -> Server<'_> {
 
 /// No address twice, nothing lost, nothing left.
 fn create_and_delete_at_once() {
-    let site = Site::new();
+    let site = Site::new(SLB);
     let before = site.lb.tables();
     let server = start(&site);
     let held = Mutex::new(BTreeSet::new());
@@ -52,7 +53,7 @@ fn create_and_delete_at_once() {
 
 /// All add a backend to the same load-balancer: none is lost.
 fn one_load_balancer_changed_by_all() {
-    let site = Site::new();
+    let site = Site::new(SLB);
     let server = start(&site);
     let shared = server.create(r#"{"name":"shared","port":80}"#);
     thread::scope(|scope| {

@@ -3,14 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod site;
-
 use slb_lab::Sniffer;
 
-use crate::site::Site;
+use slb_lab::site::Site;
+
+/// slb, built by cargo.
+const SLB: &str = env!("CARGO_BIN_EXE_slb");
 
 fn an_address_that_answers_is_set_aside() {
-    let site = Site::new();
+    let site = Site::new(SLB);
     let other = site.segment.host("other", "192.168.0.85/24");
     let link = other.sh("ip -o link show eth0");
     let mac = link.split_whitespace().skip_while(|word| *word != "link/ether").nth(1).unwrap().to_owned();
@@ -23,7 +24,7 @@ fn an_address_that_answers_is_set_aside() {
 }
 
 fn the_hosts_own_address_and_gateway_are_never_handed_out() {
-    let site = Site::new();
+    let site = Site::new(SLB);
     site.lb.sh("ip addr add 192.168.0.86/24 dev eth0 && ip route add default via 192.168.0.87");
     let server = site.start(&[]);
     let eips: Vec<String> =
@@ -32,7 +33,7 @@ fn the_hosts_own_address_and_gateway_are_never_handed_out() {
 }
 
 fn a_claim_is_defended_once_and_reported() {
-    let site = Site::new();
+    let site = Site::new(SLB);
     let _web = site.web();
     let mut server = site.start(&[]);
     let web = site.balanced(&server);

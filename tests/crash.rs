@@ -3,8 +3,6 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod site;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{Read, Write},
@@ -20,7 +18,10 @@ use std::{
 use serde_json::Value;
 use slb_lab::{Server, http};
 
-use crate::site::{SLB, Site, endpoint};
+use slb_lab::site::{Site, endpoint};
+
+/// slb, built by cargo.
+const SLB: &str = env!("CARGO_BIN_EXE_slb");
 
 const KILLS: u32 = 200;
 const CLIENTS: u64 = 4;
@@ -46,7 +47,7 @@ impl Dice {
 }
 
 fn killed_at_random_moments() {
-    let site = Site::new();
+    let site = Site::new(SLB);
     let _web = site.web();
     let state_dir = site.state_dir();
     let options = [
@@ -115,7 +116,7 @@ fn create(site: &Site, known: &Mutex<Known>) -> Option<()> {
     known.unanswered_creations -= 1;
     if response.status == 201 {
         let created = response.json();
-        known.acknowledged.insert(created["uuid"].as_str().unwrap().to_owned(), created);
+        known.acknowledged.insert(uuid_of(&created), created);
     }
     Some(())
 }
@@ -151,12 +152,8 @@ fn add_backend(site: &Site, known: &Mutex<Known>, uuid: &str, number: u64) -> Op
 /// What was acknowledged is there, as it was; what is there beyond was on its way. Then all of it is known.
 fn check_known(kill: u32, steady: &Value, known: &Mutex<Known>, listed: &Value) {
     let mut known = known.lock().unwrap();
-    let listed: BTreeMap<String, Value> = listed
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|each| (each["uuid"].as_str().unwrap().to_owned(), each.clone()))
-        .collect();
+    let listed: BTreeMap<String, Value> =
+        listed.as_array().unwrap().iter().map(|each| (uuid_of(each), each.clone())).collect();
     assert!(listed.contains_key(steady["uuid"].as_str().unwrap()), "kill {kill}");
     for (uuid, object) in &known.acknowledged {
         match listed.get(uuid) {
@@ -193,12 +190,17 @@ fn check_kernel(kill: u32, site: &Site, listed: &Value) {
     assert_eq!(kernel_addresses, addresses, "kill {kill}");
 }
 
+fn uuid_of(load_balancer: &Value) -> String {
+    load_balancer["uuid"].as_str().unwrap().to_owned()
+}
+
 /// Asks over a connection that was made at the very beginning.
 fn still_answers(connection: &mut TcpStream) -> bool {
     connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let mut answer = [0; 512];
+    let mut answer = [0; "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\none\n".len()];
     connection.write_all(b"GET / HTTP/1.1\r\nHost: steady\r\n\r\n").is_ok()
-        && connection.read(&mut answer).is_ok_and(|read| read > 0 && answer.starts_with(b"HTTP/1.1 200"))
+        && connection.read_exact(&mut answer).is_ok()
+        && answer.starts_with(b"HTTP/1.1 200")
 }
 
 slb_lab::main! { fast: [killed_at_random_moments] }

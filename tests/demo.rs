@@ -3,20 +3,21 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "it shows what it does and stops where that fails")]
 
-mod site;
-
 use slb_lab::Node;
 
-use crate::site::{SLB, Site};
+use slb_lab::site::{RANGE, Site};
+
+/// slb, built by cargo.
+const SLB: &str = env!("CARGO_BIN_EXE_slb");
 
 fn demo() {
-    let site = Site::new();
+    let site = Site::new(SLB);
     let [_one, _two] = site.web_on(6443);
     println!(
         "\nFour hosts on one network: the load-balancer 192.168.0.1, a client .10, two web servers .11 and .12.\n"
     );
-    println!("lb$ slb server --arp --adapter eth0 --ipamRange {}", site::RANGE);
-    let server = site.lb.spawn(SLB, &["server", "--arp", "--adapter", "eth0", "--ipamRange", site::RANGE]);
+    println!("lb$ slb server --arp --adapter eth0 --ipamRange {}", RANGE);
+    let server = site.lb.spawn(SLB, &["server", "--arp", "--adapter", "eth0", "--ipamRange", RANGE]);
     server.line("that it is ready", |line| line.contains("] ready"));
     server.said().iter().for_each(|line| println!("{line}"));
 

@@ -3,11 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod site;
-
 use slb_lab::{Sniffer, wait};
 
-use crate::site::Site;
+use slb_lab::site::Site;
+
+/// slb, built by cargo.
+const SLB: &str = env!("CARGO_BIN_EXE_slb");
 
 /// Long enough never to come due in a test: what is repaired was repaired because of an event.
 const NEVER: [&str; 2] = ["--reconcileInterval", "1h"];
@@ -15,7 +16,7 @@ const NEVER: [&str; 2] = ["--reconcileInterval", "1h"];
 const SOON: [&str; 2] = ["--reconcileInterval", "1s"];
 
 fn a_flushed_address_comes_back_at_once() {
-    let site = Site::new();
+    let site = Site::new(SLB);
     let _web = site.web();
     let server = site.start(&NEVER);
     let web = site.balanced(&server);
@@ -28,7 +29,7 @@ fn a_flushed_address_comes_back_at_once() {
 }
 
 fn a_link_that_went_down_and_up_is_announced_again() {
-    let site = Site::new();
+    let site = Site::new(SLB);
     let _web = site.web();
     let server = site.start(&NEVER);
     let web = site.balanced(&server);
@@ -43,7 +44,7 @@ fn a_link_that_went_down_and_up_is_announced_again() {
 }
 
 fn cleared_ipvs_and_source_nat_come_back_within_the_interval() {
-    let site = Site::new();
+    let site = Site::new(SLB);
     let _web = site.web();
     let server = site.start(&SOON);
     let web = site.balanced(&server);
@@ -64,7 +65,7 @@ fn cleared_ipvs_and_source_nat_come_back_within_the_interval() {
 }
 
 fn what_others_made_is_untouched() {
-    let site = Site::new();
+    let site = Site::new(SLB);
     let foreign = "ipvsadm -A -t 192.168.0.85:80 -s wlc && ipvsadm -a -t 192.168.0.85:80 -r 10.0.0.1 -g -w 5 && \
                    ipvsadm -A -u 192.168.0.86:53 -s rr && ipvsadm -A -f 7 -s sh && \
                    ip addr add 192.168.0.87/32 dev eth0 && iptables-legacy -t nat -A POSTROUTING -s 10.9.0.0/16 -j ACCEPT";
@@ -80,36 +81,36 @@ fn what_others_made_is_untouched() {
     server.delete(&web);
     assert_eq!(site.lb.tables(), before);
     server.stop();
-    site.lb.run(site::SLB, &["cleanup", "--stateDir", &site.state_dir()]);
+    site.lb.run(SLB, &["cleanup", "--stateDir", &site.state_dir()]);
     assert_eq!(site.lb.tables(), before);
 }
 
 fn cleanup_puts_everything_back() {
-    let site = Site::new();
+    let site = Site::new(SLB);
     site.lb.sh("ipvsadm -ln; iptables-legacy -t nat -L -n");
     let before = site.lb.kernel_state();
     let server = site.start(&[]);
     let _ = site.balanced(&server);
     assert_ne!(site.lb.kernel_state(), before);
-    let output = site.lb.output(site::SLB, &["cleanup", "--stateDir", &site.state_dir()]);
+    let output = site.lb.output(SLB, &["cleanup", "--stateDir", &site.state_dir()]);
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("another slb server"), "{output:?}");
     server.stop();
-    site.lb.run(site::SLB, &["cleanup", "--stateDir", &site.state_dir()]);
+    site.lb.run(SLB, &["cleanup", "--stateDir", &site.state_dir()]);
     assert_eq!(site.lb.kernel_state(), before);
     let server = site.start(&[]);
     assert_eq!(server.list().as_array().map(Vec::len), Some(1));
 }
 
 fn another_adapter_takes_the_addresses_along() {
-    let site = Site::new();
+    let site = Site::new(SLB);
     let server = site.start(&[]);
     let _ = site.balanced(&server);
     server.stop();
     site.segment.connect(&site.lb, "eth1", "192.168.0.2/24");
     let options = site.options();
     let options = options.iter().map(|word| if word == "eth0" { "eth1" } else { word.as_str() });
-    let _server = slb_lab::Server::start(&site.lb, site::SLB, &options.collect::<Vec<_>>());
+    let _server = slb_lab::Server::start(&site.lb, SLB, &options.collect::<Vec<_>>());
     let addresses = site.lb.sh("ip -o -4 addr show");
     let vips: Vec<&str> = addresses.lines().filter(|line| line.contains("192.168.0.85")).collect();
     assert_eq!(vips.len(), 1, "{addresses}");

@@ -3,14 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod site;
-
 use slb_lab::Server;
 
-use crate::site::{SLB, Site};
+use slb_lab::site::{RANGE, Site};
+
+/// slb, built by cargo.
+const SLB: &str = env!("CARGO_BIN_EXE_slb");
 
 fn what_is_wrong_is_said_and_changes_nothing() {
-    let site = Site::new();
+    let site = Site::new(SLB);
     site.lb.sh("ip link add eth7 type dummy");
     let before = site.lb.kernel_state();
     let options = |change: &[(&str, &str)]| -> Vec<String> {
@@ -18,7 +19,7 @@ fn what_is_wrong_is_said_and_changes_nothing() {
             |word: &String| change.iter().find(|(from, _)| from == word).map_or(word.as_str(), |(_, to)| to).to_owned();
         [vec!["server".to_owned()], site.options().iter().map(swap).collect()].concat()
     };
-    let range = site::RANGE;
+    let range = RANGE;
     for (options, expected) in [
         (options(&[("eth0", "eth9")]), "eth0, eth7"),
         (options(&[("eth0", "lo")]), "no ARP"),
@@ -37,7 +38,7 @@ fn what_is_wrong_is_said_and_changes_nothing() {
 }
 
 fn missing_privileges_are_named() {
-    let site = Site::new();
+    let site = Site::new(SLB);
     let words: Vec<String> = [vec![SLB.to_owned(), "server".to_owned()], site.options()].concat();
     let capsh = format!("setpriv --bounding-set -net_admin,-net_raw --inh-caps -all {}", words.join(" "));
     let output = site.lb.output("sh", &["-c", &capsh]);
@@ -47,7 +48,7 @@ fn missing_privileges_are_named() {
 }
 
 fn a_second_server_is_refused() {
-    let site = Site::new();
+    let site = Site::new(SLB);
     let server = site.start(&[]);
     let refused = |more: &[&str], expected: &str| {
         let options = site.options();
@@ -64,7 +65,7 @@ fn a_second_server_is_refused() {
 
 /// The environment and the file say the same as flags.
 fn options_come_from_three_places() {
-    let site = Site::new();
+    let site = Site::new(SLB);
     let file = format!("{}.toml", site.state_dir());
     std::fs::write(
         &file,

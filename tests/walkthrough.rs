@@ -3,14 +3,15 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-mod site;
-
 use slb_lab::{Sniffer, wait};
 
-use crate::site::{SLB, Site};
+use slb_lab::site::Site;
+
+/// slb, built by cargo.
+const SLB: &str = env!("CARGO_BIN_EXE_slb");
 
 fn walkthrough() {
-    let site = Site::new();
+    let site = Site::new(SLB);
     let [_one, _two] = site.web_on(6443);
     let before = site.lb.tables();
     let sniffer = Sniffer::start(&site.client, "eth0", "arp");

@@ -74,7 +74,8 @@ fn answer(stream: TcpStream, name: &str, served: &AtomicU64) -> std::io::Result<
         }
         served.fetch_add(1, Ordering::AcqRel);
         let end = if close { "Connection: close\r\n" } else { "" };
-        write!(writer, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{end}\r\n{name}\n", name.len() + 1)?;
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{end}\r\n{name}\n", name.len() + 1);
+        writer.write_all(answer.as_bytes())?;
         if close {
             break;
         }

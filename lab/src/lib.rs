@@ -12,7 +12,8 @@
 //!                      └───── output as it comes, exit code through a file ◀────────┘
 //! ```
 //! [`harness`] is that; [`kernel`] boots; [`Segment`] and [`Node`] are hosts on a network, each a network namespace;
-//! [`Process`] is a program on one of them, [`Server`] slb, [`Sniffer`] what was on the wire; [`http`] asks, [`Backend`]
+//! [`Process`] is a program on one of them, [`Server`] slb,
+//! [`Site`] a whole site with it, [`Sniffer`] what was on the wire; [`http`] asks, [`Backend`]
 //! answers; [`wait`] is for what has no event.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -25,10 +26,13 @@ mod node;
 mod process;
 mod segment;
 mod server;
+pub mod site;
 mod sniffer;
 pub mod wait;
 
-pub use self::{backend::Backend, node::Node, process::Process, segment::Segment, server::Server, sniffer::Sniffer};
+pub use self::{
+    backend::Backend, node::Node, process::Process, segment::Segment, server::Server, site::Site, sniffer::Sniffer,
+};
 
 /// The `main` of a test file: for each kernel the tests that run on it.
 #[macro_export]
