@@ -46,11 +46,9 @@ impl From<Failure> for Problem {
         match failure {
             Failure::Rejected(rejected) => rejected.into(),
             Failure::Pool(error) => error.into(),
-            Failure::AddressInUse { holder, .. } => Self::with(
-                Kind::AddressInUse,
-                detail,
-                Members { taken_by: Some(holder), ..Members::default() },
-            ),
+            Failure::AddressInUse { holder, .. } => {
+                Self::with(Kind::AddressInUse, detail, Members { taken_by: Some(holder), ..Members::default() })
+            }
             Failure::Foreign(_) => Self::new(Kind::ForeignService, detail),
             Failure::Ask { cause, .. } => caused(Kind::SystemUnreadable, &detail, &cause, Members::default()),
             Failure::Store(cause) => {

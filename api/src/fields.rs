@@ -29,8 +29,10 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    pub(crate) fn add(&mut self, pointer: String, detail: String) {
+    /// Takes a pointer and a detail, which are made only if they are told.
+    pub(crate) fn add(&mut self, finding: impl FnOnce() -> (String, String)) {
         if self.list.len() < MAX_FINDINGS {
+            let (pointer, detail) = finding();
             self.list.push(Finding { pointer: shorten(pointer), detail: shorten(detail) });
         } else {
             self.untold += 1;
@@ -64,7 +66,7 @@ impl<'f> Fields<'f> {
                 Some(Self { at, left: fields, repeated, known: Vec::new(), findings })
             }
             Node::Null | Node::Bool(_) | Node::Number(_) | Node::Text(_) | Node::List(_) => {
-                findings.add(at, format!("must be an object in {{}}, not {}", node.kind()));
+                findings.add(|| (at, format!("must be an object in {{}}, not {}", node.kind())));
                 None
             }
         }
@@ -77,7 +79,7 @@ impl<'f> Fields<'f> {
         read: impl FnOnce(&Node) -> Result<T, String>,
     ) -> Option<T> {
         let node = self.take(name)?;
-        read(&node).map_err(|why| self.found(name, why)).ok()
+        read(&node).map_err(|why| self.found(name, || why)).ok()
     }
 
     /// A field that may be left out or null.
@@ -87,7 +89,7 @@ impl<'f> Fields<'f> {
         read: impl FnOnce(&Node) -> Result<T, String>,
     ) -> Option<T> {
         let node = self.take(name)?;
-        if node == Node::Null { None } else { read(&node).map_err(|why| self.found(name, why)).ok() }
+        if node == Node::Null { None } else { read(&node).map_err(|why| self.found(name, || why)).ok() }
     }
 
     /// A field that must be there.
@@ -97,7 +99,7 @@ impl<'f> Fields<'f> {
         read: impl FnOnce(&Node) -> Result<T, String>,
     ) -> Option<T> {
         if !self.left.contains_key(name) {
-            self.found(name, "is missing".to_owned());
+            self.found(name, || "is missing".to_owned());
         }
         self.optional(name, read)
     }
@@ -111,7 +113,7 @@ impl<'f> Fields<'f> {
         match self.take(name)? {
             Node::Null => Some(Vec::new()),
             Node::List(items) => {
-                let at = self.pointer(name);
+                let at = pointer(&self.at, name);
                 let items = items.into_iter().enumerate();
                 Some(
                     items
@@ -120,7 +122,7 @@ impl<'f> Fields<'f> {
                 )
             }
             other @ (Node::Bool(_) | Node::Number(_) | Node::Text(_) | Node::Object(_)) => {
-                self.found(name, format!("must be an array in [], not {}", other.kind()));
+                self.found(name, || format!("must be an array in [], not {}", other.kind()));
                 None
             }
         }
@@ -129,21 +131,21 @@ impl<'f> Fields<'f> {
     /// A field that exists elsewhere in the API but must not be given here.
     pub(crate) fn refuse(&mut self, name: &'static str, why: &str) {
         if self.left.remove(name).is_some() {
-            self.found(name, why.to_owned());
+            self.found(name, || why.to_owned());
         }
     }
 
     /// Whatever is left is unknown; whatever was given twice is a mistake.
     pub(crate) fn finish(mut self) {
         for name in std::mem::take(&mut self.repeated) {
-            self.found(&name, "is given more than once".to_owned());
+            self.found(&name, || "is given more than once".to_owned());
         }
+        let known = std::mem::take(&mut self.known);
         for name in std::mem::take(&mut self.left).into_keys() {
-            let hint = match near(&name, &self.known) {
+            self.found(&name, || match near(&name, &known) {
                 Some(meant) => format!("there is no such field; did you mean {meant:?}?"),
-                None => format!("there is no such field; there are {}", self.known.join(", ")),
-            };
-            self.found(&name, hint);
+                None => format!("there is no such field; there are {}", known.join(", ")),
+            });
         }
     }
 
@@ -152,15 +154,15 @@ impl<'f> Fields<'f> {
         self.left.remove(name)
     }
 
-    fn found(&mut self, name: &str, why: String) {
-        let pointer = self.pointer(name);
-        self.findings.add(pointer, why);
+    fn found(&mut self, name: &str, why: impl FnOnce() -> String) {
+        let at = &self.at;
+        self.findings.add(|| (pointer(at, name), why()));
     }
+}
 
-    fn pointer(&self, name: &str) -> String {
-        let escaped = name.replace('~', "~0").replace('/', "~1");
-        format!("{}/{}", self.at, percent_encode(&escaped))
-    }
+fn pointer(at: &str, name: &str) -> String {
+    let escaped = name.replace('~', "~0").replace('/', "~1");
+    format!("{at}/{}", percent_encode(&escaped))
 }
 
 /// Writes all but RFC 3986's unreserved characters as %XX.
@@ -208,8 +210,7 @@ fn distance(a: &str, b: &str) -> usize {
     for (i, x) in a.iter().enumerate() {
         let mut row = vec![i + 1];
         for (j, y) in b.iter().enumerate() {
-            let mut cheapest =
-                (at(&above, j) + usize::from(x != y)).min(at(&above, j + 1) + 1).min(at(&row, j) + 1);
+            let mut cheapest = (at(&above, j) + usize::from(x != y)).min(at(&above, j + 1) + 1).min(at(&row, j) + 1);
             if i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x) {
                 cheapest = cheapest.min(at(&two_above, j - 1) + 1);
             }

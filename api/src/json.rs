@@ -141,7 +141,7 @@ mod tests {
             ("{} {}", 1, 4),
             ("{\"port\":6443", 1, 12),
             ("name=x&port=80", 1, 2),
-            ("{\"port\": 080}", 1, 10),
+            ("{\"port\": 080}", 1, 11),
         ] {
             let error = Node::parse(text.as_bytes()).unwrap_err();
             assert_eq!((error.line, error.column), (line, column), "{text}: {}", error.why);

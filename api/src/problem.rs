@@ -197,7 +197,7 @@ impl Problem {
     pub(crate) fn invalid(findings: Findings) -> Self {
         let (errors, untold) = findings.into_parts();
         let mut detail: Vec<String> =
-            errors.iter().map(|finding| format!("{} {}", finding.pointer, finding.detail)).collect();
+            errors.iter().map(|finding| format!("{}: {}", finding.pointer, finding.detail)).collect();
         if untold > 0 {
             detail.push(format!("and {untold} more"));
         }
@@ -207,7 +207,7 @@ impl Problem {
     /// 422 for one value.
     pub(crate) fn invalid_at(pointer: &str, why: &Invalid) -> Self {
         let mut findings = Findings::default();
-        findings.add(pointer.to_owned(), why.to_string());
+        findings.add(|| (pointer.to_owned(), why.to_string()));
         Self::invalid(findings)
     }
 

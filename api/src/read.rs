@@ -104,7 +104,9 @@ mod tests {
             let read = port(&Node::parse(json.as_bytes()).unwrap()).map(Port::get);
             match (read, expected) {
                 (Ok(port), Ok(expected)) => assert_eq!(port, expected, "{json}"),
-                (Err(why), Err(expected)) => assert!(why.contains(expected) || why.contains("must be"), "{json}: {why}"),
+                (Err(why), Err(expected)) => {
+                    assert!(why.contains(expected) || why.contains("must be"), "{json}: {why}")
+                }
                 (read, _) => panic!("{json}: {read:?}"),
             }
         }

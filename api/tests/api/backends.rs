@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Adding, showing, weighing and removing backends.
+
+use serde_json::json;
+
+use crate::client::{Server, text};
+
+#[tokio::test]
+async fn a_backend_that_is_there_is_not_added_again() {
+    let server = Server::new();
+    let (path, backend) = server.create_with_backend().await;
+    let reply = server.post(&format!("{path}/backend"), r#"{"ip":"10.0.0.1","port":8080,"weight":9}"#).await;
+    assert_eq!(reply.problem(), (409, "backend-exists".to_owned()));
+    assert!(backend.ends_with(text(&reply.json()["takenBy"])));
+    let twice = r#"{"port":81,"backends":[{"ip":"10.0.0.1","port":1},{"ip":"10.0.0.1","port":1,"weight":2}]}"#;
+    let reply = server.post("/loadbalancer", twice).await;
+    assert_eq!(reply.problem(), (409, "backend-exists".to_owned()));
+    assert!(text(&reply.json()["detail"]).starts_with("#/backends/0 and #/backends/1"), "{}", reply.body);
+}
+
+#[tokio::test]
+async fn a_backend_is_not_the_load_balancer_itself() {
+    let server = Server::new();
+    let (path, _) = server.create_with_backend().await;
+    let reply = server.post(&format!("{path}/backend"), r#"{"ip":"192.0.2.1","port":8080}"#).await;
+    assert_eq!((reply.status.as_u16(), reply.pointers()), (422, vec!["#/ip".to_owned()]));
+    let body = r#"{"port":80,"eip":"192.0.2.2","backends":[{"ip":"10.0.0.1","port":1},{"ip":"192.0.2.2","port":2}]}"#;
+    let reply = server.post("/loadbalancer", body).await;
+    assert_eq!((reply.status.as_u16(), reply.pointers()), (422, vec!["#/backends/1/ip".to_owned()]));
+    assert_eq!(server.get("/loadbalancers").await.json().as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn only_the_weight_can_be_changed() {
+    let server = Server::new();
+    let (_, backend) = server.create_with_backend().await;
+    let mut shown = server.get(&backend).await.json();
+    shown["weight"] = json!(0);
+    let reply = server.send("PUT", &backend, &shown.to_string()).await;
+    assert_eq!((reply.status.as_u16(), reply.json()), (200, shown.clone()));
+    let reply = server.send("PATCH", &backend, r#"{"weight":65535}"#).await;
+    assert_eq!(reply.json()["weight"], 65535);
+    let reply = server.send("PUT", &backend, r#"{"ip":"10.0.0.1","port":8080}"#).await;
+    assert_eq!((reply.status.as_u16(), reply.pointers()), (422, vec!["#/weight".to_owned()]));
+    for (field, other, same) in [
+        ("uuid", json!("00000000-0000-4000-8000-000000000000"), shown["uuid"].clone()),
+        ("ip", json!("10.0.0.2"), json!("10.0.0.1")),
+        ("port", json!(8081), json!(8080.0)),
+        ("type", json!("LOCAL"), json!("masq")),
+    ] {
+        for method in ["PUT", "PATCH"] {
+            let reply = server.send(method, &backend, &json!({"weight": 5, field: other}).to_string()).await;
+            assert_eq!(reply.problem(), (409, "immutable".to_owned()), "{field}");
+            assert_eq!(reply.json()["field"], field);
+            let reply = server.send(method, &backend, &json!({"weight": 5, field: same}).to_string()).await;
+            assert_eq!((reply.status.as_u16(), &reply.json()["weight"]), (200, &json!(5)), "{field}");
+        }
+    }
+    for weight in ["-1", "65536", "0.5", "\"1\"", "null"] {
+        let reply = server.send("PATCH", &backend, &format!(r#"{{"weight":{weight}}}"#)).await;
+        assert_eq!((reply.status.as_u16(), reply.pointers()), (422, vec!["#/weight".to_owned()]), "{weight}");
+    }
+}
+
+#[tokio::test]
+async fn the_list_is_never_null() {
+    let server = Server::new();
+    let path = format!("/loadbalancer/{}", text(&server.create(r#"{"port":80}"#).await["uuid"]));
+    assert_eq!(server.get(&format!("{path}/backend")).await.body, "[]\n");
+}

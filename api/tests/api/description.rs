@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `openapi.yaml` and the server say the same.
+
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use jsonschema::Validator;
+use serde_json::{Map, Value, json};
+use slb_api::{problem::Kind, routes::ROUTES};
+
+/// `openapi.yaml`, with references where they were.
+pub static DOCUMENT: LazyLock<Value> =
+    LazyLock::new(|| serde_saphyr::from_str(include_str!("../../../openapi.yaml")).unwrap());
+
+/// The value that a reference leads to, or the value itself.
+pub fn resolve(value: &Value) -> &Value {
+    match value.get("$ref").and_then(Value::as_str) {
+        Some(reference) => resolve(DOCUMENT.pointer(reference.strip_prefix('#').unwrap()).unwrap()),
+        None => value,
+    }
+}
+
+/// A validator for a schema of the document.
+pub fn validator(schema: &Value) -> Validator {
+    // The document's own keywords mean nothing to JSON Schema; beside the schema they only give references something to lead to.
+    let mut root = DOCUMENT.as_object().unwrap().clone();
+    root.extend(schema.as_object().unwrap().clone());
+    jsonschema::options().should_validate_formats(true).build(&Value::Object(root)).unwrap()
+}
+
+/// Why the value is not of the schema.
+pub fn faults(schema: &Value, value: &Value) -> Vec<String> {
+    validator(schema).iter_errors(value).map(|error| format!("{} at {}", error, error.instance_path())).collect()
+}
+
+fn object(value: &Value) -> &Map<String, Value> {
+    value.as_object().unwrap()
+}
+
+const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+
+/// Every body that the document shows: a place to name, its schema, its examples, and the status it is answered with.
+fn bodies() -> Vec<(String, &'static Value, &'static Map<String, Value>, Option<u16>)> {
+    let mut bodies = Vec::new();
+    let mut add = |place: String, with_content: &'static Value, status: Option<u16>| {
+        for (media_type, content) in with_content.get("content").into_iter().flat_map(object) {
+            if let Some(examples) = content.get("examples") {
+                bodies.push((format!("{place} {media_type}"), &content["schema"], object(examples), status));
+            }
+        }
+    };
+    for (path, item) in object(&DOCUMENT["paths"]) {
+        for (method, operation) in object(item).iter().filter(|(key, _)| METHODS.contains(&key.as_str())) {
+            if let Some(body) = operation.get("requestBody") {
+                add(format!("{method} {path}"), body, None);
+            }
+            for (status, response) in object(&operation["responses"]) {
+                add(format!("{method} {path} {status}"), resolve(response), Some(status.parse().unwrap()));
+            }
+        }
+    }
+    for (name, response) in object(&DOCUMENT["components"]["responses"]) {
+        add(name.clone(), response, None);
+    }
+    bodies
+}
+
+#[test]
+fn paths_and_methods_are_those_that_are_served() {
+    let served: BTreeSet<(String, String)> =
+        ROUTES.iter().map(|route| (route.path.to_owned(), route.method.as_str().to_lowercase())).collect();
+    let described = object(&DOCUMENT["paths"]).iter().flat_map(|(path, item)| {
+        let methods = object(item).keys().filter(|key| METHODS.contains(&key.as_str()));
+        methods.map(move |method| (path.clone(), method.clone()))
+    });
+    assert_eq!(described.collect::<BTreeSet<_>>(), served);
+    assert_eq!(served.len(), ROUTES.len(), "a route is in the table twice");
+}
+
+#[test]
+fn parameters_of_paths_are_described() {
+    for (path, item) in object(&DOCUMENT["paths"]) {
+        let in_path = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let parameters = item.get("parameters").and_then(Value::as_array).into_iter().flatten();
+        let described = parameters.map(|parameter| resolve(parameter)["name"].as_str().unwrap());
+        assert_eq!(described.collect::<Vec<_>>(), in_path.collect::<Vec<_>>(), "{path}");
+    }
+}
+
+#[test]
+fn examples_are_of_their_schemas() {
+    let bodies = bodies();
+    assert!(bodies.len() > 40, "only {} bodies have examples", bodies.len());
+    for (place, schema, examples, _) in bodies {
+        for (name, example) in examples {
+            assert_eq!(faults(schema, &example["value"]), Vec::<String>::new(), "{place}, example {name}");
+        }
+    }
+}
+
+#[test]
+fn every_problem_has_an_example_that_says_what_the_server_says() {
+    let mut seen = BTreeSet::new();
+    for (place, _, examples, status) in bodies().into_iter().filter(|(place, ..)| place.ends_with("problem+json")) {
+        for example in examples.values().map(|example| &example["value"]) {
+            let slug = example["type"].as_str().unwrap().strip_prefix("/problems/").unwrap();
+            let kind = Kind::ALL.iter().find(|kind| kind.slug() == slug).unwrap_or_else(|| panic!("{place}: {slug}"));
+            assert_eq!(example["title"], kind.title(), "{place}");
+            assert_eq!(example["status"], kind.status().as_u16(), "{place}");
+            assert!(status.is_none_or(|status| status == kind.status().as_u16()), "{slug} under {place}");
+            seen.insert(slug);
+        }
+    }
+    assert_eq!(seen, Kind::ALL.iter().map(|kind| kind.slug()).collect());
+}
+
+#[test]
+fn every_refusal_says_its_request() {
+    for (name, response) in object(&DOCUMENT["components"]["responses"]) {
+        assert_eq!(response["headers"]["X-Request-Id"], json!({"$ref": "#/components/headers/RequestId"}), "{name}");
+    }
+}
+
+#[test]
+fn the_version_is_the_servers() {
+    assert_eq!(DOCUMENT["info"]["version"], env!("CARGO_PKG_VERSION"));
+}

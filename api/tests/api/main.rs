@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The API as clients meet it. Every response that any test gets is held against `openapi.yaml`, see `client`.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod backends;
+mod client;
+mod conduct;
+mod defects;
+mod description;
+mod loadbalancers;
+mod memory;
+mod problems;

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Something behind the mailbox: the core's own desired state, a range of addresses, and no kernel.
+#![expect(clippy::unwrap_used, clippy::unwrap_in_result, reason = "a test double: what it unwraps it has made itself")]
+
+use std::{
+    collections::VecDeque,
+    net::Ipv4Addr,
+    sync::{Arc, Mutex},
+};
+
+use futures_util::StreamExt;
+use slb_core::{
+    board::Board,
+    command::{Answer, Command, Failure, Mailbox, NewLoadBalancer, Request, mailbox},
+    model::{LoadBalancerId, Vip},
+    ports::PoolError,
+    state::{Change, State},
+};
+
+/// Failures that the next commands meet, one each.
+pub type Faults = Arc<Mutex<VecDeque<Failure>>>;
+
+/// Starts to answer, with `size` addresses from `first` on. Ends with the last mailbox.
+pub fn start(first: Ipv4Addr, size: u32) -> (Mailbox, Arc<Board>, Faults) {
+    let (mailbox, mut requests) = mailbox();
+    let (board, faults) = (Arc::new(Board::default()), Faults::default());
+    let mut memory =
+        Memory { state: State::default(), board: Arc::clone(&board), faults: Arc::clone(&faults), first, size };
+    tokio::spawn(async move {
+        while let Some(Request { command, answer, .. }) = requests.next().await {
+            drop(answer.send(memory.carry_out(command)));
+        }
+    });
+    (mailbox, board, faults)
+}
+
+struct Memory {
+    state: State,
+    board: Arc<Board>,
+    faults: Faults,
+    first: Ipv4Addr,
+    size: u32,
+}
+
+impl Memory {
+    fn carry_out(&mut self, command: Command) -> Result<Answer, Failure> {
+        if let Some(fault) = self.faults.lock().unwrap().pop_front() {
+            return Err(fault);
+        }
+        match command {
+            Command::Create(new) => {
+                let vip = self.vip_for(&new)?;
+                let change = self.state.create(new, vip)?;
+                Ok(self.whole(change))
+            }
+            Command::Update(..) => {
+                let change = self.state.apply(&command)?;
+                Ok(self.whole(change))
+            }
+            Command::AddBackend(_, ref backend) => {
+                let change = self.state.apply(&command)?;
+                self.post(change);
+                Ok(Answer::Backend(backend.clone()))
+            }
+            Command::UpdateBackend(_, id, _) => {
+                let change = self.state.apply(&command)?;
+                let after = self.post(change);
+                Ok(Answer::Backend(after.and_then(|after| after.backend(id).cloned()).unwrap()))
+            }
+            Command::RemoveBackend(..) => {
+                let change = self.state.apply(&command)?;
+                self.post(change);
+                Ok(Answer::Gone)
+            }
+            Command::Delete(id) => {
+                self.state.apply(&command)?;
+                self.erase(id);
+                Ok(Answer::Gone)
+            }
+        }
+    }
+
+    fn whole(&mut self, change: Change) -> Answer {
+        Answer::LoadBalancer(self.post(change).unwrap())
+    }
+
+    fn post(&mut self, change: Change) -> Option<Arc<slb_core::model::LoadBalancer>> {
+        change.after.inspect(|after| self.board.post(Arc::clone(after)))
+    }
+
+    fn erase(&mut self, id: LoadBalancerId) {
+        self.state.erase(id);
+        self.board.remove(id);
+    }
+
+    fn vip_for(&self, new: &NewLoadBalancer) -> Result<Vip, Failure> {
+        let pool = || format!("{} and {} more", self.first, self.size - 1);
+        let first = u32::from(self.first);
+        let mut range = (first..first + self.size).map(|bits| Vip::try_from(Ipv4Addr::from(bits)).unwrap());
+        let vip = match new.vip {
+            Some(wanted) => range
+                .any(|vip| vip == wanted)
+                .then_some(wanted)
+                .ok_or_else(|| PoolError::Outside { wanted, pool: pool() }),
+            None => range.find(|vip| !self.state.holds(*vip)).ok_or_else(|| PoolError::Exhausted {
+                pool: pool(),
+                held: u64::from(self.size),
+                avoided: 0,
+            }),
+        };
+        vip.map_err(Failure::Pool)
+    }
+}
