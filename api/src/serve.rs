@@ -2,15 +2,22 @@
 //! Serves the API on a listener. Bounded in every direction: how many clients there are, how long they may take to ask, to
 //! listen and to stay silent, and how long a stop takes.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     future::Future,
     io::{self, ErrorKind},
     pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -32,6 +39,7 @@ use tracing::{debug, warn};
 struct Limits {
     connections: usize,
     headers: Duration,
+    silence: Duration,
     grace: Duration,
 }
 
@@ -40,7 +48,9 @@ const LIMITS: Limits = Limits {
     connections: 512,
     // For the headers of a request; also how long a connection is kept for a next one.
     headers: Duration::from_secs(30),
-    // Probing an address and programming it takes about a second.
+    // At a stop, for a connection on which nothing is being handled: enough for an answer that is on its way out.
+    silence: Duration::from_secs(1),
+    // At a stop, for all together. Probing an address and programming it takes about a second.
     grace: Duration::from_secs(10),
 };
 /// A client that acknowledges nothing for this long while there is something for it is gone (`TCP_USER_TIMEOUT`, tcp(7)).
@@ -48,8 +58,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// The pause after an error of the listener, such as too many open files: time for connections to end.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Serves until `shutdown` is ready. Then nobody is let in any more, requests that have begun are answered, and what has not
-/// ended after ten seconds is cut off. Errors of the listener never end it. Dropping the future cuts everything off.
+/// Serves until `shutdown` is ready. Then nobody is let in any more, requests that have begun are answered, silent connections
+/// are closed, and what has not ended after ten seconds is cut off. Errors of the listener never end it. Dropping the future cuts everything off.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
     serve_within(LIMITS, listener, router, shutdown).await;
 }
@@ -108,17 +118,32 @@ async fn connection<S>(limits: Limits, stream: S, router: Router, mut open: watc
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let handling = AtomicBool::new(false);
+    let service = TowerToHyperService::new(router);
+    let watched = service_fn(|request| {
+        let answer = service.call(request);
+        async {
+            handling.store(true, Ordering::Relaxed);
+            let answer = answer.await;
+            handling.store(false, Ordering::Relaxed);
+            answer
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.headers)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), watched);
     let mut connection = pin!(connection);
     let ended = select! {
         // Cancel-safe, both: the connection is polled on by reference, and the sender stays dropped.
         ended = &mut connection => ended,
         _ = open.changed() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            match timeout(limits.silence, &mut connection).await {
+                Ok(ended) => ended,
+                Err(_elapsed) if handling.load(Ordering::Relaxed) => connection.await,
+                Err(_elapsed) => Ok(()),
+            }
         }
     };
     if let Err(error) = ended {

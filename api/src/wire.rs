@@ -3,6 +3,9 @@
 //!
 //! The order of the fields shown is the original's, with new ones after them.
 
+#[cfg(test)]
+mod tests;
+
 use serde::{Serialize, Serializer};
 use slb_core::model::{
     Backend, BackendId, BackendIp, BackendSettings, Forwarding, LoadBalancer, LoadBalancerId, Name, Phase, Port,

@@ -1,20 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What every path does alike: methods, heads, slashes, limits, ids, logs, and the guard.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
     http::Request,
 };
 use slb_api::{Options, routes::ROUTES};
-use slb_core::command::Failure;
-use tracing::instrument::WithSubscriber;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::client::{Server, text};
 
@@ -165,51 +158,4 @@ async fn web_pages_of_other_sites_change_nothing() {
     assert_eq!(reply.header("x-content-type-options"), "nosniff");
     let reply = server.request(send("DELETE", &path, "http://192.0.2.200:10001", "")).await;
     assert_eq!(reply.status, 204, "a page of this server's own may");
-}
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
-/// The original printed bodies of requests; and its log told nothing of failures that could be matched to a request.
-#[tokio::test]
-async fn defect_10_the_log_has_the_request_and_not_its_body() {
-    let lines = Lines::default();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false);
-    let subscriber = subscriber.with_writer(lines.clone()).finish();
-    let requests = async {
-        let server = Server::new();
-        let create = |id: &str| {
-            let request = Request::post("/loadbalancer").header("x-request-id", id);
-            request.body(Body::from(r#"{"port":80,"name":"secret"}"#)).unwrap()
-        };
-        server.request(create("first")).await;
-        server.fail(Failure::Store(Box::new(io::Error::from_raw_os_error(5))));
-        server.request(create("second")).await;
-    };
-    requests.with_subscriber(subscriber).await;
-    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    let line =
-        |id: &str| log.lines().find(|line| line.contains(&format!("request={id}"))).unwrap_or_else(|| panic!("{log}"));
-    assert!(line("first").contains("DEBUG") && line("first").contains("status=201"), "{log}");
-    assert!(line("second").contains("WARN") && line("second").contains("Input/output error"), "{log}");
-    assert!(!log.contains("secret"), "{log}");
 }

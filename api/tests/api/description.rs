@@ -38,13 +38,22 @@ fn object(value: &Value) -> &Map<String, Value> {
 
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
 
-/// Every body that the document shows: a place to name, its schema, its examples, and the status it is answered with.
-fn bodies() -> Vec<(String, &'static Value, &'static Map<String, Value>, Option<u16>)> {
+/// A body that the document shows.
+struct Shown {
+    place: String,
+    schema: &'static Value,
+    examples: &'static Map<String, Value>,
+    /// What it is answered with; requests and shared responses have none.
+    status: Option<u16>,
+}
+
+fn bodies() -> Vec<Shown> {
     let mut bodies = Vec::new();
     let mut add = |place: String, with_content: &'static Value, status: Option<u16>| {
         for (media_type, content) in with_content.get("content").into_iter().flat_map(object) {
             if let Some(examples) = content.get("examples") {
-                bodies.push((format!("{place} {media_type}"), &content["schema"], object(examples), status));
+                let place = format!("{place} {media_type}");
+                bodies.push(Shown { place, schema: &content["schema"], examples: object(examples), status });
             }
         }
     };
@@ -90,7 +99,7 @@ fn parameters_of_paths_are_described() {
 fn examples_are_of_their_schemas() {
     let bodies = bodies();
     assert!(bodies.len() > 40, "only {} bodies have examples", bodies.len());
-    for (place, schema, examples, _) in bodies {
+    for Shown { place, schema, examples, .. } in bodies {
         for (name, example) in examples {
             assert_eq!(faults(schema, &example["value"]), Vec::<String>::new(), "{place}, example {name}");
         }
@@ -100,7 +109,8 @@ fn examples_are_of_their_schemas() {
 #[test]
 fn every_problem_has_an_example_that_says_what_the_server_says() {
     let mut seen = BTreeSet::new();
-    for (place, _, examples, status) in bodies().into_iter().filter(|(place, ..)| place.ends_with("problem+json")) {
+    let problems = bodies().into_iter().filter(|shown| shown.place.ends_with("problem+json"));
+    for Shown { place, examples, status, .. } in problems {
         for example in examples.values().map(|example| &example["value"]) {
             let slug = example["type"].as_str().unwrap().strip_prefix("/problems/").unwrap();
             let kind = Kind::ALL.iter().find(|kind| kind.slug() == slug).unwrap_or_else(|| panic!("{place}: {slug}"));
