@@ -23,6 +23,7 @@ use crate::range::{self, BadRange, Range};
 #[derive(Clone, Debug)]
 pub struct Ranges {
     text: String,
+    /// In ascending order, apart from each other.
     ranges: Vec<Range>,
     held: BTreeSet<Vip>,
     /// Released and not handed out since, by the order of their release.
@@ -39,7 +40,8 @@ impl Ranges {
     /// Whether the address is one of the pool's.
     #[must_use]
     pub fn contains(&self, vip: Vip) -> bool {
-        self.ranges.iter().any(|range| range.contains(vip.address()))
+        let at = self.ranges.partition_point(|range| range.last() < vip.address());
+        self.ranges.get(at).is_some_and(|range| range.contains(vip.address()))
     }
 
     /// How many addresses there are.
@@ -67,7 +69,8 @@ impl Ranges {
         if let Some(vip) = self.skipped.iter().find(|vip| !avoid.contains_key(&vip.address())) {
             return Some(*vip);
         }
-        for range in &self.ranges {
+        let reached = self.ranges.partition_point(|range| u32::from(range.last()) < self.frontier);
+        for range in self.ranges.iter().skip(reached) {
             let first = u32::from(range.first()).max(self.frontier);
             for number in first..=u32::from(range.last()) {
                 let address = Ipv4Addr::from(number);
