@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Problem details (RFC 9457): every way in which the API says no, as one table and one body.
 //!
-//! A handler answers with a [`Problem`]; it becomes a body only in [`exchange`](crate::exchange), where the id of the request is
-//! known. How errors of the core become problems is said in [`failure`](crate::failure).
+//! A handler answers with a [`Problem`]; it becomes a body only in `exchange`, where the id of the request is
+//! known. How errors of the core become problems is said in `failure`.
 
 use axum::{
     body::Body,

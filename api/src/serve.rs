@@ -132,6 +132,8 @@ where
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.headers)
+        // Whoever has sent all it wants to say still gets the answer, and what was begun is logged to its end.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), watched);
     let mut connection = pin!(connection);
     let ended = select! {

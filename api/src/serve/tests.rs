@@ -131,6 +131,18 @@ async fn a_client_that_does_not_finish_its_headers_is_let_go() {
 }
 
 #[tokio::test]
+async fn a_client_that_says_no_more_still_gets_its_answer() {
+    let (router, begun, go) = gated();
+    let server = start(LIMITS, router).await;
+    let mut asking = server.connect(ASK).await;
+    begun.notified().await;
+    asking.shutdown().await.unwrap();
+    tokio::task::yield_now().await;
+    go.notify_one();
+    assert!(rest(&mut asking).await.ends_with("hello"));
+}
+
+#[tokio::test]
 async fn a_client_too_many_waits_for_another_to_go() {
     let server = start(Limits { connections: 1, ..LIMITS }, hello()).await;
     let mut first = server.connect(ASK).await;
