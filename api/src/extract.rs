@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reads requests: ids out of paths, wishes out of bodies.
 
-use std::error::Error;
-
 use axum::{
-    body::to_bytes,
+    body::Body,
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
     http::{HeaderMap, header::CONTENT_LENGTH, request::Parts},
 };
-use http_body_util::LengthLimitError;
+use http_body_util::BodyExt;
 use slb_core::model::{BackendId, LoadBalancerId};
 use uuid::Uuid;
 
@@ -23,6 +21,8 @@ use crate::{
 
 /// More than ten thousand backends fit into this. In bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
+/// What is over the limit is read and thrown away up to here: most clients look for an answer only once they have sent all.
+const DISCARD_LIMIT: usize = 16 * BODY_LIMIT;
 
 /// The load-balancer that a path names.
 pub(crate) struct LoadBalancerPath(pub(crate) LoadBalancerId);
@@ -64,14 +64,13 @@ impl<T: FromFields> FromRequest<Api> for Wish<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        if announced_length(request.headers()).is_some_and(|length| length > BODY_LIMIT) {
+        if announced_length(request.headers()).is_some_and(|length| length > DISCARD_LIMIT) {
             return Err(too_large());
         }
         let timeout = api.options.body_timeout;
-        let body = tokio::time::timeout(timeout, to_bytes(request.into_body(), BODY_LIMIT)).await;
-        match body {
-            Ok(Ok(body)) => parse(&body).map(Self),
-            Ok(Err(error)) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => Err(too_large()),
+        match tokio::time::timeout(timeout, read(request.into_body())).await {
+            Ok(Ok(Some(body))) => parse(&body).map(Self),
+            Ok(Ok(None)) => Err(too_large()),
             Ok(Err(error)) => Err(Problem::new(Kind::BodyIncomplete, slb_core::errors::Chain(&error).to_string())),
             Err(_elapsed) => Err(Problem::new(
                 Kind::BodySlow,
@@ -79,6 +78,24 @@ impl<T: FromFields> FromRequest<Api> for Wish<T> {
             )),
         }
     }
+}
+
+/// The whole body; `None` if it is too large.
+async fn read(mut body: Body) -> Result<Option<Vec<u8>>, axum::Error> {
+    let mut read = Vec::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        length += data.len();
+        if length <= BODY_LIMIT {
+            read.extend_from_slice(&data);
+        } else if length <= DISCARD_LIMIT {
+            read = Vec::new();
+        } else {
+            break;
+        }
+    }
+    Ok((length <= BODY_LIMIT).then_some(read))
 }
 
 fn announced_length(headers: &HeaderMap) -> Option<usize> {

@@ -6,7 +6,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 use axum::{
     Router,
     body::{Body, to_bytes},
-    http::{HeaderMap, Method, Request, StatusCode, header::CONTENT_TYPE},
+    http::{HeaderMap, Method, Request, StatusCode},
 };
 use serde_json::Value;
 use slb_api::{Options, router, routes::ROUTES};
@@ -174,9 +174,4 @@ fn described(method: &Method, path: &str) -> Option<&'static Value> {
     let method = if *method == Method::HEAD { &Method::GET } else { method };
     let route = ROUTES.iter().find(|route| route.method == *method && fits(route.path))?;
     Some(&DOCUMENT["paths"][route.path][method.as_str().to_lowercase()])
-}
-
-/// Whether a header is there at all matters to some tests, its exact value to none.
-pub fn is_json(reply: &Reply) -> bool {
-    reply.headers.get(CONTENT_TYPE).is_some_and(|value| value == "application/json")
 }

@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What every path does alike: methods, heads, slashes, limits, ids, logs, and the guard.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     body::{Body, Bytes},
@@ -91,9 +98,23 @@ async fn a_body_is_at_most_a_mebibyte() {
     assert_eq!(server.request(post(Body::from(padded(1 << 20)))).await.status, 201);
     let streamed =
         Body::from_stream(futures_util::stream::repeat_with(|| Ok::<_, io::Error>(Bytes::from_static(&[b' '; 4096]))));
-    for request in [post(Body::from(padded((1 << 20) + 1))), announced("1048577"), post(streamed)] {
+    for request in [post(Body::from(padded((1 << 20) + 1))), announced("16777217"), post(streamed)] {
         assert_eq!(server.request(request).await.problem(), (413, "too-large".to_owned()));
     }
+}
+
+/// Most clients look for an answer only once they have sent all: a broken pipe would be all they saw.
+#[tokio::test]
+async fn a_body_that_is_too_large_is_read_to_its_end_all_the_same() {
+    let pieces = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&pieces);
+    let stream = futures_util::stream::iter((0..512).map(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok::<_, io::Error>(Bytes::from_static(&[b' '; 4096]))
+    }));
+    let reply = Server::new().request(post(Body::from_stream(stream))).await;
+    assert_eq!(reply.problem(), (413, "too-large".to_owned()));
+    assert_eq!(pieces.load(Ordering::Relaxed), 512);
 }
 
 #[tokio::test(start_paused = true)]
