@@ -3,13 +3,15 @@
 
 use std::{io, path::PathBuf};
 
+use crate::record::Unreadable;
+
 /// A store that cannot be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The folder cannot be made or used.
     #[error("{path}: the state directory cannot be used")]
     Folder {
-        /// The folder.
+        /// The folder, or the file in it.
         path: PathBuf,
         /// Why.
         #[source]
@@ -19,7 +21,7 @@ pub enum Error {
     #[error("{0}: another slb server uses this state directory; stop it, or give this one its own with --stateDir")]
     InUse(PathBuf),
     /// The file cannot be opened.
-    #[error("{path}: cannot be opened")]
+    #[error("{path}: cannot be opened as the store of slb")]
     Open {
         /// The file.
         path: PathBuf,
@@ -27,6 +29,15 @@ pub enum Error {
         #[source]
         source: Box<redb::DatabaseError>,
     },
+    /// Some of the file is not what slb wrote there.
+    #[error(
+        "{0}: was damaged, and has been repaired without what could not be read; \
+         bring back a copy of it, or start again to go on with what is left"
+    )]
+    Damaged(PathBuf),
+    /// The file is a database, but not one of slb.
+    #[error("{0}: is not a store of slb")]
+    Foreign(PathBuf),
     /// The file was written by a later version.
     #[error("{path}: written by a later version of slb (format {found}, this one knows {known})")]
     Later {
@@ -57,10 +68,15 @@ pub enum Error {
         what: String,
         /// Why.
         #[source]
-        source: serde_json::Error,
+        source: Unreadable,
     },
+    /// An earlier write was answered with an error, and is in the file all the same.
+    #[error(
+        "{0}: holds a change that had been given up; nothing is written until slb is started again and has read it"
+    )]
+    InDoubt(PathBuf),
     /// The thread that does the work is gone.
-    #[error("{path}: the write was broken off")]
+    #[error("{path}: the access was broken off")]
     Ended {
         /// The file.
         path: PathBuf,

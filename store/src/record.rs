@@ -1,103 +1,156 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is written: JSON with a version, so that a record can be read by people and by later versions of slb. A record of a
-//! version that is not known is an error, never a guess.
+//! What is written of a load-balancer: JSON with a version, so that a record can be read by people and by later versions of slb.
+//!
+//! The types are the record's own, made of nothing of the core's, so that the words of the core and of the API can change without
+//! what is on disks out there. Reading goes through the core's constructors: what could not be created cannot be read either.
 
-use std::sync::Arc;
+#[cfg(test)]
+mod tests;
+
+use std::{net::Ipv4Addr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use slb_core::model::{
-    Backend, BackendId, BackendIp, BackendSettings, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Name, Phase,
-    Port, Target, Vip, Weight,
+    Backend, BackendId, BackendIp, BackendSettings, Endpoint, Forwarding, Invalid, LoadBalancer, LoadBalancerId, Name,
+    Phase, Port, Target, Vip, Weight,
 };
+use uuid::Uuid;
 
-/// A load-balancer's record, under its id.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "v", deny_unknown_fields)]
-enum Record {
-    #[serde(rename = "1")]
-    V1 { serial: u64, name: Name, vip: Vip, port: Port, backends: Option<Vec<BackendRecord>>, phase: Phase },
+/// The version that is written, and the latest that is understood.
+const VERSION: &str = "1";
+
+/// Why a record makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// A later version of slb wrote it.
+    #[error("it was written by a later version of slb (record version {found:?}, this one knows {VERSION:?})")]
+    Later {
+        /// The version of the record.
+        found: String,
+    },
+    /// It is no JSON, or not of the shape of its version.
+    #[error("it is not a record")]
+    Malformed(#[from] serde_json::Error),
+    /// It holds a value that cannot be.
+    #[error("a value in it cannot be")]
+    Invalid(#[from] Invalid),
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Deserialize)]
+struct Version {
+    v: String,
+}
+
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct BackendRecord {
-    id: BackendId,
-    ip: BackendIp,
-    port: Port,
-    #[serde(rename = "type")]
-    forwarding: Forwarding,
-    weight: Weight,
+struct LoadBalancerV1 {
+    v: String,
+    serial: u64,
+    name: String,
+    vip: Ipv4Addr,
+    port: u16,
+    backends: Option<Vec<BackendV1>>,
+    phase: PhaseV1,
 }
 
-/// The record of a load-balancer.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackendV1 {
+    id: Uuid,
+    ip: Ipv4Addr,
+    port: u16,
+    #[serde(rename = "type")]
+    forwarding: ForwardingV1,
+    weight: u16,
+}
+
+#[derive(Serialize, Deserialize)]
+enum ForwardingV1 {
+    #[serde(rename = "MASQ")]
+    Masquerade,
+    #[serde(rename = "LOCAL")]
+    Local,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PhaseV1 {
+    Active,
+    Deleting,
+}
+
+/// The record of a load-balancer. Its id is the key, not part of it.
 ///
 /// # Errors
-/// None that can be met: the types have no maps with keys that are no strings.
+/// None that can be met: the types have no maps, whose keys might be no strings.
 pub fn encode(load_balancer: &LoadBalancer) -> serde_json::Result<Vec<u8>> {
-    let LoadBalancer { serial, name, endpoint, phase, .. } = load_balancer;
-    let backends = load_balancer.backends.as_ref().map(|backends| backends.iter().map(write_down).collect());
-    serde_json::to_vec(&Record::V1 {
-        serial: *serial,
-        name: name.clone(),
-        vip: endpoint.vip,
-        port: endpoint.port,
-        backends,
-        phase: *phase,
+    serde_json::to_vec(&LoadBalancerV1 {
+        v: VERSION.to_owned(),
+        serial: load_balancer.serial,
+        name: load_balancer.name.as_str().to_owned(),
+        vip: load_balancer.endpoint.vip.address(),
+        port: load_balancer.endpoint.port.get(),
+        backends: load_balancer.backends.as_ref().map(|backends| backends.iter().map(BackendV1::from).collect()),
+        phase: match load_balancer.phase {
+            Phase::Active => PhaseV1::Active,
+            Phase::Deleting => PhaseV1::Deleting,
+        },
     })
 }
 
 /// The load-balancer of a record.
 ///
 /// # Errors
-/// It is no record, or of a version that is not known.
-pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> serde_json::Result<LoadBalancer> {
-    let Record::V1 { serial, name, vip, port, backends, phase } = serde_json::from_slice(bytes)?;
-    let backends = backends.map(|backends| Arc::from_iter(backends.into_iter().map(read)));
-    Ok(LoadBalancer { id, serial, name, endpoint: Endpoint { vip, port }, backends, phase })
-}
-
-fn write_down(backend: &Backend) -> BackendRecord {
-    let Backend { id, target: Target { ip, port }, settings: BackendSettings { forwarding, weight } } = *backend;
-    BackendRecord { id, ip, port, forwarding, weight }
-}
-
-fn read(record: BackendRecord) -> Backend {
-    let BackendRecord { id, ip, port, forwarding, weight } = record;
-    Backend { id, target: Target { ip, port }, settings: BackendSettings { forwarding, weight } }
-}
-
-#[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-
-    const ID: LoadBalancerId = LoadBalancerId(Uuid::from_u128(1));
-
-    /// Records on disks out there look like this: a change that breaks it needs a new version.
-    const WRITTEN: &str = r#"{"v":"1","serial":7,"name":"test loadbalancer","vip":"192.168.0.85","port":6443,"backends":[{"id":"779344ce-72ca-4aec-a1c0-d9c5c4d72419","ip":"10.80.96.25","port":6443,"type":"MASQ","weight":1}],"phase":"active"}"#;
-
-    #[test]
-    fn the_records_out_there_are_read_and_written_as_ever() {
-        let load_balancer = decode(ID, WRITTEN.as_bytes()).unwrap();
-        assert_eq!(load_balancer.endpoint.to_string(), "192.168.0.85:6443");
-        assert_eq!(load_balancer.backends().len(), 1);
-        assert_eq!(String::from_utf8(encode(&load_balancer).unwrap()).unwrap(), WRITTEN);
+/// It is no record, of a later version, or holds a value that cannot be.
+pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadable> {
+    let Version { v } = serde_json::from_slice(bytes)?;
+    if v != VERSION {
+        return Err(Unreadable::Later { found: v });
     }
+    let LoadBalancerV1 { v: _, serial, name, vip, port, backends, phase } = serde_json::from_slice(bytes)?;
+    let backends =
+        backends.map(|backends| backends.into_iter().map(Backend::try_from).collect::<Result<Arc<[_]>, _>>());
+    Ok(LoadBalancer {
+        id,
+        serial,
+        name: Name::try_from(name)?,
+        endpoint: Endpoint { vip: Vip::try_from(vip)?, port: Port::try_from(i64::from(port))? },
+        backends: backends.transpose()?,
+        phase: match phase {
+            PhaseV1::Active => Phase::Active,
+            PhaseV1::Deleting => Phase::Deleting,
+        },
+    })
+}
 
-    #[test]
-    fn what_is_not_understood_is_refused() {
-        for (from, to) in [
-            (r#""v":"1""#, r#""v":"2""#),
-            (r#""port":6443,"backends""#, r#""port":0,"backends""#),
-            ("192.168.0.85", "224.0.0.1"),
-            (r#""weight":1"#, r#""weight":1,"colour":"red""#),
-            ("active", "asleep"),
-            ("}]", "}"),
-        ] {
-            let text = WRITTEN.replacen(from, to, 1);
-            assert_ne!(text, WRITTEN);
-            assert!(decode(ID, text.as_bytes()).is_err(), "{text}");
+impl From<&Backend> for BackendV1 {
+    fn from(backend: &Backend) -> Self {
+        let Backend { id, target: Target { ip, port }, settings: BackendSettings { forwarding, weight } } = *backend;
+        Self {
+            id: id.0,
+            ip: ip.address(),
+            port: port.get(),
+            forwarding: match forwarding {
+                Forwarding::Masquerade => ForwardingV1::Masquerade,
+                Forwarding::Local => ForwardingV1::Local,
+            },
+            weight: weight.get(),
         }
+    }
+}
+
+impl TryFrom<BackendV1> for Backend {
+    type Error = Invalid;
+
+    fn try_from(BackendV1 { id, ip, port, forwarding, weight }: BackendV1) -> Result<Self, Invalid> {
+        let forwarding = match forwarding {
+            ForwardingV1::Masquerade => Forwarding::Masquerade,
+            ForwardingV1::Local => Forwarding::Local,
+        };
+        Ok(Self {
+            id: BackendId(id),
+            target: Target { ip: BackendIp::try_from(ip)?, port: Port::try_from(i64::from(port))? },
+            settings: BackendSettings { forwarding, weight: Weight::from(weight) },
+        })
     }
 }

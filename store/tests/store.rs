@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The store against a model of it, across re-opening, and against being killed.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and the writer speaks")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and the writers speak")]
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    pin::Pin,
     process::{Command, Stdio},
     sync::Arc,
+    task::{Context, Poll, Waker},
 };
 
 use proptest::prelude::*;
+use redb::{Database, Key, TableDefinition, Value};
 use slb_core::{
+    errors::Chain,
     model::{
         Backend, BackendId, BackendSettings, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Name, Phase, Port,
         Target, Vip, Weight,
@@ -41,6 +45,13 @@ impl Drop for Folder {
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
+}
+
+fn poll_once<T>(future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
 }
 
 fn load(store: &mut Redb) -> Snapshot {
@@ -104,7 +115,7 @@ fn apply(model: &mut (BTreeMap<LoadBalancerId, LoadBalancer>, Snapshot), write: 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_was_committed_is_loaded(batches in prop::collection::vec(prop::collection::vec(writes(), 0..8), 1..6)) {
@@ -123,6 +134,22 @@ proptest! {
 }
 
 #[test]
+fn a_commit_that_nobody_waits_for_is_finished() {
+    let folder = Folder::new();
+    let mut store = Redb::open(&folder.0).unwrap();
+    let put = |id: u8| vec![Write::Put(Arc::new(load_balancer(id, id.into(), None, false)))];
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+        // Polled once, which starts the work, then dropped.
+        let mut commit = Box::pin(store.commit(put(1)));
+        drop(poll_once(commit.as_mut()));
+        drop(commit);
+        store.commit(put(2)).await.unwrap();
+    });
+    assert_eq!(load(&mut store).last_serial, 2);
+    assert_eq!(load(&mut store).load_balancers.len(), 2);
+}
+
+#[test]
 fn a_second_opener_is_refused_and_files_are_private() {
     let folder = Folder::new();
     let store = Redb::open(&folder.0).unwrap();
@@ -137,53 +164,169 @@ fn a_second_opener_is_refused_and_files_are_private() {
 }
 
 #[test]
-fn what_is_no_store_is_refused() {
+fn a_first_start_that_was_broken_off_is_made_up_for() {
     let folder = Folder::new();
     std::fs::create_dir_all(&folder.0).unwrap();
-    std::fs::write(folder.0.join("slb.redb"), "not a store, but longer than a header would be".repeat(400)).unwrap();
-    let error = Redb::open(&folder.0).unwrap_err();
-    assert!(matches!(error, Error::Open { .. }), "{error}");
-
-    let file = folder.0.join("file");
-    std::fs::write(&file, "").unwrap();
-    let error = Redb::open(&file).unwrap_err();
-    assert!(matches!(&error, Error::Folder { path, .. } if *path == file), "{error}");
+    // As redb leaves it before the last step: of full length, and not to be opened.
+    std::fs::write(folder.0.join("slb.redb.new"), vec![0; 1 << 20]).unwrap();
+    assert_eq!(load(&mut Redb::open(&folder.0).unwrap()), Snapshot::default());
+    assert!(!folder.0.join("slb.redb.new").exists());
 }
 
-/// The variable that makes the test below the writer that is killed.
+#[test]
+fn what_is_no_store_is_refused() {
+    let folder = Folder::new();
+    drop(Redb::open(&folder.0).unwrap());
+    let file = folder.0.join("slb.redb");
+    let whole = std::fs::read(&file).unwrap();
+    let garbage = "not a store, but longer than a header would be".repeat(400).into_bytes();
+    for bytes in [&garbage[..], &whole[..0], &whole[..100], &whole[..whole.len() / 2], &whole[..whole.len() - 1]] {
+        std::fs::write(&file, bytes).unwrap();
+        let error = Redb::open(&folder.0).unwrap_err();
+        assert!(matches!(error, Error::Open { .. }), "{} bytes: {error:?}", bytes.len());
+        assert!(error.to_string().contains("slb.redb"), "{error}");
+    }
+
+    for unusable in [file.clone(), file.join("below"), PathBuf::from("/proc/slb")] {
+        let error = Redb::open(&unusable).unwrap_err();
+        assert!(matches!(&error, Error::Folder { path, .. } if *path == unusable), "{error:?}");
+    }
+}
+
+/// A store with a row that slb did not write.
+fn with_row<K: Key + 'static, V: Value + 'static>(
+    table: TableDefinition<'_, K, V>,
+    key: K::SelfType<'_>,
+    value: V::SelfType<'_>,
+) -> Folder {
+    let folder = Folder::new();
+    drop(Redb::open(&folder.0).unwrap());
+    let database = Database::open(folder.0.join("slb.redb")).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(table).unwrap().insert(key, value).unwrap();
+    transaction.commit().unwrap();
+    folder
+}
+
+#[test]
+fn a_record_that_makes_no_sense_is_named() {
+    let records = TableDefinition::<u128, &[u8]>::new("load_balancers");
+    let garbage = with_row(records, 7, b"{}");
+    let released = TableDefinition::<u32, u64>::new("released");
+    let multicast = with_row(released, 0xe000_0001, 1);
+    for (folder, name) in [
+        (garbage, "the record of load-balancer 00000000-0000-0000-0000-000000000007 cannot be read"),
+        (multicast, "the record of the release of 224.0.0.1 cannot be read"),
+    ] {
+        let error = block_on(Redb::open(&folder.0).unwrap().load()).unwrap_err();
+        assert!(error.to_string().ends_with(name), "{error}");
+        assert!(error.source().is_some());
+    }
+}
+
+#[test]
+fn a_later_format_is_refused() {
+    let folder = with_row(TableDefinition::<&str, u64>::new("numbers"), "format", 2);
+    let error = Redb::open(&folder.0).unwrap_err();
+    assert!(matches!(error, Error::Later { found: 2, known: 1, .. }), "{error}");
+}
+
+#[test]
+fn a_database_of_something_else_is_left_alone() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(&folder.0).unwrap();
+    drop(Database::create(folder.0.join("slb.redb")).unwrap());
+    for _ in 0..2 {
+        assert!(matches!(Redb::open(&folder.0).unwrap_err(), Error::Foreign(_)));
+    }
+}
+
+/// This test again, as a program with a store in `folder`.
+fn again(test: &str, folder: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env(WRITER, folder).stdout(Stdio::piped());
+    command
+}
+
+/// The numbers of the commits that the writer says were acknowledged.
+fn acknowledged(output: impl Read) -> impl Iterator<Item = u64> {
+    let lines = BufReader::new(output).lines().map_while(Result::ok);
+    lines.filter_map(|line| line.strip_prefix("acknowledged ")?.parse().ok())
+}
+
+/// Every commit but those that no longer fit is there, and nothing of those.
+#[test]
+fn a_full_disk_refuses_and_loses_nothing() {
+    const TEST: &str = "a_full_disk_refuses_and_loses_nothing";
+    if let Some(folder) = std::env::var_os(WRITER) {
+        return commit_until_full(Path::new(&folder));
+    }
+    let folder = Folder::new();
+    // The size of files is limited to 2 MiB: the kernel refuses more as it does on a full disk.
+    let program = again(TEST, &folder.0);
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$@\"", "sh"])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .env(WRITER, &folder.0)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let acknowledged: Vec<u64> = acknowledged(&output.stdout[..]).collect();
+    let mut serials: Vec<u64> =
+        load(&mut Redb::open(&folder.0).unwrap()).load_balancers.iter().map(|each| each.serial).collect();
+    serials.sort_unstable();
+    assert_eq!(serials, acknowledged);
+}
+
+fn commit_until_full(folder: &Path) {
+    let mut store = Redb::open(folder).unwrap();
+    let mut refused = 0;
+    for serial in 1..10_000 {
+        let id = LoadBalancerId(Uuid::from_u128(serial.into()));
+        let load_balancer = LoadBalancer { id, ..load_balancer(1, serial, Some(200), false) };
+        match block_on(store.commit(vec![Write::Put(Arc::new(load_balancer))])) {
+            Ok(()) => println!("acknowledged {serial}"),
+            Err(error) => {
+                assert!(Chain(&*error).to_string().contains("File too large"), "{}", Chain(&*error));
+                refused += 1;
+            }
+        }
+        if refused == 3 {
+            break;
+        }
+    }
+    assert_eq!(refused, 3, "it all fit");
+}
+
+/// The variable that makes a test the writer of the store in this folder.
 const WRITER: &str = "SLB_STORE_WRITER";
-const KILLS: u64 = 40;
+const KILLS: u64 = 50;
 
 #[test]
 fn killed_while_committing_loses_nothing_acknowledged() {
+    const TEST: &str = "killed_while_committing_loses_nothing_acknowledged";
     if let Some(folder) = std::env::var_os(WRITER) {
-        return commit_for_ever(&PathBuf::from(folder));
+        return commit_for_ever(Path::new(&folder));
     }
     let folder = Folder::new();
-    let mut acknowledged = 0;
+    let mut last = 0;
     for round in 0..KILLS {
-        let mut writer = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "killed_while_committing_loses_nothing_acknowledged", "--nocapture"])
-            .env(WRITER, &folder.0)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(writer.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut writer = again(TEST, &folder.0).spawn().unwrap();
         // Killed after another number of commits each time: the moment within a commit is left to chance.
-        let serials = lines.filter_map(|line| line.strip_prefix("acknowledged ")?.parse::<u64>().ok());
-        acknowledged = serials.take(usize::try_from(round % 7 + 1).unwrap()).last().unwrap();
+        let serials = acknowledged(writer.stdout.take().unwrap());
+        last = serials.take(usize::try_from(round % 7 + 1).unwrap()).last().unwrap();
         writer.kill().unwrap();
         writer.wait().unwrap();
         let snapshot = load(&mut Redb::open(&folder.0).unwrap());
-        assert!(snapshot.last_serial >= acknowledged, "{} < {acknowledged}", snapshot.last_serial);
+        assert!(snapshot.last_serial >= last, "{} < {last}", snapshot.last_serial);
         let serials: Vec<u64> = snapshot.load_balancers.iter().map(|each| each.serial).collect();
-        assert_eq!(serials.len(), 2, "a commit is whole or not at all");
-        assert_eq!(serials[0], serials[1]);
+        assert_eq!(serials, [snapshot.last_serial; 2], "a commit is whole or not at all");
     }
-    assert!(acknowledged >= KILLS);
+    assert!(last >= KILLS);
 }
 
-fn commit_for_ever(folder: &std::path::Path) {
+fn commit_for_ever(folder: &Path) {
     let mut store = Redb::open(folder).unwrap();
     let mut serial = load(&mut store).last_serial;
     loop {

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The tables of the store, and transactions over them.
+
+use std::{fmt::Display, io, net::Ipv4Addr, path::Path};
+
+use redb::{
+    Database, Key, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError, Value,
+    WriteTransaction,
+};
+use slb_core::{
+    model::{LoadBalancerId, Vip},
+    ports::{SettingChange, Snapshot, Write},
+};
+use uuid::Uuid;
+
+use crate::{
+    Error,
+    record::{self, Unreadable},
+};
+
+/// The format of the file as a whole: which tables there are and what types they have. Records have versions of their own.
+const FORMAT: u64 = 1;
+
+/// Records by id.
+const LOAD_BALANCERS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("load_balancers");
+/// The release's number by address.
+const RELEASED: TableDefinition<'_, u32, u64> = TableDefinition::new("released");
+/// What settings of the kernel were and became, by name.
+const ORIGINALS: TableDefinition<'_, &str, (&str, &str)> = TableDefinition::new("originals");
+const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
+const TEXTS: TableDefinition<'_, &str, &str> = TableDefinition::new("texts");
+
+const FORMAT_KEY: &str = "format";
+/// Counts transactions.
+const TRANSACTION_KEY: &str = "transaction";
+const LAST_SERIAL_KEY: &str = "last_serial";
+const ADAPTER_KEY: &str = "adapter";
+
+/// Makes the tables in an empty database.
+pub fn make(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    Tables::open(&transaction)?.numbers.insert(FORMAT_KEY, FORMAT)?;
+    Ok(transaction.commit()?)
+}
+
+/// The number of the last transaction; 0 before the first.
+///
+/// # Errors
+/// This is no store of slb, or one of a later version.
+pub fn last(path: &Path, database: &Database) -> Result<u64, Error> {
+    let numbers = [FORMAT_KEY, TRANSACTION_KEY].map(|key| number(database, key));
+    let [format, last] = numbers.map(|number| number.map_err(|source| unread(path, source)));
+    match format? {
+        Some(FORMAT) => Ok(last?.unwrap_or_default()),
+        Some(found) => Err(Error::Later { path: path.to_owned(), found, known: FORMAT }),
+        None => Err(Error::Foreign(path.to_owned())),
+    }
+}
+
+/// Reads everything.
+pub fn read(path: &Path, database: &Database) -> Result<Snapshot, Error> {
+    let transaction = &database.begin_read().map_err(|source| unread(path, source))?;
+    let mut snapshot = Snapshot::default();
+    each(path, transaction, LOAD_BALANCERS, |id, bytes| {
+        let id = LoadBalancerId(Uuid::from_u128(id));
+        let load_balancer =
+            record::decode(id, bytes).map_err(|source| unreadable(path, "load-balancer", id, source))?;
+        snapshot.load_balancers.push(load_balancer);
+        Ok(())
+    })?;
+    each(path, transaction, RELEASED, |address, serial| {
+        let address = Ipv4Addr::from(address);
+        let vip =
+            Vip::try_from(address).map_err(|source| unreadable(path, "the release of", address, source.into()))?;
+        snapshot.released.insert(vip, serial);
+        Ok(())
+    })?;
+    each(path, transaction, ORIGINALS, |name, (from, to)| {
+        let change = SettingChange { name: name.to_owned(), from: from.to_owned(), to: to.to_owned() };
+        snapshot.originals.insert(name.to_owned(), change);
+        Ok(())
+    })?;
+    each(path, transaction, NUMBERS, |key, number| {
+        if key == LAST_SERIAL_KEY {
+            snapshot.last_serial = number;
+        }
+        Ok(())
+    })?;
+    each(path, transaction, TEXTS, |key, text| {
+        if key == ADAPTER_KEY {
+            snapshot.adapter = Some(text.to_owned());
+        }
+        Ok(())
+    })?;
+    Ok(snapshot)
+}
+
+/// Writes all or nothing, as transaction number `number`. After an error from the disk both are possible.
+pub fn write(database: &Database, writes: &[Write], number: u64) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    // Leaving early drops the transaction, which takes back what was written so far.
+    let mut tables = Tables::open(&transaction)?;
+    for write in writes {
+        tables.write(write)?;
+    }
+    tables.numbers.insert(TRANSACTION_KEY, number)?;
+    drop(tables);
+    Ok(transaction.commit()?)
+}
+
+struct Tables<'a> {
+    load_balancers: Table<'a, u128, &'static [u8]>,
+    released: Table<'a, u32, u64>,
+    originals: Table<'a, &'static str, (&'static str, &'static str)>,
+    numbers: Table<'a, &'static str, u64>,
+    texts: Table<'a, &'static str, &'static str>,
+}
+
+impl<'a> Tables<'a> {
+    fn open(transaction: &'a WriteTransaction) -> Result<Self, redb::Error> {
+        Ok(Self {
+            load_balancers: transaction.open_table(LOAD_BALANCERS)?,
+            released: transaction.open_table(RELEASED)?,
+            originals: transaction.open_table(ORIGINALS)?,
+            numbers: transaction.open_table(NUMBERS)?,
+            texts: transaction.open_table(TEXTS)?,
+        })
+    }
+
+    fn write(&mut self, write: &Write) -> Result<(), redb::Error> {
+        match write {
+            Write::Put(load_balancer) => {
+                let bytes = record::encode(load_balancer).map_err(io::Error::from)?;
+                self.load_balancers.insert(load_balancer.id.0.as_u128(), bytes.as_slice())?;
+                let last = self.numbers.get(LAST_SERIAL_KEY)?.map_or(0, |value| value.value());
+                if load_balancer.serial > last {
+                    self.numbers.insert(LAST_SERIAL_KEY, load_balancer.serial)?;
+                }
+            }
+            Write::Erase(id) => drop(self.load_balancers.remove(id.0.as_u128())?),
+            Write::Released { vip, serial } => drop(self.released.insert(u32::from(vip.address()), serial)?),
+            Write::Reused(vip) => drop(self.released.remove(u32::from(vip.address()))?),
+            Write::Original(SettingChange { name, from, to }) => {
+                drop(self.originals.insert(name.as_str(), (from.as_str(), to.as_str()))?);
+            }
+            Write::Restored(name) => drop(self.originals.remove(name.as_str())?),
+            Write::Adapter(name) => drop(self.texts.insert(ADAPTER_KEY, name.as_str())?),
+        }
+        Ok(())
+    }
+}
+
+/// Hands every row of a table to `take`, in order.
+fn each<K: Key + 'static, V: Value + 'static>(
+    path: &Path,
+    transaction: &ReadTransaction,
+    table: TableDefinition<'_, K, V>,
+    mut take: impl for<'a> FnMut(K::SelfType<'a>, V::SelfType<'a>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let table = transaction.open_table(table).map_err(|source| unread(path, source))?;
+    for row in table.iter().map_err(|source| unread(path, source))? {
+        let (key, value) = row.map_err(|source| unread(path, source))?;
+        take(key.value(), value.value())?;
+    }
+    Ok(())
+}
+
+/// `None` if there is no such number, or no numbers at all.
+fn number(database: &Database, key: &str) -> Result<Option<u64>, redb::Error> {
+    match database.begin_read()?.open_table(NUMBERS) {
+        Ok(numbers) => Ok(numbers.get(key)?.map(|value| value.value())),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn unread(path: &Path, source: impl Into<redb::Error>) -> Error {
+    Error::Access { path: path.to_owned(), doing: "read", source: Box::new(source.into()) }
+}
+
+fn unreadable(path: &Path, what: &str, name: impl Display, source: Unreadable) -> Error {
+    Error::Record { path: path.to_owned(), what: format!("{what} {name}"), source }
+}
