@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The first part of a lab kernel's first process. Before it, $modules, $folder and mount_out are set; after it, the job is run.
+# Without its first process a kernel dies, and that is seen.
+set -e
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run/home TMPDIR=/run/tmp
 mount -t proc proc /proc
 mount -t tmpfs tmpfs /run

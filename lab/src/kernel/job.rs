@@ -64,8 +64,8 @@ impl Job {
             format!("#!/bin/sh\nmodules={modules}\nfolder={out}\nmount_out() {{ {mount_out}; }}"),
             include_str!("init.sh").to_owned(),
             variables.collect::<Vec<_>>().join("\n"),
-            format!("PATH=$PATH:/usr/sbin:/sbin\ncd {here}\necho '{BEGIN}'\n{}", words.join(" ")),
-            format!("echo $? > /run/out/result\necho '{END}'\npoweroff -f\n"),
+            format!("PATH=$PATH:/usr/sbin:/sbin\ncd {here}\necho '{BEGIN}'\ncode=0\n{} || code=$?", words.join(" ")),
+            format!("echo $code >/run/out/result\necho '{END}'\npoweroff -f\n"),
         ];
         lines.join("\n")
     }
