@@ -14,7 +14,7 @@ impl Sniffer {
     /// tcpdump does not start.
     #[must_use]
     pub fn start(node: &Node, adapter: &str, filter: &str) -> Self {
-        let process = node.spawn("tcpdump", &["-lnnettt", "-i", adapter, filter]);
+        let process = node.spawn("tcpdump", &["-lnnettt", "--immediate-mode", "-i", adapter, filter]);
         process.line("that it listens", |line| line.starts_with("listening on"));
         Self(process)
     }
