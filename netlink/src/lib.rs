@@ -5,12 +5,12 @@
 //! `NetlinkDeserializable` can be sent over a [`Socket`] of the protocol it belongs to.
 //!
 //! ```text
-//!  transact        request request request+ACK ──▶ kernel      many to a send; only errors are answered, and the ACK
-//!                  error(2) ack(3)             ◀──             of the last request says that all of them were handled
-//!  transact_atomic begin request request end   ──▶ kernel      one send, flags as given (nf_tables batches)
-//!  request         request+ACK                 ──▶ kernel      one object
-//!  dump            request+DUMP                ──▶ kernel      a list, handed over piece by piece
-//!  Monitor         (groups)                    ◀──             what changes, or "you missed something"
+//!  transact        request request request barrier ──▶ kernel    many to a send; only errors are answered, and the
+//!                  error(2) answered(barrier)      ◀──           answer to the barrier says that all of them were handled
+//!  transact_atomic begin request request end       ──▶ kernel    one send, flags as given (nf_tables batches)
+//!  request         request barrier                 ──▶ kernel    one object
+//!  dump            request+DUMP                    ──▶ kernel    a list, handed over piece by piece
+//!  Monitor         (groups)                        ◀──           what changes, or "you missed something"
 //! ```
 //!
 //! The rooms, in the order to read: [`Request`] is what is sent; `pack` lays requests end to end; `reply` takes

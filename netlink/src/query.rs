@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Questions: one object, or a list of them.
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NetlinkDeserializable, NetlinkSerializable};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NetlinkDeserializable, NetlinkSerializable};
 
 use crate::{
     Error, Request, Socket,
@@ -14,28 +14,26 @@ impl<T: NetlinkSerializable + NetlinkDeserializable> Socket<T> {
     /// # Errors
     /// [`Error::Refused`] with the kernel's errno, [`Error::NoReply`] if the kernel agreed and sent nothing.
     pub async fn request(&mut self, request: impl Into<Request<T>>) -> Result<T, Error> {
-        let first = self.ask(&request.into(), NLM_F_ACK).await?;
+        self.start_ask(&request.into(), 0)?;
+        self.pack.push_barrier();
+        self.send().await?;
         let mut answer = None;
-        let verdict = 'answers: loop {
+        let mut answered = false;
+        while !answered {
             self.receive().await?;
             for message in Messages::of(self.datagram()) {
                 let (header, reply) = message?;
-                if header.sequence_number != first {
-                    continue;
-                }
-                match reply {
-                    Reply::Object(payload) if answer.is_none() => {
-                        answer = Some(decode(&header, payload)?);
-                    }
-                    Reply::Acknowledged => break 'answers Ok(()),
-                    Reply::Refused(error) => break 'answers Err(Error::Refused(error)),
-                    Reply::Overrun => return Err(Error::Overrun),
-                    Reply::Object(_) | Reply::Done | Reply::Nothing => {}
+                match (self.pack.position(header.sequence_number), reply) {
+                    (0, Reply::Object(payload)) if answer.is_none() => answer = Some(decode(&header, payload)?),
+                    // The barrier is read away by the next operation.
+                    (0, Reply::Refused(error)) => return Err(Error::Refused(error)),
+                    (0 | 1, Reply::Overrun) => return Err(Error::Overrun),
+                    (1, Reply::Acknowledged) => answered = true,
+                    _ => {}
                 }
             }
-        };
+        }
         self.end();
-        verdict?;
         answer.ok_or(Error::NoReply)
     }
 
@@ -45,13 +43,14 @@ impl<T: NetlinkSerializable + NetlinkDeserializable> Socket<T> {
     /// [`Error::Refused`] with the kernel's errno. [`Error::Interrupted`] after everything was handed over, if the kernel says
     /// that the table changed meanwhile: what was handed over may lack or repeat objects, dump again.
     pub async fn dump(&mut self, request: impl Into<Request<T>>, mut each: impl FnMut(T)) -> Result<(), Error> {
-        let first = self.ask(&request.into(), NLM_F_DUMP).await?;
+        self.start_ask(&request.into(), NLM_F_DUMP)?;
+        self.send().await?;
         let mut interrupted = false;
         let verdict = 'answers: loop {
             self.receive().await?;
             for message in Messages::of(self.datagram()) {
                 let (header, reply) = message?;
-                if header.sequence_number != first {
+                if self.pack.position(header.sequence_number) != 0 {
                     continue;
                 }
                 interrupted |= header.flags & NLM_F_DUMP_INTR != 0;
@@ -69,17 +68,16 @@ impl<T: NetlinkSerializable + NetlinkDeserializable> Socket<T> {
         if interrupted { Err(Error::Interrupted) } else { Ok(()) }
     }
 
-    /// Sends one request; returns its sequence number.
-    async fn ask(&mut self, request: &Request<T>, flags: u16) -> Result<u32, Error> {
+    /// Starts a pack with one request.
+    fn start_ask(&mut self, request: &Request<T>, flags: u16) -> Result<(), Error> {
         self.begin()?;
-        let limit = self.limits.whole;
-        self.pack.clear();
+        let limit = self.limits.bytes;
+        self.start_pack();
         let size = self.pack.size_with(&request.payload);
         if size > limit {
             return Err(Error::TooLarge { index: 0, size, limit });
         }
-        let sequence = self.sequence();
-        self.pack.push(request, flags, sequence);
-        self.send().await
+        self.pack.push(request, flags);
+        Ok(())
     }
 }

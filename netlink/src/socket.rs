@@ -76,18 +76,16 @@ impl<T> Socket<T> {
         self.dirty = false;
     }
 
-    /// The sequence number that the next request gets.
-    pub(crate) fn sequence(&self) -> u32 {
-        self.sequence
+    /// Starts a pack, its messages numbered after all that were sent before.
+    pub(crate) fn start_pack(&mut self) {
+        self.pack.start(self.sequence);
     }
 
-    /// Sends the pack. Returns the sequence number of its first request.
-    pub(crate) async fn send(&mut self) -> Result<u32, Error> {
-        let first = self.sequence;
-        let count = u32::try_from(self.pack.count()).unwrap_or(u32::MAX);
-        self.sequence = self.sequence.wrapping_add(count);
+    /// Sends the pack.
+    pub(crate) async fn send(&mut self) -> Result<(), Error> {
+        self.sequence = self.pack.next();
         self.inner.socket.send(self.pack.bytes()).await.map_err(Error::Send)?;
-        Ok(first)
+        Ok(())
     }
 
     /// Waits for the next datagram, see [`Socket::datagram`].

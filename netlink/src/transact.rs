@@ -25,9 +25,10 @@ impl<T: NetlinkSerializable> Socket<T> {
         let mut requests = requests.into_iter().peekable();
         while requests.peek().is_some() {
             let done = verdicts.len();
-            let sequence = self.sequence();
-            self.pack.fill(&mut requests, self.limits, sequence, done)?;
-            verdicts.resize(done + self.pack.count(), Ok(()));
+            self.start_pack();
+            let taken = self.pack.fill(&mut requests, self.limits, done)?;
+            verdicts.resize(done + taken, Ok(()));
+            self.send().await?;
             let (_, pack) = verdicts.split_at_mut(done);
             self.settle(pack).await?;
         }
@@ -35,18 +36,19 @@ impl<T: NetlinkSerializable> Socket<T> {
         Ok(verdicts)
     }
 
-    /// Sends the pack and reads answers until its last request is answered.
+    /// Reads answers until the barrier of the pack is answered.
     async fn settle(&mut self, verdicts: &mut [Result<(), KernelError>]) -> Result<(), Error> {
-        let first = self.send().await?;
-        let last = verdicts.len().saturating_sub(1);
+        let barrier = verdicts.len();
         let mut settled = false;
         while !settled {
             self.receive().await?;
             for message in Messages::of(self.datagram()) {
                 let (header, reply) = message?;
-                let index = position(header.sequence_number, first);
-                let Some(verdict) = verdicts.get_mut(index) else { continue };
-                settled |= note(verdict, reply)? && index == last;
+                let index = self.pack.position(header.sequence_number);
+                settled |= index == barrier && reply == Reply::Acknowledged;
+                if let Some(verdict) = verdicts.get_mut(index) {
+                    note(verdict, reply)?;
+                }
             }
         }
         Ok(())
@@ -71,7 +73,7 @@ impl<T: NetlinkSerializable> Socket<T> {
             self.end();
             return Ok(verdicts);
         }
-        let first = self.send().await?;
+        self.send().await?;
         loop {
             // The kernel has answered when `send` returns. An aborted batch leaves acknowledgements out,
             // so it is over when the queue is empty and some message was refused.
@@ -84,7 +86,7 @@ impl<T: NetlinkSerializable> Socket<T> {
             }
             for message in Messages::of(self.datagram()) {
                 let (header, reply) = message?;
-                let index = position(header.sequence_number, first);
+                let index = self.pack.position(header.sequence_number);
                 let Some(verdict) = verdicts.get_mut(index) else { continue };
                 if let (true, Some(waiting)) = (note(verdict, reply)?, waiting.get_mut(index)) {
                     *waiting = false;
@@ -100,25 +102,19 @@ impl<T: NetlinkSerializable> Socket<T> {
     where
         I: IntoIterator<Item = Request<T>>,
     {
-        let first = self.sequence();
         let limit = self.limits.whole;
-        self.pack.clear();
+        self.start_pack();
         let mut waiting = Vec::new();
-        for (sequence, request) in (first..=u32::MAX).chain(0..first).zip(requests) {
+        for request in requests {
             let size = self.pack.size_with(&request.payload);
             if size > limit {
                 return Err(Error::TooLarge { index: waiting.len(), size, limit });
             }
-            self.pack.push(&request, 0, sequence);
+            self.pack.push(&request, 0);
             waiting.push(request.flags & NLM_F_ACK != 0);
         }
         Ok(waiting)
     }
-}
-
-/// Which request of a pack a sequence number belongs to; out of range if to none.
-fn position(sequence: u32, first: u32) -> usize {
-    usize::try_from(sequence.wrapping_sub(first)).unwrap_or(usize::MAX)
 }
 
 /// Writes a reply down as the verdict of its request; `true` if the reply says that the request is done with.
