@@ -1,6 +1,6 @@
 # One word for each chore; .ci/run says the same ones.
 
-.PHONY: build setup lint test demo
+.PHONY: build setup lint test lab demo fuzz
 
 build:
 	cargo build --release
@@ -16,6 +16,19 @@ lint:
 test: setup lint
 	cargo test --workspace
 
+# Only the tests that boot a kernel, and only the one that boots in seconds: for between two edits.
+lab: setup
+	cargo test --workspace --tests -- fast::
+
 # The walk-through of the README in a kernel of its own, with real traffic.
 demo: setup
 	cargo test --quiet --test demo
+
+# Each fuzz target for so many seconds. Needs a nightly toolchain and `cargo install cargo-fuzz`.
+FUZZ_SECONDS ?= 60
+FUZZED := $(CURDIR)/target/fuzz
+fuzz: $(patsubst %.rs,%.fuzz,$(wildcard */fuzz/fuzz_targets/*.rs))
+%.fuzz:
+	mkdir -p $(FUZZED)/$*
+	cargo +nightly fuzz run --fuzz-dir $(*D)/.. --target-dir $(FUZZED) $(*F) $(FUZZED)/$* -- \
+		-max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(FUZZED)/$*/
