@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The rules of the house that a program can check: who may use whom, and what every file has.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     env, fs,
     path::{Path, PathBuf},
