@@ -4,6 +4,8 @@
 //! `bulk [services] [destinations of each]`; 2,000 and 10 without arguments. **It adds to what the kernel has and removes only
 //! its own**, 10.128.0.0/9 port 8000.
 
+#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+
 use std::{
     net::{IpAddr, Ipv4Addr},
     time::Instant,

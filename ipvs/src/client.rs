@@ -40,8 +40,11 @@ impl Client {
     /// [`Error::Batch`] if the verdicts are not known.
     pub async fn batch(&mut self, requests: &[Request]) -> Result<Vec<Result<(), Refusal>>, Error> {
         let family = self.family;
-        let verdicts =
-            self.socket.transact(packed(requests, family)).await.map_err(|source| Error::Batch { requests: requests.len(), source })?;
+        let verdicts = self
+            .socket
+            .transact(packed(requests, family))
+            .await
+            .map_err(|source| Error::Batch { requests: requests.len(), source })?;
         let named = |(verdict, request): (Result<_, _>, &Request)| {
             verdict.map_err(|error| Refusal::new(request.command(), error))
         };
@@ -130,7 +133,7 @@ impl Client {
         let family = id.family();
         self.list(Command::GetDest, content, what, |answer| {
             let attributes = answer.content.destination.ok_or("an answer without a destination")?;
-            ObservedDestination::read(attributes, family).map(&mut each)
+            ObservedDestination::from_attributes(attributes, family).map(&mut each)
         })
         .await
     }

@@ -18,13 +18,13 @@ use crate::{
 pub enum Forward {
     /// The destination address is rewritten (NAT); replies must come back through this host.
     Masquerade,
-    /// The packet is handed to this host.
+    /// The packet is handed to this host. ipvsadm cannot ask for it and prints `-g`; `-l` here.
     Local,
     /// The packet is wrapped; the destination holds the service's address. The only way to another address family.
     Tunnel(Tunnel),
     /// The packet goes out unchanged on the link; the destination holds the service's address.
     DirectRoute,
-    /// The packet goes its usual way, past the caches that the service stands for.
+    /// The packet goes its usual way, past the caches that the service stands for. ipvsadm does not know it; `-b` here.
     Bypass,
     /// A method that this crate does not know.
     Other(u32),
@@ -124,7 +124,7 @@ pub struct Destination {
     pub forward: Forward,
     /// Share of the connections, 0 to `i32::MAX`; 0 takes no new ones.
     pub weight: u32,
-    /// Connections from which on it takes no new ones; 0 for no limit.
+    /// Connections from which on it takes no new ones, 0 to `i32::MAX` (some kernels refuse more); 0 for no limit.
     pub upper_threshold: u32,
     /// Connections below which it takes new ones again, at most the upper threshold; 0 for three quarters of it.
     pub lower_threshold: u32,
@@ -211,8 +211,12 @@ impl ObservedDestination {
         Family::of(self.destination.id.address)
     }
 
-    /// `service` is the family of the service; kernels before 3.18 do not send the destination's own.
-    pub(crate) fn read(attributes: DestinationAttributes, service: Family) -> Result<Self, DecodeError> {
+    /// What a message says of a destination. `service` is the family of the service: kernels before 3.18 do not send the
+    /// destination's own.
+    ///
+    /// # Errors
+    /// The address, the port or the forwarding method is missing, or the family is neither IPv4 nor IPv6.
+    pub fn from_attributes(attributes: DestinationAttributes, service: Family) -> Result<Self, DecodeError> {
         let family = match attributes.family {
             Some(AF_INET) => Family::Inet,
             Some(AF_INET6) => Family::Inet6,

@@ -8,7 +8,7 @@ use crate::{
     uapi::*,
 };
 
-/// Counters since the last zeroing, and rates that the kernel estimates every two seconds.
+/// Counters since the last zeroing, and rates. The kernel brings them up to date every two seconds.
 ///
 /// The kernel sends them twice, with 32 bits (`IPVS_SVC_ATTR_STATS`) and since 4.1 with 64 (`…_STATS64`).
 /// Counters that a later kernel may add are passed over.
