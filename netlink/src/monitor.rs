@@ -16,7 +16,8 @@ use crate::{
 pub enum Event<T> {
     /// A message of a joined group.
     Message(T),
-    /// Messages were lost. What is known from earlier messages may be wrong: read everything again.
+    /// Messages were lost. What is known from earlier messages may be wrong: read everything again. Nothing that happens
+    /// after this event is missing from those that follow.
     Overrun,
 }
 
@@ -67,7 +68,11 @@ impl<T: NetlinkDeserializable> Monitor<T> {
             };
             match received {
                 Ok(()) => {}
-                Err(Error::Overrun | Error::Truncated { .. }) => return Ok(Event::Overrun),
+                Err(Error::Overrun | Error::Truncated { .. }) => {
+                    // The kernel says so once, and drops messages until the queue has been empty (NETLINK_S_CONGESTED).
+                    self.connection.discard()?;
+                    return Ok(Event::Overrun);
+                }
                 Err(other) => return Err(other),
             }
         }

@@ -60,12 +60,8 @@ impl<T> Socket<T> {
 
     /// Starts an operation: reads away what a failed or dropped one left behind, a running dump included.
     pub(crate) fn begin(&mut self) -> Result<(), Error> {
-        while self.dirty {
-            match self.inner.try_receive() {
-                Ok(true) | Err(Error::Overrun | Error::Truncated { .. }) => {}
-                Ok(false) => self.dirty = false,
-                Err(other) => return Err(other),
-            }
+        if self.dirty {
+            self.inner.discard()?;
         }
         self.dirty = true;
         Ok(())
@@ -159,6 +155,17 @@ impl Connection {
                 Some(libc::ENOBUFS) => Err(Error::Overrun),
                 _ => Err(Error::Receive(error)),
             },
+        }
+    }
+
+    /// Receives and forgets all that is queued, and what a running dump would add to it.
+    pub fn discard(&mut self) -> Result<(), Error> {
+        loop {
+            match self.try_receive() {
+                Ok(true) | Err(Error::Overrun | Error::Truncated { .. }) => {}
+                Ok(false) => return Ok(()),
+                Err(other) => return Err(other),
+            }
         }
     }
 
