@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+//! What addresses and gateways are observed as.
 use netlink_packet_route::route::{RouteNextHop, RouteType};
 use proptest::prelude::*;
 

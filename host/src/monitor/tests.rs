@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+//! Which events the messages of the kernel become.
 use std::net::Ipv4Addr;
 
 use netlink_packet_route::{

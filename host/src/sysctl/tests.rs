@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+//! Which settings drift, and from what to what.
 use std::{collections::BTreeMap, path::Component};
 
 use proptest::prelude::*;

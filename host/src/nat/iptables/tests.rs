@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+//! What iptables-restore is told and what iptables-save is read as.
 use proptest::{collection::vec, prelude::*};
 
 use super::*;

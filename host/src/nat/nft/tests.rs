@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+//! The nftables messages and what is read back from them.
 use std::net::Ipv4Addr;
 
 use netlink_packet_core::{NetlinkDeserializable, NetlinkHeader, NetlinkSerializable};
