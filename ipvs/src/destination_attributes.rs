@@ -84,8 +84,8 @@ impl DestinationAttributes {
                 IPVS_DEST_ATTR_INACT_CONNS => read.inactive_connections = Some(parse_u32(value)?),
                 IPVS_DEST_ATTR_PERSIST_CONNS => read.persistent_connections = Some(parse_u32(value)?),
                 IPVS_DEST_ATTR_ADDR_FAMILY => read.family = Some(parse_u16(value)?),
-                IPVS_DEST_ATTR_STATS => read.stats = Some(Stats::read(value)?),
-                IPVS_DEST_ATTR_STATS64 => read.stats64 = Some(Stats::read(value)?),
+                IPVS_DEST_ATTR_STATS => read.stats = Some(Stats::read_narrow(value)?),
+                IPVS_DEST_ATTR_STATS64 => read.stats64 = Some(Stats::read_wide(value)?),
                 _ => return Ok(false),
             }
             Ok(true)

@@ -26,6 +26,10 @@
 //! `observed.as_requested() == &asked`. [`Request`] is a change as a value; [`Client`] executes requests and reads.
 //! Below, [`wire`] has the messages as they travel: every attribute as the kernel writes it, what is unknown kept.
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;
+
 mod attribute;
 mod client;
 mod daemon;

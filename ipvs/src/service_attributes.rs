@@ -76,8 +76,8 @@ impl ServiceAttributes {
                 IPVS_SVC_ATTR_FLAGS => read.flags = Some(parse_flags(value)?),
                 IPVS_SVC_ATTR_TIMEOUT => read.timeout = Some(parse_u32(value)?),
                 IPVS_SVC_ATTR_NETMASK => read.netmask = Some(parse_u32(value)?.to_ne_bytes()),
-                IPVS_SVC_ATTR_STATS => read.stats = Some(Stats::read(value)?),
-                IPVS_SVC_ATTR_STATS64 => read.stats64 = Some(Stats::read(value)?),
+                IPVS_SVC_ATTR_STATS => read.stats = Some(Stats::read_narrow(value)?),
+                IPVS_SVC_ATTR_STATS64 => read.stats64 = Some(Stats::read_wide(value)?),
                 _ => return Ok(false),
             }
             Ok(true)

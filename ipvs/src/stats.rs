@@ -37,37 +37,43 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub(crate) fn read(payload: &[u8]) -> Result<Self, DecodeError> {
+    /// `IPVS_SVC_ATTR_STATS`, `IPVS_DEST_ATTR_STATS`: 32 bits, but for the bytes.
+    pub(crate) fn read_narrow(payload: &[u8]) -> Result<Self, DecodeError> {
+        Stats::read(payload, |value| parse_u32(value).map(u64::from))
+    }
+
+    /// `IPVS_SVC_ATTR_STATS64`, `IPVS_DEST_ATTR_STATS64`.
+    pub(crate) fn read_wide(payload: &[u8]) -> Result<Self, DecodeError> {
+        Stats::read(payload, parse_u64)
+    }
+
+    fn read(payload: &[u8], number: fn(&[u8]) -> Result<u64, DecodeError>) -> Result<Self, DecodeError> {
         let mut stats = Stats::default();
         attribute::read(payload, &mut Vec::new(), |kind, value| {
-            let field = match kind {
-                IPVS_STATS_ATTR_CONNS => &mut stats.connections,
-                IPVS_STATS_ATTR_INPKTS => &mut stats.in_packets,
-                IPVS_STATS_ATTR_OUTPKTS => &mut stats.out_packets,
-                IPVS_STATS_ATTR_INBYTES => &mut stats.in_bytes,
-                IPVS_STATS_ATTR_OUTBYTES => &mut stats.out_bytes,
-                IPVS_STATS_ATTR_CPS => &mut stats.connection_rate,
-                IPVS_STATS_ATTR_INPPS => &mut stats.in_packet_rate,
-                IPVS_STATS_ATTR_OUTPPS => &mut stats.out_packet_rate,
-                IPVS_STATS_ATTR_INBPS => &mut stats.in_byte_rate,
-                IPVS_STATS_ATTR_OUTBPS => &mut stats.out_byte_rate,
+            match kind {
+                IPVS_STATS_ATTR_CONNS => stats.connections = number(value)?,
+                IPVS_STATS_ATTR_INPKTS => stats.in_packets = number(value)?,
+                IPVS_STATS_ATTR_OUTPKTS => stats.out_packets = number(value)?,
+                IPVS_STATS_ATTR_INBYTES => stats.in_bytes = parse_u64(value)?,
+                IPVS_STATS_ATTR_OUTBYTES => stats.out_bytes = parse_u64(value)?,
+                IPVS_STATS_ATTR_CPS => stats.connection_rate = number(value)?,
+                IPVS_STATS_ATTR_INPPS => stats.in_packet_rate = number(value)?,
+                IPVS_STATS_ATTR_OUTPPS => stats.out_packet_rate = number(value)?,
+                IPVS_STATS_ATTR_INBPS => stats.in_byte_rate = number(value)?,
+                IPVS_STATS_ATTR_OUTBPS => stats.out_byte_rate = number(value)?,
                 // IPVS_STATS_ATTR_PAD aligns the 64-bit values on some machines.
-                _ => return Ok(true),
-            };
-            *field = match value.len() {
-                4 => parse_u32(value)?.into(),
-                _ => parse_u64(value)?,
-            };
+                _ => {}
+            }
             Ok(true)
         })?;
         Ok(stats)
     }
 }
 
-/// `IPVS_SVC_ATTR_STATS`, `IPVS_DEST_ATTR_STATS`: 32 bits, but for the bytes. The kernel cuts off what is more.
+/// Written with 32 bits, but for the bytes. What is more is cut off, as the kernel does.
 pub(crate) struct Narrow<'a>(pub &'a Stats);
 
-/// `IPVS_SVC_ATTR_STATS64`, `IPVS_DEST_ATTR_STATS64`.
+/// Written with 64 bits.
 pub(crate) struct Wide<'a>(pub &'a Stats);
 
 impl Attributes for Narrow<'_> {
