@@ -23,7 +23,10 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("slb-host", &["slb-core", "netlink-batch"]),
     ("slb-dataplane", &["slb-core", "ipvs-netlink"]),
     ("slb-lab", &[]),
-    ("slb", &["slb-core", "slb-ipam", "slb-advert", "slb-host", "slb-dataplane", "slb-store", "slb-api"]),
+    (
+        "slb",
+        &["slb-core", "slb-ipam", "slb-advert", "slb-host", "slb-dataplane", "slb-store", "slb-api", "ipvs-netlink"],
+    ),
 ];
 /// The decisions know no runtime, no clock of one and no I/O.
 const NOT_FOR_CORE: &str = "tokio";
