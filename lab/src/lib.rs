@@ -13,8 +13,8 @@
 //! ```
 //! [`harness`] is that; [`kernel`] boots; [`Segment`] and [`Node`] are hosts on a network, each a network namespace;
 //! [`Process`] is a program on one of them, [`Server`] slb,
-//! [`Site`] a whole site with it, [`Sniffer`] what was on the wire, [`Writes`] and [`SettingWrites`] what a kernel was asked to
-//! change; [`http`] asks, [`Backend`] answers; [`wait`] is for what has no event.
+//! [`Site`] a whole site with it, [`Sniffer`] what was on the wire, [`Writes`] what a kernel was asked to change; [`http`] asks,
+//! [`Backend`] answers; [`wait`] is for what has no event.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -26,15 +26,14 @@ mod node;
 mod process;
 mod segment;
 mod server;
-mod settings;
 pub mod site;
 mod sniffer;
 pub mod wait;
 mod writes;
 
 pub use self::{
-    backend::Backend, node::Node, process::Process, segment::Segment, server::Server, settings::SettingWrites,
-    site::Site, sniffer::Sniffer, writes::Writes,
+    backend::Backend, node::Node, process::Process, segment::Segment, server::Server, site::Site, sniffer::Sniffer,
+    writes::Writes,
 };
 
 /// The `main` of a test file: for each kernel the tests that run on it.

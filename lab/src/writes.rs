@@ -3,7 +3,7 @@
 //!
 //! A pcap file of such an adapter (LINKTYPE_NETLINK) has 16 octets before the messages of a packet, the last two of them the
 //! netlink protocol in network order. In doubt a request counts as one that changes something.
-//! Not seen: settings written under /proc/sys (`SettingWrites` sees them), and `iptables-legacy`, which uses socket options.
+//! Not seen: settings written under /proc/sys, and `iptables-legacy`, which uses socket options.
 
 use std::{
     io::{self, BufReader, Read},
@@ -106,35 +106,20 @@ fn next_packet(capture: &mut impl Read) -> io::Result<Vec<u8>> {
 }
 
 fn requests_of(packet: &[u8]) -> Vec<Request> {
-    let Some((&[.., high, low], messages)) = packet.split_first_chunk::<16>() else { return Vec::new() };
+    let Some((&[.., high, low], mut messages)) = packet.split_first_chunk::<16>() else { return Vec::new() };
     let protocol = u16::from_be_bytes([high, low]);
-    let messages = split(messages);
-    let is_trial = is_trial(protocol, &messages);
-    let requests = messages.into_iter().filter(|(_, flags, _)| flags & NLM_F_REQUEST != 0);
-    let request = |(kind, _, message): (u16, u16, &[u8])| {
-        let command = message.get(16).copied().unwrap_or_default();
-        let change = if is_trial { None } else { change(protocol, kind, command) };
-        Request { change, message: message.to_vec() }
-    };
-    requests.map(request).collect()
-}
-
-/// Messages with their type and flags.
-fn split(mut messages: &[u8]) -> Vec<(u16, u16, &[u8])> {
-    let mut found = Vec::new();
+    let mut requests = Vec::new();
     while let Some((&[a, b, c, d, e, f, g, h], _)) = messages.split_first_chunk::<8>() {
         let length = u32::from_ne_bytes([a, b, c, d]) as usize;
         let Some(message) = messages.get(..length).filter(|message| message.len() >= 16) else { break };
-        found.push((u16::from_ne_bytes([e, f]), u16::from_ne_bytes([g, h]), message));
+        let (kind, flags) = (u16::from_ne_bytes([e, f]), u16::from_ne_bytes([g, h]));
+        if flags & NLM_F_REQUEST != 0 {
+            let command = message.get(16).copied().unwrap_or_default();
+            requests.push(Request { change: change(protocol, kind, command), message: message.to_vec() });
+        }
         messages = messages.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
-    found
-}
-
-/// A batch that has no end: the kernel checks and drops it (`nfnetlink_rcv_batch`), which is how to ask what it can do.
-fn is_trial(protocol: u16, messages: &[(u16, u16, &[u8])]) -> bool {
-    let has = |kind| messages.iter().any(|(other, ..)| *other == kind);
-    protocol == NETLINK_NETFILTER && has(NFNL_MSG_BATCH_BEGIN) && !has(NFNL_MSG_BATCH_END)
+    requests
 }
 
 /// linux/netlink.h
@@ -142,9 +127,6 @@ const NLM_F_REQUEST: u16 = 1;
 const NETLINK_ROUTE: u16 = 0;
 const NETLINK_NETFILTER: u16 = 12;
 const NETLINK_GENERIC: u16 = 16;
-/// linux/netfilter/nfnetlink.h
-const NFNL_MSG_BATCH_BEGIN: u16 = 16;
-const NFNL_MSG_BATCH_END: u16 = 17;
 
 /// Nothing for a request that changes nothing.
 fn change(protocol: u16, kind: u16, command: u8) -> Option<String> {

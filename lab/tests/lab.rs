@@ -5,7 +5,7 @@
 
 use std::{io::Read, net::TcpStream};
 
-use slb_lab::{Backend, Segment, SettingWrites, Sniffer, Writes, http};
+use slb_lab::{Backend, Segment, Sniffer, Writes, http};
 
 /// Hosts on a segment reach each other, and have an IPVS each.
 fn hosts_are_apart() {
@@ -69,20 +69,7 @@ fn writes_are_counted() {
     assert_eq!(writes.take(), ["rtnetlink 21"]);
 }
 
-/// Settings that are written are seen, also when their value stays the same, and those that are read are not.
-fn setting_writes_are_counted() {
-    let segment = Segment::new();
-    let (one, two) = (segment.host("one", "10.1.0.1/24"), segment.host("two", "10.1.0.2/24"));
-    let mut writes = SettingWrites::of(&one);
-    one.sh("cat /proc/sys/net/ipv4/ip_forward");
-    two.sh("echo 1 >/proc/sys/net/ipv4/ip_forward");
-    assert_eq!(writes.take(), [""; 0]);
-    let announce = "/proc/sys/net/ipv4/conf/eth0/arp_announce";
-    one.sh(&format!("echo 2 >{announce}; echo 2 >{announce}; echo 1 >/proc/sys/net/ipv4/ip_forward"));
-    assert_eq!(writes.take(), [announce, announce, "/proc/sys/net/ipv4/ip_forward"]);
-}
-
 slb_lab::main! {
-    fast: [hosts_are_apart, a_backend_can_go, writes_are_counted, setting_writes_are_counted],
-    stock: [hosts_are_apart, nftables_is_there, setting_writes_are_counted],
+    fast: [hosts_are_apart, a_backend_can_go, writes_are_counted],
+    stock: [hosts_are_apart, nftables_is_there],
 }

@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process_group};
+
 use super::job::{BEGIN, END};
 
 /// Lines of the console that are shown when a kernel fails.
@@ -26,33 +28,17 @@ pub(super) struct Console {
     pub(super) failure: Option<String>,
 }
 
-/// Runs a kernel, `$@`, which may be several processes, in a group of its own. Kills it when the other end of the standard input is
-/// closed: by us, or because we were killed. Whatever is left of the group when the kernel has ended goes too.
-const GUARD: &str = r#"
-exec 3<&0
-setsid "$@" </dev/null 3<&- &
-kernel=$!
-exec >/dev/null 2>&1
-{ read -r _; kill -s KILL $kernel; kill -s KILL -- -$kernel; } <&3 &
-wait $kernel
-kill -s KILL -- -$kernel
-kill $!
-"#;
-
 /// Starts the kernel and stays until it ends, or kills it when its time is up.
-pub(super) fn follow(kernel: &Command) -> Console {
+pub(super) fn follow(command: &mut Command) -> Console {
     let seconds = env::var("SLB_LAB_DEADLINE").ok().and_then(|text| text.parse().ok());
     let limit = seconds.map_or(DEADLINE, Duration::from_secs);
     let deadline = Instant::now() + limit;
     let mut console = Console { lines: Vec::new(), failure: None };
-    let mut command = Command::new("sh");
-    command.args(["-c", GUARD, "sh"]).arg(kernel.get_program()).args(kernel.get_args()).process_group(0);
-    command.envs(kernel.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
-            console.failure = Some(format!("was not started: sh: {error}"));
+            console.failure = Some(format!("was not started: {}: {error}", command.get_program().display()));
             return console;
         }
     };
@@ -70,12 +56,12 @@ pub(super) fn follow(kernel: &Command) -> Console {
             }
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
+                kill_group(&child);
                 console.failure = Some(format!("was not done after {} s", limit.as_secs()));
                 break;
             }
         }
     }
-    // This closes its standard input first.
     drop(child.wait());
     console
 }
@@ -106,4 +92,11 @@ fn pass_on(output: impl Read + Send + 'static, who: fn(String) -> Line, send: mp
             }
         }
     });
+}
+
+/// A kernel in user space consists of several processes.
+fn kill_group(child: &Child) {
+    if let Some(group) = Pid::from_raw(child.id().cast_signed()) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
 }

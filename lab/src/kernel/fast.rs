@@ -11,7 +11,9 @@ pub(super) const PARTS: Parts =
 
 /// Starts the kernel with the folder's `init` as its first process.
 pub(super) fn command(folder: &Folder) -> Result<Command, Error> {
-    let mut command = Command::new("linux.uml");
+    // The kernel ends when the test binary is killed.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "linux.uml"]);
     command.args(["mem=1G", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet"]);
     command.args(["con=null", "con0=fd:0,fd:1", "con1=null"]);
     command.arg(format!("init={}", folder.path("init").display()));

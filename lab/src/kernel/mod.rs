@@ -56,12 +56,12 @@ impl Kernel {
     /// The kernel did not boot, died, or took too long: shows the end of its console and says where the whole of it is.
     pub fn run(self, job: &Job) -> Result<bool, Error> {
         let folder = Folder::new()?;
-        let (command, parts) = match self {
+        let (mut command, parts) = match self {
             Self::fast => (fast::command(&folder)?, fast::PARTS),
             Self::stock => (stock::command(&folder)?, stock::PARTS),
         };
         folder.write("init", &job.init(parts, &folder))?;
-        let console = console::follow(&command);
+        let console = console::follow(&mut command);
         let failure = match (console.failure, fs::read_to_string(folder.path("result"))) {
             (None, Ok(code)) => return Ok(code == "0\n"),
             (None, Err(_)) => "ended without a result".to_owned(),

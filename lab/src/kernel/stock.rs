@@ -19,7 +19,9 @@ pub(super) const PARTS: Parts = Parts {
 
 /// Starts the kernel with the folder's `init` as its first process.
 pub(super) fn command(folder: &Folder) -> Result<Command, Error> {
-    let mut command = Command::new("qemu-system-x86_64");
+    // The kernel ends when the test binary is killed.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "qemu-system-x86_64"]);
     command.args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "1G", "-nographic", "-no-reboot", "-nodefaults"]);
     command.args(["-serial", "stdio", "-cpu", "max"]);
     command.arg("-kernel").arg(part("vmlinuz")?).arg("-initrd").arg(part("initrd")?);
