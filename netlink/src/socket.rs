@@ -114,8 +114,8 @@ impl Connection {
         let plain = socket.socket_ref();
         // From now on the kernel is the only one that can send to this socket (`netlink_getsockbyportid`).
         plain.connect(&SocketAddr::new(0, 0))?;
-        // Errors quote only the header of the request (since 4.3) and carry the kernel's explanation (since 4.12). On an older
-        // kernel answers are longer or plainer, nothing else.
+        // Errors quote only the header of the request and carry the kernel's explanation. Both date from before 4.13;
+        // without them answers are longer or plainer, nothing else.
         let _ = plain.set_cap_ack(true);
         let _ = plain.set_ext_ack(true);
         // Past net.core.rmem_max only CAP_NET_ADMIN may go. Whatever it becomes, the size of a pack follows it.

@@ -12,8 +12,7 @@ impl<T: NetlinkSerializable> Socket<T> {
     /// Executes the requests in order and says for each what the kernel made of it.
     ///
     /// They travel in packs of about 100 kB. A refused request does not stop those after it. Objects that the kernel
-    /// sends in answer are passed over; use [`Socket::request`] for those. A request that the kernel breaks off with EINTR is not
-    /// answered at all, and counts as accepted.
+    /// sends in answer are passed over; use [`Socket::request`] for those.
     ///
     /// # Errors
     /// An error means that the verdicts are not known: requests up to the failing pack may have been executed.
