@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Prints an error with all its causes on one line. The one place that does: an error's own `Display` never prints its source.
+//! Errors with their causes: printed on one line, and shared. [`Chain`] is the one place that prints causes: an error's own
+//! `Display` never does.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, sync::Arc};
+
+use crate::ports::Cause;
 
 /// `error: cause: cause of the cause`.
 pub struct Chain<'a>(pub &'a (dyn Error + 'static));
@@ -15,5 +18,27 @@ impl fmt::Display for Chain<'_> {
             cause = error.source();
         }
         Ok(())
+    }
+}
+
+/// A cause of several failures. Reads like the cause itself, and leads to the same sources.
+#[derive(Clone, Debug)]
+pub struct Shared(Arc<dyn Error + Send + Sync>);
+
+impl From<Cause> for Shared {
+    fn from(cause: Cause) -> Self {
+        Self(cause.into())
+    }
+}
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Shared {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
     }
 }

@@ -92,7 +92,8 @@ pub trait Store: Send {
     /// Reads everything.
     fn load(&mut self) -> impl Future<Output = Result<Snapshot, Cause>> + Send;
 
-    /// Writes all or nothing, durably: once this answers `Ok`, a power cut loses none of it. After `Err` nothing was written.
+    /// Writes all or nothing, durably: once this answers `Ok`, a power cut loses none of it. After `Err` nothing was written;
+    /// if a disk is so broken that this cannot be known, every later commit is refused until the store is loaded anew.
     fn commit(&mut self, writes: Vec<Write>) -> impl Future<Output = Result<(), Cause>> + Send;
 }
 

@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::{Future, pending},
+    io,
     net::Ipv4Addr,
     sync::{Arc, Mutex},
 };
@@ -113,13 +114,18 @@ impl Store for SimStore {
     async fn commit(&mut self, writes: Vec<Write>) -> Result<(), Cause> {
         self.0.point().await;
         if self.0.with(|remains| remains.disk_full) {
-            return Err("no space left on device".into());
+            return Err(DiskRefuses(io::ErrorKind::StorageFull.into()).into());
         }
         self.0.with(|remains| writes.into_iter().for_each(|write| write_down(&mut remains.disk, write)));
         self.0.point().await;
         Ok(())
     }
 }
+
+/// A store's own error, with the disk's as its source.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write")]
+struct DiskRefuses(#[source] io::Error);
 
 fn write_down(disk: &mut Snapshot, write: Write) {
     match write {
@@ -216,11 +222,19 @@ impl Dataplane for SimDataplane {
     async fn apply(&mut self, steps: &[DataplaneStep]) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         for step in steps {
+            if self.0.with(|remains| needs_a_service(step) && !remains.kernel.services.contains_key(&step.endpoint())) {
+                verdicts.push(Verdict::Retry("no such service".into()));
+                continue;
+            }
             let step = Step::Dataplane(*step);
             verdicts.push(self.0.step(step, |kernel| kernel.note(&step)).await);
         }
         verdicts
     }
+}
+
+fn needs_a_service(step: &DataplaneStep) -> bool {
+    matches!(step, DataplaneStep::AddBackend(..) | DataplaneStep::SetBackend(..))
 }
 
 pub struct SimAdvertiser(Sim);

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What can go wrong with the store.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use slb_core::ports::Cause;
 
 use crate::record::Unreadable;
 
@@ -57,7 +62,7 @@ pub enum Error {
         doing: &'static str,
         /// Why.
         #[source]
-        source: Box<redb::Error>,
+        source: Cause,
     },
     /// A record makes no sense.
     #[error("{path}: the record of {what} cannot be read")]
@@ -84,4 +89,14 @@ pub enum Error {
         #[source]
         source: tokio::task::JoinError,
     },
+}
+
+impl Error {
+    /// redb's errors do not tell their source. The disk's own error is passed on as it is, so that a full disk can be told from a
+    /// broken one.
+    pub(crate) fn access(path: &Path, doing: &'static str, error: impl Into<redb::Error>) -> Self {
+        let error = error.into();
+        let source = if let redb::Error::Io(error) = error { error.into() } else { error.into() };
+        Self::Access { path: path.to_owned(), doing, source }
+    }
 }

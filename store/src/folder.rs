@@ -56,11 +56,7 @@ impl Folder {
         let file = private().truncate(true).open(&unfinished).map_err(unusable)?;
         let database = builder().create_file(file).map_err(|error| self.refused(error))?;
         let made = tables::make(&database);
-        made.map_err(|source| Error::Access {
-            path: unfinished.clone(),
-            doing: "make the store",
-            source: source.into(),
-        })?;
+        made.map_err(|error| Error::access(&unfinished, "make the store", error))?;
         drop(database);
         fs::rename(&unfinished, &self.file).and_then(|()| sync(&self.path)).map_err(unusable)
     }

@@ -95,7 +95,7 @@ impl<M: Medium> Keeper<M> {
 
     fn settle(&mut self, writes: &[Write], failure: redb::Error) -> Result<(), Error> {
         let path = self.medium.file();
-        let failure = Error::Access { path: path.to_owned(), doing: "write", source: Box::new(failure) };
+        let failure = Error::access(path, "write", failure);
         let Ok(database) = self.medium.open() else { return Err(failure) };
         let Ok(last) = tables::last(path, &database) else { return Err(failure) };
         if last == self.last {

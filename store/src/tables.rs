@@ -49,7 +49,7 @@ pub fn make(database: &Database) -> Result<(), redb::Error> {
 /// This is no store of slb, or one of a later version.
 pub fn last(path: &Path, database: &Database) -> Result<u64, Error> {
     let numbers = [FORMAT_KEY, TRANSACTION_KEY].map(|key| number(database, key));
-    let [format, last] = numbers.map(|number| number.map_err(|source| unread(path, source)));
+    let [format, last] = numbers.map(|number| number.map_err(|error| unread(path, error)));
     match format? {
         Some(FORMAT) => Ok(last?.unwrap_or_default()),
         Some(found) => Err(Error::Later { path: path.to_owned(), found, known: FORMAT }),
@@ -59,7 +59,7 @@ pub fn last(path: &Path, database: &Database) -> Result<u64, Error> {
 
 /// Reads everything.
 pub fn read(path: &Path, database: &Database) -> Result<Snapshot, Error> {
-    let transaction = &database.begin_read().map_err(|source| unread(path, source))?;
+    let transaction = &database.begin_read().map_err(|error| unread(path, error))?;
     let mut snapshot = Snapshot::default();
     each(path, transaction, LOAD_BALANCERS, |id, bytes| {
         let id = LoadBalancerId(Uuid::from_u128(id));
@@ -157,9 +157,9 @@ fn each<K: Key + 'static, V: Value + 'static>(
     table: TableDefinition<'_, K, V>,
     mut take: impl for<'a> FnMut(K::SelfType<'a>, V::SelfType<'a>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let table = transaction.open_table(table).map_err(|source| unread(path, source))?;
-    for row in table.iter().map_err(|source| unread(path, source))? {
-        let (key, value) = row.map_err(|source| unread(path, source))?;
+    let table = transaction.open_table(table).map_err(|error| unread(path, error))?;
+    for row in table.iter().map_err(|error| unread(path, error))? {
+        let (key, value) = row.map_err(|error| unread(path, error))?;
         take(key.value(), value.value())?;
     }
     Ok(())
@@ -174,8 +174,8 @@ fn number(database: &Database, key: &str) -> Result<Option<u64>, redb::Error> {
     }
 }
 
-fn unread(path: &Path, source: impl Into<redb::Error>) -> Error {
-    Error::Access { path: path.to_owned(), doing: "read", source: Box::new(source.into()) }
+fn unread(path: &Path, error: impl Into<redb::Error>) -> Error {
+    Error::access(path, "read", error)
 }
 
 fn unreadable(path: &Path, what: &str, name: impl Display, source: Unreadable) -> Error {

@@ -11,6 +11,7 @@ use tracing::{Span, warn};
 use super::{Controller, World, round::Ready};
 use crate::{
     command::{Answer, Command, Failure, NewLoadBalancer, Rejected, Request},
+    errors::{Chain, Shared},
     model::{Endpoint, LoadBalancerId, Vip},
     ports::{Advertiser, Cause, Dataplane, Pool, Probe},
 };
@@ -157,8 +158,8 @@ impl<W: World> Controller<W> {
                 Box::new(move || Failure::AddressInUse { vip, holder: holder.clone() })
             }
             Err(cause) => {
-                let why = crate::errors::Chain(&*cause).to_string();
-                let failure = move || Failure::Ask { doing: format!("probe {vip}"), cause: why.clone().into() };
+                let cause = Shared::from(cause);
+                let failure = move || Failure::Ask { doing: format!("probe {vip}"), cause: cause.clone().into() };
                 for Waiting { asker, .. } in waiting {
                     asker.answer(Err(failure()));
                 }
@@ -178,7 +179,7 @@ impl<W: World> Controller<W> {
     pub(super) async fn give_back(&mut self, vip: Vip) {
         self.acquired.remove(&vip);
         if let Err(cause) = self.drivers.pool.release(vip).await {
-            warn!(%vip, error = %crate::errors::Chain(&*cause), "could not give the address back to its pool");
+            warn!(%vip, error = %Chain(&*cause), "could not give the address back to its pool");
         }
     }
 }

@@ -12,7 +12,7 @@ use tracing::debug;
 use super::{Controller, Drivers, World, background::Retry};
 use crate::{
     command::Failure,
-    errors::Chain,
+    errors::{Chain, Shared},
     model::Vip,
     plan::{Observed, Scope, plan},
     ports::{Advertiser, Cause, Dataplane, Host, Verdict},
@@ -36,6 +36,13 @@ impl Failed {
             Self::Step { step, may_pass, cause } => Failure::Step { step, may_pass, undone, cause },
             Self::Erase(cause) => Failure::Store(cause),
             Self::Observe(cause) => Failure::Ask { doing: "read the state of the kernel".to_owned(), cause },
+        }
+    }
+
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Step { may_pass, .. } => *may_pass,
+            Self::Erase(_) | Self::Observe(_) => true,
         }
     }
 
@@ -79,12 +86,12 @@ impl<W: World> Controller<W> {
         match self.observe(now).await {
             Ok(()) => self.converge(scope, now).await,
             Err(cause) => {
-                let why = Chain(&*cause).to_string();
+                let cause = Shared::from(cause);
                 let vips: BTreeSet<Vip> = match scope {
                     Scope::All => self.state.vips().collect(),
                     Scope::Vips(vips) => vips.clone(),
                 };
-                let failed = vips.into_iter().map(|vip| (vip, Failed::Observe(why.clone().into()))).collect();
+                let failed = vips.into_iter().map(|vip| (vip, Failed::Observe(cause.clone().into()))).collect();
                 self.note_retries(scope, &failed, now);
                 failed
             }

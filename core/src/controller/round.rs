@@ -12,7 +12,7 @@ use tracing::{error, info};
 use super::{Controller, World, admission::Asker, converge::Failed};
 use crate::{
     command::{Answer, Command, Failure, Rejected},
-    errors::Chain,
+    errors::{Chain, Shared},
     model::{LoadBalancer, LoadBalancerId, Phase, Vip},
     plan::Scope,
     ports::{Cause, Store, Write},
@@ -81,10 +81,11 @@ impl<W: World> Controller<W> {
         }
         let changes: Vec<Change> = applied.values().map(|applied| applied.change.clone()).collect();
         if let Err(cause) = self.commit(&changes).await {
-            return self.take_back(applied, &cause);
+            return self.take_back(applied, cause);
         }
         let scope = Scope::Vips(applied.keys().copied().collect());
-        let mut failed = self.converge(&scope, now).await;
+        let failed = self.converge(&scope, now).await;
+        let mut failed = self.look_again(failed, now).await;
         self.finish_deletions(&scope, &mut failed, now).await;
         for (vip, applied) in applied {
             match failed.remove(&vip) {
@@ -92,6 +93,17 @@ impl<W: World> Controller<W> {
                 Some(why) => self.fail(vip, applied, why, now).await,
             }
         }
+    }
+
+    /// What failed may have failed because somebody else changed the kernel since it was last read. That is not the request's fault:
+    /// it gets another try on a fresh look.
+    async fn look_again(&mut self, mut failed: BTreeMap<Vip, Failed>, now: Instant) -> BTreeMap<Vip, Failed> {
+        let again: BTreeSet<Vip> = failed.iter().filter(|(_, why)| why.may_pass()).map(|(vip, _)| *vip).collect();
+        if !again.is_empty() {
+            failed.retain(|vip, _| !again.contains(vip));
+            failed.append(&mut self.observe_and_converge(&Scope::Vips(again), now).await);
+        }
+        failed
     }
 
     /// Whether the VIP of a creation went back to the pool since it was queued: its last holder was deleted meanwhile.
@@ -144,11 +156,11 @@ impl<W: World> Controller<W> {
     }
 
     /// Nothing could be written: the state goes back to what it was.
-    fn take_back(&mut self, applied: BTreeMap<Vip, Applied>, cause: &Cause) {
-        let why = Chain(&**cause).to_string();
+    fn take_back(&mut self, applied: BTreeMap<Vip, Applied>, cause: Cause) {
+        let cause = Shared::from(cause);
         for Applied { change, asker, .. } in applied.into_values() {
             self.state.put(&change.inverse());
-            asker.answer(Err(Failure::Store(why.clone().into())));
+            asker.answer(Err(Failure::Store(cause.clone().into())));
         }
     }
 
@@ -196,14 +208,14 @@ impl<W: World> Controller<W> {
         }
         let changes: Vec<Change> = ids.into_iter().map(|id| self.state.erase(id)).collect();
         if let Err(cause) = self.commit(&changes).await {
-            let why = Chain(&*cause).to_string();
+            let cause = Shared::from(cause);
             for change in changes {
                 let change = change.inverse();
                 self.state.put(&change);
                 if let Some(kept) = &change.after {
                     let vip = kept.endpoint.vip;
                     self.retry_later(vip, now);
-                    failed.insert(vip, Failed::Erase(why.clone().into()));
+                    failed.insert(vip, Failed::Erase(cause.clone().into()));
                 }
             }
             return;

@@ -2,6 +2,8 @@
 //! The controller on the model of the world: what it acknowledges holds, whatever fails and wherever it is killed.
 
 use std::{
+    error::Error,
+    io,
     net::Ipv4Addr,
     sync::Arc,
     time::{Duration, Instant},
@@ -255,6 +257,16 @@ fn a_failing_backend_change_leaves_the_load_balancer_as_it_was() {
 }
 
 #[test]
+fn damage_that_was_not_seen_yet_fails_no_request() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    server.created(1);
+    sim.with(|remains| remains.kernel.services.clear());
+    server.ask(Command::AddBackend(lb(1), backend(1))).unwrap();
+    server.check();
+}
+
+#[test]
 fn a_deletion_that_fails_is_finished_later() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
@@ -281,7 +293,9 @@ fn a_full_disk_changes_nothing() {
     server.created(1);
     sim.with(|remains| remains.disk_full = true);
     for command in [create(2, None), Command::AddBackend(lb(1), backend(1)), Command::Delete(lb(1))] {
-        assert!(matches!(server.ask(command), Err(Failure::Store(_))));
+        let Err(Failure::Store(cause)) = server.ask(command) else { panic!("not the store's failure") };
+        let disk = cause.source().and_then(|error| error.downcast_ref::<io::Error>());
+        assert_eq!(disk.map(io::Error::kind), Some(io::ErrorKind::StorageFull), "{cause:?}");
         server.check();
     }
     sim.with(|remains| remains.disk_full = false);
