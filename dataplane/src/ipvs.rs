@@ -77,14 +77,18 @@ impl Ipvs {
     async fn refused(&mut self, step: &DataplaneStep, refusal: Refusal) -> Verdict {
         match translate::reading(step, &refusal) {
             Reading::Done => Verdict::Applied,
-            Reading::Retry => Verdict::Retry(refusal.into()),
-            Reading::Refused => Verdict::Refused(refusal.into()),
+            Reading::Failed => failed(refusal),
             Reading::Instead(request) => match self.client.execute(*request).await {
                 Ok(()) => Verdict::Applied,
+                Err(Error::Refused { source, .. }) => failed(source),
                 Err(error) => Verdict::Retry(error.into()),
             },
         }
     }
+}
+
+fn failed(refusal: Refusal) -> Verdict {
+    if translate::may_pass(&refusal) { Verdict::Retry(refusal.into()) } else { Verdict::Refused(refusal.into()) }
 }
 
 /// The batch broke off: any step may or may not have been taken, so each is tried again.

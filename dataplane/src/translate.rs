@@ -37,10 +37,8 @@ pub enum Reading {
     Done,
     /// The object is there already, or is not there yet: this request makes it what the step says.
     Instead(Box<Request>),
-    /// It may succeed later.
-    Retry,
-    /// It will not.
-    Refused,
+    /// The step failed.
+    Failed,
 }
 
 /// Reads the refusal of a step's request.
@@ -64,16 +62,13 @@ pub fn reading(step: &DataplaneStep, refusal: &Refusal) -> Reading {
         | DataplaneStep::RemoveService(_)
         | DataplaneStep::AddBackend(..)
         | DataplaneStep::SetBackend(..)
-        | DataplaneStep::RemoveBackend(..) => passing(refusal),
+        | DataplaneStep::RemoveBackend(..) => Reading::Failed,
     }
 }
 
 /// Out of memory, interrupted, busy, or a service that somebody removed meanwhile: that passes.
-pub fn passing(refusal: &Refusal) -> Reading {
-    match refusal.errno() {
-        libc::ENOMEM | libc::ENOBUFS | libc::EAGAIN | libc::EINTR | libc::EBUSY | libc::ESRCH => Reading::Retry,
-        _ => Reading::Refused,
-    }
+pub fn may_pass(refusal: &Refusal) -> bool {
+    matches!(refusal.errno(), libc::ENOMEM | libc::ENOBUFS | libc::EAGAIN | libc::EINTR | libc::EBUSY | libc::ESRCH)
 }
 
 /// The service that slb asks for: round-robin, nothing else set.
