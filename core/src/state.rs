@@ -123,8 +123,9 @@ impl State {
         let endpoint = Endpoint { vip, port: new.port };
         self.check_endpoint(endpoint)?;
         let backends = new.backends.unwrap_or_default();
-        for (index, backend) in backends.iter().enumerate() {
-            check_backend(endpoint, backends.iter().take(index), backend)?;
+        let mut targets = BTreeMap::new();
+        for backend in &backends {
+            check_target(endpoint, backend.target, targets.insert(backend.target, backend.id))?;
         }
         let after = LoadBalancer {
             id: new.id,
@@ -201,7 +202,8 @@ impl State {
 
     fn add_backend(&mut self, id: LoadBalancerId, backend: &Backend) -> Result<Change, Rejected> {
         let before = self.active(id)?;
-        check_backend(before.endpoint, before.backends().iter(), backend)?;
+        let same = before.backends().iter().find(|other| other.target == backend.target);
+        check_target(before.endpoint, backend.target, same.map(|other| other.id))?;
         let backends = before.backends().iter().chain([backend]).cloned().collect();
         let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
         Ok(self.done(Some(before), Some(after)))
@@ -272,17 +274,13 @@ fn known_backend(load_balancer: &LoadBalancer, backend: BackendId) -> Result<&Ba
     load_balancer.backend(backend).ok_or(Rejected::UnknownBackend { load_balancer: load_balancer.id, backend })
 }
 
-fn check_backend<'a>(
-    endpoint: Endpoint,
-    mut others: impl Iterator<Item = &'a Backend>,
-    backend: &Backend,
-) -> Result<(), Rejected> {
-    let target: Target = backend.target;
+/// `holder` is the backend that has the target already.
+fn check_target(endpoint: Endpoint, target: Target, holder: Option<BackendId>) -> Result<(), Rejected> {
     if target.ip.address() == endpoint.vip.address() {
         return Err(Rejected::BackendIsVip(target));
     }
-    match others.find(|other| other.target == target) {
-        Some(other) => Err(Rejected::BackendExists { target, by: other.id }),
+    match holder {
+        Some(by) => Err(Rejected::BackendExists { target, by }),
         None => Ok(()),
     }
 }
