@@ -128,6 +128,12 @@ impl Config {
                 "--ipamRange is missing: which addresses may be handed out, like 192.168.0.85-192.168.0.90".to_owned(),
             )
         })?;
+        let ranges: Ranges = range.parse().map_err(|error| BadOption(format!("--ipamRange: {error}")))?;
+        if ranges.overlaps(Ipv4Addr::new(127, 0, 0, 0), Ipv4Addr::new(127, 255, 255, 255)) {
+            return Err(BadOption(format!(
+                "--ipamRange {range}: loopback addresses (127.0.0.0/8) cannot be announced by --arp"
+            )));
+        }
         let port = given.port.unwrap_or(DEFAULT_PORT);
         if port == 0 {
             return Err(BadOption("--port 0: ports go from 1 to 65535".to_owned()));
@@ -139,7 +145,7 @@ impl Config {
             adapter: adapter.ok_or_else(|| {
                 BadOption("--adapter is missing: the network adapter to bind VIPs to, like eth0".to_owned())
             })?,
-            ranges: range.parse().map_err(|error| BadOption(format!("--ipamRange: {error}")))?,
+            ranges,
             listen: SocketAddr::new(given.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port),
             state_dir,
             reconcile_interval,
@@ -206,7 +212,7 @@ mod tests {
 
     #[test]
     fn the_range_is_checked_at_the_start() {
-        for range in ["10.0.0.90-10.0.0.85", "10.0.0.1-", "10.0.0.1,10.0.0.1", "fish"] {
+        for range in ["10.0.0.90-10.0.0.85", "10.0.0.1-", "10.0.0.1,10.0.0.1", "fish", "126.0.0.1-128.0.0.1"] {
             let error = typed(&["--arp", "--adapter", "eth0", "--ipamRange", range]).unwrap_err().to_string();
             assert!(error.contains("--ipamRange"), "{error}");
         }

@@ -44,6 +44,12 @@ impl Ranges {
         self.ranges.get(at).is_some_and(|range| range.contains(vip.address()))
     }
 
+    /// Whether some of the addresses from `first` to `last` are the pool's.
+    #[must_use]
+    pub fn overlaps(&self, first: Ipv4Addr, last: Ipv4Addr) -> bool {
+        self.ranges.iter().any(|range| range.first() <= last && first <= range.last())
+    }
+
     /// How many addresses there are.
     #[must_use]
     pub fn size(&self) -> u64 {
