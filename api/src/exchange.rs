@@ -16,7 +16,10 @@ use axum::{
 use tracing::{Instrument, debug, error_span, warn};
 use uuid::Uuid;
 
-use crate::{Options, guard, problem::Problem};
+use crate::{
+    Options, guard,
+    problem::{Kind, Problem},
+};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A longer id is not taken over. In characters.
@@ -69,7 +72,7 @@ pub(crate) async fn exchange(State(options): State<Arc<Options>>, request: Reque
 fn log(method: &Method, path: &str, response: &Response, problem: Option<&Problem>) {
     let status = response.status();
     match problem {
-        Some(problem) if status.is_server_error() => {
+        Some(problem) if status.is_server_error() && problem.kind() != Kind::NotReady => {
             warn!(%method, path, status = status.as_u16(), kind = problem.kind().slug(), "{}", problem.detail());
         }
         _ => debug!(%method, path, status = status.as_u16(), "answered"),
