@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The data plane on a real kernel: what was asked for is what is observed, whatever was there before.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use slb_core::{
+    model::{BackendSettings, Endpoint, Forwarding, Port, Target, Weight},
+    observed::{ServiceView, Services},
+    ports::{Dataplane, Verdict},
+    step::DataplaneStep::{self, AddBackend, AddService, RemoveBackend, RemoveService, ResetService, SetBackend},
+};
+use slb_dataplane::Ipvs;
+use slb_lab::Node;
+
+const VIP: &str = "192.168.0.85";
+
+/// Runs on a host, on a thread and runtime of its own.
+fn on(node: &Node, work: impl AsyncFnOnce(&mut Ipvs) + Send) {
+    node.inside(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { work(&mut Ipvs::open().await.unwrap()).await });
+    });
+}
+
+fn port(number: i64) -> Port {
+    Port::try_from(number).unwrap()
+}
+
+fn endpoint(number: i64) -> Endpoint {
+    Endpoint { vip: VIP.parse().unwrap(), port: port(number) }
+}
+
+fn target(last: u8) -> Target {
+    Target { ip: format!("10.80.96.{last}").parse().unwrap(), port: port(8080) }
+}
+
+fn settings(forwarding: Forwarding, weight: u16) -> BackendSettings {
+    BackendSettings { forwarding, weight: Weight::from(weight) }
+}
+
+async fn applied(ipvs: &mut Ipvs, steps: &[DataplaneStep]) {
+    let verdicts = ipvs.apply(steps).await;
+    assert_eq!(verdicts.len(), steps.len());
+    for (step, verdict) in steps.iter().zip(verdicts) {
+        assert!(matches!(verdict, Verdict::Applied), "{step:?}: {verdict:?}");
+    }
+}
+
+/// Every setting that can be asked for, on one service.
+fn backends() -> Vec<(Target, BackendSettings)> {
+    vec![
+        (target(1), settings(Forwarding::Masquerade, 1)),
+        (target(2), settings(Forwarding::Masquerade, 0)),
+        (target(3), settings(Forwarding::Local, u16::MAX)),
+    ]
+}
+
+fn desired() -> Services {
+    let backends = backends().into_iter().map(|(target, settings)| (target, Some(settings))).collect();
+    Services::from([(endpoint(80), ServiceView { drifted: false, backends }), (endpoint(443), ServiceView::default())])
+}
+
+fn steps() -> Vec<DataplaneStep> {
+    let backends = backends().into_iter().map(|(target, settings)| AddBackend(endpoint(80), target, settings));
+    [AddService(endpoint(80)), AddService(endpoint(443))].into_iter().chain(backends).collect()
+}
+
+fn what_was_asked_for_is_observed() {
+    let node = Node::new("lb");
+    on(&node, async |ipvs| {
+        applied(ipvs, &steps()).await;
+        assert_eq!(ipvs.observe().await.unwrap(), desired());
+        assert!(ipvs.exists(endpoint(443)).await.unwrap());
+        assert!(!ipvs.exists(endpoint(444)).await.unwrap());
+        let all = [RemoveBackend(endpoint(80), target(1)), RemoveService(endpoint(80)), RemoveService(endpoint(443))];
+        applied(ipvs, &all).await;
+        applied(ipvs, &all).await;
+        assert_eq!(ipvs.observe().await.unwrap(), Services::new());
+    });
+}
+
+fn what_is_there_in_another_shape_is_seen_and_put_right() {
+    let node = Node::new("lb");
+    node.sh(&format!("ipvsadm -A -t {VIP}:80 -s wlc -p 60"));
+    node.sh(&format!("ipvsadm -a -t {VIP}:80 -r 10.80.96.1:8080 -m -w 9 -x 100"));
+    node.sh(&format!("ipvsadm -a -t {VIP}:80 -r 10.80.96.2:80 -g"));
+    on(&node, async |ipvs| {
+        let observed = ipvs.observe().await.unwrap();
+        let service = &observed[&endpoint(80)];
+        assert!(service.drifted);
+        let direct = Target { port: port(80), ..target(2) };
+        assert_eq!(service.backends, [(target(1), None), (direct, None)].into(), "settings that are never asked for");
+
+        applied(ipvs, &steps()).await;
+        applied(ipvs, &[RemoveBackend(endpoint(80), direct)]).await;
+        assert_eq!(ipvs.observe().await.unwrap(), desired());
+        let change = settings(Forwarding::Masquerade, 7);
+        applied(ipvs, &[ResetService(endpoint(8080))]).await;
+        applied(ipvs, &[SetBackend(endpoint(8080), target(1), change)]).await;
+        assert_eq!(ipvs.observe().await.unwrap()[&endpoint(8080)].backends, [(target(1), Some(change))].into());
+    });
+}
+
+fn services_of_other_kinds_are_not_seen() {
+    let node = Node::new("lb");
+    node.sh(&format!("ipvsadm -A -u {VIP}:53 -s rr && ipvsadm -A -f 7 -s rr && ipvsadm -A -t [fd00::1]:80 -s rr"));
+    on(&node, async |ipvs| assert_eq!(ipvs.observe().await.unwrap(), Services::new()));
+}
+
+fn a_backend_of_a_service_that_is_gone_may_come_later() {
+    let node = Node::new("lb");
+    on(&node, async |ipvs| {
+        let add = AddBackend(endpoint(80), target(1), BackendSettings::default());
+        let verdicts = ipvs.apply(&[add, AddService(endpoint(443))]).await;
+        assert!(matches!(verdicts[..], [Verdict::Retry(_), Verdict::Applied]), "{verdicts:?}");
+    });
+}
+
+fn without_the_privilege_it_is_refused_for_good() {
+    let node = Node::new("lb");
+    on(&node, async |ipvs| {
+        applied(ipvs, &[AddService(endpoint(80))]).await;
+        caps::drop(None, caps::CapSet::Effective, caps::Capability::CAP_NET_ADMIN).unwrap();
+        let verdicts = ipvs.apply(&[AddService(endpoint(80)), RemoveService(endpoint(80))]).await;
+        assert!(matches!(verdicts[..], [Verdict::Refused(_), Verdict::Refused(_)]), "{verdicts:?}");
+    });
+}
+
+slb_lab::main! {
+    fast: [
+        what_was_asked_for_is_observed,
+        what_is_there_in_another_shape_is_seen_and_put_right,
+        services_of_other_kinds_are_not_seen,
+        a_backend_of_a_service_that_is_gone_may_come_later,
+        without_the_privilege_it_is_refused_for_good,
+    ],
+}
