@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The controller on the model of the world: what it acknowledges holds, whatever fails and wherever it is killed.
+//! The controller on the model of the world, story by story; [`laws`] are what holds whatever is asked.
 
 use std::{
-    error::Error,
     io,
     net::Ipv4Addr,
     sync::Arc,
@@ -11,9 +10,10 @@ use std::{
 
 use futures_channel::oneshot;
 use futures_util::FutureExt;
-use proptest::prelude::*;
 use tracing::Span;
 use uuid::Uuid;
+
+mod laws;
 
 use super::{Controller, Drivers};
 use crate::{
@@ -373,130 +373,4 @@ fn cleanup_takes_everything_away_and_keeps_the_records() {
         assert_eq!(remains.disk.load_balancers.len(), 1);
     });
     Server::start(&sim).unwrap().check();
-}
-
-/// What a client may do in the tests below.
-#[derive(Clone, Debug)]
-enum Act {
-    Create(u128),
-    Delete(u128),
-    Add(u128, u8),
-    Weigh(u128, u8, u16),
-    Remove(u128, u8),
-}
-
-impl Act {
-    fn command(&self) -> Command {
-        match *self {
-            Self::Create(number) => create(number, None),
-            Self::Delete(number) => Command::Delete(lb(number)),
-            Self::Add(number, which) => Command::AddBackend(lb(number), backend(which)),
-            Self::Weigh(number, which, weight) => {
-                let weight = Some(Weight::from(weight));
-                let change = crate::command::BackendChange { weight, ..Default::default() };
-                Command::UpdateBackend(lb(number), backend(which).id, change)
-            }
-            Self::Remove(number, which) => Command::RemoveBackend(lb(number), backend(which).id),
-        }
-    }
-}
-
-fn act() -> impl Strategy<Value = Act> {
-    let number = 1_u128..5;
-    prop_oneof![
-        3 => number.clone().prop_map(Act::Create),
-        2 => number.clone().prop_map(Act::Delete),
-        3 => (number.clone(), 1_u8..4).prop_map(|(number, which)| Act::Add(number, which)),
-        1 => (number.clone(), 1_u8..4, 0_u16..3).prop_map(|(number, which, weight)| Act::Weigh(number, which, weight)),
-        1 => (number, 1_u8..4).prop_map(|(number, which)| Act::Remove(number, which)),
-    ]
-}
-
-/// Creations use an id once: the API makes a fresh one each time.
-fn once_each(acts: Vec<Vec<Act>>) -> Vec<Vec<Act>> {
-    let mut seen = std::collections::BTreeSet::new();
-    let fresh = |act: &Act, seen: &mut std::collections::BTreeSet<u128>| match act {
-        Act::Create(number) => seen.insert(*number),
-        Act::Delete(_) | Act::Add(..) | Act::Weigh(..) | Act::Remove(..) => true,
-    };
-    acts.into_iter().map(|batch| batch.into_iter().filter(|act| fresh(act, &mut seen)).collect()).collect()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
-
-    /// A crash at any point: nothing acknowledged is lost, nothing leaks, and what was in doubt is whole or not at all.
-    #[test]
-    fn killed_anywhere(acts in prop::collection::vec(prop::collection::vec(act(), 1..4), 1..5)) {
-        let acts = once_each(acts);
-        for fuse in 0.. {
-            let sim = Sim::default();
-            let mut acknowledged = std::collections::BTreeMap::new();
-            let mut doubtful = std::collections::BTreeSet::new();
-            sim.with(|remains| remains.fuse = Some(fuse));
-            let mut crashed = true;
-            if let Some(mut server) = Server::start(&sim) {
-                crashed = false;
-                for batch in &acts {
-                    let (ended, answers) = server.ask_all(batch.iter().map(Act::command).collect());
-                    crashed = ended.is_none();
-                    for (act, answer) in batch.iter().zip(answers) {
-                        let id = match act.command() {
-                            Command::Create(new) => new.id,
-                            Command::Delete(id) | Command::AddBackend(id, _) | Command::UpdateBackend(id, ..)
-                            | Command::RemoveBackend(id, _) | Command::Update(id, _) => id,
-                        };
-                        match answer {
-                            Some(Ok(_)) if !crashed => drop(acknowledged.insert(id, server.board.get(id))),
-                            Some(Err(_)) => {}
-                            Some(Ok(_)) | None => drop(doubtful.insert(id)),
-                        }
-                    }
-                    if crashed {
-                        break;
-                    }
-                    server.check();
-                }
-            }
-            sim.with(|remains| remains.fuse = None);
-            let server = Server::start(&sim).unwrap();
-            server.check();
-            for (id, expected) in acknowledged.iter().filter(|(id, _)| !doubtful.contains(id)) {
-                prop_assert_eq!(&server.board.get(*id), expected);
-            }
-            if !crashed {
-                break;
-            }
-        }
-    }
-
-    /// Whatever fails, each request is answered, and once the failures pass the kernel is as the board says.
-    #[test]
-    fn broken_anywhere(
-        acts in prop::collection::vec(prop::collection::vec(act(), 1..4), 1..6),
-        broken in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 1..4),
-    ) {
-        let acts = once_each(acts);
-        let healthy = Sim::default();
-        let mut server = Server::start(&healthy).unwrap();
-        for batch in &acts {
-            server.ask_all(batch.iter().map(Act::command).collect());
-        }
-        let steps = healthy.with(|remains| remains.log.clone());
-        prop_assume!(!steps.is_empty());
-
-        let sim = Sim::default();
-        sim.with(|remains| remains.broken = broken.iter().map(|(which, may)| (*which.get(&steps), *may)).collect());
-        let mut server = Server::start(&sim).unwrap();
-        for batch in &acts {
-            let (ended, answers) = server.ask_all(batch.iter().map(Act::command).collect());
-            prop_assert!(ended.is_some());
-            prop_assert!(answers.iter().all(Option::is_some));
-        }
-        sim.with(|remains| remains.broken.clear());
-        server.pass(INTERVAL);
-        server.check();
-        let state = &server.controller.state;
-        prop_assert!(plan(state, &server.controller.observed, &Scope::All).is_empty());
-    }
 }
