@@ -13,6 +13,9 @@ use crate::{model::Vip, plan::Observed, state::State};
 /// enough to have it back soon after the other host is gone.
 pub const SET_ASIDE_FOR: Duration = Duration::from_secs(300);
 
+/// Why an address that came up is avoided until the host is observed anew.
+const APPEARED: &str = "an address of this host";
+
 #[derive(Debug, Default)]
 pub(super) struct Avoid {
     all: BTreeMap<Ipv4Addr, String>,
@@ -33,7 +36,14 @@ impl Avoid {
 
     /// An address of this host came up.
     pub(super) fn appeared(&mut self, address: Ipv4Addr) {
-        self.all.entry(address).or_insert_with(|| "an address of this host".to_owned());
+        self.all.entry(address).or_insert_with(|| APPEARED.to_owned());
+    }
+
+    /// It went again. What is avoided for another reason stays so.
+    pub(super) fn vanished(&mut self, address: Ipv4Addr) {
+        if self.all.get(&address).is_some_and(|why| why == APPEARED) {
+            self.all.remove(&address);
+        }
     }
 
     /// Learns what is in use from a fresh observation, and forgets what has been set aside for long enough.

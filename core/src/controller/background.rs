@@ -100,6 +100,7 @@ impl<W: World> Controller<W> {
 
     /// An address that slb wants there was taken off: neighbours may have been told that it lives elsewhere.
     fn vanished(&mut self, address: Ipv4Addr) -> Option<Vip> {
+        self.avoid.vanished(address);
         let vip = Vip::try_from(address).ok()?;
         self.observed.host.bound.remove(&vip);
         let wanted = self.state.on(vip).any(|load_balancer| load_balancer.phase == Phase::Active);

@@ -174,6 +174,21 @@ fn a_released_address_is_the_last_to_come_again() {
     server.check();
 }
 
+/// The kernel tells of what slb itself did, too, and maybe after all is over.
+#[test]
+fn late_news_of_a_deleted_vip_does_not_keep_its_address() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    let Ok(Answer::LoadBalancer(created)) = server.ask(create(1, Some(vip(85)))) else { panic!("not created") };
+    server.ask(Command::Delete(created.id)).unwrap();
+    let address = vip(85).address();
+    server.events(&[HostEvent::AddressAdded(address)]);
+    assert!(matches!(server.ask(create(2, Some(vip(85)))), Err(Failure::Pool(_))));
+    server.events(&[HostEvent::AddressRemoved(address)]);
+    server.ask(create(3, Some(vip(85)))).unwrap();
+    server.check();
+}
+
 #[test]
 fn an_address_that_answers_is_set_aside() {
     let sim = Sim::default();
