@@ -86,7 +86,8 @@ impl<W: World> Controller<W> {
             }
         }
         if all {
-            self.repair(&Scope::All, now).await;
+            // With the settings: an adapter that was made anew has none of them.
+            self.reconcile(now).await;
         } else if !lost.is_empty() {
             self.repair(&Scope::Vips(lost), now).await;
         }

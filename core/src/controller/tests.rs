@@ -358,6 +358,20 @@ fn damage_from_outside_is_repaired_at_once_or_at_the_interval() {
 }
 
 #[test]
+fn an_adapter_that_came_back_has_its_settings_at_once() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    let _ = server.created(1);
+    sim.with(|remains| {
+        remains.kernel = Observed::default();
+        remains.settings.insert("forward".to_owned(), "0".to_owned());
+    });
+    server.events(&[HostEvent::LinkUp]);
+    assert_eq!(sim.with(|remains| remains.settings["forward"].clone()), "1");
+    server.check();
+}
+
+#[test]
 fn a_restart_with_nothing_changed_changes_nothing() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
