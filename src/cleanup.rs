@@ -31,8 +31,12 @@ pub fn all(given: Given) -> Result<(), Fatal> {
             return Ok(());
         };
         let mut host = Linux::new(&adapter).map_err(Fatal::Host)?;
-        let mut dataplane = Ipvs::open().await.map_err(Fatal::Ipvs)?;
-        match clean_up(&mut store, &mut host, &mut dataplane, snapshot).await {
+        let mut dataplane = match Ipvs::open().await {
+            Ok(ipvs) => Some(ipvs),
+            Err(slb_dataplane::Error::NoIpvs(_)) => None,
+            Err(error) => return Err(Fatal::Ipvs(error)),
+        };
+        match clean_up(&mut store, &mut host, dataplane.as_mut(), snapshot).await {
             Ok(()) => {
                 info!("clean: the load-balancers stay in {} for the next start", state_dir.display());
                 Ok(())

@@ -13,14 +13,14 @@ use crate::{
 };
 
 /// Removes services, addresses and source NAT, then restores the settings that still have the value that slb gave them. Goes on
-/// after a failure. No server may be running on the same store.
+/// after a failure. Without a data plane there are no services. No server may be running on the same store.
 ///
 /// # Errors
 /// One line for each thing that could not be taken away or restored.
 pub async fn clean_up(
     store: &mut impl Store,
     host: &mut impl Host,
-    dataplane: &mut impl Dataplane,
+    mut dataplane: Option<&mut impl Dataplane>,
     snapshot: Snapshot,
 ) -> Result<(), Vec<String>> {
     let mut state = State::restore(snapshot.load_balancers, snapshot.last_serial).map_err(|bad| vec![line(&bad)])?;
@@ -29,16 +29,17 @@ pub async fn clean_up(
         state.mark_deleting(id).map_err(|bad| vec![line(&bad)])?;
     }
     let read = |cause: Cause| vec![format!("could not read the state of the kernel: {}", Chain(&*cause))];
-    let observed = Observed {
-        host: host.observe().await.map_err(read)?,
-        services: dataplane.observe().await.map_err(read)?,
-        ..Observed::default()
-    };
+    let mut observed = Observed { host: host.observe().await.map_err(read)?, ..Observed::default() };
+    if let Some(dataplane) = &mut dataplane {
+        observed.services = dataplane.observe().await.map_err(read)?;
+    }
     let mut left = Vec::new();
     for steps in plan(&state, &observed, &Scope::All).into_values() {
         let (on_host, on_dataplane) = split(&steps);
         let mut verdicts = host.apply(&on_host).await;
-        verdicts.extend(dataplane.apply(&on_dataplane).await);
+        if let Some(dataplane) = &mut dataplane {
+            verdicts.extend(dataplane.apply(&on_dataplane).await);
+        }
         for (step, verdict) in steps.iter().zip(verdicts) {
             match verdict {
                 Verdict::Applied => info!(%step, "done"),

@@ -395,7 +395,7 @@ fn cleanup_takes_everything_away_and_keeps_the_records() {
     drop(server);
     let Drivers { mut store, mut host, mut dataplane, .. } = drivers(&sim, &[]);
     let disk = sim.with(|remains| remains.disk.clone());
-    clean_up(&mut store, &mut host, &mut dataplane, disk).now_or_never().unwrap().unwrap();
+    clean_up(&mut store, &mut host, Some(&mut dataplane), disk).now_or_never().unwrap().unwrap();
     sim.with(|remains| {
         assert_eq!(remains.kernel, Observed::default());
         assert_eq!(remains.settings["forward"], "0");

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The module ip_vs can be unloaded, be loaded anew, or be missing. These tests take it away from the whole kernel, so they
+//! have one of their own.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+
+use slb_lab::{site::Site, wait};
+
+/// slb, built by cargo.
+const SLB: &str = env!("CARGO_BIN_EXE_slb");
+/// What the kernel starts to load a module.
+const MODPROBE: &str = "/proc/sys/kernel/modprobe";
+
+/// Takes all of IPVS out of the kernel; who still uses it lets go in a moment.
+fn unload(site: &Site) {
+    site.lb.sh("ipvsadm -C; iptables-legacy -t nat -F; iptables-legacy -t nat -X");
+    wait::until("ip_vs to be unloaded", || {
+        let _ = site.lb.output("rmmod", &["xt_ipvs", "ip_vs_rr", "ip_vs"]);
+        (!fs::exists("/proc/net/ip_vs").unwrap()).then_some(())
+    });
+}
+
+fn cleanup_does_without() {
+    let site = Site::new(SLB);
+    let server = site.start(&[]);
+    let _ = site.balanced(&server);
+    server.stop();
+    unload(&site);
+    let modprobe = fs::read_to_string(MODPROBE).unwrap();
+    fs::write(MODPROBE, "/bin/false").unwrap();
+    let before = site.segment.host("fresh", "192.168.0.1/24").kernel_state();
+    assert_ne!(site.lb.kernel_state(), before);
+    site.lb.run(SLB, &["cleanup", "--stateDir", &site.state_dir()]);
+    assert_eq!(site.lb.kernel_state(), before);
+
+    let options = site.options();
+    let words: Vec<&str> = ["server"].into_iter().chain(options.iter().map(String::as_str)).collect();
+    let output = site.lb.output(SLB, &words);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && said.contains("kernel module ip_vs") && said.contains("CONFIG_IP_VS"),
+        "{said}"
+    );
+    assert_eq!(site.lb.kernel_state(), before);
+    fs::write(MODPROBE, modprobe).unwrap();
+}
+
+slb_lab::main! { fast: [cleanup_does_without] }
