@@ -47,4 +47,13 @@ fn cleanup_does_without() {
     fs::write(MODPROBE, modprobe).unwrap();
 }
 
-slb_lab::main! { fast: [cleanup_does_without] }
+fn loaded_anew_it_serves_again() {
+    let site = Site::new(SLB);
+    let server = site.start(&["--reconcileInterval", "1h"]);
+    unload(&site);
+    let created = server.create(r#"{"name":"x","port":80}"#);
+    assert_eq!(site.lb.sh("ipvsadm -Sn"), "-A -t 192.168.0.85:80 -s rr\n");
+    server.delete(&created);
+}
+
+slb_lab::main! { fast: [cleanup_does_without, loaded_anew_it_serves_again] }

@@ -32,21 +32,22 @@ impl Ipvs {
 
 impl Dataplane for Ipvs {
     async fn observe(&mut self) -> Result<Services, Cause> {
-        let mut services = Services::new();
-        self.client
-            .each(|service, destinations| {
-                if let Some(endpoint) = translate::endpoint(service.id()) {
-                    let backends: BTreeMap<_, _> = destinations.iter().filter_map(translate::backend).collect();
-                    let drifted = translate::drifted(endpoint, &service);
-                    services.insert(endpoint, ServiceView { drifted, backends });
-                }
-            })
-            .await?;
-        Ok(services)
+        let services = self.services().await;
+        if !is_stale(&services) {
+            return Ok(services?);
+        }
+        self.client = Client::open().await?;
+        Ok(self.services().await?)
     }
 
     async fn exists(&mut self, endpoint: Endpoint) -> Result<bool, Cause> {
-        match self.client.service(&translate::service_id(endpoint)).await {
+        let id = translate::service_id(endpoint);
+        let mut service = self.client.service(&id).await;
+        if is_stale(&service) {
+            self.client = Client::open().await?;
+            service = self.client.service(&id).await;
+        }
+        match service {
             Ok(_) => Ok(true),
             Err(error) if error.not_found() => Ok(false),
             Err(error) => Err(error.into()),
@@ -74,6 +75,20 @@ impl Dataplane for Ipvs {
 }
 
 impl Ipvs {
+    async fn services(&mut self) -> Result<Services, Error> {
+        let mut services = Services::new();
+        self.client
+            .each(|service, destinations| {
+                if let Some(endpoint) = translate::endpoint(service.id()) {
+                    let backends: BTreeMap<_, _> = destinations.iter().filter_map(translate::backend).collect();
+                    let drifted = translate::drifted(endpoint, &service);
+                    services.insert(endpoint, ServiceView { drifted, backends });
+                }
+            })
+            .await?;
+        Ok(services)
+    }
+
     async fn refused(&mut self, step: &DataplaneStep, refusal: Refusal) -> Verdict {
         match translate::reading(step, &refusal) {
             Reading::Done => Verdict::Applied,
@@ -89,6 +104,12 @@ impl Ipvs {
 
 fn failed(refusal: Refusal) -> Verdict {
     if translate::may_pass(&refusal) { Verdict::Retry(refusal.into()) } else { Verdict::Refused(refusal.into()) }
+}
+
+/// Whether the kernel does not know the client's family any more (ENOENT; that there is no such service is ESRCH): ip_vs was unloaded
+/// and gets another number when it is loaded anew.
+fn is_stale<T>(answer: &Result<T, Error>) -> bool {
+    answer.as_ref().is_err_and(|error| error.errno() == Some(libc::ENOENT))
 }
 
 /// The batch broke off: any step may or may not have been taken, so each is tried again.
