@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use slb_core::errors::Chain;
 use slb_ipam::Ranges;
 use tracing::Level;
 
@@ -23,6 +24,15 @@ const DEFAULT_RECONCILE_INTERVAL: Duration = Duration::from_secs(30);
 const DEFAULT_ARP_INTERVAL: Duration = Duration::from_secs(60);
 /// Three probes take 0.6 s; see `slb_advert::arp::timing` for why this is shorter than RFC 5227 has it.
 const DEFAULT_ARP_PROBE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Below this, slb would do little else than compare.
+const SHORTEST_RECONCILE_INTERVAL: Duration = Duration::from_millis(100);
+/// More often would be a flood.
+const SHORTEST_ARP_INTERVAL: Duration = Duration::from_secs(1);
+/// Hosts on a wired segment answer within about this time.
+const SHORTEST_ARP_PROBE_INTERVAL: Duration = Duration::from_millis(1);
+/// As good as never, and far from where a clock ends.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What `slb server` is to do.
 #[derive(Debug)]
@@ -128,7 +138,7 @@ impl Config {
                 "--ipamRange is missing: which addresses may be handed out, like 192.168.0.85-192.168.0.90".to_owned(),
             )
         })?;
-        let ranges: Ranges = range.parse().map_err(|error| BadOption(format!("--ipamRange: {error}")))?;
+        let ranges: Ranges = range.parse().map_err(|error| BadOption(format!("--ipamRange: {}", Chain(&error))))?;
         if ranges.overlaps(Ipv4Addr::new(127, 0, 0, 0), Ipv4Addr::new(127, 255, 255, 255)) {
             return Err(BadOption(format!(
                 "--ipamRange {range}: loopback addresses (127.0.0.0/8) cannot be announced by --arp"
@@ -138,9 +148,6 @@ impl Config {
         if port == 0 {
             return Err(BadOption("--port 0: ports go from 1 to 65535".to_owned()));
         }
-        let reconcile_interval =
-            duration("reconcileInterval", given.reconcile_interval, DEFAULT_RECONCILE_INTERVAL)?
-                .ok_or_else(|| BadOption("--reconcileInterval 0s: the comparison cannot be switched off".to_owned()))?;
         Ok(Self {
             adapter: adapter.ok_or_else(|| {
                 BadOption("--adapter is missing: the network adapter to bind VIPs to, like eth0".to_owned())
@@ -148,20 +155,41 @@ impl Config {
             ranges,
             listen: SocketAddr::new(given.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port),
             state_dir,
-            reconcile_interval,
-            arp_interval: duration("arpInterval", given.arp_interval, DEFAULT_ARP_INTERVAL)?,
-            arp_probe_interval: duration("arpProbeInterval", given.arp_probe_interval, DEFAULT_ARP_PROBE_INTERVAL)?
-                .ok_or_else(|| BadOption("--arpProbeInterval 0s: no host could answer in time".to_owned()))?,
+            reconcile_interval: parse("reconcileInterval", given.reconcile_interval)?
+                .map_or(Ok(DEFAULT_RECONCILE_INTERVAL), |time| time.within(SHORTEST_RECONCILE_INTERVAL))?,
+            arp_interval: match parse("arpInterval", given.arp_interval)? {
+                None => Some(DEFAULT_ARP_INTERVAL),
+                Some(time) if time.is.is_zero() => None,
+                Some(time) => Some(time.within(SHORTEST_ARP_INTERVAL)?),
+            },
+            arp_probe_interval: parse("arpProbeInterval", given.arp_probe_interval)?
+                .map_or(Ok(DEFAULT_ARP_PROBE_INTERVAL), |time| time.within(SHORTEST_ARP_PROBE_INTERVAL))?,
         })
     }
 }
 
-/// `None` for zero.
-fn duration(name: &str, given: Option<String>, default: Duration) -> Result<Option<Duration>, BadOption> {
-    let Some(text) = given else { return Ok(Some(default)) };
-    let duration = humantime::parse_duration(&text)
-        .map_err(|error| BadOption(format!("--{name} {text}: {error}; write it like 500ms, 30s or 5m")))?;
-    Ok((!duration.is_zero()).then_some(duration))
+/// A time that was given, with the name of its option.
+struct Time {
+    option: &'static str,
+    is: Duration,
+}
+
+fn parse(option: &'static str, given: Option<String>) -> Result<Option<Time>, BadOption> {
+    let Some(text) = given else { return Ok(None) };
+    let is = humantime::parse_duration(&text)
+        .map_err(|error| BadOption(format!("--{option} {text}: {error}; write it like 500ms, 30s or 5m")))?;
+    Ok(Some(Time { option, is }))
+}
+
+impl Time {
+    fn within(self, shortest: Duration) -> Result<Duration, BadOption> {
+        let Self { option, is } = self;
+        if (shortest..=LONGEST).contains(&is) {
+            return Ok(is);
+        }
+        let [is, shortest, longest] = [is, shortest, LONGEST].map(humantime::format_duration);
+        Err(BadOption(format!("--{option} {is}: it goes from {shortest} to {longest}")))
+    }
 }
 
 #[cfg(test)]
@@ -202,12 +230,23 @@ mod tests {
             (vec!["--arp", "--ipamRange", "10.0.0.1"], "--adapter is missing"),
             (words(&["--port", "0"]), "--port 0"),
             (words(&["--arpInterval", "5 parsecs"]), "--arpInterval 5 parsecs"),
-            (words(&["--reconcileInterval", "0s"]), "cannot be switched off"),
+            (words(&["--reconcileInterval", "0s"]), "from 100ms"),
+            (words(&["--reconcileInterval", "18446744073709551615s"]), "to 30days"),
+            (words(&["--arpInterval", "1ns"]), "from 1s"),
+            (words(&["--arpProbeInterval", "0s"]), "from 1ms"),
             (words(&["--config", "/nonexistent/slb.toml"]), "/nonexistent/slb.toml"),
         ] {
             let error = typed(&words).unwrap_err().to_string();
             assert!(error.contains(expected), "{words:?}: {error}");
         }
+    }
+
+    #[test]
+    fn announcing_again_can_be_switched_off() {
+        let interval =
+            |time| typed(&[&ORIGINAL[..], &["--arpInterval", time]].concat()).map(|config| config.arp_interval);
+        assert_eq!(interval("0s"), Ok(None));
+        assert_eq!(interval("90s"), Ok(Some(Duration::from_secs(90))));
     }
 
     #[test]
