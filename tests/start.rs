@@ -47,6 +47,21 @@ fn missing_privileges_are_named() {
     assert!(said.contains("CAP_NET_ADMIN") && said.contains("CAP_NET_RAW"), "{said}");
 }
 
+/// Capabilities are enough, but not for iptables.
+fn iptables_is_for_root_alone() {
+    let site = Site::new(SLB);
+    site.lb.sh("iptables-legacy -t nat -L -n");
+    let words: Vec<String> = [vec![SLB.to_owned(), "server".to_owned()], site.options()].concat();
+    let able = "+net_admin,+net_raw";
+    let nobody = format!(
+        "setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps {able} --ambient-caps {able} timeout 10 {}",
+        words.join(" ")
+    );
+    let output = site.lb.output("sh", &["-c", &nobody]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("root alone") && said.contains("nothing was changed"), "{said}");
+}
+
 fn a_second_server_is_refused() {
     let site = Site::new(SLB);
     let server = site.start(&[]);
@@ -82,6 +97,7 @@ slb_lab::main! {
     fast: [
         what_is_wrong_is_said_and_changes_nothing,
         missing_privileges_are_named,
+        iptables_is_for_root_alone,
         a_second_server_is_refused,
         options_come_from_three_places,
     ],

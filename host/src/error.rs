@@ -112,6 +112,9 @@ pub enum Error {
         /// The program that was looked for last.
         program: &'static str,
     },
+    /// iptables is all there is, and works for root alone.
+    #[error("look for iptables rules, which are for root alone: run slb as root, or on a kernel with nftables")]
+    Tables(#[source] io::Error),
     /// A program could not be started or talked to.
     #[error("run {program}")]
     Run {
@@ -170,7 +173,11 @@ impl Error {
             Self::Open { source, .. } | Self::Read { source, .. } | Self::Change { source, .. } => {
                 source.refusal().is_some_and(is_final)
             }
-            Self::Port { .. } | Self::NoIptables { .. } | Self::NoModule { .. } | Self::SettingName(_) => true,
+            Self::Port { .. }
+            | Self::NoIptables { .. }
+            | Self::Tables(_)
+            | Self::NoModule { .. }
+            | Self::SettingName(_) => true,
             // iptables' own code for "no memory, or another program holds the lock".
             Self::Failed { status, .. } => status.code().is_some_and(|code| code != 4),
             Self::NoAdapter { .. }

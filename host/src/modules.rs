@@ -68,9 +68,12 @@ fn needed(source_nat: SourceNat) -> impl Iterator<Item = Module> {
 /// The kernel's release could not be read.
 pub fn missing(source_nat: SourceNat) -> Result<Vec<&'static str>, Error> {
     let folder = folder()?;
-    let mut names: Vec<_> =
-        needed(source_nat).filter(|module| !module.shows(&folder)).map(|module| module.name).collect();
-    names.dedup();
+    let mut names = Vec::new();
+    for module in needed(source_nat) {
+        if !module.shows(&folder) && !names.contains(&module.name) {
+            names.push(module.name);
+        }
+    }
     Ok(names)
 }
 

@@ -11,7 +11,7 @@
 //! The kernel has no way to change a single rule: the whole table is read, edited and written back by iptables, in
 //! one piece. So the chain is written whole each time, which also puts right whatever happened to it.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, io, path::PathBuf};
 
 use slb_core::model::Vip;
 
@@ -23,7 +23,7 @@ const JUMP: &str = "-m ipvs --ipvs -j SLB-SOURCE-NAT";
 /// The older variant first: where this driver is used, the kernel has nothing that the newer `iptables-nft` could work with.
 const PROGRAMS: [(&str, &str); 2] =
     [("iptables-legacy-save", "iptables-legacy-restore"), ("iptables-save", "iptables-restore")];
-/// Lists the tables that are in use in the network namespace of the calling thread.
+/// Lists the tables that are in use in the network namespace of the calling thread. Not there before there was any; for root alone.
 const TABLES: &str = "/proc/thread-self/net/ip_tables_names";
 
 /// Talks to iptables.
@@ -51,13 +51,13 @@ impl Iptables {
         let mut installed = PROGRAMS
             .into_iter()
             .filter_map(|(save, restore)| Some(Self { save: program::find(save)?, restore: program::find(restore)? }));
-        installed.next().ok_or(Error::NoIptables { program: "iptables-save" })
+        let found = installed.next().ok_or(Error::NoIptables { program: "iptables-save" })?;
+        is_in_use().map(|_| found)
     }
 
     pub(super) async fn observe(&mut self) -> Result<Found, Error> {
         // Asking iptables for a table that is not in use would create it.
-        let is_in_use = fs::read_to_string(TABLES).is_ok_and(|tables| tables.lines().any(|table| table == "nat"));
-        if is_in_use {
+        if is_in_use()? {
             program::run(&self.save, &["-t", "nat"], "").await.map(|text| parse(&text))
         } else {
             Ok(Found::default())
@@ -78,6 +78,15 @@ impl Found {
     /// The VIPs whose source NAT works. A flushed table leaves the chain without a jump, or without rules.
     pub(super) fn effective(&self) -> BTreeSet<Vip> {
         if self.jumps > 0 { self.vips.clone() } else { BTreeSet::new() }
+    }
+}
+
+/// Whether there is a table nat.
+fn is_in_use() -> Result<bool, Error> {
+    match fs::read_to_string(TABLES) {
+        Ok(tables) => Ok(tables.lines().any(|table| table == "nat")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(Error::Tables(source)),
     }
 }
 
