@@ -199,7 +199,6 @@ impl Server {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let mut api = serve_api(listener, mailbox, board, stopped);
         self.controller.reconcile(Instant::now()).await;
-        info!(load_balancers = self.controller.load_balancers(), "ready");
         notify(&[NotifyState::Ready]);
         let mut stop = Some(stop);
         loop {

@@ -127,8 +127,9 @@ impl<W: World> Controller<W> {
         };
         self.finish_deletions(scope, &mut failed, now).await;
         log_failures(&failed);
-        if starting && failed.is_empty() && *scope == Scope::All {
+        if starting && self.retries.is_empty() {
             self.board.post_ready();
+            info!(load_balancers = self.state.load_balancers().count(), "ready");
         }
     }
 

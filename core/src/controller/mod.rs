@@ -135,10 +135,4 @@ impl<W: World> Controller<W> {
             next_reconcile: now,
         })
     }
-
-    /// How many load-balancers there are, those that are being removed included.
-    #[must_use]
-    pub fn load_balancers(&self) -> usize {
-        self.state.load_balancers().count()
-    }
 }

@@ -358,6 +358,24 @@ fn damage_from_outside_is_repaired_at_once_or_at_the_interval() {
 }
 
 #[test]
+fn readiness_comes_with_the_last_vip() {
+    let sim = Sim::default();
+    let _ = Server::start(&sim).unwrap().created(1);
+    sim.with(|remains| {
+        remains.kernel = Observed::default();
+        remains.broken.push((Step::Host(HostStep::Bind(vip(85))), true));
+    });
+    let mut server = Server::start(&sim).unwrap();
+    assert!(!server.board.is_ready());
+    server.pass(Duration::from_secs(1));
+    assert!(!server.board.is_ready());
+    sim.with(|remains| remains.broken.clear());
+    server.pass(Duration::from_secs(2));
+    assert!(server.board.is_ready());
+    server.check();
+}
+
+#[test]
 fn an_adapter_that_came_back_has_its_settings_at_once() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
