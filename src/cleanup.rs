@@ -8,6 +8,7 @@ use slb_store::Redb;
 use tracing::{error, info};
 
 use crate::{
+    alone::Alone,
     args::Given,
     config,
     run::{Fatal, block_on},
@@ -23,6 +24,7 @@ pub fn all(given: Given) -> Result<(), Fatal> {
         info!("nothing to clean up: there is no {}", state_dir.display());
         return Ok(());
     }
+    let _alone = Alone::claim().map_err(Fatal::NotAlone)?;
     block_on(async {
         let mut store = Redb::open(&state_dir).map_err(Fatal::Store)?;
         let snapshot = store.load().await.map_err(Fatal::Records)?;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! slb turns a Linux box into a load-balancer appliance. This crate is wiring only: [`args`] is what was typed, [`config`]
-//! what it means, [`preflight`] the checks before anything is changed, [`run`] the server, [`cleanup`] its undoing, [`log`]
-//! how to log.
+//! what it means, [`preflight`] the checks before anything is changed, [`alone`] that no other slb is at work, [`run`] the
+//! server, [`cleanup`] its undoing, [`log`] how to log.
 
+mod alone;
 mod args;
 mod cleanup;
 mod config;

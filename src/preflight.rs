@@ -8,7 +8,7 @@ use slb_core::errors::Chain;
 use slb_host::{Linux, SourceNat, capability, modules};
 use tracing::error;
 
-use crate::{config::Config, run::Fatal};
+use crate::{alone::Alone, config::Config, run::Fatal};
 
 /// What the checks found to work with.
 pub struct Checked {
@@ -16,9 +16,11 @@ pub struct Checked {
     pub listener: TcpListener,
     /// Which part of the kernel does source NAT.
     pub source_nat: SourceNat,
+    /// That nobody else is at work here.
+    pub alone: Alone,
 }
 
-/// Checks privileges, adapter, source NAT and the API's port.
+/// Checks privileges, adapter, source NAT, the API's port, and that no other slb is at work.
 ///
 /// # Errors
 /// [`Fatal::Preflight`]; each finding has been logged.
@@ -41,8 +43,9 @@ pub async fn check(config: &Config) -> Result<Checked, Fatal> {
         findings.module_privilege(source_nat);
     }
     let listener = findings.listen(config.listen);
-    match (findings.0, listener, source_nat) {
-        (0, Some(listener), Some(source_nat)) => Ok(Checked { listener, source_nat }),
+    let alone = Alone::claim().map_err(|error| findings.note(&error)).ok();
+    match (findings.0, listener, source_nat, alone) {
+        (0, Some(listener), Some(source_nat), Some(alone)) => Ok(Checked { listener, source_nat, alone }),
         _ => Err(Fatal::Preflight),
     }
 }

@@ -38,7 +38,11 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use crate::{config::Config, preflight};
+use crate::{
+    alone::{Alone, NotAlone},
+    config::Config,
+    preflight,
+};
 
 /// At most this many requests are taken from the mailbox into one round, so that events are not kept waiting.
 const BATCH: usize = 512;
@@ -51,6 +55,9 @@ pub enum Fatal {
     /// The checks found something; each finding has been logged.
     #[error("not started; nothing was changed")]
     Preflight,
+    /// Another slb is at work.
+    #[error(transparent)]
+    NotAlone(NotAlone),
     /// The runtime could not be built.
     #[error("could not start the runtime")]
     Runtime(#[source] std::io::Error),
@@ -131,7 +138,7 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     let listener = TcpListener::from_std(checked.listener).map_err(Fatal::Api)?;
     let board = Arc::new(Board::default());
     let controller = controller(&config, store, snapshot, Arc::clone(&board)).await?;
-    Server { controller, monitor, adapter: config.adapter }.run(listener, board).await
+    Server { controller, monitor, adapter: config.adapter, _alone: checked.alone }.run(listener, board).await
 }
 
 async fn controller(
@@ -190,6 +197,7 @@ struct Server {
     controller: Controller<Linuxes>,
     monitor: Monitor,
     adapter: String,
+    _alone: Alone,
 }
 
 impl Server {

@@ -92,9 +92,13 @@ fn cleanup_puts_everything_back() {
     let server = site.start(&[]);
     let _ = site.balanced(&server);
     assert_ne!(site.lb.kernel_state(), before);
-    let output = site.lb.output(SLB, &["cleanup", "--stateDir", &site.state_dir()]);
-    assert!(!output.status.success());
-    assert!(String::from_utf8_lossy(&output.stderr).contains("another slb server"), "{output:?}");
+    let during = site.lb.kernel_state();
+    for dir in [&site.state_dir(), "/run"] {
+        let output = site.lb.output(SLB, &["cleanup", "--stateDir", dir]);
+        assert!(!output.status.success());
+        assert!(String::from_utf8_lossy(&output.stderr).contains("another slb server"), "{output:?}");
+    }
+    assert_eq!(site.lb.kernel_state(), during);
     server.stop();
     site.lb.run(SLB, &["cleanup", "--stateDir", &site.state_dir()]);
     assert_eq!(site.lb.kernel_state(), before);

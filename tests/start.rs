@@ -65,16 +65,18 @@ fn iptables_is_for_root_alone() {
 fn a_second_server_is_refused() {
     let site = Site::new(SLB);
     let server = site.start(&[]);
-    let refused = |more: &[&str], expected: &str| {
+    let own = site.state_dir();
+    let refused = |state_dir: &str, more: &[&str], expected: &str| {
         let options = site.options();
-        let words: Vec<&str> =
-            ["server"].into_iter().chain(options.iter().map(String::as_str)).chain(more.iter().copied()).collect();
+        let options = options.iter().map(|word| if *word == own { state_dir } else { word.as_str() });
+        let words: Vec<&str> = ["server"].into_iter().chain(options).chain(more.iter().copied()).collect();
         let output = site.lb.output(SLB, &words);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && said.contains(expected), "{said}");
     };
-    refused(&[], "0.0.0.0:10001");
-    refused(&["--port", "10002"], "another slb server");
+    refused(&own, &[], "0.0.0.0:10001");
+    refused(&own, &["--port", "10002"], "another slb server");
+    refused("/run/another", &["--port", "10002"], "another slb server");
     assert_eq!(server.ask("GET", "/healthz", "").status, 200);
 }
 
