@@ -81,10 +81,15 @@ impl Line {
             value.clone_into(&mut self.message);
             return;
         }
-        let quoted = value.is_empty() || value.contains([' ', '"', '=']) || value.chars().any(char::is_control);
-        let value = if quoted { format!("{value:?}") } else { value.to_owned() };
-        self.fields.push_str(&format!(" {}={value}", field.name()));
+        self.fields.push_str(&format!(" {}={}", field.name(), quoted(value)));
     }
+}
+
+/// In quotes if need be. What does not print as itself is escaped, such as marks that reverse the rest of the line.
+fn quoted(value: &str) -> String {
+    let quoted = format!("{value:?}");
+    let is_plain = !value.is_empty() && !value.contains([' ', '=']) && quoted.len() == value.len() + 2;
+    if is_plain { value.to_owned() } else { quoted }
 }
 
 impl Visit for Line {
@@ -94,5 +99,26 @@ impl Visit for Line {
 
     fn record_str(&mut self, field: &Field, value: &str) {
         self.add(field, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_can_look_like_something_else() {
+        for (name, shown) in [
+            ("web-1", "web-1"),
+            ("größe", "größe"),
+            ("", "\"\""),
+            ("a lb=b", "\"a lb=b\""),
+            ("a\"b", "\"a\\\"b\""),
+            ("a\\b", "\"a\\\\b\""),
+            ("\u{202e}evil", "\"\\u{202e}evil\""),
+            ("two\u{2028}lines", "\"two\\u{2028}lines\""),
+        ] {
+            assert_eq!(quoted(name), shown);
+        }
     }
 }
