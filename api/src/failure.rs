@@ -6,9 +6,9 @@
 //! | unknown load-balancer, unknown backend | 404 |
 //! | right in itself, but it contradicts what is there: taken, exists, immutable, being deleted, in use, foreign | 409 |
 //! | wrong whatever is there: a backend that is the VIP | 422 |
-//! | a question or a step failed and will fail again | 500 |
+//! | a step failed and will fail again | 500 |
 //! | the provider of addresses failed | 502 |
-//! | it may pass: no address left, a step that may succeed later, the store, stopping | 503 |
+//! | it may pass: no address left, a question that was not answered (no link), a step that may succeed later, the store, stopping | 503 |
 //! | no room on the disk | 507 |
 
 use std::{error::Error, io};

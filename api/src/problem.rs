@@ -96,12 +96,12 @@ kinds! {
     Invalid = "invalid" UNPROCESSABLE_ENTITY "The body is not what this request takes";
     /// The kernel refused.
     StepRefused = "step-refused" INTERNAL_SERVER_ERROR "A step was refused";
-    /// The kernel, the host or the network did not answer a question.
-    SystemUnreadable = "system-unreadable" INTERNAL_SERVER_ERROR "The state of the system could not be read";
     /// An answer that does not fit the question.
     Internal = "internal" INTERNAL_SERVER_ERROR "slb contradicts itself";
     /// The provider of addresses failed.
     ProviderFailed = "provider-failed" BAD_GATEWAY "The provider of addresses failed";
+    /// The kernel, the host or the network did not answer a question.
+    SystemUnreadable = "system-unreadable" SERVICE_UNAVAILABLE "The state of the system could not be read";
     /// A step failed and may succeed later.
     StepFailed = "step-failed" SERVICE_UNAVAILABLE "A step failed";
     /// No address is left.

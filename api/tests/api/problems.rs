@@ -28,7 +28,7 @@ async fn what_the_core_fails_at_is_told() {
         (Failure::Store(disk(5)), 503, "store-failed", "writing slb.redb: Input/output error"),
         (Failure::Store(disk(28)), 507, "store-full", "No space left"),
         (Failure::Store(disk(122)), 507, "store-full", "quota"),
-        (Failure::Ask { doing: "list the services".to_owned(), cause: refused() }, 500, "system-unreadable", "list"),
+        (Failure::Ask { doing: "list the services".to_owned(), cause: refused() }, 503, "system-unreadable", "list"),
         (Failure::Foreign(endpoint), 409, "foreign-service", "192.0.2.9:80"),
         (
             Failure::AddressInUse { vip: vip(), holder: "52:54:00:12:34:56".to_owned() },
