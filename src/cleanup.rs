@@ -20,8 +20,8 @@ use crate::{
 /// A server is still running, or something could not be taken away or restored.
 pub fn all(given: Given) -> Result<(), Fatal> {
     let state_dir = config::state_dir(&given);
-    if !state_dir.exists() {
-        info!("nothing to clean up: there is no {}", state_dir.display());
+    if !Redb::is_in(&state_dir).map_err(Fatal::Store)? {
+        info!("nothing to clean up: slb has kept nothing in {}", state_dir.display());
         return Ok(());
     }
     let _alone = Alone::claim().map_err(Fatal::NotAlone)?;

@@ -92,8 +92,13 @@ fn cleanup_puts_everything_back() {
     let server = site.start(&[]);
     let _ = site.balanced(&server);
     assert_ne!(site.lb.kernel_state(), before);
+    let elsewhere = format!("{}-else", site.state_dir());
+    std::fs::create_dir(&elsewhere).unwrap();
+    site.lb.run(SLB, &["cleanup", "--stateDir", &elsewhere]);
+    assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0, "a store was made only to clean it up");
+    std::fs::write(format!("{elsewhere}/slb.redb"), "").unwrap();
     let during = site.lb.kernel_state();
-    for dir in [&site.state_dir(), "/run"] {
+    for dir in [&site.state_dir(), &elsewhere] {
         let output = site.lb.output(SLB, &["cleanup", "--stateDir", dir]);
         assert!(!output.status.success());
         assert!(String::from_utf8_lossy(&output.stderr).contains("another slb server"), "{output:?}");

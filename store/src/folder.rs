@@ -50,6 +50,11 @@ impl Folder {
         Ok(folder)
     }
 
+    /// Whether there is a store in the folder, which need not be there itself. Changes nothing.
+    pub fn has_store(path: &Path) -> Result<bool, Error> {
+        path.join(FILE).try_exists().map_err(|source| Error::Folder { path: path.to_owned(), source })
+    }
+
     fn make_store(&self) -> Result<(), Error> {
         let unusable = |source| Error::Folder { path: self.path.clone(), source };
         let unfinished = self.path.join(UNFINISHED);

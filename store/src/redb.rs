@@ -28,6 +28,14 @@ impl Redb {
         Ok(Self { path: folder.to_owned(), keeper })
     }
 
+    /// Whether there is a store in the folder, which need not be there itself. Changes nothing.
+    ///
+    /// # Errors
+    /// The folder cannot be looked into.
+    pub fn is_in(folder: &Path) -> Result<bool, Error> {
+        Folder::has_store(folder)
+    }
+
     /// A disk takes its time; other requests do not wait for it. The thread finishes what it began whether or not somebody still
     /// waits for it, and the next access waits for the thread: dropping the future breaks nothing off.
     async fn off_thread<T: Send + 'static>(
