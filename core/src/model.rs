@@ -39,8 +39,8 @@ impl fmt::Display for BackendId {
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
-/// The longest name, in bytes of UTF-8.
-pub const MAX_NAME_BYTES: usize = 255;
+/// The longest name, in characters: Unicode code points, as JSON Schema counts them.
+pub const MAX_NAME_CHARACTERS: usize = 255;
 
 impl Name {
     /// The name as text.
@@ -54,8 +54,9 @@ impl TryFrom<String> for Name {
     type Error = Invalid;
 
     fn try_from(text: String) -> Result<Self, Invalid> {
-        if text.len() > MAX_NAME_BYTES {
-            return Err(Invalid(format!("a name has at most {MAX_NAME_BYTES} bytes, this one has {}", text.len())));
+        let length = text.chars().count();
+        if length > MAX_NAME_CHARACTERS {
+            return Err(Invalid(format!("a name has at most {MAX_NAME_CHARACTERS} characters, this one has {length}")));
         }
         if let Some(bad) = text.chars().find(|c| c.is_control()) {
             return Err(Invalid(format!("a name has no control characters, this one has {bad:?}")));

@@ -107,9 +107,11 @@ async fn addresses_that_no_host_has_are_refused() {
 #[tokio::test]
 async fn names_are_bounded() {
     let server = Server::new();
-    for name in [r"a\u0000b".to_owned(), r"\n".to_owned(), "x".repeat(256)] {
+    for name in [r"a\u0000b".to_owned(), r"\n".to_owned(), "x".repeat(256), "ü".repeat(256)] {
         let reply = server.post("/loadbalancer", &format!(r#"{{"port":80,"name":"{name}"}}"#)).await;
         assert_eq!((reply.status.as_u16(), reply.pointers()), (422, vec!["#/name".to_owned()]), "{name}");
     }
-    assert_eq!(server.create(&format!(r#"{{"port":80,"name":"{}"}}"#, "x".repeat(255))).await["port"], 80);
+    for name in ["x".repeat(255), "ü".repeat(255), "🦀".repeat(255)] {
+        assert_eq!(server.create(&format!(r#"{{"port":80,"name":"{name}"}}"#)).await["name"], name);
+    }
 }
