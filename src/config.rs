@@ -195,6 +195,7 @@ impl Time {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::args::{CommandLine, Verb};
@@ -270,5 +271,26 @@ mod tests {
     fn an_unknown_key_in_the_file_is_refused() {
         let error = toml::from_str::<Given>("iparmRange = \"10.0.0.1\"").unwrap_err().to_string();
         assert!(error.contains("iparmRange"), "{error}");
+    }
+
+    /// Near what is right, so that some of it is.
+    const FILE: &str = "(((adapter|ipamRange|reconcileInterval|arpProbeInterval|arpInterval|logLevel|stateDir|address) = \
+                        \"([a-z0-9./:, -]{0,12}|10\\.0\\.0\\.[0-9](/3[0-2]|-10\\.0\\.0\\.9)?|[0-9]{1,19}(ns|ms|s|m|y|years))\"|\
+                        arp = true|bgp = false|port = -?[0-9]{1,6}|[a-zA-Z0-9\\[\\]=\"'. #-]{0,9})\n){0,8}";
+
+    proptest! {
+        /// Whatever is in the file, reading it does not panic, and what is taken can be lived with.
+        #[test]
+        fn any_file_is_read_or_refused(text in FILE, is_whole: bool) {
+            let whole = "arp = true\nadapter = \"eth0\"\nipamRange = \"10.0.0.1\"\n";
+            let text = if is_whole { format!("{whole}{text}") } else { text };
+            if let Ok(config) = toml::from_str::<Given>(&text).map_err(drop).and_then(|given| Config::from_given(given).map_err(drop)) {
+                let intervals = [Some(config.reconcile_interval), config.arp_interval, Some(config.arp_probe_interval)];
+                for interval in intervals.into_iter().flatten() {
+                    prop_assert!(!interval.is_zero() && interval <= LONGEST, "{text}");
+                }
+                prop_assert!(config.listen.port() > 0 && !config.adapter.is_empty());
+            }
+        }
     }
 }
