@@ -24,6 +24,8 @@ use slb_core::{
 };
 
 mod address;
+#[cfg(test)]
+mod any;
 pub mod capability;
 mod error;
 mod link;

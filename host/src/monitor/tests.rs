@@ -2,12 +2,19 @@
 //! Which events the messages of the kernel become.
 use std::net::Ipv4Addr;
 
+use netlink_packet_core::{NetlinkDeserializable, NetlinkHeader, NetlinkSerializable};
 use netlink_packet_route::{
     address::{AddressAttribute, AddressMessage},
-    link::LinkFlags,
+    link::{InfoKind, LinkFlags, LinkInfo},
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteNextHop},
 };
+use proptest::prelude::*;
 
 use super::*;
+use crate::{
+    address::{Gateway, beside, view},
+    any,
+};
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -116,4 +123,76 @@ fn addresses_of_any_adapter_are_passed_on() {
         vec![RouteNetlinkMessage::NewAddress(message.clone()), RouteNetlinkMessage::DelAddress(message)],
     );
     assert_eq!(told, [Some(HostEvent::AddressAdded(address)), Some(HostEvent::AddressRemoved(address))]);
+}
+
+/// One of each kind, with all that is read of it.
+fn samples() -> [RouteNetlinkMessage; 4] {
+    let mut link = with_event(link(2, "eth0", true, MAC), LinkEvent::NotifyPeers);
+    link.attributes.push(LinkAttribute::Controller(3));
+    link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan)]));
+    let mut address = AddressMessage::default();
+    address.header.family = AddressFamily::Inet;
+    (address.header.prefix_len, address.header.index) = (24, 2);
+    let ip = Ipv4Addr::new(192, 168, 0, 2);
+    address.attributes =
+        vec![AddressAttribute::Address(ip.into()), AddressAttribute::Local(ip.into()), AddressAttribute::Broadcast(ip)];
+    let mut route = RouteMessage::default();
+    route.header.address_family = AddressFamily::Inet;
+    route.header.destination_prefix_length = 8;
+    let mut hop = RouteNextHop::default();
+    hop.attributes = vec![RouteAttribute::Gateway(RouteAddress::Inet(ip))];
+    route.attributes = vec![
+        RouteAttribute::Table(254),
+        RouteAttribute::Destination(RouteAddress::Inet(Ipv4Addr::new(10, 0, 0, 0))),
+        RouteAttribute::Gateway(RouteAddress::Inet(ip)),
+        RouteAttribute::MultiPath(vec![hop]),
+    ];
+    [
+        NewLink(link.clone()),
+        DelLink(link),
+        RouteNetlinkMessage::NewAddress(address),
+        RouteNetlinkMessage::NewRoute(route),
+    ]
+}
+
+fn messages() -> impl Strategy<Value = Vec<RouteNetlinkMessage>> {
+    let bytes = prop::sample::select(samples().to_vec()).prop_flat_map(|message| {
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        (Just(message.message_type()), any::damaged(bytes))
+    });
+    let message = bytes.prop_map(|(kind, payload)| {
+        let mut header = NetlinkHeader::default();
+        header.message_type = kind;
+        Message::deserialize(&header, &payload).unwrap().0
+    });
+    proptest::collection::vec(message, 0..9).prop_map(|messages| messages.into_iter().flatten().collect())
+}
+
+proptest! {
+    /// Whatever the kernel sends, it is taken for something or passed over, and what is known of the host makes sense.
+    #[test]
+    fn any_bytes_are_read_or_passed_over(messages in messages()) {
+        let (mut adapters, mut addresses, mut gateways) = (Vec::new(), Vec::new(), Vec::new());
+        for message in &messages {
+            if let RouteNetlinkMessage::NewLink(link) = message {
+                adapters.push(Adapter::of(link));
+            } else if let RouteNetlinkMessage::NewAddress(address) = message {
+                addresses.extend(Address::of(address));
+            } else if let RouteNetlinkMessage::NewRoute(route) = message {
+                gateways.extend(Gateway::of(route));
+            }
+        }
+        for adapter in &adapters {
+            let view = view(&adapter.name, &adapters, &addresses, &gateways);
+            for address in &addresses {
+                let is_bound = view.bound.iter().any(|vip| vip.address() == address.local);
+                prop_assert!(is_bound || view.taken.contains_key(&address.local));
+            }
+            prop_assert!(!beside(&adapter.name, &adapters, &addresses).contains(&adapter.name));
+        }
+        for event in events(State::Unknown, messages).into_iter().flatten() {
+            prop_assert_ne!(event, HostEvent::Overrun);
+        }
+    }
 }

@@ -87,7 +87,22 @@ proptest! {
         prop_assert_eq!(edit(&found, &wanted), None, "a second time there is nothing to do");
         prop_assert_eq!(after.chain.is_some(), !wanted.is_empty(), "the last one takes the chain along");
     }
+
+    /// Whatever iptables-save prints, slb reads it and then writes rules for the wanted VIPs and no others.
+    #[test]
+    fn any_text_is_read(lines in vec(LINE, 0..9), wanted in proptest::collection::btree_set(vip(), 0..3)) {
+        let found = parse(&lines.join("\n"));
+        prop_assert!(found.vips.len() <= lines.len());
+        match edit(&found, &wanted) {
+            Some(text) => prop_assert_eq!(text.matches("--ctorigdst").count(), wanted.len()),
+            None => prop_assert_eq!(found.effective(), wanted),
+        }
+    }
 }
+
+const LINE: &str = "(:|-A |-A POSTROUTING )?(SLB-SOURCE-NAT)?( ?-m conntrack --ctorigdst )?[0-9./]{0,12}( -j MASQUERADE)?|.{0,20}|\
+                    -A POSTROUTING -m ipvs --ipvs -j SLB-SOURCE-NAT|:SLB-SOURCE-NAT - \\[0:0\\]|\
+                    -A SLB-SOURCE-NAT -m conntrack --ctorigdst 10\\.0\\.0\\.[1-4] -j MASQUERADE";
 
 #[test]
 fn rules_read_the_way_iptables_save_prints_them() {

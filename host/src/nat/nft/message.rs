@@ -1,25 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What goes over the netlink socket of nftables: the codec's messages, but for the elements of a set, which are many. The codec
-//! takes time that grows with the square of their number (it prepares an error message of the whole list for each of them).
+//! What goes over the netlink socket of nftables. To the kernel, the codec's messages. From the kernel only what slb wants to know,
+//! read here: the codec takes time that grows with the square of the elements of a set (it prepares an error message of the whole
+//! list for each of them), and it panics at expressions whose lengths are not what it expects, which may be other people's.
 
-use netlink_packet_core::{
-    DecodeError, NLA_HEADER_SIZE, NetlinkDeserializable, NetlinkHeader, NetlinkSerializable, NlasIterator,
-};
+use std::{convert::Infallible, net::Ipv4Addr};
+
+use netlink_packet_core::{NLA_HEADER_SIZE, NetlinkDeserializable, NetlinkHeader, NetlinkSerializable, NlasIterator};
 use netlink_packet_netfilter::NetfilterMessage;
 use slb_core::model::Vip;
 
-/// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSETELEM`, linux/netfilter/{nfnetlink,nf_tables}.h.
+/// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE`, linux/netfilter/{nfnetlink,nf_tables}.h.
+const NEW_RULE: u16 = 10 << 8 | 6;
+/// The same with `NFT_MSG_NEWSETELEM`.
 const NEW_SET_ELEMENT: u16 = 10 << 8 | 12;
 /// `sizeof(struct nfgenmsg)`, linux/netfilter/nfnetlink.h.
 const HEADER: usize = 4;
 /// The way to an address: `NFTA_SET_ELEM_LIST_ELEMENTS`, `NFTA_LIST_ELEM`, `NFTA_SET_ELEM_KEY`, `NFTA_DATA_VALUE`.
 const PATH: [u16; 4] = [3, 1, 1, 1];
+// enum nft_rule_attributes.
+const NFTA_RULE_TABLE: u16 = 1;
+const NFTA_RULE_CHAIN: u16 = 2;
+const NFTA_RULE_USERDATA: u16 = 7;
 
-/// A message of nftables; of set elements only the addresses, and only on the way from the kernel.
+/// A message of nftables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Message {
+    /// To the kernel.
     Plain(NetfilterMessage),
+    /// From the kernel: the addresses in a list of elements.
     Elements(Vec<Vip>),
+    /// From the kernel.
+    Rule(Rule),
+    /// From the kernel: anything else. That it came says enough.
+    Other,
+}
+
+/// As much of a rule as shows whose it is; empty is what is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) table: Vec<u8>,
+    pub(super) chain: Vec<u8>,
+    pub(super) user_data: Vec<u8>,
 }
 
 impl NetlinkSerializable for Message {
@@ -27,34 +48,44 @@ impl NetlinkSerializable for Message {
         match self {
             Self::Plain(message) => message.message_type(),
             Self::Elements(_) => NEW_SET_ELEMENT,
+            Self::Rule(_) => NEW_RULE,
+            Self::Other => 0,
         }
     }
 
     fn buffer_len(&self) -> usize {
         match self {
             Self::Plain(message) => NetlinkSerializable::buffer_len(message),
-            Self::Elements(_) => 0,
+            Self::Elements(_) | Self::Rule(_) | Self::Other => 0,
         }
     }
 
     fn serialize(&self, buffer: &mut [u8]) {
         match self {
             Self::Plain(message) => message.serialize(buffer),
-            Self::Elements(_) => {}
+            Self::Elements(_) | Self::Rule(_) | Self::Other => {}
         }
     }
 }
 
 impl NetlinkDeserializable for Message {
-    type Error = DecodeError;
+    type Error = Infallible;
 
-    fn deserialize(header: &NetlinkHeader, payload: &[u8]) -> Result<Self, DecodeError> {
-        if header.message_type == NEW_SET_ELEMENT {
-            Ok(Self::Elements(vips(payload)))
-        } else {
-            NetfilterMessage::deserialize(header, payload).map(Self::Plain)
-        }
+    fn deserialize(header: &NetlinkHeader, payload: &[u8]) -> Result<Self, Infallible> {
+        Ok(match header.message_type {
+            NEW_SET_ELEMENT => Self::Elements(vips(payload)),
+            NEW_RULE => Self::Rule(rule(payload)),
+            _ => Self::Other,
+        })
     }
+}
+
+fn rule(payload: &[u8]) -> Rule {
+    let attributes = payload.get(HEADER..).unwrap_or_default();
+    let value = |kind| nested(attributes, kind).next().unwrap_or_default();
+    // Texts end with a zero byte.
+    let text = |kind| value(kind).split(|byte| *byte == 0).next().unwrap_or_default().to_vec();
+    Rule { table: text(NFTA_RULE_TABLE), chain: text(NFTA_RULE_CHAIN), user_data: value(NFTA_RULE_USERDATA).to_vec() }
 }
 
 /// The addresses of a message. What is none is passed over.
@@ -63,7 +94,7 @@ fn vips(payload: &[u8]) -> Vec<Vip> {
     for kind in PATH {
         values = values.into_iter().flat_map(|list| nested(list, kind)).collect();
     }
-    let vip = |value: &[u8]| Vip::try_from(std::net::Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?)).ok();
+    let vip = |value: &[u8]| Vip::try_from(Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?)).ok();
     values.into_iter().filter_map(vip).collect()
 }
 

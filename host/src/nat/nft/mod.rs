@@ -151,7 +151,7 @@ fn edit(found: &Found, wanted: &BTreeSet<Vip>) -> Vec<Request<Message>> {
 fn vips_of(message: Message) -> Vec<Vip> {
     match message {
         Message::Elements(vips) => vips,
-        Message::Plain(_) => Vec::new(),
+        Message::Plain(_) | Message::Rule(_) | Message::Other => Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@
 use netlink::Request;
 use netlink_packet_core::{DefaultNla, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE};
 use netlink_packet_netfilter::{
-    NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
+    NetfilterHeader, NetfilterMessage, NetfilterProtoFamily,
     nftables::{
         Bitwise, ChainAttribute, ChainMessage, Cmp, DataAttribute, Expressions, Hook, HookNumber, InetHookNumber,
         ListAttribute, Lookup, NfTablesMessage, Operator, Payload, Register, RuleAttribute, RuleMessage, SetAttribute,
@@ -14,7 +14,7 @@ use netlink_packet_netfilter::{
 };
 use slb_core::model::Vip;
 
-use super::message::Message;
+use super::message::{Message, Rule};
 
 /// The name of slb's table, in the family ip.
 pub(super) const TABLE: &str = "slb";
@@ -145,16 +145,13 @@ pub(super) fn get_vips() -> Message {
 }
 
 /// A rule of slb's table; kernels before 4.11 send all tables' rules.
-pub(super) fn rule(message: Message) -> Option<RuleMessage> {
-    let Message::Plain(message) = message else { return None };
-    let NetfilterMessageInner::NfTables(NfTablesMessage::NewRule(rule)) = message.inner else { return None };
-    rule.attributes.contains(&RuleAttribute::Table(TABLE.to_owned())).then_some(rule)
+pub(super) fn rule(message: Message) -> Option<Rule> {
+    if let Message::Rule(rule) = message { Some(rule).filter(|rule| rule.table == TABLE.as_bytes()) } else { None }
 }
 
 /// Whether the rule is the one that slb writes, where slb writes it.
-pub(super) fn is_ours(rule: &RuleMessage) -> bool {
-    rule.attributes.contains(&RuleAttribute::Chain(CHAIN.to_owned()))
-        && rule.attributes.contains(&RuleAttribute::UserData(comment()))
+pub(super) fn is_ours(rule: &Rule) -> bool {
+    rule.chain == CHAIN.as_bytes() && rule.user_data == comment()
 }
 
 /// The rule. An expression loads a register or compares one; the first that does not match ends the rule.

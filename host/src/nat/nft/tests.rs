@@ -7,6 +7,7 @@ use netlink_packet_netfilter::{NetfilterMessageInner, nftables::NfTablesMessage}
 use proptest::{collection::btree_set, prelude::*};
 
 use super::*;
+use crate::any;
 
 fn vips(numbers: impl IntoIterator<Item = u32>) -> BTreeSet<Vip> {
     numbers.into_iter().map(|number| Vip::try_from(Ipv4Addr::from_bits(0x0a00_0000 | number)).unwrap()).collect()
@@ -67,6 +68,52 @@ proptest! {
         prop_assert!(edit(&after, &wanted).is_empty(), "a second time there is nothing to do");
         prop_assert_eq!(after.has_table, !wanted.is_empty(), "the last one takes the table along");
     }
+
+    /// What slb wrote, sent back damaged, is read as something; of what was not there only as much as damage can make up.
+    #[test]
+    fn any_bytes_are_read(payloads in damaged()) {
+        for (message_type, payload) in payloads {
+            let mut header = NetlinkHeader::default();
+            header.message_type = message_type;
+            match Message::deserialize(&header, &payload).unwrap() {
+                Message::Elements(vips) => prop_assert!(vips.len() * 4 <= payload.len()),
+                Message::Rule(rule) => {
+                    prop_assert!(rule.table.len() + rule.chain.len() + rule.user_data.len() < payload.len());
+                }
+                Message::Other => {}
+                Message::Plain(message) => panic!("{message:?}"),
+            }
+        }
+    }
+}
+
+/// The rule is known by what the kernel keeps of it as it was written.
+#[test]
+fn the_rule_is_known_again() {
+    let read = |(message_type, payload): (u16, Vec<u8>)| {
+        let mut header = NetlinkHeader::default();
+        header.message_type = message_type;
+        ruleset::rule(Message::deserialize(&header, &payload).unwrap())
+    };
+    let rules: Vec<_> = written().into_iter().filter_map(read).collect();
+    let [rule] = rules.as_slice() else { panic!("{rules:?}") };
+    assert!(ruleset::is_ours(rule));
+    assert!(!ruleset::is_ours(&message::Rule { chain: b"other".to_vec(), ..rule.clone() }));
+    assert!(!ruleset::is_ours(&message::Rule { user_data: b"other".to_vec(), ..rule.clone() }));
+}
+
+/// The whole table as messages, with their types.
+fn written() -> Vec<(u16, Vec<u8>)> {
+    let message = |change: Request<Message>| {
+        let mut bytes = vec![0; change.payload.buffer_len()];
+        change.payload.serialize(&mut bytes);
+        (change.payload.message_type(), bytes)
+    };
+    edit(&Found::default(), &vips(0..3)).into_iter().map(message).collect()
+}
+
+fn damaged() -> impl Strategy<Value = Vec<(u16, Vec<u8>)>> {
+    written().into_iter().map(|(kind, bytes)| (Just(kind), any::damaged(bytes))).collect::<Vec<_>>()
 }
 
 #[test]
