@@ -2,6 +2,7 @@
 //! The API as clients meet it. Every response that any test gets is held against `openapi.yaml`, see `client`.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod any;
 mod backends;
 mod client;
 mod conduct;
