@@ -82,12 +82,17 @@ fn what_cannot_be_is_refused() {
 proptest! {
     /// Whatever is on the disk, reading it does not panic, and what is read is written as something that reads the same.
     #[test]
-    fn any_bytes_are_read_or_refused(which in 0..WRITTEN.len(), at in any::<prop::sample::Index>(), bytes in ".{0,3}") {
-        let text = WRITTEN[which];
-        let at = (0..=at.index(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap();
-        let (before, after) = text.split_at(at);
-        let rest = after.chars().skip(bytes.chars().count()).collect::<String>();
-        if let Ok(load_balancer) = decode(ID, format!("{before}{bytes}{rest}").as_bytes()) {
+    fn any_bytes_are_read_or_refused(
+        which in 0..WRITTEN.len(),
+        at: prop::sample::Index,
+        removed in 0_usize..4,
+        added in prop_oneof![".{0,3}".prop_map(String::into_bytes), prop::collection::vec(any::<u8>(), 0..4)],
+    ) {
+        let mut bytes = WRITTEN[which].as_bytes().to_vec();
+        let at = at.index(bytes.len());
+        let end = bytes.len().min(at + removed);
+        bytes.splice(at..end, added);
+        if let Ok(load_balancer) = decode(ID, &bytes) {
             prop_assert_eq!(decode(ID, &encode(&load_balancer).unwrap()).unwrap(), load_balancer);
         }
     }
