@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `openapi.yaml` and the server say the same.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
@@ -93,6 +96,29 @@ fn parameters_of_paths_are_described() {
         let described = parameters.map(|parameter| resolve(parameter)["name"].as_str().unwrap());
         assert_eq!(described.collect::<Vec<_>>(), in_path.collect::<Vec<_>>(), "{path}");
     }
+}
+
+#[test]
+fn links_lead_to_operations_and_name_all_of_their_parameters() {
+    let operations: BTreeMap<&str, &str> = object(&DOCUMENT["paths"])
+        .iter()
+        .flat_map(|(path, item)| object(item).values().map(move |operation| (path.as_str(), operation)))
+        .filter_map(|(path, operation)| Some((operation.get("operationId")?.as_str()?, path)))
+        .collect();
+    assert_eq!(operations.len(), ROUTES.len(), "an operationId is missing or there twice");
+    let responses = object(&DOCUMENT["paths"]).values().flat_map(|item| object(item).values());
+    let responses = responses.filter_map(|operation| operation.get("responses")).flat_map(|all| object(all).values());
+    let links =
+        responses.filter_map(|response| resolve(response).get("links")).flat_map(|links| object(links).values());
+    let mut count = 0;
+    for link in links {
+        let path = operations[link["operationId"].as_str().unwrap()];
+        let given: BTreeSet<_> = object(&link["parameters"]).keys().map(String::as_str).collect();
+        let taken = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        assert_eq!(given, taken.collect(), "{link}");
+        count += 1;
+    }
+    assert!(count > 20, "only {count} links");
 }
 
 #[test]
