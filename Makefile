@@ -5,7 +5,7 @@
 build:
 	cargo build --release
 
-# What the tests need and cargo cannot bring: Debian packages and a stock kernel.
+# What the tests need and cargo cannot bring: Debian packages, a stock kernel, schemathesis.
 setup:
 	lab/setup
 
