@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The server does what `openapi.yaml` says: schemathesis asks for all that the file allows, and for much that it does not.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{collections::BTreeSet, env, fs, path::Path};
+
+use serde_json::Value;
+use slb_lab::{Node, Server, site::Site};
+
+/// slb, built by cargo.
+const SLB: &str = env!("CARGO_BIN_EXE_slb");
+/// Where lab/setup puts it.
+const SCHEMATHESIS: &str = "/var/cache/slb-lab/schemathesis/bin/schemathesis";
+const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/api/schemathesis.toml");
+const DESCRIPTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.yaml");
+
+/// Other requests: `SLB_CONTRACT_SEED=7 cargo test --test contract`.
+const SEED: &str = "SLB_CONTRACT_SEED";
+/// Requests of each kind; it has given up early if there are fewer.
+const FEWEST: u32 = 400;
+/// More than are asked for. Some are those of other hosts, one is the server's own.
+const RANGE: &str = "192.168.0.0/21";
+
+fn as_described() {
+    assert!(Path::new(SCHEMATHESIS).exists(), "{SCHEMATHESIS} is not there: run `make setup`");
+    let site = Site::new(SLB);
+    let before = site.lb.kernel_state();
+    let state_dir = site.state_dir();
+    let options =
+        ["--arp", "--adapter", "eth0", "--ipamRange", RANGE, "--arpProbeInterval", "1ms", "--stateDir", &state_dir];
+    let server = Server::start(&site.lb, SLB, &options);
+
+    // One after the other. Request by request:
+    drive(&site.lb, CONFIG, &["--phases", "examples,coverage,fuzzing"]);
+    // Then in sequences, which have to know of all objects that they meet.
+    drive(&site.lb, CONFIG, &["--phases", "stateful"]);
+    // Chance alone hardly ever names a backend together with its load-balancer.
+    let known = known(&server);
+    let changes = ["showBackend", "replaceBackend", "updateBackend", "addBackend", "replaceLoadBalancer"];
+    let changes: Vec<&str> = changes.iter().flat_map(|operation| ["--include-operation-id", operation]).collect();
+    drive(&site.lb, &known, &[&["--phases", "coverage,fuzzing"], &changes[..]].concat());
+
+    let listed = server.list();
+    let load_balancers = listed.as_array().unwrap();
+    assert!(load_balancers.len() > 20, "only {} load-balancers are left", load_balancers.len());
+    assert_eq!(programmed(&site.lb), expected(load_balancers));
+    for load_balancer in load_balancers {
+        server.delete(load_balancer);
+    }
+    server.stop();
+    site.lb.run(SLB, &[&["cleanup"], &options[..]].concat());
+    assert_eq!(site.lb.kernel_state(), before);
+}
+
+/// Fails with all that schemathesis finds.
+fn drive(lb: &Node, config: &str, what: &[&str]) {
+    let url = format!("http://{}", Server::api());
+    let seed = env::var(SEED).unwrap_or_else(|_| "1".to_owned());
+    let words = ["--config-file", config, "run", DESCRIPTION, "--url", &url, "--seed", &seed];
+    let output = lb.output(SCHEMATHESIS, &[&words, what].concat());
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}:\n{said}{}", output.status, String::from_utf8_lossy(&output.stderr));
+    let count = said.lines().find_map(|line| line.split_once(" generated,")?.0.trim().parse::<u32>().ok());
+    assert!(count >= Some(FEWEST), "only {count:?} requests:\n{said}");
+}
+
+/// A configuration that names a load-balancer and a backend of it in every path.
+fn known(server: &Server<'_>) -> String {
+    let load_balancer = server.create(r#"{"port":80}"#);
+    let backend = server.add_backend(&load_balancer, r#"{"ip":"192.168.0.11","port":80}"#);
+    let (uuid, backend) = (&load_balancer["uuid"], &backend["uuid"]);
+    let config = fs::read_to_string(CONFIG).unwrap();
+    let path = "/run/schemathesis.toml".to_owned();
+    fs::write(&path, format!("{config}\n[parameters]\nuuid = {uuid}\nbackenduuid = {backend}\n")).unwrap();
+    path
+}
+
+/// What the kernel balances, in ipvsadm's words.
+fn programmed(lb: &Node) -> BTreeSet<String> {
+    lb.sh("ipvsadm -Sn").lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// What it should balance by what the API shows.
+fn expected(load_balancers: &[Value]) -> BTreeSet<String> {
+    let mut lines = BTreeSet::new();
+    for load_balancer in load_balancers {
+        let service = format!("{}:{}", load_balancer["eip"].as_str().unwrap(), load_balancer["port"]);
+        lines.insert(format!("-A -t {service} -s rr"));
+        for backend in load_balancer["backends"].as_array().into_iter().flatten() {
+            let (ip, port, weight) = (backend["ip"].as_str().unwrap(), &backend["port"], &backend["weight"]);
+            let forward = match backend["type"].as_str() {
+                Some("MASQ") => "-m",
+                Some("LOCAL") => "-g",
+                other => panic!("{other:?}"),
+            };
+            lines.insert(format!("-a -t {service} -r {ip}:{port} {forward} -w {weight}"));
+        }
+    }
+    lines
+}
+
+slb_lab::main! { fast: [as_described] }
