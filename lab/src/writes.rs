@@ -106,20 +106,42 @@ fn next_packet(capture: &mut impl Read) -> io::Result<Vec<u8>> {
 }
 
 fn requests_of(packet: &[u8]) -> Vec<Request> {
-    let Some((&[.., high, low], mut messages)) = packet.split_first_chunk::<16>() else { return Vec::new() };
+    let Some((&[.., high, low], bytes)) = packet.split_first_chunk::<16>() else { return Vec::new() };
     let protocol = u16::from_be_bytes([high, low]);
-    let mut requests = Vec::new();
-    while let Some((&[a, b, c, d, e, f, g, h], _)) = messages.split_first_chunk::<8>() {
+    let (messages, rest) = split(bytes);
+    let is_trial = protocol == NETLINK_NETFILTER && rest.is_empty() && is_trial(&messages);
+    let requests = messages.iter().filter(|message| message.flags & NLM_F_REQUEST != 0);
+    let request = |message: &Message<'_>| {
+        let command = message.bytes.get(16).copied().unwrap_or_default();
+        let change = if is_trial { None } else { change(protocol, message.kind, command) };
+        Request { change, message: message.bytes.to_vec() }
+    };
+    requests.map(request).collect()
+}
+
+struct Message<'a> {
+    kind: u16,
+    flags: u16,
+    /// All of it.
+    bytes: &'a [u8],
+}
+
+/// The messages of a packet, and what is left that is none.
+fn split(mut rest: &[u8]) -> (Vec<Message<'_>>, &[u8]) {
+    let mut messages = Vec::new();
+    while let Some((&[a, b, c, d, e, f, g, h], _)) = rest.split_first_chunk::<8>() {
         let length = u32::from_ne_bytes([a, b, c, d]) as usize;
-        let Some(message) = messages.get(..length).filter(|message| message.len() >= 16) else { break };
-        let (kind, flags) = (u16::from_ne_bytes([e, f]), u16::from_ne_bytes([g, h]));
-        if flags & NLM_F_REQUEST != 0 {
-            let command = message.get(16).copied().unwrap_or_default();
-            requests.push(Request { change: change(protocol, kind, command), message: message.to_vec() });
-        }
-        messages = messages.get(length.next_multiple_of(4)..).unwrap_or_default();
+        let Some(bytes) = rest.get(..length).filter(|bytes| bytes.len() >= 16) else { break };
+        messages.push(Message { kind: u16::from_ne_bytes([e, f]), flags: u16::from_ne_bytes([g, h]), bytes });
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
-    requests
+    (messages, rest)
+}
+
+/// A batch without an end: the kernel checks it and drops it (`nfnetlink_rcv_batch`), which is how to ask what it can do.
+fn is_trial(messages: &[Message<'_>]) -> bool {
+    let has = |kind| messages.iter().any(|message| message.kind == kind);
+    has(NFNL_MSG_BATCH_BEGIN) && !has(NFNL_MSG_BATCH_END)
 }
 
 /// linux/netlink.h
@@ -127,6 +149,9 @@ const NLM_F_REQUEST: u16 = 1;
 const NETLINK_ROUTE: u16 = 0;
 const NETLINK_NETFILTER: u16 = 12;
 const NETLINK_GENERIC: u16 = 16;
+/// linux/netfilter/nfnetlink.h
+const NFNL_MSG_BATCH_BEGIN: u16 = 16;
+const NFNL_MSG_BATCH_END: u16 = 17;
 
 /// Nothing for a request that changes nothing.
 fn change(protocol: u16, kind: u16, command: u8) -> Option<String> {
@@ -148,5 +173,35 @@ fn change(protocol: u16, kind: u16, command: u8) -> Option<String> {
             (kind > 16 && !matches!(command, 4 | 8 | 11 | 13 | 15)).then(|| format!("generic {kind} {command}"))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NFT_MSG_NEWTABLE: u16 = 10 << 8;
+
+    /// What the messages of these types, sent at once to netfilter, are said to change; the last is cut short by some octets.
+    fn changes(kinds: &[u16], cut: usize) -> Vec<String> {
+        let mut packet = vec![0; 14];
+        packet.extend(NETLINK_NETFILTER.to_be_bytes());
+        for kind in kinds {
+            packet.extend(20_u32.to_ne_bytes());
+            packet.extend(kind.to_ne_bytes());
+            packet.extend(NLM_F_REQUEST.to_ne_bytes());
+            packet.extend([0; 12]);
+        }
+        packet.truncate(packet.len() - cut);
+        requests_of(&packet).into_iter().filter_map(|request| request.change).collect()
+    }
+
+    #[test]
+    fn a_batch_counts_if_it_has_an_end() {
+        let batch = [NFNL_MSG_BATCH_BEGIN, NFT_MSG_NEWTABLE, NFNL_MSG_BATCH_END];
+        assert_eq!(changes(&batch, 0), ["nfnetlink 10 0"]);
+        assert_eq!(changes(&batch[..2], 0), [""; 0]);
+        assert_eq!(changes(&batch[1..2], 0), ["nfnetlink 10 0"], "no batch at all");
+        assert_eq!(changes(&batch, 4), ["nfnetlink 10 0"], "the end was not captured");
     }
 }
