@@ -1,6 +1,6 @@
 # One word for each chore; .ci/run says the same ones.
 
-.PHONY: build setup lint test lab demo fuzz
+.PHONY: build setup lint test lab demo bench fuzz
 
 build:
 	cargo build --release
@@ -23,6 +23,10 @@ lab: setup
 # The walk-through of the README in a kernel of its own, with real traffic.
 demo: setup
 	cargo test --quiet --test demo
+
+# Speed, as ratios measured side by side; docs/benchmarks.md says what and how. The optimised build takes minutes.
+bench: setup
+	cargo test --release --quiet --benches
 
 # Each fuzz target for so many seconds. Needs a nightly toolchain and `cargo install cargo-fuzz`.
 FUZZ_SECONDS ?= 60

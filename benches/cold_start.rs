@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How long a machine with many load-balancers takes from the start of slb until the kernel serves all of them, beside the
+//! quickest way there is to put the same services into it, and beside `ipvsadm -R`. All in one boot of the lab's fast kernel, in
+//! turns; each time on a host of its own. Only the ratios mean something elsewhere.
+//!
+//! | | what it does |
+//! | --- | --- |
+//! | packed | 22,000 IPVS requests, packed, from a process that does nothing else: the limit |
+//! | slb | reads its store, checks, and programs, binds, translates and announces: until it says that it is ready |
+//! | ipvsadm | reads the same services as text; once, since it takes long |
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and fails by panicking")]
+
+use std::{
+    fmt::Write as _,
+    fs,
+    net::Ipv4Addr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ipvs::{Client, Destination, Forward, Request, Service, ServiceId, scheduler};
+use slb_core::{
+    model::{
+        Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Phase, Port, Target, Vip,
+    },
+    ports::{Store, Write},
+};
+use slb_lab::{Node, Segment};
+use slb_store::Redb;
+use uuid::Uuid;
+
+/// slb, built by cargo.
+const SLB: &str = env!("CARGO_BIN_EXE_slb");
+
+const LOAD_BALANCERS: u32 = 2_000;
+const BACKENDS: u32 = 10;
+const FIRST_VIP: u32 = u32::from_be_bytes([10, 80, 0, 1]);
+const LAST_VIP: u32 = FIRST_VIP + LOAD_BALANCERS - 1;
+const FIRST_BACKEND: u32 = u32::from_be_bytes([10, 96, 0, 1]);
+const PORT: u16 = 6443;
+
+/// How often each is measured; the median counts.
+const ROUNDS: usize = 7;
+/// slb may take this many times as long as the limit.
+const BOUND: f64 = 2.0;
+/// The store that every start begins with.
+const STATE: &str = "/run/cold-start";
+
+fn cold_start() {
+    on_a_runtime(fill_the_store());
+    let (mut packed, mut slb) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        packed.push(time_packed());
+        slb.push(time_slb());
+    }
+    let ipvsadm = time_ipvsadm();
+    let (packed, slb) = (median(packed), median(slb));
+    let ratio = |time: Duration| time.as_secs_f64() / packed.as_secs_f64();
+    println!("{LOAD_BALANCERS} load-balancers of {BACKENDS} backends, medians of {ROUNDS}");
+    for (name, time) in [("packed", packed), ("slb", slb), ("ipvsadm -R", ipvsadm)] {
+        println!("{name:<12}{:>8.3} s{:>8.2} x", time.as_secs_f64(), ratio(time));
+    }
+    assert!(ratio(slb) <= BOUND, "slb takes more than {BOUND} times as long as the limit");
+}
+
+fn vips() -> impl Iterator<Item = Ipv4Addr> {
+    (FIRST_VIP..=LAST_VIP).map(Ipv4Addr::from)
+}
+
+fn backends() -> impl Iterator<Item = Ipv4Addr> {
+    (FIRST_BACKEND..FIRST_BACKEND + BACKENDS).map(Ipv4Addr::from)
+}
+
+async fn fill_the_store() {
+    let port = Port::try_from(i64::from(PORT)).unwrap();
+    let backends: Arc<[Backend]> = backends()
+        .map(|ip| Backend {
+            id: BackendId(Uuid::new_v4()),
+            target: Target { ip: ip.try_into().unwrap(), port },
+            settings: BackendSettings::default(),
+        })
+        .collect();
+    let record = |(serial, vip)| LoadBalancer {
+        id: LoadBalancerId(Uuid::new_v4()),
+        serial,
+        name: Name::try_from(format!("load-balancer {serial}")).unwrap(),
+        endpoint: Endpoint { vip: Vip::try_from(vip).unwrap(), port },
+        backends: Some(Arc::clone(&backends)),
+        phase: Phase::Active,
+    };
+    let writes = (1..).zip(vips()).map(record).map(|record| Write::Put(Arc::new(record))).collect();
+    Redb::open(Path::new(STATE)).unwrap().commit(writes).await.unwrap();
+}
+
+fn time_packed() -> Duration {
+    let (_network, host) = host();
+    host.inside(|| {
+        on_a_runtime(async {
+            let mut client = Client::open().await.unwrap();
+            let requests = requests();
+            let start = Instant::now();
+            let answers = client.batch(&requests).await.unwrap();
+            let time = start.elapsed();
+            assert!(answers.iter().all(Result::is_ok));
+            time
+        })
+    })
+}
+
+fn time_slb() -> Duration {
+    let (_network, host) = host();
+    let state = format!("{STATE}-{}", host.name());
+    host.sh(&format!("cp -r {STATE} {state}"));
+    let range = format!("{}-{}", Ipv4Addr::from(FIRST_VIP), Ipv4Addr::from(LAST_VIP));
+    let words = ["server", "--arp", "--adapter", "eth0", "--ipamRange", &range, "--stateDir", &state];
+    let start = Instant::now();
+    let slb = host.spawn(SLB, &words);
+    slb.line("ready", |line| line.contains("] ready"));
+    let time = start.elapsed();
+    assert_eq!(count(&host), (LOAD_BALANCERS as usize, (LOAD_BALANCERS * BACKENDS) as usize));
+    let bound = host.sh("ip -o -4 addr show dev eth0");
+    assert_eq!(bound.lines().filter(|line| line.contains("/32")).count(), LOAD_BALANCERS as usize);
+    time
+}
+
+fn time_ipvsadm() -> Duration {
+    let (_network, host) = host();
+    let mut text = String::new();
+    for request in requests() {
+        writeln!(text, "{request}").unwrap();
+    }
+    let file = format!("{STATE}.ipvsadm");
+    fs::write(&file, text).unwrap();
+    let start = Instant::now();
+    host.sh(&format!("ipvsadm -R <{file}"));
+    let time = start.elapsed();
+    assert_eq!(count(&host).0, LOAD_BALANCERS as usize);
+    time
+}
+
+/// A host, for as long as its network is there.
+fn host() -> (Segment, Node) {
+    let segment = Segment::new();
+    let host = segment.host("lb", "192.168.0.1/24");
+    (segment, host)
+}
+
+fn requests() -> Vec<Request> {
+    let of_service = |vip: Ipv4Addr| {
+        let id = ServiceId::tcp(vip.into(), PORT);
+        let add =
+            move |ip: Ipv4Addr| Request::NewDestination(id, Destination::new(ip.into(), PORT, Forward::Masquerade));
+        [Request::NewService(Service::new(id, scheduler::RR))].into_iter().chain(backends().map(add))
+    };
+    vips().flat_map(of_service).collect()
+}
+
+/// Services and destinations.
+fn count(host: &Node) -> (usize, usize) {
+    host.inside(|| {
+        on_a_runtime(async {
+            let (mut services, mut destinations) = (0, 0);
+            let each = |_, of_it: Vec<_>| {
+                services += 1;
+                destinations += of_it.len();
+            };
+            Client::open().await.unwrap().each(each).await.unwrap();
+            (services, destinations)
+        })
+    })
+}
+
+fn on_a_runtime<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+slb_lab::main! { fast: [cold_start] }
