@@ -78,7 +78,8 @@ impl Task {
         }
         match command {
             Command::Apply { steps, answer } => {
-                let verdicts = steps.into_iter().map(|step| self.take(step)).collect();
+                let mut works = false;
+                let verdicts = steps.into_iter().map(|step| self.take(step, &mut works)).collect();
                 self.turn();
                 let _ = answer.send(verdicts);
             }
@@ -95,11 +96,13 @@ impl Task {
         }
     }
 
-    /// A step that is not applied changes nothing: a VIP that was advertised stays so.
-    fn take(&mut self, step: AdvertStep) -> Verdict {
+    /// A step that is not applied changes nothing: a VIP that was advertised stays so. That the adapter works is found out once
+    /// for all steps.
+    fn take(&mut self, step: AdvertStep, works: &mut bool) -> Verdict {
         match step {
-            AdvertStep::Advertise(vip) => match self.socket.check() {
+            AdvertStep::Advertise(vip) => match if *works { Ok(()) } else { self.socket.check() } {
                 Ok(()) => {
+                    *works = true;
                     self.machine.advertise(vip, Instant::now());
                     Verdict::Applied
                 }
