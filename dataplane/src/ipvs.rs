@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use ipvs::{Client, Error, Refusal};
 use slb_core::{
-    errors::Chain,
+    errors::Shared,
     model::Endpoint,
     observed::{ServiceView, Services},
     ports::{Cause, Dataplane, Verdict},
@@ -13,6 +13,10 @@ use slb_core::{
 };
 
 use crate::translate::{self, Reading};
+
+/// Steps that are turned into requests at a time, about as many as travel in one send. All requests of a start at once would take
+/// more memory than all else that slb keeps, and the time to get it.
+const PACK: usize = 512;
 
 /// Programs the IPVS of the network namespace it was opened in. Needs `CAP_NET_ADMIN`.
 #[derive(Debug)]
@@ -55,20 +59,9 @@ impl Dataplane for Ipvs {
     }
 
     async fn apply(&mut self, steps: &[DataplaneStep]) -> Vec<Verdict> {
-        if steps.is_empty() {
-            return Vec::new();
-        }
-        let requests: Vec<_> = steps.iter().map(translate::request).collect();
-        let answers = match self.client.batch(&requests).await {
-            Ok(answers) => answers,
-            Err(error) => return unknown(steps.len(), &error),
-        };
         let mut verdicts = Vec::with_capacity(steps.len());
-        for (step, answer) in steps.iter().zip(answers) {
-            verdicts.push(match answer {
-                Ok(()) => Verdict::Applied,
-                Err(refusal) => self.refused(step, refusal).await,
-            });
+        for pack in steps.chunks(PACK) {
+            self.apply_pack(pack, &mut verdicts).await;
         }
         verdicts
     }
@@ -87,6 +80,24 @@ impl Ipvs {
             })
             .await?;
         Ok(services)
+    }
+
+    /// If the batch breaks off, any step may or may not have been taken, so each is tried again.
+    async fn apply_pack(&mut self, steps: &[DataplaneStep], verdicts: &mut Vec<Verdict>) {
+        let requests: Vec<_> = steps.iter().map(translate::request).collect();
+        let answers = match self.client.batch(&requests).await {
+            Ok(answers) => answers,
+            Err(error) => {
+                let cause = Shared::from(Cause::from(error));
+                return verdicts.extend(steps.iter().map(|_| Verdict::Retry(cause.clone().into())));
+            }
+        };
+        for (step, answer) in steps.iter().zip(answers) {
+            verdicts.push(match answer {
+                Ok(()) => Verdict::Applied,
+                Err(refusal) => self.refused(step, refusal).await,
+            });
+        }
     }
 
     async fn refused(&mut self, step: &DataplaneStep, refusal: Refusal) -> Verdict {
@@ -110,10 +121,4 @@ fn failed(refusal: Refusal) -> Verdict {
 /// and gets another number when it is loaded anew.
 fn is_stale<T>(answer: &Result<T, Error>) -> bool {
     answer.as_ref().is_err_and(|error| error.errno() == Some(libc::ENOENT))
-}
-
-/// The batch broke off: any step may or may not have been taken, so each is tried again.
-fn unknown(steps: usize, error: &Error) -> Vec<Verdict> {
-    let why = Chain(error).to_string();
-    (0..steps).map(|_| Verdict::Retry(why.clone().into())).collect()
 }

@@ -103,11 +103,7 @@ pub fn encode(load_balancer: &LoadBalancer) -> serde_json::Result<Vec<u8>> {
 /// # Errors
 /// It is no record, of a later version, or holds a value that cannot be.
 pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadable> {
-    let Version { v } = serde_json::from_slice(bytes)?;
-    if v != VERSION {
-        return Err(Unreadable::Later { found: v });
-    }
-    let LoadBalancerV1 { v: _, serial, name, vip, port, backends, phase } = serde_json::from_slice(bytes)?;
+    let LoadBalancerV1 { serial, name, vip, port, backends, phase, .. } = parse(bytes)?;
     let backends =
         backends.map(|backends| backends.into_iter().map(Backend::try_from).collect::<Result<Arc<[_]>, _>>());
     Ok(LoadBalancer {
@@ -121,6 +117,16 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
             PhaseV1::Deleting => Phase::Deleting,
         },
     })
+}
+
+/// Most records are of this version: the version alone is looked for only in those that are not.
+fn parse(bytes: &[u8]) -> Result<LoadBalancerV1, Unreadable> {
+    let parsed: serde_json::Result<LoadBalancerV1> = serde_json::from_slice(bytes);
+    let found = match &parsed {
+        Ok(record) => record.v.clone(),
+        Err(_) => serde_json::from_slice::<Version>(bytes)?.v,
+    };
+    if found == VERSION { Ok(parsed?) } else { Err(Unreadable::Later { found }) }
 }
 
 impl From<&Backend> for BackendV1 {
