@@ -13,10 +13,12 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and fails by panicking")]
 
 use std::{
+    env,
     fmt::Write as _,
     fs,
     net::Ipv4Addr,
     path::Path,
+    process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -32,7 +34,11 @@ use slb_core::{
     step::Step,
 };
 use slb_dataplane::Ipvs;
-use slb_lab::{Node, Segment};
+use slb_lab::{
+    Node, Segment,
+    harness::{self, Test},
+    kernel::Kernel,
+};
 use slb_store::Redb;
 use uuid::Uuid;
 
@@ -52,6 +58,9 @@ const SERVICES_A_PACK: usize = 46;
 const ROUNDS: usize = 7;
 /// Programming from the store may take this many times as long as the limit.
 const BOUND: f64 = 2.0;
+/// Words that make this program do one thing alone, in a process of its own.
+const PACKED: &str = "packed";
+const PROGRAMMED: &str = "programmed";
 /// The store that every start begins with.
 const STATE: &str = "/run/cold-start";
 
@@ -62,8 +71,8 @@ fn cold_start() {
     let rounds: Vec<_> = (0..ROUNDS).map(|_| (Host::new(), Host::new(), Host::new())).collect();
     let (mut packed, mut programmed, mut slb) = (Vec::new(), Vec::new(), Vec::new());
     for (one, two, three) in &rounds {
-        packed.push(time_packed(&one.node));
-        programmed.push(time_programmed(&two.node));
+        packed.push(time(&one.node, &[PACKED]));
+        programmed.push(time(&two.node, &[PROGRAMMED, &state_for(&two.node)]));
         slb.push(time_slb(&three.node));
     }
     let host = Host::new();
@@ -118,45 +127,46 @@ impl Host {
     }
 }
 
-fn time_packed(host: &Node) -> Duration {
-    host.inside(|| {
-        on_a_runtime(async {
-            let mut client = Client::open().await.unwrap();
-            let vips: Vec<_> = vips().collect();
-            let start = Instant::now();
-            for vips in vips.chunks(SERVICES_A_PACK) {
-                let requests: Vec<_> = vips.iter().flat_map(|vip| requests_for(*vip)).collect();
-                let answers = client.batch(&requests).await.unwrap();
-                assert!(answers.iter().all(Result::is_ok));
-            }
-            let time = start.elapsed();
-            client.execute(Request::Flush).await.unwrap();
-            time
-        })
-    })
+async fn packed() -> Duration {
+    let mut client = Client::open().await.unwrap();
+    let vips: Vec<_> = vips().collect();
+    let start = Instant::now();
+    for vips in vips.chunks(SERVICES_A_PACK) {
+        let requests: Vec<_> = vips.iter().flat_map(|vip| requests_for(*vip)).collect();
+        let answers = client.batch(&requests).await.unwrap();
+        assert!(answers.iter().all(Result::is_ok));
+    }
+    start.elapsed()
 }
 
-fn time_programmed(host: &Node) -> Duration {
-    let state = state_for(host);
-    host.inside(|| {
-        on_a_runtime(async {
-            let mut store = Redb::open(Path::new(&state)).unwrap();
-            let mut ipvs = Ipvs::open().await.unwrap();
-            let start = Instant::now();
-            let snapshot = store.load().await.unwrap();
-            let state = State::restore(snapshot.load_balancers, snapshot.last_serial).unwrap();
-            let observed = Observed { services: ipvs.observe().await.unwrap(), ..Observed::default() };
-            let steps = plan(&state, &observed, &Scope::All).remove(&Stage::Program).unwrap();
-            let of_ipvs = |step: Step| if let Step::Dataplane(step) = step { Some(step) } else { None };
-            let steps: Vec<_> = steps.into_iter().filter_map(of_ipvs).collect();
-            let verdicts = ipvs.apply(&steps).await;
-            let time = start.elapsed();
-            assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Applied)));
-            assert_eq!(verdicts.len(), (LOAD_BALANCERS * (1 + BACKENDS)) as usize);
-            Client::open().await.unwrap().execute(Request::Flush).await.unwrap();
-            time
-        })
-    })
+async fn programmed(state: &str) -> Duration {
+    let mut store = Redb::open(Path::new(state)).unwrap();
+    let mut ipvs = Ipvs::open().await.unwrap();
+    let start = Instant::now();
+    let snapshot = store.load().await.unwrap();
+    let state = State::restore(snapshot.load_balancers, snapshot.last_serial).unwrap();
+    let observed = Observed { services: ipvs.observe().await.unwrap(), ..Observed::default() };
+    let steps = plan(&state, &observed, &Scope::All).remove(&Stage::Program).unwrap();
+    let of_ipvs = |step: Step| if let Step::Dataplane(step) = step { Some(step) } else { None };
+    let steps: Vec<_> = steps.into_iter().filter_map(of_ipvs).collect();
+    let verdicts = ipvs.apply(&steps).await;
+    let time = start.elapsed();
+    assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Applied)));
+    time
+}
+
+/// What this program says of its own time when it does just one thing, on a host that is empty before and after.
+fn time(host: &Node, words: &[&str]) -> Duration {
+    let this = env::current_exe().unwrap();
+    let said = host.run(this.to_str().unwrap(), words);
+    assert_eq!(count(host), (LOAD_BALANCERS as usize, (LOAD_BALANCERS * BACKENDS) as usize));
+    host.sh("ipvsadm -C");
+    Duration::from_micros(said.trim().parse().unwrap())
+}
+
+fn report(time: Duration) -> ExitCode {
+    println!("{}", time.as_micros());
+    ExitCode::SUCCESS
 }
 
 fn time_slb(host: &Node) -> Duration {
@@ -226,4 +236,11 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-slb_lab::main! { fast: [cold_start] }
+fn main() -> ExitCode {
+    let words: Vec<String> = env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [PACKED] => report(on_a_runtime(packed())),
+        [PROGRAMMED, state] => report(on_a_runtime(programmed(state))),
+        _ => harness::run(&[Test { kernel: Kernel::fast, name: "fast::cold_start", body: cold_start }]),
+    }
+}

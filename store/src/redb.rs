@@ -49,8 +49,9 @@ impl Redb {
 }
 
 impl Store for Redb {
+    /// On the calling thread: this is for the start, when nobody else waits, and what it reads stays.
     async fn load(&mut self) -> Result<Snapshot, Cause> {
-        Ok(self.off_thread(Keeper::load).await?)
+        Ok(self.keeper.lock().await.load()?)
     }
 
     async fn commit(&mut self, writes: Vec<Write>) -> Result<(), Cause> {

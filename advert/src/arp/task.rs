@@ -78,8 +78,8 @@ impl Task {
         }
         match command {
             Command::Apply { steps, answer } => {
-                let mut works = false;
-                let verdicts = steps.into_iter().map(|step| self.take(step, &mut works)).collect();
+                let (mut works, now) = (false, Instant::now());
+                let verdicts = steps.into_iter().map(|step| self.take(step, &mut works, now)).collect();
                 self.turn();
                 let _ = answer.send(verdicts);
             }
@@ -98,12 +98,12 @@ impl Task {
 
     /// A step that is not applied changes nothing: a VIP that was advertised stays so. That the adapter works is found out once
     /// for all steps.
-    fn take(&mut self, step: AdvertStep, works: &mut bool) -> Verdict {
+    fn take(&mut self, step: AdvertStep, works: &mut bool, now: Instant) -> Verdict {
         match step {
             AdvertStep::Advertise(vip) => match if *works { Ok(()) } else { self.socket.check() } {
                 Ok(()) => {
                     *works = true;
-                    self.machine.advertise(vip, Instant::now());
+                    self.machine.advertise(vip, now);
                     Verdict::Applied
                 }
                 Err(error) => error.verdict(),
