@@ -16,7 +16,6 @@ use libtest_mimic::{Arguments, Trial};
 use slb_lab::{
     harness::{self, Test},
     kernel::Kernel,
-    wait,
 };
 
 const ROLE: &str = "SLB_LAB_ROLE";
@@ -44,7 +43,6 @@ fn main() -> ExitCode {
         trial("a_dead_kernel_is_a_failure", a_dead_kernel_is_a_failure),
         trial("a_kernel_that_takes_too_long_is_a_failure", a_kernel_that_takes_too_long_is_a_failure),
         trial("a_kernel_that_does_not_boot_is_a_failure", a_kernel_that_does_not_boot_is_a_failure),
-        trial("a_killed_run_leaves_no_kernel", a_killed_run_leaves_no_kernel),
         trial("nextest_is_understood", nextest_is_understood),
         trial("nothing_selected_boots_nothing", nothing_selected_boots_nothing),
         trial("nothing_is_written_to_the_machine", nothing_is_written_to_the_machine),
@@ -155,21 +153,6 @@ fn a_kernel_that_does_not_boot_is_a_failure() {
     let (succeeded, said) = run.env("PATH", &path).outcome();
     assert!(!succeeded && said.contains("the fast kernel ended without a result"), "{said}");
     assert!(said.contains("no memory at all"), "{said}");
-}
-
-fn a_killed_run_leaves_no_kernel() {
-    let mut run = Run::new("hang-on");
-    let mut child = run.command.env(ROLE, "hang").stdout(Stdio::null()).spawn().unwrap();
-    let temporary = run.temporary.to_string_lossy().into_owned();
-    let kernels = || {
-        let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
-        let lines = processes.filter_map(|path| fs::read_to_string(path).ok());
-        lines.filter(|line| line.contains("linux.uml") && line.contains(&temporary)).count()
-    };
-    wait::until("several processes of the kernel", || (kernels() > 2).then_some(()));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    wait::until("the end of the kernel", || (kernels() == 0).then_some(()));
 }
 
 /// It lists the tests and then starts the binary once for each of them.
