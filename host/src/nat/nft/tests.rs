@@ -78,7 +78,7 @@ proptest! {
             match Message::deserialize(&header, &payload).unwrap() {
                 Message::Elements(vips) => prop_assert!(vips.len() * 4 <= payload.len()),
                 Message::Rule(rule) => {
-                    prop_assert!(rule.table.len() + rule.chain.len() + rule.user_data.len() < payload.len());
+                    prop_assert!(rule.table.len() + rule.chain.len() + rule.user_data.len() <= payload.len());
                 }
                 Message::Other => {}
                 Message::Plain(message) => panic!("{message:?}"),
