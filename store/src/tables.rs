@@ -130,7 +130,7 @@ impl<'a> Tables<'a> {
     fn write(&mut self, write: &Write) -> Result<(), redb::Error> {
         match write {
             Write::Put(load_balancer) => {
-                let bytes = record::encode(load_balancer).map_err(io::Error::from)?;
+                let bytes = record::encode(load_balancer).map_err(io::Error::other)?;
                 self.load_balancers.insert(load_balancer.id.0.as_u128(), bytes.as_slice())?;
                 let last = self.numbers.get(LAST_SERIAL_KEY)?.map_or(0, |value| value.value());
                 if load_balancer.serial > last {
