@@ -95,6 +95,8 @@ fn walkthrough() {
     assert_eq!(site.lb.tables(), before);
     assert_eq!(site.client.sh("curl -s http://192.168.0.1:10001/loadbalancers"), "[]\n");
     assert!(server.ended().is_none());
+    let said = server.said().join("\n");
+    assert!(!said.contains("\"port\""), "the log repeats what clients send:\n{said}");
 }
 
 slb_lab::main! { fast: [walkthrough], stock: [walkthrough] }
