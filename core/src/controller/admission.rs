@@ -16,6 +16,9 @@ use crate::{
     ports::{Advertiser, Cause, Dataplane, Pool, Probe},
 };
 
+/// Why an address is set aside.
+const ANOTHERS: &str = "the address of another program's service";
+
 /// Who waits for an answer, and the span of log lines about it.
 pub(super) struct Asker {
     pub(super) span: Span,
@@ -109,6 +112,12 @@ impl<W: World> Controller<W> {
         }
     }
 
+    /// Whether the data plane has a service there already.
+    async fn is_served(&mut self, endpoint: Endpoint) -> Result<bool, Failure> {
+        let failed = |cause| Failure::Ask { doing: format!("look for a service on {endpoint}"), cause };
+        self.drivers.dataplane.exists(endpoint).await.map_err(failed)
+    }
+
     async fn find_vip(&mut self, new: &NewLoadBalancer, now: Instant) -> Result<Found, Failure> {
         loop {
             let held = new.vip.filter(|vip| self.state.holds(*vip));
@@ -117,29 +126,25 @@ impl<W: World> Controller<W> {
                 None => self.drivers.pool.acquire(new.vip, self.avoid.all()).await.map_err(Failure::Pool)?,
             };
             let endpoint = Endpoint { vip, port: new.port };
-            let exists = self.drivers.dataplane.exists(endpoint).await;
+            let is_served = self.is_served(endpoint).await;
             if held.is_some() {
-                return match exists {
-                    Ok(false) => Ok(Found::Ours(vip)),
-                    Ok(true) => Err(Failure::Foreign(endpoint)),
-                    Err(cause) => Err(Failure::Ask { doing: format!("look for a service on {endpoint}"), cause }),
-                };
+                return if is_served? { Err(Failure::Foreign(endpoint)) } else { Ok(Found::Ours(vip)) };
             }
-            match exists {
+            match is_served {
                 Ok(false) => {
                     self.acquired.insert(vip);
                     return Ok(Found::ToProbe(vip));
                 }
                 Ok(true) => {
                     self.give_back(vip).await;
-                    self.avoid.set_aside(vip, "the address of another program's service".to_owned(), now);
+                    self.avoid.set_aside(vip, ANOTHERS.to_owned(), now);
                     if new.vip.is_some() {
                         return Err(Failure::Foreign(endpoint));
                     }
                 }
-                Err(cause) => {
+                Err(failure) => {
                     self.give_back(vip).await;
-                    return Err(Failure::Ask { doing: format!("look for a service on {endpoint}"), cause });
+                    return Err(failure);
                 }
             }
         }
@@ -148,10 +153,7 @@ impl<W: World> Controller<W> {
     async fn conclude(&mut self, Probed { vip, found }: Probed, now: Instant) {
         let waiting = self.waiting.remove(&vip).unwrap_or_default();
         let failure: Box<dyn Fn() -> Failure + Send> = match found {
-            Ok(Probe::Free) => {
-                let ready = |Waiting { new, asker }| Ready { command: Command::Create(new), vip, asker };
-                return self.queue.extend(waiting.into_iter().map(ready));
-            }
+            Ok(Probe::Free) => return self.free(vip, waiting, now).await,
             Ok(Probe::InUse { holder }) => {
                 warn!(%vip, %holder, "address is in use on the network: set aside");
                 self.avoid.set_aside(vip, format!("in use on the network by {holder}"), now);
@@ -171,6 +173,22 @@ impl<W: World> Controller<W> {
             match new.vip {
                 Some(_) => asker.answer(Err(failure())),
                 None => self.admit_creation(new, asker, now).await,
+            }
+        }
+    }
+
+    /// Nobody on the network has the VIP. A service on it that came meanwhile is another program's.
+    async fn free(&mut self, vip: Vip, waiting: Vec<Waiting>, now: Instant) {
+        for Waiting { new, asker } in waiting {
+            let endpoint = Endpoint { vip, port: new.port };
+            match self.is_served(endpoint).await {
+                Ok(false) => self.queue.push_back(Ready { command: Command::Create(new), vip, asker }),
+                Ok(true) if new.vip.is_some() => asker.answer(Err(Failure::Foreign(endpoint))),
+                Ok(true) => {
+                    self.avoid.set_aside(vip, ANOTHERS.to_owned(), now);
+                    Box::pin(self.admit_creation(new, asker, now)).await;
+                }
+                Err(failure) => asker.answer(Err(failure)),
             }
         }
     }
