@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is changed while traffic flows: a second port of a VIP, the weight of a backend, a name.
+//! What is changed while traffic flows: a second port of a VIP, the weight of a backend, a name; and what cannot be.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use slb_lab::site::Site;
+use slb_lab::{Server, site::Site};
 
 /// slb, built by cargo.
 const SLB: &str = env!("CARGO_BIN_EXE_slb");
@@ -56,4 +56,50 @@ fn a_weight_of_zero_takes_a_backend_out_of_the_turn() {
     assert_eq!(answers(), ["one", "one", "two", "two"]);
 }
 
-slb_lab::main! { fast: [two_ports_of_one_vip_live_and_die_apart, a_weight_of_zero_takes_a_backend_out_of_the_turn] }
+fn a_backend_that_could_never_get_a_connection_is_refused() {
+    let site = Site::new(SLB);
+    site.lb.sh("ip link set lo up");
+    let server = site.start(&[]);
+    let web = server.create(r#"{"name":"web","port":80}"#);
+    let path = format!("/loadbalancer/{}/backend", web["uuid"].as_str().unwrap());
+    let before = site.lb.tables();
+    for (body, field) in [
+        (r#"{"ip":"192.168.0.255","port":80}"#, "ip"),
+        (r#"{"ip":"127.255.255.255","port":80}"#, "ip"),
+        (r#"{"ip":"127.0.0.1","port":8080,"type":"LOCAL"}"#, "port"),
+    ] {
+        let refused = server.ask("POST", &path, body);
+        assert_eq!((refused.status, refused.json()["field"].as_str()), (409, Some(field)), "{}", refused.body);
+    }
+    let created = r#"{"name":"other","port":81,"backends":[{"ip":"192.168.0.255","port":80}]}"#;
+    assert_eq!(server.ask("POST", "/loadbalancer", created).status, 409);
+    assert_eq!(site.lb.tables(), before);
+    let _ = server.add_backend(&web, r#"{"ip":"127.0.0.1","port":80,"type":"LOCAL"}"#);
+}
+
+/// The store may be moved to a host with other networks, whose kernel refuses what the old one's took.
+fn a_backend_that_is_refused_holds_up_nobody() {
+    let site = Site::new(SLB);
+    let _web = site.web();
+    let mut server = site.start(&[]);
+    let web = site.balanced(&server);
+    let _ = server.add_backend(&web, r#"{"ip":"10.9.9.255","port":80}"#);
+    server.process().kill();
+    site.lb.sh("ip link set eth0 down");
+    let spare = site.segment.host("spare", "192.168.0.2/24");
+    spare.sh("ip addr add 10.9.9.1/24 dev eth0");
+    let options = site.options();
+    let server = Server::start(&spare, SLB, &options.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut answers: Vec<_> = (0..4).map(|_| site.get(&web).unwrap()).collect();
+    answers.sort_unstable();
+    assert_eq!(answers, ["one", "one", "two", "two"]);
+    server.delete(&web);
+}
+
+slb_lab::main! { fast: [
+       two_ports_of_one_vip_live_and_die_apart,
+       a_weight_of_zero_takes_a_backend_out_of_the_turn,
+       a_backend_that_could_never_get_a_connection_is_refused,
+       a_backend_that_is_refused_holds_up_nobody,
+   ]
+}

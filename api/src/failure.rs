@@ -4,7 +4,7 @@
 //! | the core says | status |
 //! | --- | --- |
 //! | unknown load-balancer, unknown backend | 404 |
-//! | right in itself, but it contradicts what is there: taken, exists, immutable, being deleted, in use, foreign | 409 |
+//! | right in itself, but it contradicts what is there: taken, exists, unfit on this host, immutable, being deleted, in use, foreign | 409 |
 //! | wrong whatever is there: a backend that is the VIP | 422 |
 //! | a step failed and will fail again | 500 |
 //! | the provider of addresses failed | 502 |
@@ -34,6 +34,9 @@ impl From<Rejected> for Problem {
             Rejected::EndpointTaken { by, .. } => taken_by(Kind::EndpointTaken, by.to_string()),
             Rejected::BackendExists { by, .. } => taken_by(Kind::BackendExists, by.to_string()),
             Rejected::BackendIsVip(_) => Self::invalid_at("#/ip", &Invalid(detail)),
+            Rejected::Unfit { why, .. } => {
+                Self::with(Kind::BackendUnfit, detail, Members { field: Some(why.field()), ..Members::default() })
+            }
             Rejected::Deleting(_) => Self::new(Kind::BeingDeleted, detail),
             Rejected::Immutable { field, .. } => Self::fixed(field, detail),
         }

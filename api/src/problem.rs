@@ -78,6 +78,8 @@ kinds! {
     EndpointTaken = "endpoint-taken" CONFLICT "The address and port belong to another load-balancer";
     /// The backend is there already, or twice in one body.
     BackendExists = "backend-exists" CONFLICT "The load-balancer has this backend already";
+    /// A broadcast address of this host's networks, or LOCAL on another port.
+    BackendUnfit = "backend-unfit" CONFLICT "The backend could never get a connection";
     /// The field cannot be changed.
     Immutable = "immutable" CONFLICT "The field cannot be changed";
     /// It is on its way out.

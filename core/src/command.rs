@@ -122,6 +122,14 @@ pub enum Rejected {
     /// A load-balancer cannot be its own backend.
     #[error("{0} is the load-balancer's own address; a backend is another server")]
     BackendIsVip(Target),
+    /// The backend could never get a connection from this load-balancer, on this host.
+    #[error("{target} {why}")]
+    Unfit {
+        /// The backend's address and port.
+        target: Target,
+        /// In words that follow it.
+        why: Unfit,
+    },
     /// The load-balancer is being removed.
     #[error("load-balancer {0} is being deleted")]
     Deleting(LoadBalancerId),
@@ -133,6 +141,28 @@ pub enum Rejected {
         /// What it is.
         is: String,
     },
+}
+
+/// Why a backend could never get a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// The kernel takes unicast addresses only (`ip_vs_new_dest`).
+    #[error("is the broadcast address of a network of this host; a backend is a single server")]
+    IsBroadcast,
+    /// What is delivered locally keeps its port (`ip_vs_null_xmit`).
+    #[error("is LOCAL, and what is delivered locally keeps its port: it can only be {0}, the load-balancer's")]
+    OtherPort(Port),
+}
+
+impl Unfit {
+    /// The name of the culprit among a backend's fields in the API.
+    #[must_use]
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::IsBroadcast => "ip",
+            Self::OtherPort(_) => "port",
+        }
+    }
 }
 
 /// Why a wish was not granted.
@@ -168,7 +198,7 @@ pub enum Failure {
     #[error("could not write to the store")]
     Store(#[source] Cause),
     /// A step failed.
-    #[error("could not {step}{}", if *.undone { "" } else { "; it is tried again in the background" })]
+    #[error("could not {step}{}", if *.undone { "" } else { "; the kernel is put right in the background" })]
     Step {
         /// Which.
         step: Step,

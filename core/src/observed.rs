@@ -17,6 +17,8 @@ pub struct HostView {
     /// Every other address that must not be handed out, with the reason in words that follow "ADDRESS is …": this
     /// host's own addresses on any adapter, and its gateways.
     pub taken: BTreeMap<Ipv4Addr, String>,
+    /// Every address that means all hosts of a network of this host, on any adapter. No server has one.
+    pub broadcasts: BTreeSet<Ipv4Addr>,
     /// The VIPs for which slb's source NAT is in place.
     pub source_nat: BTreeSet<Vip>,
 }

@@ -7,9 +7,10 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    command::{BackendChange, Command, LoadBalancerChange, NewLoadBalancer, Rejected},
-    model::{Backend, BackendId, Endpoint, LoadBalancer, LoadBalancerId, Phase, Port, Target, Vip},
+    command::{BackendChange, Command, LoadBalancerChange, NewLoadBalancer, Rejected, Unfit},
+    model::{Backend, BackendId, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Phase, Port, Vip},
     ports::Write,
+    step::DataplaneStep,
 };
 
 /// Every load-balancer that slb answers for: those that are wanted, and those whose removal has not been finished.
@@ -44,6 +45,27 @@ impl Change {
             (Some(before), None) => Some(Write::Erase(before.id)),
             (_, Some(_)) | (None, None) => None,
         }
+    }
+}
+
+impl Change {
+    /// Whether it asks anything of the kernel; a new name does not.
+    #[must_use]
+    pub fn concerns_kernel(&self) -> bool {
+        let Some((before, after)) = self.before.as_ref().zip(self.after.as_ref()) else { return true };
+        (before.phase, before.backends()) != (after.phase, after.backends())
+    }
+
+    /// Whether the step is about its service, or about a backend that it adds, changes or removes.
+    #[must_use]
+    pub fn touches(&self, step: &DataplaneStep) -> bool {
+        let [before, after] = [&self.before, &self.after]
+            .map(|side| side.as_ref().filter(|load_balancer| load_balancer.endpoint == step.endpoint()));
+        let Some(target) = step.target() else { return before.or(after).is_some() };
+        let settings = |load_balancer: &Arc<LoadBalancer>| {
+            load_balancer.backends().iter().find(|backend| backend.target == target).map(|backend| backend.settings)
+        };
+        before.and_then(settings) != after.and_then(settings)
     }
 }
 
@@ -125,7 +147,7 @@ impl State {
         let backends = new.backends.unwrap_or_default();
         let mut targets = BTreeMap::new();
         for backend in &backends {
-            check_target(endpoint, backend.target, targets.insert(backend.target, backend.id))?;
+            check_backend(endpoint, backend, targets.insert(backend.target, backend.id))?;
         }
         let after = LoadBalancer {
             id: new.id,
@@ -203,7 +225,7 @@ impl State {
     fn add_backend(&mut self, id: LoadBalancerId, backend: &Backend) -> Result<Change, Rejected> {
         let before = self.active(id)?;
         let same = before.backends().iter().find(|other| other.target == backend.target);
-        check_target(before.endpoint, backend.target, same.map(|other| other.id))?;
+        check_backend(before.endpoint, backend, same.map(|other| other.id))?;
         let backends = before.backends().iter().chain([backend]).cloned().collect();
         let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
         Ok(self.done(Some(before), Some(after)))
@@ -275,9 +297,13 @@ fn known_backend(load_balancer: &LoadBalancer, backend: BackendId) -> Result<&Ba
 }
 
 /// `holder` is the backend that has the target already.
-fn check_target(endpoint: Endpoint, target: Target, holder: Option<BackendId>) -> Result<(), Rejected> {
+fn check_backend(endpoint: Endpoint, backend: &Backend, holder: Option<BackendId>) -> Result<(), Rejected> {
+    let target = backend.target;
     if target.ip.address() == endpoint.vip.address() {
         return Err(Rejected::BackendIsVip(target));
+    }
+    if backend.settings.forwarding == Forwarding::Local && target.port != endpoint.port {
+        return Err(Rejected::Unfit { target, why: Unfit::OtherPort(endpoint.port) });
     }
     match holder {
         Some(by) => Err(Rejected::BackendExists { target, by }),

@@ -75,6 +75,14 @@ impl Step {
     }
 }
 
+impl Step {
+    /// Whether the network learns of the VIP by it: the kernel answers ARP for what is bound.
+    #[must_use]
+    pub fn tells(&self) -> bool {
+        matches!(self, Self::Host(HostStep::Bind(_)) | Self::Advert(AdvertStep::Advertise(_)))
+    }
+}
+
 impl DataplaneStep {
     /// The service that the step is about.
     #[must_use]
@@ -86,6 +94,17 @@ impl DataplaneStep {
             | Self::AddBackend(endpoint, ..)
             | Self::SetBackend(endpoint, ..)
             | Self::RemoveBackend(endpoint, _) => endpoint,
+        }
+    }
+
+    /// The backend that the step is about, if it is about one.
+    #[must_use]
+    pub fn target(&self) -> Option<Target> {
+        match *self {
+            Self::AddService(_) | Self::ResetService(_) | Self::RemoveService(_) => None,
+            Self::AddBackend(_, target, _) | Self::SetBackend(_, target, _) | Self::RemoveBackend(_, target) => {
+                Some(target)
+            }
         }
     }
 }

@@ -119,6 +119,12 @@ impl Address {
         (Ipv4Addr::from_bits(peer & !hosts), Ipv4Addr::from_bits(peer | hosts))
     }
 
+    /// What the kernel takes for all hosts of the subnet (`fib_add_ifaddr`); subnets of one or two addresses have none (RFC 3021).
+    fn broadcasts(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let last = (self.prefix < 31).then(|| self.subnet().1);
+        [last, self.broadcast].into_iter().flatten()
+    }
+
     /// Bound the way slb binds VIPs.
     fn as_vip(&self) -> Option<Vip> {
         if self.prefix == HOST_PREFIX && self.local == self.peer { Vip::try_from(self.local).ok() } else { None }
@@ -187,15 +193,16 @@ pub(crate) fn view(adapter: &str, adapters: &[Adapter], addresses: &[Address], g
         }
         // Subnets of one or two addresses have neither (RFC 3021).
         if name(address) == adapter && address.prefix < 31 {
-            let (first, last) = address.subnet();
+            let (first, _) = address.subnet();
             let subnet = format!("{first}/{}", address.prefix);
             taken.entry(first).or_insert_with(|| format!("the network address of {subnet}"));
-            for broadcast in [Some(last), address.broadcast].into_iter().flatten() {
+            for broadcast in address.broadcasts() {
                 taken.entry(broadcast).or_insert_with(|| format!("the broadcast address of {subnet}"));
             }
         }
     }
-    HostView { bound, taken, source_nat: BTreeSet::new() }
+    let broadcasts = addresses.iter().flat_map(Address::broadcasts).collect();
+    HostView { bound, taken, broadcasts, source_nat: BTreeSet::new() }
 }
 
 /// The other adapters that share a subnet with the adapter and speak ARP there: they are on the same network.

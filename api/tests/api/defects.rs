@@ -132,11 +132,11 @@ async fn defect_4_a_port_is_a_port() {
 async fn defect_5_backends_of_a_creation_are_taken_and_ids_are_the_servers() {
     let server = Server::new();
     let body =
-        r#"{"port":80,"backends":[{"ip":"10.0.0.1","port":1},{"ip":"10.0.0.2","port":2,"type":"local","weight":7}]}"#;
+        r#"{"port":80,"backends":[{"ip":"10.0.0.1","port":1},{"ip":"10.0.0.2","port":80,"type":"local","weight":7}]}"#;
     let created = server.create(body).await;
     let backends = created["backends"].as_array().unwrap();
     let shown: Vec<Value> = backends.iter().map(|b| json!([b["ip"], b["port"], b["type"], b["weight"]])).collect();
-    assert_eq!(shown, [json!(["10.0.0.1", 1, "MASQ", 1]), json!(["10.0.0.2", 2, "LOCAL", 7])]);
+    assert_eq!(shown, [json!(["10.0.0.1", 1, "MASQ", 1]), json!(["10.0.0.2", 80, "LOCAL", 7])]);
     let path = format!("/loadbalancer/{}", text(&created["uuid"]));
     assert_eq!(server.get(&format!("{path}/backend")).await.json(), created["backends"]);
 

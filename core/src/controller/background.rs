@@ -3,14 +3,14 @@
 //! things again after a while.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::Ipv4Addr,
     time::{Duration, Instant},
 };
 
 use tracing::{info, warn};
 
-use super::{Controller, World, converge::Failed};
+use super::{Controller, World, converge::Failures};
 use crate::{
     errors::Chain,
     model::{Phase, Vip},
@@ -30,13 +30,15 @@ const NAMED_STEPS: usize = 20;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Retry {
     pub(super) attempt: u32,
+    /// Whether something of it failed for a reason that may pass.
+    may_pass: bool,
     at: Instant,
 }
 
 impl Retry {
-    pub(super) fn after(attempt: u32, now: Instant) -> Self {
+    pub(super) fn after(attempt: u32, may_pass: bool, now: Instant) -> Self {
         let wait = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(attempt)).min(LONGEST_RETRY);
-        Self { attempt: attempt.saturating_add(1), at: now + wait }
+        Self { attempt: attempt.saturating_add(1), may_pass, at: now + wait }
     }
 }
 
@@ -122,12 +124,18 @@ impl<W: World> Controller<W> {
             }
             Err(cause) => {
                 warn!(error = %Chain(&*cause), "could not read the state of the kernel; it is tried again");
-                return self.state.vips().collect::<Vec<_>>().into_iter().for_each(|vip| self.retry_later(vip, now));
+                return self
+                    .state
+                    .vips()
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .for_each(|vip| self.retry_later(vip, true, now));
             }
         };
         self.finish_deletions(scope, &mut failed, now).await;
         log_failures(&failed);
-        if starting && self.retries.is_empty() {
+        // What is refused for good is in the log, and no reason to keep the others waiting.
+        if starting && !self.retries.values().any(|retry| retry.may_pass) {
             self.board.post_ready();
             info!(load_balancers = self.state.load_balancers().count(), "ready");
         }
@@ -165,11 +173,13 @@ impl<W: World> Controller<W> {
     }
 }
 
-fn log_failures(failed: &BTreeMap<Vip, Failed>) {
-    for (vip, failed) in failed.iter().take(NAMED_STEPS) {
+fn log_failures(failed: &Failures) {
+    let all = || failed.iter().flat_map(|(vip, failed)| failed.iter().map(move |failed| (vip, failed)));
+    for (vip, failed) in all().take(NAMED_STEPS) {
         warn!(%vip, error = failed.describe(), "not as desired; it is tried again");
     }
-    if failed.len() > NAMED_STEPS {
-        warn!(vips = failed.len(), "not as desired; they are tried again");
+    let count = all().count();
+    if count > NAMED_STEPS {
+        warn!(failures = count, vips = failed.len(), "not as desired; they are tried again");
     }
 }

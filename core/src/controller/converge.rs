@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Brings the kernel and the network to the desired state, stage by stage. A VIP whose step failed has its later steps skipped
-//! and is tried again in the background.
+//! Brings the kernel and the network to the desired state, stage by stage. What failed is tried again in the background. Once a
+//! step of the host or the network failed, the VIP's later steps are skipped; services and backends stand for themselves: a VIP is
+//! bound and advertised if one of its services is there, whatever became of the others.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,11 +14,15 @@ use super::{Controller, Drivers, World, background::Retry};
 use crate::{
     command::Failure,
     errors::{Chain, Shared},
-    model::Vip,
+    model::{Endpoint, Phase, Vip},
     plan::{Observed, Scope, plan},
     ports::{Advertiser, Cause, Dataplane, Host, Verdict},
+    state::Change,
     step::{AdvertStep, DataplaneStep, HostStep, Step},
 };
+
+/// What is not as desired, by VIP, in the order in which it failed. No list is empty.
+pub(super) type Failures = BTreeMap<Vip, Vec<Failed>>;
 
 /// Why a VIP is not as desired.
 #[derive(Debug)]
@@ -46,6 +51,22 @@ impl Failed {
         }
     }
 
+    /// Whether the change is not carried out for this reason. Nor are others, as long as it is not about a service or a backend.
+    pub(super) fn holds_up(&self, change: &Change) -> bool {
+        match self {
+            Self::Step { step: Step::Dataplane(step), .. } => change.concerns_kernel() && change.touches(step),
+            Self::Step { .. } | Self::Erase(_) | Self::Observe(_) => change.concerns_kernel(),
+        }
+    }
+
+    /// Whether something of the service may still be there for this reason.
+    pub(super) fn keeps(&self, endpoint: Endpoint) -> bool {
+        match self {
+            Self::Step { step: Step::Dataplane(step), .. } => step.endpoint() == endpoint,
+            Self::Step { .. } | Self::Erase(_) | Self::Observe(_) => true,
+        }
+    }
+
     /// One line with all causes.
     pub(super) fn describe(&self) -> String {
         match self {
@@ -58,10 +79,11 @@ impl Failed {
 
 impl<W: World> Controller<W> {
     /// Carries out the plan for `scope`, from what was last observed.
-    pub(super) async fn converge(&mut self, scope: &Scope, now: Instant) -> BTreeMap<Vip, Failed> {
-        let mut failed: BTreeMap<Vip, Failed> = BTreeMap::new();
+    pub(super) async fn converge(&mut self, scope: &Scope, now: Instant) -> Failures {
+        let mut failed = Failures::new();
+        let mut held_up = BTreeSet::new();
         for mut steps in plan(&self.state, &self.observed, scope).into_values() {
-            steps.retain(|step| !failed.contains_key(&step.vip()));
+            steps.retain(|step| !held_up.contains(&step.vip()) && (!step.tells() || self.serves(step.vip())));
             let verdicts = self.drivers.apply(&steps).await;
             for (step, verdict) in steps.into_iter().zip(verdicts) {
                 let (may_pass, cause) = match verdict {
@@ -74,15 +96,25 @@ impl<W: World> Controller<W> {
                     Verdict::Refused(cause) => (false, cause),
                 };
                 debug!(%step, may_pass, error = %Chain(&*cause), "failed");
-                failed.entry(step.vip()).or_insert(Failed::Step { step, may_pass, cause });
+                if !matches!(step, Step::Dataplane(_)) {
+                    held_up.insert(step.vip());
+                }
+                failed.entry(step.vip()).or_default().push(Failed::Step { step, may_pass, cause });
             }
         }
         self.note_retries(scope, &failed, now);
         failed
     }
 
+    /// Whether any of the VIP's services is there.
+    fn serves(&self, vip: Vip) -> bool {
+        self.state
+            .on(vip)
+            .any(|each| each.phase == Phase::Active && self.observed.services.contains_key(&each.endpoint))
+    }
+
     /// The same after a fresh look at the kernel.
-    pub(super) async fn observe_and_converge(&mut self, scope: &Scope, now: Instant) -> BTreeMap<Vip, Failed> {
+    pub(super) async fn observe_and_converge(&mut self, scope: &Scope, now: Instant) -> Failures {
         match self.observe(now).await {
             Ok(()) => self.converge(scope, now).await,
             Err(cause) => {
@@ -91,7 +123,7 @@ impl<W: World> Controller<W> {
                     Scope::All => self.state.vips().collect(),
                     Scope::Vips(vips) => vips.clone(),
                 };
-                let failed = vips.into_iter().map(|vip| (vip, Failed::Observe(cause.clone().into()))).collect();
+                let failed = vips.into_iter().map(|vip| (vip, vec![Failed::Observe(cause.clone().into())])).collect();
                 self.note_retries(scope, &failed, now);
                 failed
             }
@@ -108,17 +140,19 @@ impl<W: World> Controller<W> {
         Ok(())
     }
 
-    fn note_retries(&mut self, scope: &Scope, failed: &BTreeMap<Vip, Failed>, now: Instant) {
+    fn note_retries(&mut self, scope: &Scope, failed: &Failures, now: Instant) {
         match scope {
             Scope::All => self.retries.retain(|vip, _| failed.contains_key(vip)),
             Scope::Vips(vips) => self.retries.retain(|vip, _| !vips.contains(vip) || failed.contains_key(vip)),
         }
-        failed.keys().for_each(|vip| self.retry_later(*vip, now));
+        for (vip, failed) in failed {
+            self.retry_later(*vip, failed.iter().any(Failed::may_pass), now);
+        }
     }
 
-    pub(super) fn retry_later(&mut self, vip: Vip, now: Instant) {
+    pub(super) fn retry_later(&mut self, vip: Vip, may_pass: bool, now: Instant) {
         let attempt = self.retries.get(&vip).map_or(0, |retry| retry.attempt);
-        self.retries.insert(vip, Retry::after(attempt, now));
+        self.retries.insert(vip, Retry::after(attempt, may_pass, now));
     }
 }
 

@@ -9,11 +9,15 @@ use std::{
 
 use tracing::{error, info};
 
-use super::{Controller, World, admission::Asker, converge::Failed};
+use super::{
+    Controller, World,
+    admission::Asker,
+    converge::{Failed, Failures},
+};
 use crate::{
-    command::{Answer, Command, Failure, Rejected},
+    command::{Answer, Command, Failure, Rejected, Unfit},
     errors::{Chain, Shared},
-    model::{LoadBalancer, LoadBalancerId, Phase, Vip},
+    model::{Backend, LoadBalancer, LoadBalancerId, Phase, Vip},
     plan::Scope,
     ports::{Cause, Store, Write},
     state::Change,
@@ -66,6 +70,10 @@ impl<W: World> Controller<W> {
                 Box::pin(self.admit(command, asker, now)).await;
                 continue;
             }
+            if let Err(rejected) = self.check_backends(&command) {
+                asker.answer(Err(rejected.into()));
+                continue;
+            }
             let change = match &command {
                 Command::Create(new) => self.state.create(new.clone(), vip),
                 Command::Update(..)
@@ -88,17 +96,33 @@ impl<W: World> Controller<W> {
         let mut failed = self.look_again(failed, now).await;
         self.finish_deletions(&scope, &mut failed, now).await;
         for (vip, applied) in applied {
-            match failed.remove(&vip) {
+            let failed = failed.remove(&vip).unwrap_or_default();
+            match failed.into_iter().find(|why| why.holds_up(&applied.change)) {
                 None => succeed(applied),
                 Some(why) => self.fail(vip, applied, why, now).await,
             }
         }
     }
 
+    /// No server has an address that means all hosts of a network.
+    fn check_backends(&self, command: &Command) -> Result<(), Rejected> {
+        let added = match command {
+            Command::Create(new) => new.backends.as_deref().unwrap_or_default(),
+            Command::AddBackend(_, backend) => std::slice::from_ref(backend),
+            Command::Update(..) | Command::Delete(_) | Command::UpdateBackend(..) | Command::RemoveBackend(..) => &[],
+        };
+        let broadcasts = &self.observed.host.broadcasts;
+        match added.iter().find(|backend| broadcasts.contains(&backend.target.ip.address())) {
+            Some(Backend { target, .. }) => Err(Rejected::Unfit { target: *target, why: Unfit::IsBroadcast }),
+            None => Ok(()),
+        }
+    }
+
     /// What failed may have failed because somebody else changed the kernel since it was last read. That is not the request's fault:
     /// it gets another try on a fresh look.
-    async fn look_again(&mut self, mut failed: BTreeMap<Vip, Failed>, now: Instant) -> BTreeMap<Vip, Failed> {
-        let again: BTreeSet<Vip> = failed.iter().filter(|(_, why)| why.may_pass()).map(|(vip, _)| *vip).collect();
+    async fn look_again(&mut self, mut failed: Failures, now: Instant) -> Failures {
+        let may_pass = |failed: &[Failed]| failed.iter().any(Failed::may_pass);
+        let again: BTreeSet<Vip> = failed.iter().filter(|(_, all)| may_pass(all)).map(|(vip, _)| *vip).collect();
         if !again.is_empty() {
             failed.retain(|vip, _| !again.contains(vip));
             failed.append(&mut self.observe_and_converge(&Scope::Vips(again), now).await);
@@ -189,13 +213,15 @@ impl<W: World> Controller<W> {
         let scope = Scope::Vips(BTreeSet::from([vip]));
         let mut failed = self.observe_and_converge(&scope, now).await;
         self.finish_deletions(&scope, &mut failed, now).await;
-        failed.is_empty()
+        !failed.values().flatten().any(|why| why.holds_up(&change))
     }
 
     /// Erases the records of load-balancers whose removal has reached the kernel, and gives their addresses back.
-    pub(super) async fn finish_deletions(&mut self, scope: &Scope, failed: &mut BTreeMap<Vip, Failed>, now: Instant) {
+    pub(super) async fn finish_deletions(&mut self, scope: &Scope, failed: &mut Failures, now: Instant) {
         let finished = |load_balancer: &&Arc<LoadBalancer>| {
-            load_balancer.phase == Phase::Deleting && !failed.contains_key(&load_balancer.endpoint.vip)
+            let endpoint = load_balancer.endpoint;
+            let failed = failed.get(&endpoint.vip).map(Vec::as_slice).unwrap_or_default();
+            load_balancer.phase == Phase::Deleting && !failed.iter().any(|why| why.keeps(endpoint))
         };
         let ids: Vec<LoadBalancerId> = match scope {
             Scope::All => self.state.load_balancers().filter(finished).map(|each| each.id).collect(),
@@ -214,8 +240,8 @@ impl<W: World> Controller<W> {
                 self.state.put(&change);
                 if let Some(kept) = &change.after {
                     let vip = kept.endpoint.vip;
-                    self.retry_later(vip, now);
-                    failed.insert(vip, Failed::Erase(cause.clone().into()));
+                    self.retry_later(vip, true, now);
+                    failed.entry(vip).or_default().push(Failed::Erase(cause.clone().into()));
                 }
             }
             return;

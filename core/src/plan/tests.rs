@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The laws of the plan, over arbitrary desired states and arbitrary kernels.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -67,7 +67,7 @@ fn kernels() -> impl Strategy<Value = Observed> {
     let service = (any::<bool>(), backends).prop_map(|(drifted, backends)| ServiceView { drifted, backends });
     let services = prop::collection::btree_map(endpoints(), service, 0..8);
     (set(), set(), set(), services).prop_map(|(bound, source_nat, advertised, services)| Observed {
-        host: HostView { bound, source_nat, taken: BTreeMap::new() },
+        host: HostView { bound, source_nat, ..HostView::default() },
         services,
         advertised,
     })

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     command::PartialTarget,
-    model::{BackendSettings, Name, Weight},
+    model::{BackendSettings, Name, Target, Weight},
 };
 
 fn vip(last: u8) -> Vip {

@@ -67,6 +67,8 @@ fn edges_of_the_adapters_subnets_are_taken_and_those_of_small_ones_are_not() {
     assert_eq!(taken(&view, "10.2.0.0").unwrap(), "eth0's own address");
     assert_eq!(taken(&view, "10.2.0.1"), None);
     assert_eq!(taken(&view, "10.3.0.255"), None, "another adapter's network is not where VIPs live");
+    let broadcasts = ["10.1.255.250", "10.1.255.255", "10.3.0.255", "192.168.0.255"];
+    assert_eq!(view.broadcasts, broadcasts.map(|text| text.parse().unwrap()).into());
 }
 
 fn route(destination: Option<&str>, table: u32, more: RouteAttribute) -> RouteMessage {

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What happens when something is refused.
+
+use super::*;
+
+/// It may have been fine when it was added: the host's networks are others today.
+#[test]
+fn a_backend_that_is_refused_at_a_start_holds_up_nobody_else() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    let first = server.created(1).endpoint;
+    server.ask(Command::AddBackend(lb(1), backend(1))).unwrap();
+    server.ask(Command::AddBackend(lb(1), backend(2))).unwrap();
+    let mut second = create(2, Some(first.vip));
+    if let Command::Create(new) = &mut second {
+        new.port = port(80);
+    }
+    server.ask(second).unwrap();
+    let refused = Step::Dataplane(DataplaneStep::AddBackend(first, backend(1).target, backend(1).settings));
+    sim.with(|remains| {
+        remains.kernel = Observed::default();
+        remains.broken.push((refused, false));
+    });
+
+    let mut server = Server::start(&sim).unwrap();
+    assert!(server.board.is_ready());
+    sim.with(|remains| {
+        assert!(remains.kernel.advertised.contains(&first.vip));
+        assert!(remains.kernel.services[&first].backends.contains_key(&backend(2).target));
+    });
+    server.ask(Command::AddBackend(lb(1), backend(3))).unwrap();
+    let name = Some(Name::try_from("new".to_owned()).unwrap());
+    server.ask(Command::Update(lb(1), LoadBalancerChange { name, ..LoadBalancerChange::default() })).unwrap();
+    server.ask(Command::Delete(lb(2))).unwrap();
+    sim.with(|remains| remains.broken.clear());
+    server.pass(INTERVAL);
+    server.check();
+}
+
+#[test]
+fn a_vip_is_advertised_as_long_as_one_of_its_services_is_there() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    let first = server.created(1).endpoint;
+    let mut second = create(2, Some(first.vip));
+    if let Command::Create(new) = &mut second {
+        new.port = port(80);
+    }
+    server.ask(second).unwrap();
+    let adds = [first, Endpoint { port: port(80), ..first }]
+        .map(|endpoint| (Step::Dataplane(DataplaneStep::AddService(endpoint)), false));
+    for broken in [&adds[..1], &adds[..]] {
+        sim.with(|remains| {
+            remains.kernel = Observed::default();
+            remains.broken = broken.to_vec();
+        });
+        let _ = Server::start(&sim).unwrap();
+        let told = sim.with(|remains| (remains.kernel.host.bound.len(), remains.kernel.advertised.len()));
+        assert_eq!(told, if broken.len() == 1 { (1, 1) } else { (0, 0) });
+    }
+}
+
+#[test]
+fn a_failing_step_undoes_the_request_and_says_which() {
+    let endpoint = Endpoint { vip: vip(85), port: port(6443) };
+    let bind = Step::Host(HostStep::Bind(vip(85)));
+    let add = Step::Dataplane(DataplaneStep::AddService(endpoint));
+    for broken in [bind, add] {
+        let sim = Sim::default();
+        sim.with(|remains| remains.broken.push((broken, false)));
+        let mut server = Server::start(&sim).unwrap();
+        let failure = server.ask(create(1, None)).unwrap_err();
+        let expected = matches!(failure, Failure::Step { step, may_pass: false, undone: true, .. } if step == broken);
+        assert!(expected, "{failure:?}");
+        server.check();
+        assert_eq!(server.board.list().unwrap(), []);
+        assert_eq!(server.created(2).endpoint.vip, vip(86), "the address went back behind the others");
+    }
+}
+
+#[test]
+fn a_failing_backend_change_leaves_the_load_balancer_as_it_was() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    let before = server.created(1);
+    let (target, settings) = (backend(1).target, backend(1).settings);
+    let add = Step::Dataplane(DataplaneStep::AddBackend(before.endpoint, target, settings));
+    sim.with(|remains| remains.broken.push((add, false)));
+    let failure = server.ask(Command::AddBackend(lb(1), backend(1))).unwrap_err();
+    assert!(matches!(failure, Failure::Step { undone: true, .. }), "{failure}");
+    assert_eq!(server.board.get(lb(1)), Some(before));
+    server.check();
+}
+
+#[test]
+fn a_deletion_that_fails_is_finished_later() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    let endpoint = server.created(1).endpoint;
+    let remove = Step::Dataplane(DataplaneStep::RemoveService(endpoint));
+    sim.with(|remains| remains.broken.push((remove, true)));
+    let failure = server.ask(Command::Delete(lb(1))).unwrap_err();
+    assert!(matches!(failure, Failure::Step { undone: false, may_pass: true, .. }), "{failure}");
+    assert!(matches!(
+        server.ask(Command::AddBackend(lb(1), backend(1))),
+        Err(Failure::Rejected(Rejected::Deleting(_)))
+    ));
+    sim.with(|remains| remains.broken.clear());
+    assert!(server.controller.next_deadline() < server.now + INTERVAL);
+    server.pass(Duration::from_secs(2));
+    assert_eq!(server.board.list().unwrap(), []);
+    server.check();
+}
+
+#[test]
+fn a_full_disk_changes_nothing() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    server.created(1);
+    sim.with(|remains| remains.disk_full = true);
+    for command in [create(2, None), Command::AddBackend(lb(1), backend(1)), Command::Delete(lb(1))] {
+        let Err(Failure::Store(cause)) = server.ask(command) else { panic!("not the store's failure") };
+        let disk = cause.source().and_then(|error| error.downcast_ref::<io::Error>());
+        assert_eq!(disk.map(io::Error::kind), Some(io::ErrorKind::StorageFull), "{cause:?}");
+        server.check();
+    }
+    sim.with(|remains| remains.disk_full = false);
+    assert_eq!(server.created(3).endpoint.vip, vip(87), "86 was given back behind the others");
+    server.check();
+}
+
+#[test]
+fn readiness_comes_with_the_last_vip() {
+    let sim = Sim::default();
+    let _ = Server::start(&sim).unwrap().created(1);
+    sim.with(|remains| {
+        remains.kernel = Observed::default();
+        remains.broken.push((Step::Host(HostStep::Bind(vip(85))), true));
+    });
+    let mut server = Server::start(&sim).unwrap();
+    assert!(!server.board.is_ready());
+    server.pass(Duration::from_secs(1));
+    assert!(!server.board.is_ready());
+    sim.with(|remains| remains.broken.clear());
+    server.pass(Duration::from_secs(2));
+    assert!(server.board.is_ready());
+    server.check();
+}
