@@ -79,7 +79,13 @@ pub fn given(args: ServerArgs) -> Result<Given, BadOption> {
 fn read(path: &Path) -> Result<Given, BadOption> {
     let text =
         std::fs::read_to_string(path).map_err(|error| BadOption(format!("--config {}: {error}", path.display())))?;
-    toml::from_str(&text).map_err(|error| BadOption(format!("--config {}: {error}", path.display())))
+    toml::from_str(&text).map_err(|error| {
+        let place = error
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .map_or_else(String::new, |before| format!(" line {}", before.matches('\n').count() + 1));
+        BadOption(format!("--config {}{place}: {}", path.display(), error.message().replace('\n', "; ")))
+    })
 }
 
 impl Default for Logging {
@@ -268,9 +274,18 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_in_the_file_is_refused() {
-        let error = toml::from_str::<Given>("iparmRange = \"10.0.0.1\"").unwrap_err().to_string();
-        assert!(error.contains("iparmRange"), "{error}");
+    fn a_mistake_in_the_file_is_one_line_that_says_where() {
+        let path = std::env::temp_dir().join(format!("slb-config-{}", std::process::id()));
+        for (text, expected) in [
+            ("arp = true\niparmRange = \"10.0.0.1\"\n", "line 2: unknown field `iparmRange`"),
+            ("\n\nadapter = \n", "line 3: "),
+            ("port = \"x\"", "line 1: invalid type"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = read(&path).unwrap_err().to_string();
+            assert!(error.contains(expected) && !error.contains('\n'), "{error}");
+        }
+        std::fs::remove_file(&path).unwrap();
     }
 
     /// Near what is right, so that some of it is.

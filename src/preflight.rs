@@ -5,8 +5,9 @@
 use std::net::{SocketAddr, TcpListener};
 
 use slb_core::errors::Chain;
-use slb_host::{Linux, SourceNat, capability, modules};
-use tracing::error;
+use slb_host::{Linux, Network, SourceNat, capability, modules};
+use slb_ipam::Ranges;
+use tracing::{error, warn};
 
 use crate::{alone::Alone, config::Config, run::Fatal};
 
@@ -30,11 +31,11 @@ pub async fn check(config: &Config) -> Result<Checked, Fatal> {
     let host = Linux::new(&config.adapter).map_err(|error| findings.note(&error)).ok();
     let source_nat = match host {
         Some(mut host) if privileged => {
-            findings.adapter(&mut host).await;
+            findings.adapter(&mut host, &config.ranges).await;
             host.source_nat().await.map_err(|error| findings.note(&error)).ok()
         }
         Some(mut host) => {
-            findings.adapter(&mut host).await;
+            findings.adapter(&mut host, &config.ranges).await;
             None
         }
         None => None,
@@ -94,9 +95,12 @@ impl Findings {
         }
     }
 
-    async fn adapter(&mut self, host: &mut Linux) {
+    async fn adapter(&mut self, host: &mut Linux, ranges: &Ranges) {
         match host.adapter().await {
-            Ok(adapter) if adapter.has_arp => {}
+            Ok(adapter) if adapter.has_arp => match host.networks().await {
+                Ok(networks) => warn_of_strangers(&adapter.name, ranges, &networks),
+                Err(error) => self.note(&error),
+            },
             Ok(adapter) => self.say(&format!(
                 "--adapter {}: it has no ARP, so no VIP can be announced on it; name one that is connected to the network",
                 adapter.name
@@ -117,5 +121,19 @@ impl Findings {
                 ));
             })
             .ok()
+    }
+}
+
+/// Not an error: a router may have a route to them. Nor is an adapter that has no address yet.
+fn warn_of_strangers(adapter: &str, ranges: &Ranges, networks: &[Network]) {
+    let edges: Vec<_> = networks.iter().map(|network| (network.first, network.last)).collect();
+    if let Some(stranger) = ranges.outside(&edges)
+        && !networks.is_empty()
+    {
+        let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
+        warn!(
+            "--ipamRange: {stranger} is in no network of {adapter} ({}), so no host there asks for it by ARP; it is reached only where a route leads to this host",
+            networks.join(", ")
+        );
     }
 }

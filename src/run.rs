@@ -129,10 +129,10 @@ pub fn block_on<T>(work: impl Future<Output = Result<T, Fatal>>) -> Result<T, Fa
 async fn serve(config: Config) -> Result<(), Fatal> {
     info!("Starting the Steel Load-Balancer");
     let checked = preflight::check(&config).await?;
+    modules::load(checked.source_nat).await.map_err(Fatal::Host)?;
     let mut store = Redb::open(&config.state_dir).map_err(Fatal::Store)?;
     let snapshot = store.load().await.map_err(Fatal::Records)?;
     info!("API Server will be exposed on [{}]", config.listen);
-    modules::load(checked.source_nat).await.map_err(Fatal::Host)?;
     change_adapter(&mut store, &snapshot, &config.adapter).await?;
     let monitor = Monitor::open(&config.adapter).await.map_err(Fatal::Host)?;
     let listener = TcpListener::from_std(checked.listener).map_err(Fatal::Api)?;

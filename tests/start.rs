@@ -95,6 +95,19 @@ fn options_come_from_three_places() {
     assert_eq!(exhausted.status, 503, "{}", exhausted.body);
 }
 
+/// Neighbours do not ask by ARP for what is not in their network.
+fn addresses_that_nobody_asks_for_are_named() {
+    for (range, expected) in [("192.168.0.85-192.168.0.90", None), ("192.168.0.254-192.168.1.5", Some("192.168.1.0 "))]
+    {
+        let site = Site::new(SLB);
+        let words = ["--arp", "--adapter", "eth0", "--ipamRange", range, "--stateDir", &site.state_dir()];
+        let mut server = Server::start(&site.lb, SLB, &words);
+        let said = server.process().said().join("\n");
+        assert_eq!(said.contains("is in no network of eth0"), expected.is_some(), "{said}");
+        assert!(expected.is_none_or(|address| said.contains(address)), "{said}");
+    }
+}
+
 slb_lab::main! {
     fast: [
         what_is_wrong_is_said_and_changes_nothing,
@@ -102,5 +115,6 @@ slb_lab::main! {
         iptables_is_for_root_alone,
         a_second_server_is_refused,
         options_come_from_three_places,
+        addresses_that_nobody_asks_for_are_named,
     ],
 }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
@@ -129,6 +130,33 @@ impl Address {
     fn as_vip(&self) -> Option<Vip> {
         if self.prefix == HOST_PREFIX && self.local == self.peer { Vip::try_from(self.local).ok() } else { None }
     }
+}
+
+/// A network that an adapter is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Network {
+    /// Its first address, which names it.
+    pub first: Ipv4Addr,
+    /// Its last address.
+    pub last: Ipv4Addr,
+    prefix: u8,
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.first, self.prefix)
+    }
+}
+
+/// The networks that come with the adapter's addresses, each once.
+pub(crate) fn networks(adapter: &str, adapters: &[Adapter], addresses: &[Address]) -> Vec<Network> {
+    let Some(own) = adapters.iter().find(|candidate| candidate.name == adapter) else { return Vec::new() };
+    let of_own = addresses.iter().filter(|address| address.index == own.index && address.prefix < HOST_PREFIX);
+    let network = |address: &Address| {
+        let (first, last) = address.subnet();
+        Network { first, last, prefix: address.prefix }
+    };
+    of_own.map(network).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// A gateway and the destination that it is for, `None` for the default route.

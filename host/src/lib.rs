@@ -36,6 +36,7 @@ mod program;
 mod routing;
 mod sysctl;
 
+pub use address::Network;
 pub use error::Error;
 pub use link::Adapter;
 pub use monitor::Monitor;
@@ -74,6 +75,16 @@ impl Linux {
     pub async fn adapter(&mut self) -> Result<Adapter, Error> {
         let adapters = self.adapters().await?;
         link::usable(&self.adapter, adapters)
+    }
+
+    /// The networks that come with the adapter's addresses, other than single hosts. Reads only.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn networks(&mut self) -> Result<Vec<Network>, Error> {
+        let adapters = self.adapters().await?;
+        let addresses = self.addresses().await?;
+        Ok(address::networks(&self.adapter, &adapters, &addresses))
     }
 
     /// Which part of the kernel does the source NAT: nftables where it has all that is needed, otherwise iptables. Changes no rule;

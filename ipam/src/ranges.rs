@@ -50,6 +50,21 @@ impl Ranges {
         self.ranges.iter().any(|range| range.first() <= last && first <= range.last())
     }
 
+    /// The lowest address of the pool that is in none of the networks, each given by its first and last address.
+    #[must_use]
+    pub fn outside(&self, networks: &[(Ipv4Addr, Ipv4Addr)]) -> Option<Ipv4Addr> {
+        self.ranges.iter().find_map(|range| {
+            let mut next = range.first();
+            while next <= range.last() {
+                let Some((_, last)) = networks.iter().find(|(first, last)| (*first..=*last).contains(&next)) else {
+                    return Some(next);
+                };
+                next = Ipv4Addr::from_bits(last.to_bits().checked_add(1)?);
+            }
+            None
+        })
+    }
+
     /// How many addresses there are.
     #[must_use]
     pub fn size(&self) -> u64 {

@@ -26,6 +26,19 @@ fn some(pool: &mut Ranges, count: usize) -> Vec<String> {
 }
 
 #[test]
+fn the_first_address_that_is_in_no_network_is_found() {
+    let pool: Ranges = "10.0.0.250-10.0.1.5, 10.9.0.1".parse().unwrap();
+    let net = |first: &str, last: &str| (first.parse().unwrap(), last.parse().unwrap());
+    let (low, high) = (net("10.0.0.0", "10.0.0.255"), net("10.0.1.0", "10.0.1.255"));
+    let outside = |networks: &[_]| pool.outside(networks).map(|address| address.to_string());
+    assert_eq!(outside(&[]).as_deref(), Some("10.0.0.250"));
+    assert_eq!(outside(&[low]).as_deref(), Some("10.0.1.0"));
+    assert_eq!(outside(&[high, low]).as_deref(), Some("10.9.0.1"));
+    assert_eq!(outside(&[net("10.0.0.0", "10.255.255.255"), low]), None);
+    assert_eq!(outside(&[net("0.0.0.0", "255.255.255.255")]), None);
+}
+
+#[test]
 fn defect_17_the_order_is_the_same_at_every_start() {
     for _ in 0..2 {
         let mut pool: Ranges = "10.0.0.9, 10.0.0.4/31, 10.0.0.1".parse().unwrap();
