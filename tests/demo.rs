@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "it shows what it does and stops where that fails")]
 
-use slb_lab::Node;
+use slb_lab::{Node, wait};
 
 use slb_lab::site::{RANGE, Site};
 
@@ -39,6 +39,8 @@ fn demo() {
     }
     show(&site.lb, "lb", "ipvsadm -ln");
     show(&site.client, "client", "for i in 1 2 3 4 5 6; do curl -s http://192.168.0.85:6443; done");
+    // The kernel adds its counters up every two seconds.
+    wait::until("connections to be counted", || site.lb.sh("ipvsadm -ln --stats").contains(" 3 ").then_some(()));
     show(&site.lb, "lb", "ipvsadm -ln --stats");
     show(&site.client, "client", "ip neigh show 192.168.0.85");
     show(&site.client, "client", &format!("curl -s -X DELETE {api}/loadbalancer/{uuid}"));

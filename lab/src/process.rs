@@ -4,7 +4,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -22,11 +22,24 @@ pub struct Process {
     said: Arc<Said>,
 }
 
-/// What both of its outputs said so far, by line.
+/// What both of its outputs said so far.
 #[derive(Debug, Default)]
 struct Said {
-    lines: Mutex<Vec<String>>,
+    heard: Mutex<Heard>,
     more: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    lines: Vec<String>,
+    /// How many of its outputs are open.
+    open: u8,
+}
+
+impl Said {
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Process {
@@ -57,24 +70,24 @@ impl Process {
     /// What it said so far, by line.
     #[must_use]
     pub fn said(&self) -> Vec<String> {
-        self.said.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.said.heard().lines.clone()
     }
 
     /// Waits for a line that `wanted` accepts and returns it; looks at earlier lines too.
     ///
     /// # Panics
-    /// There is none for a minute.
+    /// There is none for a minute, or it ended without one.
     pub fn line(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let start = Instant::now();
-        let mut lines = self.said.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = self.said.heard();
         loop {
-            if let Some(line) = lines.iter().find(|line| wanted(line)) {
+            if let Some(line) = heard.lines.iter().find(|line| wanted(line)) {
                 return line.clone();
             }
-            let left = DEADLINE.checked_sub(start.elapsed());
-            assert!(left.is_some(), "{} did not say {what}; it said:\n{}", self.name, lines.join("\n"));
+            let left = DEADLINE.checked_sub(start.elapsed()).filter(|_| heard.open > 0);
+            assert!(left.is_some(), "{} did not say {what}; it said:\n{}", self.name, heard.lines.join("\n"));
             let wait = left.unwrap_or_default();
-            lines = self.said.more.wait_timeout(lines, wait).unwrap_or_else(PoisonError::into_inner).0;
+            heard = self.said.more.wait_timeout(heard, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -122,10 +135,13 @@ impl Drop for Process {
 
 fn listen(output: impl Read + Send + 'static, said: &Arc<Said>) {
     let said = Arc::clone(said);
+    said.heard().open += 1;
     thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
-            said.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            said.heard().lines.push(line);
             said.more.notify_all();
         }
+        said.heard().open -= 1;
+        said.more.notify_all();
     });
 }
