@@ -10,7 +10,9 @@
 //! again, announces anew.
 
 pub mod arp;
+pub mod bgp;
 mod error;
+mod ffi;
 
 pub use self::{
     arp::{Arp, Timing},

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The packet socket (packet(7)) on one adapter: ARP packets in and out, the Ethernet header is the kernel's business.
 //!
-//! This is the one file of the project with `unsafe`. What needs it has no safe form in `std`, `socket2` or `tokio`: the addresses of
-//! packet sockets, the flags of an adapter, and handing a socket to the reactor. Each is a few lines in [`ffi`], which nothing outside
-//! can drive out of bounds: lengths and names are checked before, and every value that is read was zeroed or written by the kernel.
+//! What has no safe interface is in [`ffi`].
 
 use std::io::{self, Read};
 
@@ -15,7 +13,7 @@ use super::{
     filter::{self, Watch},
     frame::{Frame, Mac},
 };
-use crate::Error;
+use crate::{Error, ffi};
 
 /// Larger than any ARP packet with its padding; of what is longer, the end is cut, which nobody reads.
 const BUFFER: usize = 64;
@@ -60,7 +58,7 @@ impl PacketSocket {
             return Err(Error::ArpOff { adapter: name() });
         }
         socket.set_nonblocking(true).map_err(failed("set up a packet socket"))?;
-        let socket = ffi::register(socket).map_err(failed("watch a packet socket"))?;
+        let socket = ffi::register(socket, INTEREST).map_err(failed("watch a packet socket"))?;
         Ok(Self { adapter: name(), index, watch: None, socket })
     }
 
@@ -131,116 +129,6 @@ impl PacketSocket {
             if let Ok(result) = ready.try_io(|socket| socket.get_ref().read(&mut bytes)) {
                 return result.map(|length| bytes.get(..length).and_then(Frame::decode));
             }
-        }
-    }
-}
-
-/// What the kernel's header files ask for and no safe interface has.
-#[expect(unsafe_code, reason = "packet socket addresses, adapter flags and tokio's AsyncFd have no safe interface")]
-mod ffi {
-    use std::{ffi::c_char, io, os::fd::AsRawFd};
-
-    use libc::{__c_anonymous_ifr_ifru, Ioctl, c_int, ifreq, sockaddr_ll};
-    use socket2::{SockAddr, SockAddrStorage, Socket};
-    use tokio::io::unix::AsyncFd;
-
-    use crate::arp::frame::Mac;
-
-    /// An adapter's hardware.
-    pub(super) struct Hardware {
-        /// `ARPHRD_…` of linux/if_arp.h; 0 when the adapter is gone.
-        pub(super) kind: u16,
-        /// `None`: the address has not the 6 bytes of an Ethernet's.
-        pub(super) mac: Option<Mac>,
-    }
-
-    /// Gives the socket to tokio's reactor.
-    pub(super) fn register(socket: Socket) -> io::Result<AsyncFd<Socket>> {
-        // SAFETY: a `Socket` owns its open descriptor until it is dropped, and `PacketSocket` neither replaces it inside the
-        // `AsyncFd` nor closes it.
-        Ok(unsafe { AsyncFd::register_with_interest(socket, super::INTEREST) }?)
-    }
-
-    /// The address of `mac` on the adapter with this index, for ARP (`struct sockaddr_ll`, linux/if_packet.h).
-    pub(super) fn address(index: c_int, mac: Mac) -> SockAddr {
-        let mut storage = SockAddrStorage::zeroed();
-        // SAFETY: `sockaddr_ll` is one of the platform's address types, and all zeros is a valid one.
-        let address = unsafe { storage.view_as::<sockaddr_ll>() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = (libc::ETH_P_ARP as u16).to_be();
-        address.sll_ifindex = index;
-        address.sll_halen = mac.0.len() as u8;
-        address.sll_addr[..mac.0.len()].copy_from_slice(&mac.0);
-        // SAFETY: the storage holds a `sockaddr_ll` of family `AF_PACKET`, and this is its length.
-        unsafe { SockAddr::new(storage, size_of::<sockaddr_ll>() as libc::socklen_t) }
-    }
-
-    /// What the bound socket says of its adapter (getsockname). Not from /sys, which may belong to another network namespace.
-    pub(super) fn hardware(socket: &Socket) -> io::Result<Hardware> {
-        let mut storage = socket.local_addr()?.as_storage();
-        // SAFETY: the kernel answers a `sockaddr_ll` for a packet socket; what it left out is zero, which is valid.
-        let address = unsafe { storage.view_as::<sockaddr_ll>() };
-        let mac = address.sll_addr.first_chunk().filter(|mac| address.sll_halen as usize == mac.len());
-        Ok(Hardware { kind: address.sll_hatype, mac: mac.copied().map(Mac) })
-    }
-
-    /// The index of the adapter with this name.
-    pub(super) fn index(socket: &Socket, adapter: &str) -> io::Result<c_int> {
-        // SAFETY: SIOCGIFINDEX fills the field `ifru_ifindex` (netdevice(7)).
-        unsafe { Ok(ask(socket, adapter, libc::SIOCGIFINDEX as Ioctl, ZERO)?.ifru_ifindex) }
-    }
-
-    /// The `IFF_…` flags of the adapter with this name.
-    pub(super) fn flags(socket: &Socket, adapter: &str) -> io::Result<c_int> {
-        // SAFETY: SIOCGIFFLAGS fills the field `ifru_flags` (netdevice(7)).
-        unsafe { Ok(ask(socket, adapter, libc::SIOCGIFFLAGS as Ioctl, ZERO)?.ifru_flags.into()) }
-    }
-
-    /// Whether the adapter is plugged in, as far as its driver can tell. `IFF_RUNNING` would say the same up to a second later.
-    pub(super) fn has_carrier(socket: &Socket, adapter: &str) -> io::Result<bool> {
-        /// `struct ethtool_value`, linux/ethtool.h.
-        #[repr(C)]
-        struct Value {
-            command: u32,
-            data: u32,
-        }
-        /// linux/ethtool.h.
-        const ETHTOOL_GLINK: u32 = 0x0a;
-
-        let mut value = Value { command: ETHTOOL_GLINK, data: 0 };
-        let data = __c_anonymous_ifr_ifru { ifru_data: (&raw mut value).cast() };
-        // SAFETY: the command has the kernel write one `Value` where `ifru_data` points to, and `value` lives until then.
-        match unsafe { ask(socket, adapter, libc::SIOCETHTOOL as Ioctl, data) } {
-            Ok(_) => Ok(value.data != 0),
-            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(true),
-            Err(error) => Err(error),
-        }
-    }
-
-    const ZERO: __c_anonymous_ifr_ifru = __c_anonymous_ifr_ifru { ifru_ifindex: 0 };
-
-    /// Asks about an adapter by name (netdevice(7)).
-    ///
-    /// # Safety
-    /// `what` takes an `ifreq`, and `data` holds the field that it reads; a pointer there is valid for what it reads and writes.
-    unsafe fn ask(
-        socket: &Socket,
-        adapter: &str,
-        what: Ioctl,
-        data: __c_anonymous_ifr_ifru,
-    ) -> io::Result<__c_anonymous_ifr_ifru> {
-        let mut request = ifreq { ifr_name: [0; _], ifr_ifru: data };
-        // The last byte stays zero: the name ends there at the latest.
-        if adapter.len() >= request.ifr_name.len() {
-            return Err(io::Error::from_raw_os_error(libc::ENODEV));
-        }
-        for (to, from) in request.ifr_name.iter_mut().zip(adapter.bytes()) {
-            *to = from as c_char;
-        }
-        // SAFETY: the caller's promise; `request` lives until the call returns.
-        match unsafe { libc::ioctl(socket.as_raw_fd(), what, &raw mut request) } {
-            -1 => Err(io::Error::last_os_error()),
-            _ => Ok(request.ifr_ifru),
         }
     }
 }

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Tells routers by BGP where a VIP lives (RFC 4271): announces a /32 for each, and learns nothing.
+//!
+//! Reading order: `peer` (what the operator says) – `notification`, `wire`, `open`, `update` (the codec) – `session` (one connection;
+//! pure) – `table` (what all sessions share) – `connect` and `task` (sockets, trying again).
+//!
+//! Sessions stand on their own: a change of one VIP is one UPDATE to each peer, and a peer that comes or goes is nobody else's
+//! business. When the process ends without [`Bgp::leave`], peers that restart gracefully (RFC 4724) keep the routes until it is back.
+
+mod connect;
+mod notification;
+mod open;
+mod peer;
+mod session;
+mod table;
+mod task;
+mod update;
+mod wire;
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use slb_core::{
+    model::Vip,
+    ports::{Advertiser, Cause, Probe, Verdict},
+    step::AdvertStep,
+};
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tracing::info;
+
+pub use self::{
+    notification::Notification,
+    peer::{BadPeer, Password, PeerSettings},
+    session::Speaker,
+    table::{PeerStatus, State},
+    update::{Community, LargeCommunity},
+};
+use self::{
+    table::Table,
+    task::{Order, Task},
+};
+
+/// Advertises VIPs to BGP peers. Clones are handles of the same speaker; its sessions end with the last of them.
+#[derive(Clone, Debug)]
+pub struct Bgp {
+    speaker: Speaker,
+    table: Table,
+    sessions: Arc<Mutex<Sessions>>,
+}
+
+#[derive(Debug, Default)]
+struct Sessions {
+    /// Whether peers are connected to yet.
+    begun: bool,
+    /// Peers to be connected to.
+    waiting: Vec<PeerSettings>,
+    orders: BTreeMap<IpAddr, UnboundedSender<Order>>,
+}
+
+impl Bgp {
+    /// A speaker without peers.
+    #[must_use]
+    pub fn new(speaker: Speaker) -> Self {
+        Self { speaker, table: Table::default(), sessions: Arc::default() }
+    }
+
+    /// Adds a peer, or gives one that is there other settings with a new session. It is connected to once [`begin`](Self::begin) was
+    /// called. Within a tokio runtime.
+    pub fn add_peer(&self, peer: PeerSettings) {
+        self.remove_peer(peer.address);
+        info!("Add a peer configuration for:{}", peer.address);
+        self.table.add_peer(peer.address, peer.asn);
+        let mut sessions = self.sessions();
+        if sessions.begun {
+            sessions.start(self, peer);
+        } else {
+            sessions.waiting.push(peer);
+        }
+    }
+
+    /// Removes a peer; its session ends with words to its operator. Whether there was one.
+    pub fn remove_peer(&self, address: IpAddr) -> bool {
+        let mut sessions = self.sessions();
+        let waited = sessions.waiting.len();
+        sessions.waiting.retain(|peer| peer.address != address);
+        let orders = sessions.orders.remove(&address);
+        if let Some(orders) = &orders {
+            let _ = orders.send(Order::Leave(Notification::PEER_DECONFIGURED, String::new()));
+        }
+        self.table.remove_peer(address);
+        orders.is_some() || sessions.waiting.len() < waited
+    }
+
+    /// Connects to the peers. Call this when the routes of a start have been applied: a peer that kept the routes of the process before
+    /// drops what it does not hear of by then.
+    pub fn begin(&self) {
+        let mut sessions = self.sessions();
+        sessions.begun = true;
+        for peer in std::mem::take(&mut sessions.waiting) {
+            sessions.start(self, peer);
+        }
+    }
+
+    /// Asks the peers to prefer every other way (RFC 8326), so that traffic can move before routes are withdrawn.
+    pub fn fade(&self) {
+        self.sessions().tell(&Order::Fade);
+    }
+
+    /// Ends all sessions for good, with words to the operators of the peers (RFC 9003): routes go at once.
+    pub fn leave(&self, words: &str) {
+        let mut sessions = self.sessions();
+        sessions.tell(&Order::Leave(Notification::ADMINISTRATIVE_SHUTDOWN, words.to_owned()));
+        sessions.orders.clear();
+    }
+
+    /// How each peer is doing.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        self.table.peers()
+    }
+
+    /// What is announced to every peer.
+    #[must_use]
+    pub fn routes(&self) -> Vec<Vip> {
+        self.table.routes()
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sessions {
+    fn start(&mut self, bgp: &Bgp, peer: PeerSettings) {
+        let (orders, received) = mpsc::unbounded_channel();
+        self.orders.insert(peer.address, orders);
+        tokio::spawn(Task { speaker: bgp.speaker, peer, table: bgp.table.clone(), orders: received }.run());
+    }
+
+    /// A session that has ended needs no orders.
+    fn tell(&self, order: &Order) {
+        self.orders.values().for_each(|orders| drop(orders.send(order.clone())));
+    }
+}
+
+impl Advertiser for Bgp {
+    /// A route is not a claim that another host could contradict: every address is free.
+    fn probe(&self, _: Vip) -> impl Future<Output = Result<Probe, Cause>> + Send + 'static {
+        std::future::ready(Ok(Probe::Free))
+    }
+
+    /// Always succeeds: what a peer that is away has missed, it hears when it is back.
+    async fn apply(&mut self, steps: &[AdvertStep]) -> Vec<Verdict> {
+        let (mut announced, mut withdrawn) = (Vec::new(), Vec::new());
+        for step in steps {
+            match *step {
+                AdvertStep::Advertise(vip) => announced.push(vip),
+                AdvertStep::Withdraw(vip) => withdrawn.push(vip),
+            }
+        }
+        self.table.change(&announced, &withdrawn);
+        let sessions = self.sessions();
+        if !withdrawn.is_empty() {
+            sessions.tell(&Order::Withdraw(withdrawn.into()));
+        }
+        if !announced.is_empty() {
+            sessions.tell(&Order::Announce(announced.into()));
+        }
+        steps.iter().map(|_| Verdict::Applied).collect()
+    }
+}

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One connection to a peer, from the first message to the last: the states OpenSent, OpenConfirm and Established of RFC 4271,
+//! section 8. Pure: bytes and the time come in, bytes go out. Connecting, and trying again, is the task's business.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+    time::{Duration, Instant},
+};
+
+use slb_core::model::Vip;
+
+use super::{
+    notification::Notification,
+    open::{Capabilities, GracefulRestart, IPV4_UNICAST, Open},
+    peer::PeerSettings,
+    update::{self, Attributes, can_be_next_hop},
+    wire::{self, Framer, Message},
+};
+
+/// How long a peer may take to say who it is (RFC 4271, section 8.2.2, "a large value").
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// Who slb is to its peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speaker {
+    /// The own AS number.
+    pub asn: u32,
+    /// The own BGP identifier; the address of the host, by custom.
+    pub router_id: Ipv4Addr,
+}
+
+/// How far a session has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    OpenSent,
+    OpenConfirm,
+    Established,
+}
+
+/// What became of what was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// Routes may be sent from now on.
+    Established,
+    /// All of them are to be sent once more.
+    Refresh,
+}
+
+/// Why a session is over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Ended {
+    /// The peer said so.
+    #[error("the peer ended the session: {0}")]
+    Said(Notification),
+    /// The peer did something that it must not; the answer is on its way out.
+    #[error("{why} (answered with: {answer})")]
+    Answered { why: String, answer: Notification },
+}
+
+/// A session.
+#[derive(Debug)]
+pub(super) struct Session {
+    speaker: Speaker,
+    peer: PeerSettings,
+    /// The own address of the connection.
+    local: IpAddr,
+    phase: Phase,
+    framer: Framer,
+    output: Vec<u8>,
+    /// Agreed upon; zero for none.
+    hold_time: Duration,
+    /// When the peer has been silent for too long; `None` for never.
+    hold_until: Option<Instant>,
+    keepalive_at: Option<Instant>,
+    /// How routes are sent, or why none can be.
+    routes: Result<Attributes, String>,
+}
+
+impl Session {
+    /// Begins on a connection that stands. `restarted` says that this process is new, and that the peer has routes of the one before.
+    pub(super) fn new(speaker: Speaker, peer: PeerSettings, local: IpAddr, restarted: bool, now: Instant) -> Self {
+        let families = BTreeSet::from([IPV4_UNICAST]);
+        let graceful_restart =
+            peer.restart_time.map(|time| GracefulRestart { restarted, time, preserved: families.clone() });
+        let open = Open {
+            asn: speaker.asn,
+            hold_time: u16::try_from(peer.hold_time.as_secs()).unwrap_or(u16::MAX),
+            identifier: speaker.router_id,
+            can: Capabilities {
+                families,
+                route_refresh: true,
+                four_octet_as: true,
+                ipv4_over_ipv6: local.is_ipv6(),
+                graceful_restart,
+            },
+        };
+        Self {
+            speaker,
+            peer,
+            local: local.to_canonical(),
+            phase: Phase::OpenSent,
+            framer: Framer::default(),
+            output: open.encode(),
+            hold_time: Duration::ZERO,
+            hold_until: Some(now + PATIENCE),
+            keepalive_at: None,
+            routes: Err("the session is not established".to_owned()),
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// What is to be sent.
+    pub(super) fn output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.output)
+    }
+
+    /// When [`tick`](Self::tick) is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.hold_until, self.keepalive_at].into_iter().flatten().min()
+    }
+
+    /// Why no routes are sent although the session stands.
+    pub(super) fn mute(&self) -> Option<&str> {
+        match (&self.routes, self.phase) {
+            (Err(why), Phase::Established) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self, now: Instant) -> Result<(), Ended> {
+        if self.hold_until.is_some_and(|at| at <= now) {
+            let silence = if self.phase == Phase::OpenSent { PATIENCE } else { self.hold_time };
+            let why = format!("the peer was silent for {} s", silence.as_secs());
+            return Err(self.answer(why, Notification::new(Notification::HOLD_TIMER_EXPIRED, [])));
+        }
+        if self.keepalive_at.is_some_and(|at| at <= now) {
+            self.keepalive(now);
+        }
+        Ok(())
+    }
+
+    /// Takes what arrived.
+    pub(super) fn hear(&mut self, bytes: &[u8], now: Instant) -> Result<Vec<Event>, Ended> {
+        self.framer.push(bytes);
+        let mut events = Vec::new();
+        loop {
+            match self.framer.next() {
+                Ok(None) => return Ok(events),
+                Ok(Some(message)) => events.extend(self.take(message, now)?),
+                Err(answer) => return Err(self.answer(format!("the peer sent what is no message: {answer}"), answer)),
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message, now: Instant) -> Result<Option<Event>, Ended> {
+        if let Message::Notification(notification) = message {
+            return Err(Ended::Said(notification));
+        }
+        match (self.phase, message) {
+            (Phase::OpenSent, Message::Open(open)) => {
+                self.meet(&open)?;
+                self.phase = Phase::OpenConfirm;
+                self.heard(now);
+                self.keepalive(now);
+                Ok(None)
+            }
+            (Phase::OpenConfirm, Message::Keepalive) => {
+                self.phase = Phase::Established;
+                self.heard(now);
+                Ok(Some(Event::Established))
+            }
+            (Phase::Established, Message::Keepalive | Message::Update) => {
+                self.heard(now);
+                Ok(None)
+            }
+            (Phase::Established, Message::RouteRefresh) => {
+                self.heard(now);
+                Ok(Some(Event::Refresh))
+            }
+            (phase, _) => {
+                let code = match phase {
+                    Phase::OpenSent => Notification::UNEXPECTED_IN_OPEN_SENT,
+                    Phase::OpenConfirm => Notification::UNEXPECTED_IN_OPEN_CONFIRM,
+                    Phase::Established => Notification::UNEXPECTED_IN_ESTABLISHED,
+                };
+                Err(self.answer("the peer sent a message out of turn".to_owned(), Notification::new(code, [])))
+            }
+        }
+    }
+
+    /// Agrees with the peer, or does not.
+    fn meet(&mut self, open: &Open) -> Result<(), Ended> {
+        if open.asn != self.peer.asn {
+            let why = format!("the peer is AS {}, not AS {}", open.asn, self.peer.asn);
+            return Err(self.answer(why, Notification::new(Notification::BAD_PEER_AS, [])));
+        }
+        let is_internal = open.asn == self.speaker.asn;
+        if is_internal && open.identifier == self.speaker.router_id {
+            let why = format!("the peer has the BGP identifier of this speaker, {}", open.identifier);
+            return Err(self.answer(why, Notification::new(Notification::BAD_IDENTIFIER, [])));
+        }
+        self.hold_time = self.peer.hold_time.min(Duration::from_secs(open.hold_time.into()));
+        self.routes = self.attributes(is_internal, &open.can);
+        Ok(())
+    }
+
+    fn attributes(&self, is_internal: bool, can: &Capabilities) -> Result<Attributes, String> {
+        if !can.takes_ipv4() {
+            return Err("the peer takes no IPv4 routes".to_owned());
+        }
+        // Peers on this host reach it by the loopback adapter, which is nobody's next hop.
+        let own = if can_be_next_hop(self.local) { self.local } else { self.speaker.router_id.into() };
+        let next_hop = self.peer.next_hop.unwrap_or(own);
+        if next_hop.is_ipv6() && !can.ipv4_over_ipv6 {
+            return Err(
+                "the peer takes no IPv4 routes with an IPv6 next hop (RFC 8950): give it an IPv4 next hop".to_owned()
+            );
+        }
+        Ok(Attributes {
+            asn: self.speaker.asn,
+            is_internal,
+            four_octet_as: can.four_octet_as,
+            next_hop,
+            prepend: self.peer.prepend,
+            med: self.peer.med,
+            local_preference: self.peer.local_preference,
+            communities: self.peer.communities.clone(),
+            large_communities: self.peer.large_communities.clone(),
+        })
+    }
+
+    /// Sends routes to the VIPs. Does nothing before the session is established: all of them are sent then.
+    pub(super) fn announce(&mut self, vips: &[Vip]) {
+        if let (Phase::Established, Ok(attributes)) = (self.phase, &self.routes) {
+            self.output.extend(update::announce(attributes, vips).concat());
+        }
+    }
+
+    /// The same, asking the peer to prefer every other way there is (RFC 8326).
+    pub(super) fn announce_leaving(&mut self, vips: &[Vip]) {
+        if let (Phase::Established, Ok(attributes)) = (self.phase, &self.routes) {
+            let mut attributes = attributes.clone();
+            attributes.communities.push(update::GRACEFUL_SHUTDOWN);
+            attributes.local_preference = 0;
+            self.output.extend(update::announce(&attributes, vips).concat());
+        }
+    }
+
+    /// Takes routes back.
+    pub(super) fn withdraw(&mut self, vips: &[Vip]) {
+        if let (Phase::Established, Ok(attributes)) = (self.phase, &self.routes) {
+            self.output.extend(update::withdraw(attributes.next_hop, vips).concat());
+        }
+    }
+
+    /// Says that all routes have been sent.
+    pub(super) fn end_of_routes(&mut self) {
+        if self.phase == Phase::Established {
+            self.output.extend(update::end_of_routes());
+        }
+    }
+
+    /// Ends the session for good.
+    pub(super) fn leave(&mut self, code: (u8, u8), communication: &str) {
+        self.output.extend(wire::notification(&Notification::leaving(code, communication)));
+    }
+
+    fn answer(&mut self, why: String, answer: Notification) -> Ended {
+        self.output.extend(wire::notification(&answer));
+        Ended::Answered { why, answer }
+    }
+
+    fn heard(&mut self, now: Instant) {
+        self.hold_until = (!self.hold_time.is_zero()).then(|| now + self.hold_time);
+    }
+
+    fn keepalive(&mut self, now: Instant) {
+        self.output.extend(wire::keepalive());
+        self.keepalive_at = (!self.hold_time.is_zero()).then(|| now + self.hold_time / 3);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Two sessions that talk to each other, and one that is talked to badly.
+
+use super::*;
+
+const OWN: Speaker = Speaker { asn: 65000, router_id: Ipv4Addr::new(10, 0, 0, 1) };
+const OTHER: Speaker = Speaker { asn: 4_200_000_001, router_id: Ipv4Addr::new(10, 0, 0, 254) };
+
+fn session(own: Speaker, other: u32, local: &str, hold: u64, now: Instant) -> Session {
+    let local: IpAddr = local.parse().unwrap();
+    let settings = PeerSettings { hold_time: Duration::from_secs(hold), ..PeerSettings::new(local, other) };
+    Session::new(own, settings, local, false, now)
+}
+
+/// Both ends, until neither has anything to say.
+fn talk(one: &mut Session, other: &mut Session, now: Instant) -> Result<Vec<Event>, Ended> {
+    let mut events = Vec::new();
+    loop {
+        let (said, answered) = (one.output(), other.output());
+        if said.is_empty() && answered.is_empty() {
+            return Ok(events);
+        }
+        other.hear(&said, now)?;
+        events.extend(one.hear(&answered, now)?);
+    }
+}
+
+fn established(now: Instant) -> (Session, Session) {
+    let mut one = session(OWN, OTHER.asn, "10.0.0.1", 90, now);
+    let mut other = session(OTHER, OWN.asn, "10.0.0.254", 9, now);
+    assert_eq!(talk(&mut one, &mut other, now), Ok(vec![Event::Established]));
+    (one, other)
+}
+
+#[test]
+fn two_speakers_agree_and_keep_each_other_alive() {
+    let now = Instant::now();
+    let (mut one, mut other) = established(now);
+    assert_eq!((one.phase(), other.phase()), (Phase::Established, Phase::Established));
+    assert_eq!((one.mute(), one.hold_time), (None, Duration::from_secs(9)), "the shorter one counts");
+    let mut later = now;
+    for _ in 0..20 {
+        later = one.deadline().min(other.deadline()).unwrap();
+        one.tick(later).unwrap();
+        other.tick(later).unwrap();
+        talk(&mut one, &mut other, later).unwrap();
+    }
+    assert!(later >= now + Duration::from_secs(9));
+    let silence = later + Duration::from_secs(9);
+    let Err(Ended::Answered { answer, .. }) = one.tick(silence) else { panic!("not ended") };
+    assert_eq!((answer.code, answer.subcode), Notification::HOLD_TIMER_EXPIRED);
+    assert!(one.output().ends_with(&wire::notification(&answer)));
+}
+
+#[test]
+fn routes_wait_for_the_session() {
+    let now = Instant::now();
+    let vip: Vip = "203.0.113.10".parse().unwrap();
+    let mut one = session(OWN, OTHER.asn, "10.0.0.1", 90, now);
+    let before = one.output();
+    one.announce(&[vip]);
+    one.withdraw(&[vip]);
+    one.end_of_routes();
+    assert_eq!((one.output(), before.is_empty()), (Vec::new(), false));
+    let (mut one, mut other) = established(now);
+    one.announce(&[vip]);
+    one.end_of_routes();
+    one.withdraw(&[vip]);
+    assert_eq!(talk(&mut one, &mut other, now), Ok(Vec::new()), "a speaker takes routes and keeps none");
+}
+
+#[test]
+fn who_is_not_expected_is_told_so() {
+    let now = Instant::now();
+    let answer = |own: Speaker, expected: u32, other: Speaker| {
+        let mut one = session(own, expected, "10.0.0.1", 90, now);
+        let mut other = session(other, own.asn, "10.0.0.254", 90, now);
+        match one.hear(&other.output(), now) {
+            Err(Ended::Answered { answer, why }) => ((answer.code, answer.subcode), why),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (code, why) = answer(OWN, 65001, OTHER);
+    assert_eq!((code, why.as_str()), (Notification::BAD_PEER_AS, "the peer is AS 4200000001, not AS 65001"));
+    assert_eq!(answer(OWN, OWN.asn, OWN).0, Notification::BAD_IDENTIFIER);
+}
+
+#[test]
+fn messages_out_of_turn_end_the_session() {
+    let now = Instant::now();
+    let mut one = session(OWN, OTHER.asn, "10.0.0.1", 90, now);
+    let Err(Ended::Answered { answer, .. }) = one.hear(&wire::keepalive(), now) else { panic!("not ended") };
+    assert_eq!((answer.code, answer.subcode), Notification::UNEXPECTED_IN_OPEN_SENT);
+    let (mut one, _) = established(now);
+    let again = session(OTHER, OWN.asn, "10.0.0.254", 9, now).output();
+    let Err(Ended::Answered { answer, .. }) = one.hear(&again, now) else { panic!("not ended") };
+    assert_eq!((answer.code, answer.subcode), Notification::UNEXPECTED_IN_ESTABLISHED);
+    let (mut one, mut other) = established(now);
+    other.leave(Notification::ADMINISTRATIVE_SHUTDOWN, "bye");
+    let Err(Ended::Said(said)) = one.hear(&other.output(), now) else { panic!("not ended") };
+    assert_eq!(said.to_string(), "administrative shutdown (\"bye\")");
+}
+
+#[test]
+fn a_peer_that_cannot_take_the_routes_is_named() {
+    let now = Instant::now();
+    let mut one = session(OWN, OTHER.asn, "fd00::1", 90, now);
+    let mut other = session(OTHER, OWN.asn, "10.0.0.254", 90, now);
+    talk(&mut one, &mut other, now).unwrap();
+    assert!(one.mute().is_some_and(|why| why.contains("RFC 8950")));
+    one.announce(&["203.0.113.10".parse().unwrap()]);
+    assert!(one.output().is_empty());
+}

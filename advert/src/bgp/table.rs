@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What all sessions share: the routes, and how each peer is doing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use slb_core::model::Vip;
+
+/// How far the session with a peer has come (RFC 4271, section 8.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Waits before it tries again.
+    Idle,
+    /// Connects.
+    Connect,
+    /// Has said who it is.
+    OpenSent,
+    /// Knows who the peer is.
+    OpenConfirm,
+    /// Routes are announced.
+    Established,
+}
+
+/// How a peer is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Where it is.
+    pub address: IpAddr,
+    /// Its AS number.
+    pub asn: u32,
+    /// How far the session has come.
+    pub state: State,
+    /// Since when it is established, or is not.
+    pub since: SystemTime,
+    /// How often it was established.
+    pub times_established: u64,
+    /// Why the session last ended or could not begin, or why no routes are announced. Nothing once it is well again.
+    pub last_error: Option<String>,
+}
+
+/// Shared by all that hold a clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table(Arc<Mutex<Contents>>);
+
+#[derive(Debug, Default)]
+struct Contents {
+    routes: BTreeSet<Vip>,
+    peers: BTreeMap<IpAddr, PeerStatus>,
+}
+
+impl Table {
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every route that is to be announced.
+    pub(super) fn routes(&self) -> Vec<Vip> {
+        self.contents().routes.iter().copied().collect()
+    }
+
+    /// Every peer.
+    pub(super) fn peers(&self) -> Vec<PeerStatus> {
+        self.contents().peers.values().cloned().collect()
+    }
+
+    /// Adds routes and takes some away.
+    pub(super) fn change(&self, announced: &[Vip], withdrawn: &[Vip]) {
+        let routes = &mut self.contents().routes;
+        routes.extend(announced);
+        for vip in withdrawn {
+            routes.remove(vip);
+        }
+    }
+
+    pub(super) fn add_peer(&self, address: IpAddr, asn: u32) {
+        let status = PeerStatus {
+            address,
+            asn,
+            state: State::Idle,
+            since: SystemTime::now(),
+            times_established: 0,
+            last_error: None,
+        };
+        self.contents().peers.insert(address, status);
+    }
+
+    pub(super) fn remove_peer(&self, address: IpAddr) {
+        self.contents().peers.remove(&address);
+    }
+
+    /// Writes down how a peer is doing. Whether the error is another than before, or the session was established.
+    pub(super) fn note(&self, address: IpAddr, state: State, error: Option<&str>) -> bool {
+        let contents = &mut *self.contents();
+        let Some(status) = contents.peers.get_mut(&address) else { return false };
+        let [was, is] = [status.state, state].map(|state| state == State::Established);
+        if was != is {
+            status.since = SystemTime::now();
+        }
+        if is {
+            status.times_established += u64::from(!was);
+            status.last_error = None;
+        }
+        status.state = state;
+        let Some(error) = error else { return false };
+        let is_news = was || status.last_error.as_deref() != Some(error);
+        status.last_error = Some(error.to_owned());
+        is_news
+    }
+
+    /// Writes down why an established session announces nothing.
+    pub(super) fn complain(&self, address: IpAddr, why: &str) {
+        if let Some(status) = self.contents().peers.get_mut(&address) {
+            status.last_error = Some(why.to_owned());
+        }
+    }
+}

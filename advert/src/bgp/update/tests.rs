@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is written is read by another implementation, netgauze-bgp-pkt, which stands for any peer.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "there are twenty kinds of attributes, and slb sends nine")]
+
+use std::{collections::HashMap, iter};
+
+use netgauze_bgp_pkt::{
+    BgpMessage,
+    nlri::Ipv4UnicastAddress,
+    path_attribute::{MpReach, MpUnreach, PathAttributeValue},
+    update::BgpUpdateMessage,
+    wire::deserializer::BgpParsingContext,
+};
+use netgauze_parse_utils::{reader::SliceReader, traits::ParseFromWithOneInput};
+use proptest::prelude::*;
+
+use super::*;
+
+fn read(bytes: &[u8], four_octet_as: bool) -> BgpUpdateMessage {
+    let (labels, paths) = (HashMap::new(), HashMap::new());
+    let mut context = BgpParsingContext::new(four_octet_as, labels, paths, true, true, true, true);
+    let mut reader = SliceReader::new(bytes);
+    let message = BgpMessage::parse(&mut reader, &mut context).unwrap();
+    if let BgpMessage::Update(update) = message { update } else { panic!("{message:?}") }
+}
+
+fn vips(prefixes: &[Ipv4UnicastAddress]) -> Vec<Vip> {
+    let vip = |prefix: &Ipv4UnicastAddress| {
+        let net = prefix.network().address();
+        assert_eq!(net.prefix_len(), 32);
+        net.addr().try_into().unwrap()
+    };
+    prefixes.iter().map(vip).collect()
+}
+
+fn attributes() -> impl Strategy<Value = Attributes> {
+    let next_hop = prop_oneof![Just("192.168.0.1".parse().unwrap()), Just("fd00::1".parse::<IpAddr>().unwrap())];
+    let numbers = (prop_oneof![1_u32..65536, any::<u32>()], any::<bool>(), any::<bool>(), 0_u8..5);
+    let values = (prop::option::of(any::<u32>()), any::<u32>());
+    let communities =
+        (prop::collection::vec(any::<(u16, u16)>(), 0..100), prop::collection::vec(any::<(u32, u32, u32)>(), 0..4));
+    (next_hop, numbers, values, communities).prop_map(
+        |(
+            next_hop,
+            (asn, is_internal, four_octet_as, prepend),
+            (med, local_preference),
+            (communities, large_communities),
+        )| Attributes {
+            asn,
+            is_internal,
+            four_octet_as,
+            next_hop,
+            prepend,
+            med,
+            local_preference,
+            communities,
+            large_communities,
+        },
+    )
+}
+
+fn some_vips() -> impl Strategy<Value = Vec<Vip>> {
+    (0_u32..1000, 0_u32..3000).prop_map(|(first, count)| {
+        (first..first + count).map(|number| Ipv4Addr::from(0x0a00_0000 + number).try_into().unwrap()).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_route_arrives_with_its_attributes(attributes in attributes(), vips_in in some_vips()) {
+        let messages = announce(&attributes, &vips_in);
+        let mut arrived = Vec::new();
+        for bytes in &messages {
+            prop_assert!(bytes.len() <= LONGEST);
+            let update = read(bytes, attributes.four_octet_as);
+            prop_assert!(update.withdraw_routes().is_empty());
+            arrived.extend(vips(update.nlri()));
+            let (mut path, mut next_hop, mut communities) = (None, None, 0);
+            for value in update.path_attributes().iter().map(|attribute| attribute.value()) {
+                match value {
+                    PathAttributeValue::AsPath(value) => path = Some(format!("{value:?}")),
+                    PathAttributeValue::NextHop(value) => next_hop = Some(IpAddr::V4(value.next_hop())),
+                    PathAttributeValue::MpReach(MpReach::Ipv4Unicast { next_hop: hop, nlri, .. }) => {
+                        next_hop = Some(*hop);
+                        arrived.extend(vips(nlri));
+                    }
+                    PathAttributeValue::Communities(value) => communities = value.communities().len(),
+                    PathAttributeValue::MultiExitDiscriminator(value) => prop_assert_eq!(Some(value.metric()), attributes.med),
+                    PathAttributeValue::LocalPreference(value) => {
+                        prop_assert!(attributes.is_internal);
+                        prop_assert_eq!(value.metric(), attributes.local_preference);
+                    }
+                    PathAttributeValue::As4Path(_) => prop_assert!(attributes.asn > 65535 && !attributes.four_octet_as),
+                    PathAttributeValue::LargeCommunities(value) => {
+                        prop_assert_eq!(value.communities().len(), attributes.large_communities.len());
+                    }
+                    PathAttributeValue::Origin(_) => {}
+                    other => prop_assert!(false, "{:?}", other),
+                }
+            }
+            prop_assert_eq!(next_hop, Some(attributes.next_hop));
+            prop_assert_eq!(communities, attributes.communities.len());
+            let narrow = u16::try_from(attributes.asn).unwrap_or(AS_TRANS);
+            let number = if attributes.four_octet_as { attributes.asn } else { narrow.into() };
+            let count = if attributes.is_internal { 0 } else { usize::from(attributes.prepend) + 1 };
+            let numbers = iter::repeat_n(number.to_string(), count).collect::<Vec<_>>().join(", ");
+            prop_assert!(path.as_ref().is_some_and(|path| path.contains(&numbers)), "{:?} lacks {}", path, numbers);
+        }
+        prop_assert_eq!(&arrived, &vips_in);
+        prop_assert!(messages.len() <= vips_in.len() / 600 + 1, "{} messages", messages.len());
+    }
+
+    #[test]
+    fn every_withdrawal_arrives(next_hop in prop_oneof![Just("10.0.0.1"), Just("fd00::1")], vips_in in some_vips()) {
+        let mut arrived = Vec::new();
+        for bytes in withdraw(next_hop.parse().unwrap(), &vips_in) {
+            prop_assert!(bytes.len() <= LONGEST);
+            let update = read(&bytes, true);
+            prop_assert!(update.nlri().is_empty());
+            arrived.extend(vips(update.withdraw_routes()));
+            for attribute in update.path_attributes() {
+                match attribute.value() {
+                    PathAttributeValue::MpUnreach(MpUnreach::Ipv4Unicast { nlri }) => arrived.extend(vips(nlri)),
+                    other => prop_assert!(false, "{:?}", other),
+                }
+            }
+        }
+        prop_assert_eq!(arrived, vips_in);
+    }
+}
+
+#[test]
+fn the_end_of_routes_is_read_as_such() {
+    assert!(read(&end_of_routes(), true).end_of_rib().is_some());
+}
+
+#[test]
+fn a_next_hop_is_somebodys_address() {
+    for (text, expected) in [
+        ("10.0.0.1", true),
+        ("fe80::1", true),
+        ("127.0.0.1", false),
+        ("::", false),
+        ("::1", false),
+        ("ff02::1", false),
+        ("0.0.0.0", false),
+    ] {
+        assert_eq!(can_be_next_hop(text.parse().unwrap()), expected, "{text}");
+    }
+}
