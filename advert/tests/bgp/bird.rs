@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//! BIRD on a router.
+
+use std::fs;
+
+use slb_lab::{Node, Process};
+
+/// A BIRD that runs, with the load-balancer as its one peer.
+pub struct Bird {
+    _process: Process,
+}
+
+impl Bird {
+    /// Starts it, in an AS of its own, with its end of the session at an address.
+    pub fn start(router: &Node, address: &str, peer: u32, asn: u32, password: Option<&str>) -> Self {
+        let folder = format!("/run/bird-{}", router.name());
+        fs::create_dir_all(&folder).unwrap();
+        let neighbour = if address.contains(':') { "fd00::1" } else { "10.0.0.1" };
+        let password = password.map_or_else(String::new, |password| format!("password \"{password}\";"));
+        let config = format!(
+            "router id 10.0.0.254;
+             protocol device {{ scan time 1; }}
+             protocol direct {{ ipv4; ipv6; }}
+             protocol kernel {{ ipv4 {{ export all; }}; }}
+             protocol bgp slb {{
+                 local {address} as {asn};
+                 neighbor {neighbour} as {peer};
+                 {password}
+                 graceful restart on;
+                 ipv4 {{ import all; export none; extended next hop on; }};
+             }}"
+        );
+        fs::write(format!("{folder}/bird.conf"), config).unwrap();
+        let words = ["-f", "-c", &format!("{folder}/bird.conf"), "-s", &format!("{folder}/bird.ctl")];
+        Self { _process: router.spawn("bird", &words) }
+    }
+}
