@@ -4,7 +4,10 @@
 //! The three have the same options with the same names: `--ipamRange` is `SLB_IPAM_RANGE` in the environment and
 //! `ipamRange` in the file. What is on the command line wins over the environment, that over the file, that over the default.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
 
 use clap::{Args, Parser, Subcommand};
 use serde::Deserialize;
@@ -50,9 +53,19 @@ pub struct Given {
     /// Announce VIPs by gratuitous ARP (layer 2)
     #[arg(long, env = "SLB_ARP", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub arp: Option<bool>,
-    /// Announce VIPs by BGP (layer 3); not in this version
+    /// Announce VIPs by BGP (layer 3)
     #[arg(long, env = "SLB_BGP", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub bgp: Option<bool>,
+    /// The own AS number, with --bgp
+    #[arg(long = "bgpAs", env = "SLB_BGP_AS", value_name = "AS")]
+    pub bgp_as: Option<u32>,
+    /// The own BGP identifier, with --bgp; an address of this host, by custom
+    #[arg(long = "bgpRouterId", env = "SLB_BGP_ROUTER_ID", value_name = "IP")]
+    pub bgp_router_id: Option<Ipv4Addr>,
+    /// A BGP peer, ADDRESS:AS or ADDRESS:AS:PASSWORD, an IPv6 address in brackets; repeat it for more (in the environment, spaces
+    /// between them)
+    #[arg(long = "bgpPeer", env = "SLB_BGP_PEER", value_name = "PEER", value_delimiter = ' ', hide_env_values = true)]
+    pub bgp_peer: Vec<String>,
     /// Addresses to hand out as VIPs: A-B, CIDR, single addresses, or a comma-separated list of them
     #[arg(long = "ipamRange", env = "SLB_IPAM_RANGE", value_name = "RANGE")]
     pub ipam_range: Option<String>,
@@ -89,6 +102,9 @@ impl Given {
             adapter: self.adapter.or(there.adapter),
             arp: self.arp.or(there.arp),
             bgp: self.bgp.or(there.bgp),
+            bgp_as: self.bgp_as.or(there.bgp_as),
+            bgp_router_id: self.bgp_router_id.or(there.bgp_router_id),
+            bgp_peer: if self.bgp_peer.is_empty() { there.bgp_peer } else { self.bgp_peer },
             ipam_range: self.ipam_range.or(there.ipam_range),
             address: self.address.or(there.address),
             port: self.port.or(there.port),

@@ -3,11 +3,13 @@
 //! configuration file.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use slb_advert::bgp::{PeerSettings, Speaker};
 use slb_core::errors::Chain;
 use slb_ipam::Ranges;
 use tracing::Level;
@@ -47,10 +49,27 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// How often kernel and desired state are compared.
     pub reconcile_interval: Duration,
-    /// How often a VIP is announced again; `None` for never.
-    pub arp_interval: Option<Duration>,
-    /// The pause between probes.
-    pub arp_probe_interval: Duration,
+    /// How the network learns of VIPs.
+    pub announce: Announce,
+}
+
+/// How the network learns of VIPs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Announce {
+    /// By gratuitous ARP, on the adapter's segment.
+    Arp {
+        /// How often a VIP is announced again; `None` for never.
+        interval: Option<Duration>,
+        /// The pause between probes.
+        probe_interval: Duration,
+    },
+    /// By BGP, to routers.
+    Bgp {
+        /// Who slb is.
+        speaker: Speaker,
+        /// Who is told.
+        peers: Vec<PeerSettings>,
+    },
 }
 
 /// How to log.
@@ -131,12 +150,7 @@ impl Config {
     /// Something is missing, wrong, or contradicts something else.
     pub fn from_given(given: Given) -> Result<Self, BadOption> {
         let state_dir = state_dir(&given);
-        match (given.arp.unwrap_or_default(), given.bgp.unwrap_or_default()) {
-            (true, false) => {}
-            (true, true) => return Err(BadOption("--arp and --bgp exclude each other: choose one".to_owned())),
-            (false, true) => return Err(BadOption("--bgp is not in this version yet; use --arp".to_owned())),
-            (false, false) => return Err(BadOption("say how to announce VIPs: add --arp".to_owned())),
-        }
+        let announce = Announce::from_given(&given)?;
         let adapter = given.adapter.filter(|name| !name.is_empty());
         let range = given.ipam_range.filter(|range| !range.is_empty());
         let range = range.ok_or_else(|| {
@@ -147,7 +161,7 @@ impl Config {
         let ranges: Ranges = range.parse().map_err(|error| BadOption(format!("--ipamRange: {}", Chain(&error))))?;
         if ranges.overlaps(Ipv4Addr::new(127, 0, 0, 0), Ipv4Addr::new(127, 255, 255, 255)) {
             return Err(BadOption(format!(
-                "--ipamRange {range}: loopback addresses (127.0.0.0/8) cannot be announced by --arp"
+                "--ipamRange {range}: loopback addresses (127.0.0.0/8) cannot be announced"
             )));
         }
         let port = given.port.unwrap_or(DEFAULT_PORT);
@@ -163,14 +177,55 @@ impl Config {
             state_dir,
             reconcile_interval: parse("reconcileInterval", given.reconcile_interval)?
                 .map_or(Ok(DEFAULT_RECONCILE_INTERVAL), |time| time.within(SHORTEST_RECONCILE_INTERVAL))?,
-            arp_interval: match parse("arpInterval", given.arp_interval)? {
+            announce,
+        })
+    }
+}
+
+impl Announce {
+    fn from_given(given: &Given) -> Result<Self, BadOption> {
+        match (given.arp.unwrap_or_default(), given.bgp.unwrap_or_default()) {
+            (true, false) => Self::arp(given),
+            (false, true) => Self::bgp(given),
+            (true, true) => Err(BadOption("--arp and --bgp exclude each other: choose one".to_owned())),
+            (false, false) => Err(BadOption("say how to announce VIPs: add --arp or --bgp".to_owned())),
+        }
+    }
+
+    fn arp(given: &Given) -> Result<Self, BadOption> {
+        if given.bgp_as.is_some() || given.bgp_router_id.is_some() || !given.bgp_peer.is_empty() {
+            return Err(BadOption("--bgpAs, --bgpRouterId and --bgpPeer go with --bgp, not with --arp".to_owned()));
+        }
+        Ok(Self::Arp {
+            interval: match parse("arpInterval", given.arp_interval.clone())? {
                 None => Some(DEFAULT_ARP_INTERVAL),
                 Some(time) if time.is.is_zero() => None,
                 Some(time) => Some(time.within(SHORTEST_ARP_INTERVAL)?),
             },
-            arp_probe_interval: parse("arpProbeInterval", given.arp_probe_interval)?
+            probe_interval: parse("arpProbeInterval", given.arp_probe_interval.clone())?
                 .map_or(Ok(DEFAULT_ARP_PROBE_INTERVAL), |time| time.within(SHORTEST_ARP_PROBE_INTERVAL))?,
         })
+    }
+
+    fn bgp(given: &Given) -> Result<Self, BadOption> {
+        let asn = given.bgp_as.filter(|asn| *asn > 0);
+        let asn = asn.ok_or_else(|| BadOption("--bgpAs is missing: the own AS number, like 65000".to_owned()))?;
+        let router_id = given.bgp_router_id.filter(|id| !id.is_unspecified()).ok_or_else(|| {
+            BadOption("--bgpRouterId is missing: an IPv4 address of this host, like 10.0.0.1".to_owned())
+        })?;
+        let mut peers = BTreeMap::new();
+        for text in &given.bgp_peer {
+            // Not the text: there may be a password in it.
+            let peer: PeerSettings = text.parse().map_err(|error| BadOption(format!("--bgpPeer: {error}")))?;
+            let address = peer.address;
+            if peers.insert(address, peer).is_some() {
+                return Err(BadOption(format!("--bgpPeer: {address} is there twice")));
+            }
+        }
+        if peers.is_empty() {
+            return Err(BadOption("--bgpPeer is missing: a router to tell, like 10.0.0.254:65530".to_owned()));
+        }
+        Ok(Self::Bgp { speaker: Speaker { asn, router_id }, peers: peers.into_values().collect() })
     }
 }
 
@@ -216,6 +271,36 @@ mod tests {
         Config::from_given(given(parsed(words))?)
     }
 
+    /// By BGP, but for the peers.
+    fn bgp(more: &[&'static str]) -> Vec<&'static str> {
+        let words = [
+            "--bgp",
+            "--adapter",
+            "lo",
+            "--ipamRange",
+            "203.0.113.10",
+            "--bgpAs",
+            "65000",
+            "--bgpRouterId",
+            "10.0.0.1",
+        ];
+        [&words[..], more].concat()
+    }
+
+    #[test]
+    fn peers_come_from_everywhere() {
+        let peers = |config: Config| match config.announce {
+            Announce::Bgp { peers, .. } => peers.into_iter().map(|peer| (peer.address.to_string(), peer.asn)).collect(),
+            Announce::Arp { .. } => Vec::new(),
+        };
+        let two = ["--bgpPeer", "[fd00::fe]:65530", "--bgpPeer", "10.0.0.254:65530:a:b"];
+        let expected = [("10.0.0.254".to_owned(), 65530), ("fd00::fe".to_owned(), 65530)];
+        assert_eq!(peers(typed(&bgp(&two)).unwrap()), expected);
+        let file: Given = toml::from_str("bgpPeer = [\"[fd00::fe]:65530\", \"10.0.0.254:65530:a b\"]").unwrap();
+        let line = given(parsed(&bgp(&[]))).unwrap();
+        assert_eq!(peers(Config::from_given(line.or(file)).unwrap()), expected);
+    }
+
     const ORIGINAL: [&str; 5] = ["--arp", "--adapter", "eth0", "--ipamRange", "192.168.0.85-192.168.0.90"];
 
     #[test]
@@ -232,7 +317,12 @@ mod tests {
         for (words, expected) in [
             (words(&["--bgp"]), "exclude each other"),
             (vec!["--adapter", "eth0", "--ipamRange", "10.0.0.1"], "--arp"),
-            (vec!["--bgp", "--adapter", "lo"], "not in this version"),
+            (vec!["--bgp", "--adapter", "lo"], "--bgpAs is missing"),
+            (vec!["--bgp", "--bgpAs", "65000"], "--bgpRouterId is missing"),
+            (bgp(&[]), "--bgpPeer is missing"),
+            (bgp(&["--bgpPeer", "10.0.0.254"]), "ADDRESS:AS"),
+            (bgp(&["--bgpPeer", "10.0.0.254:1", "--bgpPeer", "10.0.0.254:2"]), "twice"),
+            (words(&["--bgpAs", "65000"]), "go with --bgp"),
             (vec!["--arp", "--adapter", "eth0"], "--ipamRange is missing"),
             (vec!["--arp", "--ipamRange", "10.0.0.1"], "--adapter is missing"),
             (words(&["--port", "0"]), "--port 0"),
@@ -250,8 +340,12 @@ mod tests {
 
     #[test]
     fn announcing_again_can_be_switched_off() {
-        let interval =
-            |time| typed(&[&ORIGINAL[..], &["--arpInterval", time]].concat()).map(|config| config.arp_interval);
+        let interval = |time| {
+            typed(&[&ORIGINAL[..], &["--arpInterval", time]].concat()).map(|config| match config.announce {
+                Announce::Arp { interval, .. } => interval,
+                Announce::Bgp { .. } => panic!("not by ARP"),
+            })
+        };
         assert_eq!(interval("0s"), Ok(None));
         assert_eq!(interval("90s"), Ok(Some(Duration::from_secs(90))));
     }
@@ -300,8 +394,11 @@ mod tests {
             let whole = "arp = true\nadapter = \"eth0\"\nipamRange = \"10.0.0.1\"\n";
             let text = if is_whole { format!("{whole}{text}") } else { text };
             if let Ok(config) = toml::from_str::<Given>(&text).map_err(drop).and_then(|given| Config::from_given(given).map_err(drop)) {
-                let intervals = [Some(config.reconcile_interval), config.arp_interval, Some(config.arp_probe_interval)];
-                for interval in intervals.into_iter().flatten() {
+                let of_arp = match config.announce {
+                    Announce::Arp { interval, probe_interval } => [interval, Some(probe_interval)],
+                    Announce::Bgp { .. } => [None, None],
+                };
+                for interval in of_arp.into_iter().flatten().chain([config.reconcile_interval]) {
                     prop_assert!(!interval.is_zero() && interval <= LONGEST, "{text}");
                 }
                 prop_assert!(config.listen.port() > 0 && !config.adapter.is_empty());

@@ -3,6 +3,7 @@
 //! what it means, [`preflight`] the checks before anything is changed, [`alone`] that no other slb is at work, [`run`] the
 //! server, [`cleanup`] its undoing, [`log`] how to log.
 
+mod advertiser;
 mod alone;
 mod args;
 mod cleanup;

@@ -9,7 +9,11 @@ use slb_host::{Linux, Network, SourceNat, capability, modules};
 use slb_ipam::Ranges;
 use tracing::{error, warn};
 
-use crate::{alone::Alone, config::Config, run::Fatal};
+use crate::{
+    alone::Alone,
+    config::{Announce, Config},
+    run::Fatal,
+};
 
 /// What the checks found to work with.
 pub struct Checked {
@@ -31,11 +35,11 @@ pub async fn check(config: &Config) -> Result<Checked, Fatal> {
     let host = Linux::new(&config.adapter).map_err(|error| findings.note(&error)).ok();
     let source_nat = match host {
         Some(mut host) if privileged => {
-            findings.adapter(&mut host, &config.ranges).await;
+            findings.adapter(&mut host, config).await;
             host.source_nat().await.map_err(|error| findings.note(&error)).ok()
         }
         Some(mut host) => {
-            findings.adapter(&mut host, &config.ranges).await;
+            findings.adapter(&mut host, config).await;
             None
         }
         None => None,
@@ -95,10 +99,14 @@ impl Findings {
         }
     }
 
-    async fn adapter(&mut self, host: &mut Linux, ranges: &Ranges) {
-        match host.adapter().await {
+    async fn adapter(&mut self, host: &mut Linux, config: &Config) {
+        let adapter = host.adapter().await;
+        if let (Announce::Bgp { .. }, Ok(_)) = (&config.announce, &adapter) {
+            return;
+        }
+        match adapter {
             Ok(adapter) if adapter.has_arp => match host.networks().await {
-                Ok(networks) => warn_of_strangers(&adapter.name, ranges, &networks),
+                Ok(networks) => warn_of_strangers(&adapter.name, &config.ranges, &networks),
                 Err(error) => self.note(&error),
             },
             Ok(adapter) => self.say(&format!(

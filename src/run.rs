@@ -16,7 +16,7 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt};
 use sd_notify::NotifyState;
-use slb_advert::{Arp, Timing};
+use slb_advert::bgp::Bgp;
 use slb_core::{
     board::Board,
     command::{Mailbox, mailbox},
@@ -39,6 +39,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
+    advertiser::Advert,
     alone::{Alone, NotAlone},
     config::Config,
     preflight,
@@ -110,7 +111,7 @@ impl World for Linuxes {
     type Pool = Ranges;
     type Host = Linux;
     type Dataplane = Ipvs;
-    type Advertiser = Arp;
+    type Advertiser = Advert;
 }
 
 /// Runs until SIGTERM or SIGINT. The data plane stays as it is.
@@ -137,8 +138,10 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     let monitor = Monitor::open(&config.adapter).await.map_err(Fatal::Host)?;
     let listener = TcpListener::from_std(checked.listener).map_err(Fatal::Api)?;
     let board = Arc::new(Board::default());
-    let controller = controller(&config, store, snapshot, Arc::clone(&board)).await?;
-    Server { controller, monitor, adapter: config.adapter, _alone: checked.alone }.run(listener, board).await
+    let advertiser = Advert::open(&config.announce, &config.adapter)?;
+    let bgp = advertiser.bgp();
+    let controller = controller(&config, store, snapshot, Arc::clone(&board), advertiser).await?;
+    Server { controller, monitor, adapter: config.adapter, bgp, _alone: checked.alone }.run(listener, board).await
 }
 
 async fn controller(
@@ -146,18 +149,14 @@ async fn controller(
     store: Redb,
     snapshot: Snapshot,
     board: Arc<Board>,
+    advertiser: Advert,
 ) -> Result<Controller<Linuxes>, Fatal> {
-    let timing = Timing {
-        refresh_interval: config.arp_interval.unwrap_or_default(),
-        probe_interval: config.arp_probe_interval,
-        ..Timing::default()
-    };
     let drivers = Drivers {
         store,
         pool: config.ranges.clone(),
         host: Linux::new(&config.adapter).map_err(Fatal::Host)?,
         dataplane: Ipvs::open().await.map_err(Fatal::Ipvs)?,
-        advertiser: Arp::open(&config.adapter, timing).map_err(Fatal::Arp)?,
+        advertiser,
     };
     let mut controller = Controller::new(drivers, snapshot, board, config.reconcile_interval, Instant::now())
         .map_err(Fatal::Contradiction)?;
@@ -197,6 +196,7 @@ struct Server {
     controller: Controller<Linuxes>,
     monitor: Monitor,
     adapter: String,
+    bgp: Option<Bgp>,
     _alone: Alone,
 }
 
@@ -207,6 +207,9 @@ impl Server {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let mut api = serve_api(listener, mailbox, board, stopped);
         self.controller.reconcile(Instant::now()).await;
+        if let Some(bgp) = &self.bgp {
+            bgp.begin();
+        }
         notify(&[NotifyState::Ready]);
         let mut stop = Some(stop);
         loop {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Real peers: BIRD, FRR and GoBGP hold sessions with the speaker and put its routes where they belong.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "bgp/bird.rs"]
 mod bird;
@@ -10,7 +10,11 @@ mod frr;
 #[path = "bgp/gobgp.rs"]
 mod gobgp;
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    io::{Read, Write},
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use bird::Bird;
 use frr::Frr;
@@ -134,4 +138,108 @@ fn gobgp_gets_the_routes() {
     });
 }
 
-slb_lab::main! { fast: [bird_gets_the_routes, frr_gets_the_routes, gobgp_gets_the_routes] }
+/// Waits for an error of the peer that holds these words.
+async fn error(bgp: &Bgp, address: &str, words: &str) {
+    let told = || peer(bgp, address).last_error.filter(|error| error.contains(words));
+    until(words, told).await;
+    assert_ne!(peer(bgp, address).state, State::Established);
+}
+
+fn a_peer_that_is_not_the_expected_one_is_named() {
+    let site = Site::new();
+    let _bird = Bird::start(&site.router, "10.0.0.254", OWN, 65_531, None);
+    site.speak(async |bgp| {
+        bgp.add_peer("10.0.0.254:65530".parse().unwrap());
+        error(&bgp, "10.0.0.254", "the peer is AS 65531, not AS 65530").await;
+        bgp.add_peer("10.0.0.254:65531:secret".parse().unwrap());
+        error(&bgp, "10.0.0.254", "could not connect: no answer within 5 s").await;
+        bgp.add_peer("10.0.0.254:65531".parse().unwrap());
+        established(&bgp, "10.0.0.254").await;
+        assert_eq!(peer(&bgp, "10.0.0.254").last_error, None);
+        assert!(bgp.remove_peer("10.0.0.254".parse().unwrap()));
+        assert!(bgp.peers().is_empty());
+    });
+}
+
+fn a_peer_that_was_away_gets_all_routes_again() {
+    let site = Site::new();
+    let start = || Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, None);
+    let bird = start();
+    site.speak(async |mut bgp| {
+        bgp.apply(&[Advertise(vip(1))]).await;
+        bgp.add_peer("10.0.0.254:65530".parse().unwrap());
+        established(&bgp, "10.0.0.254").await;
+        drop(bird);
+        error(&bgp, "10.0.0.254", "").await;
+        bgp.apply(&[Withdraw(vip(1)), Advertise(vip(2)), Advertise(vip(3))]).await;
+        let _bird = start();
+        until("the routes of now", || (site.routes() == ["203.0.113.2", "203.0.113.3"]).then_some(())).await;
+        assert_eq!(peer(&bgp, "10.0.0.254").times_established, 2);
+    });
+}
+
+/// OPEN of AS 65530 with a hold time of 3 s, and KEEPALIVE, byte by byte.
+fn greeting() -> Vec<u8> {
+    let marker = [0xff_u8; 16];
+    let open = [0, 29, 1, 4, 0xff, 0xfa, 0, 3, 10, 0, 0, 254, 0];
+    [&marker[..], &open, &marker, &[0, 19, 4]].concat()
+}
+
+fn bad_company_is_left_and_tried_again() {
+    let garbage: Vec<u8> = (0..=255_u8).cycle().take(9_000).collect();
+    for (said, expected) in [
+        (garbage, "what is no message: connection not synchronized"),
+        (greeting(), "the peer was silent for 3 s"),
+        (Vec::new(), "the peer closed the connection"),
+    ] {
+        let site = Site::new();
+        let listener = site.router.inside(|| std::net::TcpListener::bind("10.0.0.254:179").unwrap());
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                // The second time shows that it is tried again.
+                for _ in 0..2 {
+                    let (mut stream, _) = listener.accept().unwrap();
+                    if said.is_empty() {
+                        continue;
+                    }
+                    stream.write_all(&said).unwrap();
+                    // Until the speaker has had enough.
+                    let _ = stream.read_to_end(&mut Vec::new());
+                }
+            });
+            site.speak(async |bgp| {
+                bgp.add_peer("10.0.0.254:65530".parse().unwrap());
+                error(&bgp, "10.0.0.254", expected).await;
+                until("a second try", || (peer(&bgp, "10.0.0.254").state != State::Idle).then_some(())).await;
+                error(&bgp, "10.0.0.254", "could not connect: Connection refused").await;
+            });
+        });
+    }
+}
+
+/// As many NLRI to a message as fit; BIRD has them all.
+fn ten_thousand_routes_are_packed() {
+    let site = Site::new();
+    let _bird = Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, None);
+    site.speak(async |mut bgp| {
+        let vips: Vec<_> =
+            (0..10_000_u32).map(|number| Advertise(Ipv4Addr::from(0x6440_0000 + number).try_into().unwrap())).collect();
+        bgp.apply(&vips).await;
+        bgp.add_peer("10.0.0.254:65530".parse().unwrap());
+        established(&bgp, "10.0.0.254").await;
+        let count = || site.router.sh("ip -4 route show | grep -c ^100.64. || true").trim() == "10000";
+        until("all routes", || count().then_some(())).await;
+    });
+}
+
+slb_lab::main! {
+    fast: [
+        bird_gets_the_routes,
+        frr_gets_the_routes,
+        gobgp_gets_the_routes,
+        a_peer_that_is_not_the_expected_one_is_named,
+        a_peer_that_was_away_gets_all_routes_again,
+        bad_company_is_left_and_tried_again,
+        ten_thousand_routes_are_packed,
+    ],
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Layer 3: a router learns of VIPs by BGP, and clients behind it reach the backends.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../advert/tests/bgp/bird.rs"]
+mod bird;
+
+use std::net::SocketAddr;
+
+use bird::Bird;
+use slb_lab::{Backend, Node, Segment, Server, http, wait};
+
+/// slb, built by cargo.
+const SLB: &str = env!("CARGO_BIN_EXE_slb");
+
+const OWN: u32 = 65_000;
+const ROUTERS: u32 = 65_530;
+
+/// A router between the segment of the load-balancer and its backends, and that of the clients.
+struct Site {
+    _segments: [Segment; 2],
+    lb: Node,
+    router: Node,
+    client: Node,
+    backends: [Node; 2],
+}
+
+impl Site {
+    fn new() -> Self {
+        let (inside, outside) = (Segment::new(), Segment::new());
+        let site = Self {
+            lb: inside.host("lb", "10.0.0.1/24"),
+            router: inside.host("router", "10.0.0.254/24"),
+            client: outside.host("client", "10.1.0.10/24"),
+            backends: [inside.host("one", "10.0.0.11/24"), inside.host("two", "10.0.0.12/24")],
+            _segments: [inside, outside],
+        };
+        site._segments[1].connect(&site.router, "eth1", "10.1.0.254/24");
+        site.router.sh("sysctl -qw net.ipv4.ip_forward=1");
+        site.lb.sh("ip link set lo up && ip route add default via 10.0.0.254");
+        site.client.sh("ip route add default via 10.1.0.254");
+        site
+    }
+
+    fn start(&self, more: &[&str]) -> Server<'_> {
+        let state_dir = format!("/run/state-{}", self.lb.name());
+        let words = ["--adapter", "lo", "--bgp", "--bgpAs", "65000", "--bgpRouterId", "10.0.0.1"];
+        let range = ["--ipamRange", "203.0.113.10-203.0.113.50", "--stateDir", &state_dir];
+        Server::start(&self.lb, SLB, &[&words[..], &range, more].concat())
+    }
+
+    fn web(&self) -> [Backend; 2] {
+        let [one, two] = &self.backends;
+        [Backend::start(one, 80, "one"), Backend::start(two, 80, "two")]
+    }
+
+    fn has_route(&self, vip: &str) -> bool {
+        self.router.sh("ip -4 route show").lines().any(|line| line.starts_with(&format!("{vip} via 10.0.0.1 ")))
+    }
+}
+
+fn clients_behind_a_router_reach_the_backends() {
+    let site = Site::new();
+    let _web = site.web();
+    let before = site.lb.tables();
+    let _bird = Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, Some("secret"));
+    let mut server = site.start(&["--bgpPeer", "10.0.0.254:65530:secret"]);
+    server.process().line("a peer", |said| said.ends_with("Add a peer configuration for:10.0.0.254"));
+    server.process().line("that it is up", |said| said.contains("Peer Up Key=10.0.0.254 State=BGP_FSM_ESTABLISHED"));
+    let web = server.create(r#"{"name":"web","port":80}"#);
+    assert_eq!(web["eip"], "203.0.113.10");
+    for ip in ["10.0.0.11", "10.0.0.12"] {
+        let _ = server.add_backend(&web, &format!(r#"{{"ip":"{ip}","port":80}}"#));
+    }
+    wait::until("the route", || site.has_route("203.0.113.10").then_some(()));
+    let at = SocketAddr::from(([203, 0, 113, 10], 80));
+    let mut answers: Vec<_> = (0..4).map(|_| http::get(&site.client, at).unwrap()).collect();
+    answers.sort_unstable();
+    assert_eq!(answers, ["one", "one", "two", "two"]);
+    server.delete(&web);
+    wait::until("no route", || (!site.has_route("203.0.113.10")).then_some(()));
+    assert_eq!(site.lb.tables(), before);
+    let said = server.process().said().join("\n");
+    assert!(!said.contains("secret"), "{said}");
+}
+
+/// The router keeps the route while slb is away, and the kernel goes on balancing.
+fn a_restart_moves_no_traffic() {
+    let site = Site::new();
+    let _web = site.web();
+    let _bird = Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, None);
+    let peer = ["--bgpPeer", "10.0.0.254:65530"];
+    let mut server = site.start(&peer);
+    let web = server.create(r#"{"name":"web","port":80}"#);
+    let _ = server.add_backend(&web, r#"{"ip":"10.0.0.11","port":80}"#);
+    wait::until("the route", || site.has_route("203.0.113.10").then_some(()));
+    let changes = site.router.spawn("ip", &["-4", "monitor", "route"]);
+    wait::until("the monitor to listen", || {
+        site.router.sh("ip route replace 198.51.100.0/24 via 10.1.0.10 && ip route del 198.51.100.0/24");
+        changes.said().iter().any(|line| line.contains("198.51.100.0")).then_some(())
+    });
+    server.process().kill();
+    let at = SocketAddr::from(([203, 0, 113, 10], 80));
+    assert_eq!(http::get(&site.client, at).unwrap(), "one");
+    let mut server = site.start(&peer);
+    server.process().line("that the peer is up", |said| said.contains("Peer Up"));
+    assert_eq!(http::get(&site.client, at).unwrap(), "one");
+    // What BIRD does with stale routes it has done when a route that came later is there.
+    let _ = server.create(r#"{"name":"later","port":80}"#);
+    wait::until("the later route", || site.has_route("203.0.113.11").then_some(()));
+    let said = changes.said();
+    assert!(!said.iter().any(|line| line.contains("203.0.113.10")), "{said:?}");
+}
+
+slb_lab::main! { fast: [clients_behind_a_router_reach_the_backends, a_restart_moves_no_traffic] }
