@@ -187,21 +187,16 @@ fn greeting() -> Vec<u8> {
 
 fn bad_company_is_left_and_tried_again() {
     let garbage: Vec<u8> = (0..=255_u8).cycle().take(9_000).collect();
-    for (said, expected) in [
-        (garbage, "what is no message: connection not synchronized"),
-        (greeting(), "the peer was silent for 3 s"),
-        (Vec::new(), "the peer closed the connection"),
-    ] {
+    for (said, expected) in
+        [(garbage, "what is no message: connection not synchronized"), (greeting(), "the peer was silent for 3 s")]
+    {
         let site = Site::new();
         let listener = site.router.inside(|| std::net::TcpListener::bind("10.0.0.254:179").unwrap());
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                // The second time shows that it is tried again.
+                // The second time shows that it is tried again; after that, nobody listens any more.
                 for _ in 0..2 {
                     let (mut stream, _) = listener.accept().unwrap();
-                    if said.is_empty() {
-                        continue;
-                    }
                     stream.write_all(&said).unwrap();
                     // Until the speaker has had enough.
                     let _ = stream.read_to_end(&mut Vec::new());
@@ -210,7 +205,6 @@ fn bad_company_is_left_and_tried_again() {
             site.speak(async |bgp| {
                 bgp.add_peer("10.0.0.254:65530".parse().unwrap());
                 error(&bgp, "10.0.0.254", expected).await;
-                until("a second try", || (peer(&bgp, "10.0.0.254").state != State::Idle).then_some(())).await;
                 error(&bgp, "10.0.0.254", "could not connect: Connection refused").await;
             });
         });

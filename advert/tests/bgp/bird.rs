@@ -27,6 +27,7 @@ impl Bird {
                  neighbor {neighbour} as {peer};
                  {password}
                  graceful restart on;
+                 error wait time 1, 1;
                  ipv4 {{ import all; export none; extended next hop on; }};
              }}"
         );
