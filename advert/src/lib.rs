@@ -2,9 +2,10 @@
 //! How the network learns where a VIP lives.
 //!
 //! One folder per way of telling it, each an [`Advertiser`](slb_core::ports::Advertiser) with the same rooms: a codec, a pure machine
-//! that is told the time, a socket, and a task that joins them. There is one way so far:
+//! that is told the time, a socket, and a task that joins them. There are two:
 //!
 //! - [`arp`]: on an Ethernet segment, by gratuitous ARP; probes addresses and notices conflicts as RFC 5227 says.
+//! - [`bgp`]: to routers, as routes (RFC 4271).
 //!
 //! Whoever runs the host's adapters tells this crate when they change: [`AdvertStep::Advertise`](slb_core::step::AdvertStep), taken
 //! again, announces anew.
