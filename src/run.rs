@@ -140,6 +140,9 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     let board = Arc::new(Board::default());
     let advertiser = Advert::open(&config.announce, &config.adapter)?;
     let bgp = advertiser.bgp();
+    if let Some(bgp) = &bgp {
+        board.post_routing(Arc::new(bgp.clone()));
+    }
     let controller = controller(&config, store, snapshot, Arc::clone(&board), advertiser).await?;
     Server { controller, monitor, adapter: config.adapter, bgp, _alone: checked.alone }.run(listener, board).await
 }

@@ -68,8 +68,11 @@ fn clients_behind_a_router_reach_the_backends() {
     let mut server = site.start(&["--bgpPeer", "10.0.0.254:65530:secret"]);
     server.process().line("a peer", |said| said.ends_with("Add a peer configuration for:10.0.0.254"));
     server.process().line("that it is up", |said| said.contains("Peer Up Key=10.0.0.254 State=BGP_FSM_ESTABLISHED"));
+    let peers = server.ask("GET", "/bgp/peers", "").json();
+    assert_eq!((&peers[0]["state"], &peers[0]["as"]), (&"established".into(), &ROUTERS.into()), "{peers}");
     let web = server.create(r#"{"name":"web","port":80}"#);
     assert_eq!(web["eip"], "203.0.113.10");
+    assert_eq!(server.ask("GET", "/bgp/routes", "").body, "[{\"prefix\":\"203.0.113.10/32\"}]\n");
     for ip in ["10.0.0.11", "10.0.0.12"] {
         let _ = server.add_backend(&web, &format!(r#"{{"ip":"{ip}","port":80}}"#));
     }

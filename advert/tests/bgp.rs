@@ -19,10 +19,11 @@ use std::{
 use bird::Bird;
 use frr::Frr;
 use gobgp::Gobgp;
-use slb_advert::bgp::{Bgp, PeerSettings, PeerStatus, Speaker, State};
+use slb_advert::bgp::{Bgp, PeerSettings, Speaker};
 use slb_core::{
     model::Vip,
     ports::Advertiser,
+    routing::{PeerState, PeerStatus, Routing},
     step::AdvertStep::{Advertise, Withdraw},
 };
 use slb_lab::{Node, Segment};
@@ -89,7 +90,7 @@ fn peer(bgp: &Bgp, address: &str) -> PeerStatus {
 }
 
 async fn established(bgp: &Bgp, address: &str) {
-    until("an established session", || (peer(bgp, address).state == State::Established).then_some(())).await;
+    until("an established session", || (peer(bgp, address).state == PeerState::Established).then_some(())).await;
 }
 
 /// The sessions that each implementation is tried with: its address, a password, its AS.
@@ -142,7 +143,7 @@ fn gobgp_gets_the_routes() {
 async fn error(bgp: &Bgp, address: &str, words: &str) {
     let told = || peer(bgp, address).last_error.filter(|error| error.contains(words));
     until(words, told).await;
-    assert_ne!(peer(bgp, address).state, State::Established);
+    assert_ne!(peer(bgp, address).state, PeerState::Established);
 }
 
 fn a_peer_that_is_not_the_expected_one_is_named() {

@@ -6,8 +6,8 @@
 //!                       ▲                                        │     └─────────────▶ Board     reads
 //!                       └── problem ◀── failure ◀────────────────┘
 //! ```
-//! Reading order: [`routes`] has the table of everything there is; `loadbalancers` and `backends` are the handlers, `health`
-//! those that know of neither; `wire` is what bodies look like, read by `extract` from `json` through `fields` and `read`;
+//! Reading order: [`routes`] has the table of everything there is; `loadbalancers` and `backends` are the handlers, `bgp`
+//! shows routers, `health` is for those that know of neither; `wire` is what bodies look like, read by `extract` from `json` through `fields` and `read`;
 //! [`problem`] is every way to say no, and `failure` how the core's errors get there; `exchange` is around all of it, with
 //! `guard` against web pages of other sites; [`serve`](fn@serve) is the server.
 //!
@@ -17,6 +17,7 @@
 //! Deliberately absent: state of its own. A change is answered when the controller says so; reads never wait for it.
 
 mod backends;
+mod bgp;
 mod exchange;
 mod extract;
 mod failure;

@@ -14,7 +14,7 @@ use axum::{
 };
 
 use crate::{
-    Api, backends, health, loadbalancers,
+    Api, backends, bgp, health, loadbalancers,
     problem::{Kind, Problem},
 };
 
@@ -53,6 +53,8 @@ routes! {
     PUT "/loadbalancer/{uuid}/backend/{backenduuid}" => backends::replace;
     PATCH "/loadbalancer/{uuid}/backend/{backenduuid}" => backends::update;
     DELETE "/loadbalancer/{uuid}/backend/{backenduuid}" => backends::remove;
+    GET "/bgp/peers" => bgp::peers;
+    GET "/bgp/routes" => bgp::routes;
 }
 
 /// The router of the table.

@@ -4,18 +4,22 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use crate::model::{LoadBalancer, LoadBalancerId};
+use crate::{
+    model::{LoadBalancer, LoadBalancerId},
+    routing::Routing,
+};
 
 /// What has been committed, for readers.
 #[derive(Debug, Default)]
 pub struct Board {
     posted: RwLock<Posted>,
     ready: AtomicBool,
+    routing: OnceLock<Arc<dyn Routing>>,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +49,17 @@ impl Board {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
+    }
+
+    /// What announces routes; `None` where VIPs are announced otherwise.
+    #[must_use]
+    pub fn routing(&self) -> Option<&Arc<dyn Routing>> {
+        self.routing.get()
+    }
+
+    /// Says what announces routes, once.
+    pub fn post_routing(&self, routing: Arc<dyn Routing>) {
+        self.routing.get_or_init(|| routing);
     }
 
     /// Says whether there has ever been a load-balancer.

@@ -22,6 +22,7 @@ pub mod model;
 pub mod observed;
 pub mod plan;
 pub mod ports;
+pub mod routing;
 #[cfg(test)]
 mod sim;
 pub mod state;

@@ -27,6 +27,7 @@ use std::{
 use slb_core::{
     model::Vip,
     ports::{Advertiser, Cause, Probe, Verdict},
+    routing::{PeerStatus, Routing},
     step::AdvertStep,
 };
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -36,7 +37,6 @@ pub use self::{
     notification::Notification,
     peer::{BadPeer, Password, PeerSettings},
     session::Speaker,
-    table::{PeerStatus, State},
     update::{Community, LargeCommunity},
 };
 use self::{
@@ -117,18 +117,6 @@ impl Bgp {
         sessions.orders.clear();
     }
 
-    /// How each peer is doing.
-    #[must_use]
-    pub fn peers(&self) -> Vec<PeerStatus> {
-        self.table.peers()
-    }
-
-    /// What is announced to every peer.
-    #[must_use]
-    pub fn routes(&self) -> Vec<Vip> {
-        self.table.routes()
-    }
-
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -144,6 +132,16 @@ impl Sessions {
     /// A session that has ended needs no orders.
     fn tell(&self, order: &Order) {
         self.orders.values().for_each(|orders| drop(orders.send(order.clone())));
+    }
+}
+
+impl Routing for Bgp {
+    fn peers(&self) -> Vec<PeerStatus> {
+        self.table.peers()
+    }
+
+    fn routes(&self) -> Vec<Vip> {
+        self.table.routes()
     }
 }
 

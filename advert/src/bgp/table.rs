@@ -8,39 +8,10 @@ use std::{
     time::SystemTime,
 };
 
-use slb_core::model::Vip;
-
-/// How far the session with a peer has come (RFC 4271, section 8.2.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Waits before it tries again.
-    Idle,
-    /// Connects.
-    Connect,
-    /// Has said who it is.
-    OpenSent,
-    /// Knows who the peer is.
-    OpenConfirm,
-    /// Routes are announced.
-    Established,
-}
-
-/// How a peer is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerStatus {
-    /// Where it is.
-    pub address: IpAddr,
-    /// Its AS number.
-    pub asn: u32,
-    /// How far the session has come.
-    pub state: State,
-    /// Since when it is established, or is not.
-    pub since: SystemTime,
-    /// How often it was established.
-    pub times_established: u64,
-    /// Why the session last ended or could not begin, or why no routes are announced. Nothing once it is well again.
-    pub last_error: Option<String>,
-}
+use slb_core::{
+    model::Vip,
+    routing::{PeerState, PeerStatus},
+};
 
 /// Shared by all that hold a clone.
 #[derive(Clone, Debug, Default)]
@@ -80,7 +51,7 @@ impl Table {
         let status = PeerStatus {
             address,
             asn,
-            state: State::Idle,
+            state: PeerState::Idle,
             since: SystemTime::now(),
             times_established: 0,
             last_error: None,
@@ -93,10 +64,10 @@ impl Table {
     }
 
     /// Writes down how a peer is doing. Whether the error is another than before, or the session was established.
-    pub(super) fn note(&self, address: IpAddr, state: State, error: Option<&str>) -> bool {
+    pub(super) fn note(&self, address: IpAddr, state: PeerState, error: Option<&str>) -> bool {
         let contents = &mut *self.contents();
         let Some(status) = contents.peers.get_mut(&address) else { return false };
-        let [was, is] = [status.state, state].map(|state| state == State::Established);
+        let [was, is] = [status.state, state].map(|state| state == PeerState::Established);
         if was != is {
             status.since = SystemTime::now();
         }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use slb_core::model::Vip;
+use slb_core::{model::Vip, routing::PeerState};
 use tokio::{
     net::TcpStream,
     select,
@@ -22,7 +22,7 @@ use super::{
     connect::connect,
     peer::PeerSettings,
     session::{Ended, Event, Phase, Session, Speaker},
-    table::{State, Table},
+    table::Table,
 };
 
 /// How long a peer may take to accept a connection.
@@ -72,7 +72,7 @@ impl Task {
         let mut pause = FIRST_PAUSE;
         loop {
             let address = self.peer.address;
-            self.table.note(address, State::Connect, None);
+            self.table.note(address, PeerState::Connect, None);
             let connected = select! {
                 // Cancel-safe: a connection that nobody waits for is closed.
                 connected = timeout(CONNECT_TIMEOUT, connect(&self.peer)) => connected,
@@ -85,7 +85,7 @@ impl Task {
                 Err(_) => Over::Failed(format!("could not connect: no answer within {} s", CONNECT_TIMEOUT.as_secs())),
             };
             let Over::Failed(why) = over else { return };
-            if self.table.note(address, State::Idle, Some(&why)) {
+            if self.table.note(address, PeerState::Idle, Some(&why)) {
                 warn!(peer = %address, "BGP peer down: {why}");
             }
             select! {
@@ -106,7 +106,7 @@ impl Task {
         let mut session = Session::new(self.speaker, self.peer.clone(), local, *restarted, Instant::now());
         let mut outbox = Outbox::default();
         let mut inbox = vec![0; 16 << 10];
-        self.table.note(self.peer.address, State::OpenSent, None);
+        self.table.note(self.peer.address, PeerState::OpenSent, None);
         loop {
             outbox.push(&session.output());
             let deadline = session.deadline().into_iter().chain(outbox.deadline()).min();
@@ -152,7 +152,7 @@ impl Task {
                         self.react(&mut session, event, restarted, pause);
                     }
                     if session.phase() == Phase::OpenConfirm {
-                        self.table.note(self.peer.address, State::OpenConfirm, None);
+                        self.table.note(self.peer.address, PeerState::OpenConfirm, None);
                     }
                 }
                 Err(ended @ (Ended::Said(_) | Ended::Answered { .. })) => {
@@ -169,7 +169,7 @@ impl Task {
         if event == Event::Established {
             *restarted = false;
             *pause = FIRST_PAUSE;
-            self.table.note(address, State::Established, None);
+            self.table.note(address, PeerState::Established, None);
             info!("Peer Up Key={address} State=BGP_FSM_ESTABLISHED");
             if let Some(why) = session.mute() {
                 self.table.complain(address, why);

@@ -4,6 +4,7 @@
 
 mod any;
 mod backends;
+mod bgp;
 mod client;
 mod conduct;
 mod defects;

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where VIPs are announced to routers: how each peer is doing, and what it is told. For readers.
+
+use std::{fmt, net::IpAddr, time::SystemTime};
+
+use crate::model::Vip;
+
+/// What announces routes, to be looked at. Looking never waits.
+pub trait Routing: fmt::Debug + Send + Sync {
+    /// How each peer is doing, in the order of their addresses.
+    fn peers(&self) -> Vec<PeerStatus>;
+
+    /// The VIPs that every peer is told of, in order. Each is announced as a single host.
+    fn routes(&self) -> Vec<Vip>;
+}
+
+/// How far the session with a peer has come (RFC 4271, section 8.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerState {
+    /// Waits before it tries again.
+    Idle,
+    /// Connects.
+    Connect,
+    /// Has said who it is.
+    OpenSent,
+    /// Knows who the peer is.
+    OpenConfirm,
+    /// Routes are announced.
+    Established,
+}
+
+/// How a peer is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Where it is.
+    pub address: IpAddr,
+    /// Its AS number.
+    pub asn: u32,
+    /// How far the session has come.
+    pub state: PeerState,
+    /// Since when it is established, or is not.
+    pub since: SystemTime,
+    /// How often it was established.
+    pub times_established: u64,
+    /// Why the session last ended or could not begin, or why no routes are announced. Nothing once it is well again.
+    pub last_error: Option<String>,
+}
