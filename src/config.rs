@@ -222,9 +222,6 @@ impl Announce {
                 return Err(BadOption(format!("--bgpPeer: {address} is there twice")));
             }
         }
-        if peers.is_empty() {
-            return Err(BadOption("--bgpPeer is missing: a router to tell, like 10.0.0.254:65530".to_owned()));
-        }
         Ok(Self::Bgp { speaker: Speaker { asn, router_id }, peers: peers.into_values().collect() })
     }
 }
@@ -319,7 +316,6 @@ mod tests {
             (vec!["--adapter", "eth0", "--ipamRange", "10.0.0.1"], "--arp"),
             (vec!["--bgp", "--adapter", "lo"], "--bgpAs is missing"),
             (vec!["--bgp", "--bgpAs", "65000"], "--bgpRouterId is missing"),
-            (bgp(&[]), "--bgpPeer is missing"),
             (bgp(&["--bgpPeer", "10.0.0.254"]), "ADDRESS:AS"),
             (bgp(&["--bgpPeer", "10.0.0.254:1", "--bgpPeer", "10.0.0.254:2"]), "twice"),
             (words(&["--bgpAs", "65000"]), "go with --bgp"),

@@ -88,6 +88,31 @@ fn clients_behind_a_router_reach_the_backends() {
     assert!(!said.contains("secret"), "{said}");
 }
 
+/// Without an option, for good, and until it is removed.
+fn peers_come_and_go_while_slb_runs() {
+    let site = Site::new();
+    let _bird = Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, Some("secret"));
+    let mut server = site.start(&[]);
+    let _ = server.create(r#"{"name":"web","port":80}"#);
+    let body = r#"{"address":"10.0.0.254","as":65530,"password":"secret"}"#;
+    let added = server.ask("POST", "/bgp/peers", body);
+    assert_eq!(added.status, 201, "{}", added.body);
+    assert_eq!(server.ask("POST", "/bgp/peers", body).status, 409);
+    wait::until("the route", || site.has_route("203.0.113.10").then_some(()));
+    server.process().kill();
+    let mut server = site.start(&[]);
+    server.process().line("that the peer is up again", |said| said.contains("Peer Up"));
+    let removed = server.ask("DELETE", "/bgp/peers/10.0.0.254", "");
+    assert_eq!(removed.status, 204, "{}", removed.body);
+    wait::until("no route", || (!site.has_route("203.0.113.10")).then_some(()));
+    assert_eq!(server.ask("GET", "/bgp/peers", "").body, "[]\n");
+    drop(server);
+
+    let server = site.start(&["--bgpPeer", "10.0.0.254:65530:secret"]);
+    let refused = server.ask("DELETE", "/bgp/peers/10.0.0.254", "");
+    assert_eq!(refused.status, 409, "{}", refused.body);
+}
+
 /// The router keeps the route while slb is away, and the kernel goes on balancing.
 fn a_restart_moves_no_traffic() {
     let site = Site::new();
@@ -116,4 +141,9 @@ fn a_restart_moves_no_traffic() {
     assert!(!said.iter().any(|line| line.contains("203.0.113.10")), "{said:?}");
 }
 
-slb_lab::main! { fast: [clients_behind_a_router_reach_the_backends, a_restart_moves_no_traffic] }
+slb_lab::main! { fast: [
+       clients_behind_a_router_reach_the_backends,
+       peers_come_and_go_while_slb_runs,
+       a_restart_moves_no_traffic,
+   ]
+}

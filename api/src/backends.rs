@@ -49,7 +49,7 @@ pub(crate) async fn add(
             let place = format!("/loadbalancer/{id}/backend/{}", backend.id);
             Ok(reply::created(&place, &BackendView::from(&backend)))
         }
-        Answer::LoadBalancer(_) | Answer::Gone => Err(reply::contradiction()),
+        Answer::LoadBalancer(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }
 
@@ -75,7 +75,7 @@ pub(crate) async fn update(
 pub(crate) async fn remove(State(api): State<Api>, BackendPath(id, backend): BackendPath) -> Result<Response, Problem> {
     match api.mailbox.ask(Command::RemoveBackend(id, backend)).await? {
         Answer::Gone => Ok(reply::gone()),
-        Answer::LoadBalancer(_) | Answer::Backend(_) => Err(reply::contradiction()),
+        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Peer(_) => Err(reply::contradiction()),
     }
 }
 
@@ -96,6 +96,6 @@ async fn change(api: &Api, BackendPath(id, backend): BackendPath, edit: BackendE
     };
     match api.mailbox.ask(Command::UpdateBackend(id, backend, change)).await? {
         Answer::Backend(backend) => Ok(reply::ok(&BackendView::from(&backend))),
-        Answer::LoadBalancer(_) | Answer::Gone => Err(reply::contradiction()),
+        Answer::LoadBalancer(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }

@@ -1,13 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `/bgp/peers` and `/bgp/routes`: how routers are doing, and what they are told. Without BGP there are none.
+//! `/bgp/peers`, `/bgp/peers/{address}` and `/bgp/routes`: which routers are told, how they are doing, and what they are told. Without
+//! BGP there are none.
 
 use std::net::IpAddr;
 
 use axum::{extract::State, response::Response};
 use serde::Serialize;
-use slb_core::routing::{PeerState, PeerStatus};
+use slb_core::{
+    command::{Answer, PeerCommand, Rejected},
+    peer::{Peer, PeerAddress},
+    routing::{PeerState, PeerStatus},
+};
 
-use crate::{Api, reply};
+use crate::{
+    Api,
+    extract::{PeerPath, Wish},
+    fields::Fields,
+    problem::Problem,
+    read::{asn, password, peer_address},
+    reply,
+    wire::FromFields,
+};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,6 +61,46 @@ struct RouteView {
 pub(crate) async fn peers(State(api): State<Api>) -> Response {
     let peers = api.board.routing().map(|routing| routing.peers()).unwrap_or_default();
     reply::ok(&peers.into_iter().map(PeerView::from).collect::<Vec<_>>())
+}
+
+/// One of them.
+pub(crate) async fn peer(State(api): State<Api>, PeerPath(address): PeerPath) -> Result<Response, Problem> {
+    Ok(reply::ok(&known(&api, address)?))
+}
+
+/// One more.
+pub(crate) async fn add(State(api): State<Api>, Wish(wish): Wish<Peer>) -> Result<Response, Problem> {
+    match api.mailbox.ask(PeerCommand::Add(wish)).await? {
+        Answer::Peer(address) => Ok(reply::created(&format!("/bgp/peers/{address}"), &known(&api, address)?)),
+        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Gone => Err(reply::contradiction()),
+    }
+}
+
+/// One less.
+pub(crate) async fn remove(State(api): State<Api>, PeerPath(address): PeerPath) -> Result<Response, Problem> {
+    match api.mailbox.ask(PeerCommand::Remove(address)).await? {
+        Answer::Gone => Ok(reply::gone()),
+        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Peer(_) => Err(reply::contradiction()),
+    }
+}
+
+fn known(api: &Api, address: PeerAddress) -> Result<PeerView, Problem> {
+    let peers = api.board.routing().map(|routing| routing.peers()).unwrap_or_default();
+    let found = peers.into_iter().find(|peer| peer.address == address.address());
+    found.map(PeerView::from).ok_or_else(|| Rejected::UnknownPeer(address).into())
+}
+
+impl FromFields for Peer {
+    fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
+        let address = fields.required("address", peer_address);
+        let asn = fields.required("as", asn);
+        let password = fields.optional("password", password);
+        for field in ["state", "since", "timesEstablished", "lastError"] {
+            fields.refuse(field, "is set by the server");
+        }
+        fields.finish();
+        Some(Self { address: address?, asn: asn?, password })
+    }
 }
 
 /// What every peer is told.

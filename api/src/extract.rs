@@ -7,7 +7,10 @@ use axum::{
     http::{HeaderMap, header::CONTENT_LENGTH, request::Parts},
 };
 use http_body_util::BodyExt;
-use slb_core::model::{BackendId, LoadBalancerId};
+use slb_core::{
+    model::{BackendId, LoadBalancerId},
+    peer::PeerAddress,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -15,7 +18,7 @@ use crate::{
     fields::{Fields, Findings},
     json::Node,
     problem::{Kind, Problem},
-    read::parse_uuid,
+    read::{parse_peer_address, parse_uuid},
     wire::FromFields,
 };
 
@@ -49,12 +52,34 @@ impl FromRequestParts<Api> for BackendPath {
     }
 }
 
-async fn id(parts: &mut Parts, api: &Api, name: &str, unknown: Kind) -> Result<Uuid, Problem> {
+/// The peer that a path names.
+pub(crate) struct PeerPath(pub(crate) PeerAddress);
+
+impl FromRequestParts<Api> for PeerPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let given = parameter(parts, api, "address").await?;
+        match parse_peer_address(&given) {
+            Some(Ok(address)) => Ok(Self(address)),
+            Some(Err(_)) | None => Err(Problem::new(
+                Kind::UnknownPeer,
+                format!("{given:?} is not the address of a host, so it names nothing"),
+            )),
+        }
+    }
+}
+
+async fn parameter(parts: &mut Parts, api: &Api, name: &str) -> Result<String, Problem> {
     let params = RawPathParams::from_request_parts(parts, api)
         .await
         .map_err(|error| Problem::new(Kind::UnknownPath, error.to_string()))?;
-    let given = params.iter().find(|(param, _)| *param == name).map_or("", |(_, value)| value);
-    parse_uuid(given).ok_or_else(|| Problem::new(unknown, format!("{given:?} is not a UUID, so it names nothing")))
+    Ok(params.iter().find(|(param, _)| *param == name).map_or("", |(_, value)| value).to_owned())
+}
+
+async fn id(parts: &mut Parts, api: &Api, name: &str, unknown: Kind) -> Result<Uuid, Problem> {
+    let given = parameter(parts, api, name).await?;
+    parse_uuid(&given).ok_or_else(|| Problem::new(unknown, format!("{given:?} is not a UUID, so it names nothing")))
 }
 
 /// A wish read from the body, which is taken for JSON whatever `Content-Type` says: the original's documented calls send none.

@@ -3,7 +3,7 @@
 //!
 //! | the core says | status |
 //! | --- | --- |
-//! | unknown load-balancer, unknown backend | 404 |
+//! | unknown load-balancer, unknown backend, unknown peer | 404 |
 //! | right in itself, but it contradicts what is there: taken, exists, unfit on this host, immutable, being deleted, in use, foreign | 409 |
 //! | wrong whatever is there: a backend that is the VIP | 422 |
 //! | a step failed and will fail again | 500 |
@@ -37,6 +37,10 @@ impl From<Rejected> for Problem {
             Rejected::Unfit { why, .. } => {
                 Self::with(Kind::BackendUnfit, detail, Members { field: Some(why.field()), ..Members::default() })
             }
+            Rejected::NoRouting => Self::new(Kind::NoBgp, detail),
+            Rejected::PeerExists(_) => Self::new(Kind::PeerExists, detail),
+            Rejected::UnknownPeer(_) => Self::new(Kind::UnknownPeer, detail),
+            Rejected::PeerIsAnOption(_) => Self::new(Kind::PeerIsAnOption, detail),
             Rejected::Deleting(_) => Self::new(Kind::BeingDeleted, detail),
             Rejected::Immutable { field, .. } => Self::fixed(field, detail),
         }

@@ -55,7 +55,7 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
             let place = format!("/loadbalancer/{}", load_balancer.id);
             Ok(reply::created(&place, &LoadBalancerView::from(&*load_balancer)))
         }
-        Answer::Backend(_) | Answer::Gone => Err(reply::contradiction()),
+        Answer::Backend(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }
 
@@ -84,7 +84,7 @@ pub(crate) async fn delete(
 ) -> Result<Response, Problem> {
     match api.mailbox.ask(Command::Delete(id)).await? {
         Answer::Gone => Ok(reply::gone()),
-        Answer::LoadBalancer(_) | Answer::Backend(_) => Err(reply::contradiction()),
+        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Peer(_) => Err(reply::contradiction()),
     }
 }
 
@@ -98,7 +98,7 @@ async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result
     let change = LoadBalancerChange { name: edit.name, vip: edit.eip, port: edit.port };
     match api.mailbox.ask(Command::Update(id, change)).await? {
         Answer::LoadBalancer(load_balancer) => Ok(reply::ok(&LoadBalancerView::from(&*load_balancer))),
-        Answer::Backend(_) | Answer::Gone => Err(reply::contradiction()),
+        Answer::Backend(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }
 

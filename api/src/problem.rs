@@ -70,6 +70,8 @@ kinds! {
     UnknownLoadBalancer = "unknown-load-balancer" NOT_FOUND "There is no such load-balancer";
     /// No such backend.
     UnknownBackend = "unknown-backend" NOT_FOUND "There is no such backend";
+    /// No such peer.
+    UnknownPeer = "unknown-peer" NOT_FOUND "There is no such peer";
     /// The path has no such method.
     MethodNotAllowed = "method-not-allowed" METHOD_NOT_ALLOWED "The path does not take this method";
     /// The body came too slowly.
@@ -80,6 +82,12 @@ kinds! {
     BackendExists = "backend-exists" CONFLICT "The load-balancer has this backend already";
     /// A broadcast address of this host's networks, or LOCAL on another port.
     BackendUnfit = "backend-unfit" CONFLICT "The backend could never get a connection";
+    /// The peer is there already.
+    PeerExists = "peer-exists" CONFLICT "There is a peer with this address";
+    /// The command line has it.
+    PeerIsAnOption = "peer-is-an-option" CONFLICT "The peer is given by an option of the server";
+    /// VIPs are announced by ARP.
+    NoBgp = "no-bgp" CONFLICT "This server does not announce by BGP";
     /// The field cannot be changed.
     Immutable = "immutable" CONFLICT "The field cannot be changed";
     /// It is on its way out.

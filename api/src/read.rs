@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Readers of single values. An error is in words for who typed the value.
 
-use slb_core::model::{BackendIp, Forwarding, Name, Phase, Port, Vip, Weight};
+use std::{net::IpAddr, num::NonZeroU32};
+
+use slb_core::{
+    model::{BackendIp, Forwarding, Name, Phase, Port, Vip, Weight},
+    peer::{Password, PeerAddress},
+};
 use uuid::{Uuid, fmt::Hyphenated};
 
 use crate::json::Node;
@@ -27,6 +32,27 @@ pub(crate) fn vip(node: &Node) -> Result<Vip, String> {
 
 pub(crate) fn ip(node: &Node) -> Result<BackendIp, String> {
     text(node)?.parse::<BackendIp>().map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn peer_address(node: &Node) -> Result<PeerAddress, String> {
+    let text = text(node)?;
+    parse_peer_address(text).unwrap_or_else(|| Err(format!("{text:?} is not an IP address")))
+}
+
+/// `None` for what is no IP address at all.
+pub(crate) fn parse_peer_address(text: &str) -> Option<Result<PeerAddress, String>> {
+    let address: IpAddr = text.parse().ok()?;
+    Some(PeerAddress::try_from(address).map_err(|invalid| invalid.to_string()))
+}
+
+pub(crate) fn asn(node: &Node) -> Result<NonZeroU32, String> {
+    let number = integer(node)?;
+    let asn = u32::try_from(number).ok().and_then(NonZeroU32::new);
+    asn.ok_or_else(|| format!("{number} is not an AS number; they go from 1 to 4294967295"))
+}
+
+pub(crate) fn password(node: &Node) -> Result<Password, String> {
+    Password::try_from(text(node)?.to_owned()).map_err(|invalid| invalid.to_string())
 }
 
 pub(crate) fn forwarding(node: &Node) -> Result<Forwarding, String> {

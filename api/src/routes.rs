@@ -54,6 +54,9 @@ routes! {
     PATCH "/loadbalancer/{uuid}/backend/{backenduuid}" => backends::update;
     DELETE "/loadbalancer/{uuid}/backend/{backenduuid}" => backends::remove;
     GET "/bgp/peers" => bgp::peers;
+    POST "/bgp/peers" => bgp::add;
+    GET "/bgp/peers/{address}" => bgp::peer;
+    DELETE "/bgp/peers/{address}" => bgp::remove;
     GET "/bgp/routes" => bgp::routes;
 }
 

@@ -9,6 +9,7 @@ use tracing::Span;
 
 use crate::{
     model::{Backend, BackendId, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Name, Port, Target, Vip, Weight},
+    peer::{Peer, PeerAddress},
     ports::{Cause, PoolError},
     step::Step,
 };
@@ -29,6 +30,36 @@ pub enum Command {
     UpdateBackend(LoadBalancerId, BackendId, BackendChange),
     /// Send no more connections to a backend.
     RemoveBackend(LoadBalancerId, BackendId),
+}
+
+/// A wish about a BGP peer.
+#[derive(Clone, Debug)]
+pub enum PeerCommand {
+    /// Tell this router of all VIPs, from now on.
+    Add(Peer),
+    /// Tell it nothing any more.
+    Remove(PeerAddress),
+}
+
+/// What may be asked for.
+#[derive(Clone, Debug)]
+pub enum Wish {
+    /// About a load-balancer.
+    LoadBalancer(Command),
+    /// About a peer.
+    Peer(PeerCommand),
+}
+
+impl From<Command> for Wish {
+    fn from(command: Command) -> Self {
+        Self::LoadBalancer(command)
+    }
+}
+
+impl From<PeerCommand> for Wish {
+    fn from(command: PeerCommand) -> Self {
+        Self::Peer(command)
+    }
 }
 
 /// A load-balancer to be.
@@ -85,6 +116,8 @@ pub enum Answer {
     LoadBalancer(Arc<LoadBalancer>),
     /// The backend as it is now.
     Backend(Backend),
+    /// The peer is told of VIPs.
+    Peer(PeerAddress),
     /// It is gone.
     Gone,
 }
@@ -133,6 +166,18 @@ pub enum Rejected {
     /// The load-balancer is being removed.
     #[error("load-balancer {0} is being deleted")]
     Deleting(LoadBalancerId),
+    /// VIPs are announced otherwise.
+    #[error("there are no peers: this server announces VIPs by ARP, not by BGP (--bgp)")]
+    NoRouting,
+    /// There is a peer with that address.
+    #[error("{0} is a peer already; remove it first to give it other settings")]
+    PeerExists(PeerAddress),
+    /// There is no such peer.
+    #[error("there is no peer {0}")]
+    UnknownPeer(PeerAddress),
+    /// It would be back with the next start.
+    #[error("peer {0} is given by the option --bgpPeer; remove it there and restart")]
+    PeerIsAnOption(PeerAddress),
     /// That cannot be changed in place.
     #[error("{field} is {is} and cannot be changed in place; delete it and create a new one")]
     Immutable {
@@ -218,7 +263,7 @@ pub enum Failure {
 /// A wish on its way to the controller.
 pub struct Request {
     /// The wish.
-    pub command: Command,
+    pub wish: Wish,
     /// What log lines about it belong to.
     pub span: Span,
     /// Where the answer goes.
@@ -227,7 +272,7 @@ pub struct Request {
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request").field("command", &self.command).finish_non_exhaustive()
+        f.debug_struct("Request").field("wish", &self.wish).finish_non_exhaustive()
     }
 }
 
@@ -251,9 +296,9 @@ impl Mailbox {
     ///
     /// # Errors
     /// Why the wish was not granted.
-    pub async fn ask(&self, command: Command) -> Result<Answer, Failure> {
+    pub async fn ask(&self, wish: impl Into<Wish>) -> Result<Answer, Failure> {
         let (answer, answered) = oneshot::channel();
-        let request = Request { command, span: Span::current(), answer };
+        let request = Request { wish: wish.into(), span: Span::current(), answer };
         self.0.clone().send(request).await.map_err(|_| Failure::Stopping)?;
         answered.await.map_err(|_| Failure::Stopping)?
     }

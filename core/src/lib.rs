@@ -20,6 +20,7 @@ pub mod controller;
 pub mod errors;
 pub mod model;
 pub mod observed;
+pub mod peer;
 pub mod plan;
 pub mod ports;
 pub mod routing;

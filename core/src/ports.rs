@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     model::{Endpoint, LoadBalancer, LoadBalancerId, Vip},
     observed::{HostView, Services},
+    peer::{Peer, PeerAddress},
     step::{AdvertStep, DataplaneStep, HostStep},
 };
 
@@ -56,6 +57,10 @@ pub enum Write {
     Restored(SettingName),
     /// Note the adapter that VIPs are bound to from now on.
     Adapter(String),
+    /// Note the peer, over whatever was there under its address.
+    Peer(Peer),
+    /// Forget the peer.
+    NoPeer(PeerAddress),
 }
 
 /// Everything that the store holds.
@@ -69,6 +74,8 @@ pub struct Snapshot {
     pub originals: BTreeMap<SettingName, SettingChange>,
     /// The adapter that VIPs were bound to by the last server; `None` before the first.
     pub adapter: Option<String>,
+    /// The peers that were added while a server ran, by address.
+    pub peers: BTreeMap<PeerAddress, Peer>,
     /// The highest `serial` of a load-balancer ever committed, 0 if there was none.
     pub last_serial: u64,
 }

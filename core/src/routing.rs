@@ -1,17 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where VIPs are announced to routers: how each peer is doing, and what it is told. For readers.
+//! Where VIPs are announced to routers: who is told, how each is doing, and what it is told.
 
 use std::{fmt, net::IpAddr, time::SystemTime};
 
-use crate::model::Vip;
+use crate::{
+    model::Vip,
+    peer::{Peer, PeerAddress},
+};
 
-/// What announces routes, to be looked at. Looking never waits.
+/// What announces routes. Nothing here waits: sessions come and go in the background.
 pub trait Routing: fmt::Debug + Send + Sync {
     /// How each peer is doing, in the order of their addresses.
     fn peers(&self) -> Vec<PeerStatus>;
 
     /// The VIPs that every peer is told of, in order. Each is announced as a single host.
     fn routes(&self) -> Vec<Vip>;
+
+    /// Tells one more router of all VIPs. One that is there gets the new settings with a new session.
+    fn add(&self, peer: &Peer);
+
+    /// Ends the session with a router for good: it forgets the routes at once.
+    fn remove(&self, address: PeerAddress);
 }
 
 /// How far the session with a peer has come (RFC 4271, section 8.2.2).

@@ -9,12 +9,19 @@
 #[cfg(test)]
 mod tests;
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    num::NonZeroU32,
+    sync::Arc,
+};
 
-use serde::{Deserialize, Serialize};
-use slb_core::model::{
-    Backend, BackendId, BackendIp, BackendSettings, Endpoint, Forwarding, Invalid, LoadBalancer, LoadBalancerId, Name,
-    Phase, Port, Target, Vip, Weight,
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use slb_core::{
+    model::{
+        Backend, BackendId, BackendIp, BackendSettings, Endpoint, Forwarding, Invalid, LoadBalancer, LoadBalancerId,
+        Name, Phase, Port, Target, Vip, Weight,
+    },
+    peer::{Password, Peer},
 };
 use uuid::Uuid;
 
@@ -74,6 +81,12 @@ enum PhaseV1 {
     Deleting,
 }
 
+#[derive(Serialize, Deserialize)]
+struct PeerV1 {
+    asn: NonZeroU32,
+    password: Option<String>,
+}
+
 /// The record of a load-balancer. Its id is the key, not part of it.
 ///
 /// # Errors
@@ -114,7 +127,26 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
     })
 }
 
-fn parse(bytes: &[u8]) -> Result<LoadBalancerV1, Unreadable> {
+/// The record of a peer. Its address is the key, not part of it.
+///
+/// # Errors
+/// As with [`encode`].
+pub fn encode_peer(peer: &Peer) -> Result<Vec<u8>, postcard::Error> {
+    let password = peer.password.as_ref().map(|password| password.expose().to_owned());
+    postcard::to_extend(&PeerV1 { asn: peer.asn, password }, vec![VERSION])
+}
+
+/// The peer of a record.
+///
+/// # Errors
+/// As with [`decode`].
+pub fn decode_peer(address: &str, bytes: &[u8]) -> Result<Peer, Unreadable> {
+    let ip: IpAddr = address.parse().map_err(|_| Invalid(format!("{address:?} is no address")))?;
+    let PeerV1 { asn, password } = parse(bytes)?;
+    Ok(Peer { address: ip.try_into()?, asn, password: password.map(Password::try_from).transpose()? })
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
     match postcard::take_from_bytes(bytes)? {
         (VERSION, fields) => match postcard::take_from_bytes(fields)? {
             (record, []) => Ok(record),

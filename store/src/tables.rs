@@ -28,6 +28,8 @@ const RELEASED: TableDefinition<'_, u32, u64> = TableDefinition::new("released")
 /// What settings of the kernel were and became, by name.
 const ORIGINALS: TableDefinition<'_, &str, (&str, &str)> = TableDefinition::new("originals");
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
+/// By address, as text.
+const PEERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("peers");
 const TEXTS: TableDefinition<'_, &str, &str> = TableDefinition::new("texts");
 
 const FORMAT_KEY: &str = "format";
@@ -86,6 +88,11 @@ pub fn read(path: &Path, database: &Database) -> Result<Snapshot, Error> {
         }
         Ok(())
     })?;
+    each(path, transaction, PEERS, |address, bytes| {
+        let peer = record::decode_peer(address, bytes).map_err(|source| unreadable(path, "peer", address, source))?;
+        snapshot.peers.insert(peer.address, peer);
+        Ok(())
+    })?;
     each(path, transaction, TEXTS, |key, text| {
         if key == ADAPTER_KEY {
             snapshot.adapter = Some(text.to_owned());
@@ -113,6 +120,7 @@ struct Tables<'a> {
     released: Table<'a, u32, u64>,
     originals: Table<'a, &'static str, (&'static str, &'static str)>,
     numbers: Table<'a, &'static str, u64>,
+    peers: Table<'a, &'static str, &'static [u8]>,
     texts: Table<'a, &'static str, &'static str>,
 }
 
@@ -123,6 +131,7 @@ impl<'a> Tables<'a> {
             released: transaction.open_table(RELEASED)?,
             originals: transaction.open_table(ORIGINALS)?,
             numbers: transaction.open_table(NUMBERS)?,
+            peers: transaction.open_table(PEERS)?,
             texts: transaction.open_table(TEXTS)?,
         })
     }
@@ -144,6 +153,11 @@ impl<'a> Tables<'a> {
                 drop(self.originals.insert(name.as_str(), (from.as_str(), to.as_str()))?);
             }
             Write::Restored(name) => drop(self.originals.remove(name.as_str())?),
+            Write::Peer(peer) => {
+                let bytes = record::encode_peer(peer).map_err(io::Error::other)?;
+                self.peers.insert(peer.address.to_string().as_str(), bytes.as_slice())?;
+            }
+            Write::NoPeer(address) => drop(self.peers.remove(address.to_string().as_str())?),
             Write::Adapter(name) => drop(self.texts.insert(ADAPTER_KEY, name.as_str())?),
         }
         Ok(())

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read},
+    net::IpAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     pin::Pin,
@@ -22,6 +23,7 @@ use slb_core::{
         Backend, BackendId, BackendSettings, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Name, Phase, Port,
         Target, Vip, Weight,
     },
+    peer::{Peer, PeerAddress},
     ports::{SettingChange, Snapshot, Store, Write},
 };
 use slb_store::{Error, Redb};
@@ -84,6 +86,11 @@ fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> L
     }
 }
 
+fn peer_address() -> impl Strategy<Value = PeerAddress> {
+    let addresses = ["10.0.0.254", "fd00::fe", "10.0.0.253"];
+    prop::sample::select(addresses.to_vec()).prop_map(|text| text.parse::<IpAddr>().unwrap().try_into().unwrap())
+}
+
 fn writes() -> impl Strategy<Value = Write> {
     let name = || prop::sample::select(vec!["net.a", "net.b"]).prop_map(str::to_owned);
     prop_oneof![
@@ -95,6 +102,11 @@ fn writes() -> impl Strategy<Value = Write> {
         1 => (name(), ".{0,5}", ".{0,5}").prop_map(|(name, from, to)| Write::Original(SettingChange { name, from, to })),
         1 => name().prop_map(Write::Restored),
         1 => "[a-z0-9.]{1,15}".prop_map(Write::Adapter),
+        2 => (peer_address(), 1_u32.., prop::option::of("[ -~]{1,80}")).prop_map(|(address, asn, password)| {
+            let password = password.map(|text| text.try_into().unwrap());
+            Write::Peer(Peer { address, asn: asn.try_into().unwrap(), password })
+        }),
+        1 => peer_address().prop_map(Write::NoPeer),
     ]
 }
 
@@ -111,6 +123,8 @@ fn apply(model: &mut (BTreeMap<LoadBalancerId, LoadBalancer>, Snapshot), write: 
         Write::Original(change) => drop(rest.originals.insert(change.name.clone(), change.clone())),
         Write::Restored(name) => drop(rest.originals.remove(name)),
         Write::Adapter(name) => rest.adapter = Some(name.clone()),
+        Write::Peer(peer) => drop(rest.peers.insert(peer.address, peer.clone())),
+        Write::NoPeer(address) => drop(rest.peers.remove(address)),
     }
 }
 

@@ -26,6 +26,7 @@ use std::{
 
 use slb_core::{
     model::Vip,
+    peer::{Peer, PeerAddress},
     ports::{Advertiser, Cause, Probe, Verdict},
     routing::{PeerStatus, Routing},
     step::AdvertStep,
@@ -35,7 +36,7 @@ use tracing::info;
 
 pub use self::{
     notification::Notification,
-    peer::{BadPeer, Password, PeerSettings},
+    peer::{BadPeer, PeerSettings},
     session::Speaker,
     update::{Community, LargeCommunity},
 };
@@ -142,6 +143,14 @@ impl Routing for Bgp {
 
     fn routes(&self) -> Vec<Vip> {
         self.table.routes()
+    }
+
+    fn add(&self, peer: &Peer) {
+        self.add_peer(peer.into());
+    }
+
+    fn remove(&self, address: PeerAddress) {
+        self.remove_peer(address.address());
     }
 }
 

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A peer as the operator describes it.
 
-use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
+use std::{net::IpAddr, str::FromStr, time::Duration};
+
+use slb_core::{
+    model::Invalid,
+    peer::{Password, Peer, PeerAddress},
+};
 
 use super::update::{Community, LargeCommunity};
 
@@ -9,8 +14,6 @@ use super::update::{Community, LargeCommunity};
 const PORT: u16 = 179;
 /// Proposed by default; a peer that is silent for so long is given up. Keepalives go out three times as often.
 const HOLD_TIME: Duration = Duration::from_secs(90);
-/// Bytes of a password, at most: `TCP_MD5SIG_MAXKEYLEN`, linux/tcp.h.
-const LONGEST_PASSWORD: usize = 80;
 /// What routers assume of routes that say nothing.
 const LOCAL_PREFERENCE: u32 = 100;
 
@@ -48,23 +51,6 @@ pub struct PeerSettings {
     pub large_communities: Vec<LargeCommunity>,
 }
 
-/// A shared secret. It is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(String);
-
-impl Password {
-    /// The secret itself.
-    pub(super) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(…)")
-    }
-}
-
 /// Why a text describes no peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadPeer {
@@ -78,8 +64,8 @@ pub enum BadPeer {
     #[error("{0:?} is no AS number: they go from 1 to 4294967295")]
     Asn(String),
     /// The password does not fit.
-    #[error("a password has 1 to {LONGEST_PASSWORD} bytes")]
-    Password,
+    #[error(transparent)]
+    Password(#[from] Invalid),
 }
 
 impl PeerSettings {
@@ -115,19 +101,19 @@ impl FromStr for PeerSettings {
             None => text.split_once(':').ok_or(BadPeer::Form)?,
         };
         let (asn, password) = rest.split_once(':').map_or((rest, None), |(asn, password)| (asn, Some(password)));
-        let is_host = |ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast() && ip.is_ipv6() == text.starts_with('[');
-        let ip = address.parse().ok().filter(is_host).ok_or_else(|| BadPeer::Address(address.to_owned()))?;
+        let is_as_written = |ip: &IpAddr| ip.is_ipv6() == text.starts_with('[');
+        let ip: Option<IpAddr> = address.parse().ok().filter(is_as_written);
+        let ip =
+            ip.and_then(|ip| PeerAddress::try_from(ip).ok()).ok_or_else(|| BadPeer::Address(address.to_owned()))?;
         let number = asn.parse().ok().filter(|asn| *asn > 0).ok_or_else(|| BadPeer::Asn(asn.to_owned()))?;
-        let password = password.map(|text| text.to_owned().try_into()).transpose()?;
-        Ok(Self { password, ..Self::new(ip, number) })
+        let password = password.map(|text| Password::try_from(text.to_owned())).transpose()?;
+        Ok(Self { password, ..Self::new(ip.address(), number) })
     }
 }
 
-impl TryFrom<String> for Password {
-    type Error = BadPeer;
-
-    fn try_from(text: String) -> Result<Self, BadPeer> {
-        if (1..=LONGEST_PASSWORD).contains(&text.len()) { Ok(Self(text)) } else { Err(BadPeer::Password) }
+impl From<&Peer> for PeerSettings {
+    fn from(peer: &Peer) -> Self {
+        Self { password: peer.password.clone(), ..Self::new(peer.address.address(), peer.asn.get()) }
     }
 }
 
@@ -137,7 +123,7 @@ mod tests {
 
     fn peer(text: &str) -> Result<(String, u32, Option<String>), BadPeer> {
         let peer: PeerSettings = text.parse()?;
-        Ok((peer.address.to_string(), peer.asn, peer.password.map(|password| password.0)))
+        Ok((peer.address.to_string(), peer.asn, peer.password.map(|password| password.expose().to_owned())))
     }
 
     #[test]

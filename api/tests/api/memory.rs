@@ -11,8 +11,9 @@ use std::{
 use futures_util::StreamExt;
 use slb_core::{
     board::Board,
-    command::{Answer, Command, Failure, Mailbox, NewLoadBalancer, Request, mailbox},
+    command::{Answer, Command, Failure, Mailbox, NewLoadBalancer, PeerCommand, Rejected, Request, Wish, mailbox},
     model::{LoadBalancerId, Vip},
+    peer::PeerAddress,
     ports::PoolError,
     state::{Change, State},
 };
@@ -27,8 +28,11 @@ pub fn start(first: Ipv4Addr, size: u32) -> (Mailbox, Arc<Board>, Faults) {
     let mut memory =
         Memory { state: State::default(), board: Arc::clone(&board), faults: Arc::clone(&faults), first, size };
     tokio::spawn(async move {
-        while let Some(Request { command, answer, .. }) = requests.next().await {
-            drop(answer.send(memory.carry_out(command)));
+        while let Some(Request { wish, answer, .. }) = requests.next().await {
+            drop(answer.send(match wish {
+                Wish::LoadBalancer(command) => memory.carry_out(command),
+                Wish::Peer(command) => memory.change_peers(command),
+            }));
         }
     });
     (mailbox, board, faults)
@@ -43,6 +47,26 @@ struct Memory {
 }
 
 impl Memory {
+    fn change_peers(&mut self, command: PeerCommand) -> Result<Answer, Failure> {
+        if let Some(fault) = self.faults.lock().unwrap().pop_front() {
+            return Err(fault);
+        }
+        let routing = self.board.routing().ok_or(Rejected::NoRouting)?;
+        let is_there = |address: PeerAddress| routing.peers().iter().any(|peer| peer.address == address.address());
+        match command {
+            PeerCommand::Add(peer) if is_there(peer.address) => Err(Rejected::PeerExists(peer.address).into()),
+            PeerCommand::Add(peer) => {
+                routing.add(&peer);
+                Ok(Answer::Peer(peer.address))
+            }
+            PeerCommand::Remove(address) if is_there(address) => {
+                routing.remove(address);
+                Ok(Answer::Gone)
+            }
+            PeerCommand::Remove(address) => Err(Rejected::UnknownPeer(address).into()),
+        }
+    }
+
     fn carry_out(&mut self, command: Command) -> Result<Answer, Failure> {
         if let Some(fault) = self.faults.lock().unwrap().pop_front() {
             return Err(fault);

@@ -10,7 +10,7 @@ use tracing::{Span, warn};
 
 use super::{Controller, World, round::Ready};
 use crate::{
-    command::{Answer, Command, Failure, NewLoadBalancer, Rejected, Request},
+    command::{Answer, Command, Failure, NewLoadBalancer, Rejected, Request, Wish},
     errors::{Chain, Shared},
     model::{Endpoint, LoadBalancerId, Vip},
     ports::{Advertiser, Cause, Dataplane, Pool, Probe},
@@ -49,8 +49,12 @@ pub(super) type Probing = Pin<Box<dyn Future<Output = Probed> + Send>>;
 impl<W: World> Controller<W> {
     /// Takes requests in and carries out those that need no probe.
     pub async fn handle(&mut self, requests: Vec<Request>, now: Instant) {
-        for Request { command, span, answer } in requests {
-            self.admit(command, Asker { span, answer }, now).await;
+        for Request { wish, span, answer } in requests {
+            let asker = Asker { span, answer };
+            match wish {
+                Wish::LoadBalancer(command) => self.admit(command, asker, now).await,
+                Wish::Peer(command) => asker.answer(self.change_peers(command).await),
+            }
         }
         self.run_queue(now).await;
     }

@@ -6,7 +6,7 @@
 //!  link and address events, interval, retries ───────────────────────────────▶ converge
 //! ```
 //! Rooms, in reading order: [`admission`](self) finds an address for each creation; `round` makes wishes durable and carries
-//! them out, or undoes them; `converge` brings the kernel to the desired state; `background` does the same without being
+//! them out, or undoes them; `peers` adds and removes routers that are told; `converge` brings the kernel to the desired state; `background` does the same without being
 //! asked; `avoid` knows which addresses must not be handed out.
 //!
 //! A round has at most one request for each VIP, so that undoing a failed one touches no other. The many requests of a
@@ -19,6 +19,7 @@ mod admission;
 mod avoid;
 mod background;
 mod converge;
+mod peers;
 mod round;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ use self::{
 use crate::{
     board::Board,
     model::Vip,
+    peer::PeerAddress,
     plan::Observed,
     ports::{Advertiser, Dataplane, Host, Pool, SettingChange, SettingName, Snapshot, Store},
     state::{Contradiction, State},
@@ -83,6 +85,8 @@ pub struct Controller<W: World> {
     /// Addresses that were released and not handed out since, with the number of their release: as in the store.
     released: BTreeMap<Vip, u64>,
     last_release: u64,
+    /// Added while a server ran: as in the store.
+    peers: BTreeSet<PeerAddress>,
     /// What settings were before slb changed them: as in the store.
     originals: BTreeMap<SettingName, SettingChange>,
     /// Taken from the pool for a creation that is not in the state yet.
@@ -113,6 +117,13 @@ impl<W: World> Controller<W> {
         by_release.sort_unstable();
         let last_release = by_release.last().map_or(0, |(serial, _)| *serial);
         drivers.pool.restore(state.vips().collect(), by_release.into_iter().map(|(_, vip)| vip).collect());
+        let mut peers = snapshot.peers;
+        if let Some(routing) = board.routing() {
+            // Whatever is given as an option counts, and is no business of those who add and remove.
+            let given: BTreeSet<_> = routing.peers().iter().map(|peer| peer.address).collect();
+            peers.retain(|address, _| !given.contains(&address.address()));
+            peers.values().for_each(|peer| routing.add(peer));
+        }
         board.post_used(state.last_serial() > 0);
         for load_balancer in state.load_balancers() {
             board.post(Arc::clone(load_balancer));
@@ -125,6 +136,7 @@ impl<W: World> Controller<W> {
             avoid: Avoid::default(),
             released: snapshot.released,
             last_release,
+            peers: peers.into_keys().collect(),
             originals: snapshot.originals,
             acquired: BTreeSet::new(),
             probes: FuturesUnordered::new(),

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 mod failures;
 mod laws;
+mod peers;
 
 use super::{Controller, Drivers};
 use crate::{
@@ -81,7 +82,7 @@ impl Server {
             .into_iter()
             .map(|command| {
                 let (answer, answered) = oneshot::channel();
-                (Request { command, span: Span::none(), answer }, answered)
+                (Request { wish: command.into(), span: Span::none(), answer }, answered)
             })
             .unzip();
         let now = self.now;
@@ -247,7 +248,7 @@ fn a_service_that_came_during_the_probe_is_not_taken_over() {
     for (wanted, found) in [(None, Some(vip(86))), (Some(vip(87)), None)] {
         let (answer, mut answered) = oneshot::channel();
         let command = create(1, wanted);
-        let request = Request { command, span: Span::none(), answer };
+        let request = Request { wish: command.into(), span: Span::none(), answer };
         server.controller.handle(vec![request], server.now).now_or_never().unwrap();
         let foreign = Endpoint { vip: wanted.unwrap_or(vip(85)), port: port(6443) };
         sim.with(|remains| remains.kernel.services.insert(foreign, ServiceView::default()));

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Peers that come and go.
+
+use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32, sync::Mutex, time::SystemTime};
+
+use super::*;
+use crate::{
+    command::PeerCommand,
+    peer::{Peer, PeerAddress},
+    routing::{PeerState, PeerStatus, Routing},
+};
+
+#[derive(Debug, Default)]
+struct Routers(Mutex<BTreeMap<PeerAddress, Peer>>);
+
+impl Routing for Routers {
+    fn peers(&self) -> Vec<PeerStatus> {
+        let status = |peer: &Peer| PeerStatus {
+            address: peer.address.address(),
+            asn: peer.asn.get(),
+            state: PeerState::Idle,
+            since: SystemTime::UNIX_EPOCH,
+            times_established: 0,
+            last_error: None,
+        };
+        self.0.lock().unwrap().values().map(status).collect()
+    }
+
+    fn routes(&self) -> Vec<Vip> {
+        Vec::new()
+    }
+
+    fn add(&self, peer: &Peer) {
+        self.0.lock().unwrap().insert(peer.address, peer.clone());
+    }
+
+    fn remove(&self, address: PeerAddress) {
+        self.0.lock().unwrap().remove(&address);
+    }
+}
+
+fn peer(last: u8, asn: u32) -> Peer {
+    let address = IpAddr::from([10, 0, 0, last]).try_into().unwrap();
+    Peer { address, asn: NonZeroU32::new(asn).unwrap(), password: None }
+}
+
+/// A controller on the disk of a world, with these peers given as options, and the routers it tells.
+fn start(sim: &Sim, given: &[Peer]) -> (Controller<SimWorld>, Arc<Routers>) {
+    let (board, routers) = (Arc::new(Board::default()), Arc::new(Routers::default()));
+    given.iter().for_each(|peer| routers.add(peer));
+    board.post_routing(Arc::clone(&routers) as Arc<dyn Routing>);
+    let disk = sim.with(|remains| remains.disk.clone());
+    (Controller::new(drivers(sim, &[]), disk, board, INTERVAL, Instant::now()).unwrap(), routers)
+}
+
+fn ask(controller: &mut Controller<SimWorld>, command: PeerCommand) -> Option<Result<Answer, Failure>> {
+    let (answer, mut answered) = oneshot::channel();
+    let request = Request { wish: command.into(), span: Span::none(), answer };
+    controller.handle(vec![request], Instant::now()).now_or_never()?;
+    answered.try_recv().unwrap()
+}
+
+#[test]
+fn peers_are_told_once_they_are_written_down_and_again_after_a_start() {
+    let sim = Sim::default();
+    let (mut controller, routers) = start(&sim, &[]);
+    let (one, two) = (peer(1, 65_001), peer(2, 65_002));
+    for peer in [&one, &two] {
+        assert!(matches!(ask(&mut controller, PeerCommand::Add(peer.clone())), Some(Ok(Answer::Peer(_)))));
+    }
+    let again = ask(&mut controller, PeerCommand::Add(one.clone()));
+    assert!(matches!(again, Some(Err(Failure::Rejected(Rejected::PeerExists(_))))), "{again:?}");
+    assert_eq!(routers.peers().len(), 2);
+
+    // An option counts more than what is on the disk.
+    let (mut controller, routers) = start(&sim, &[peer(1, 1)]);
+    assert_eq!(routers.peers().iter().map(|peer| peer.asn).collect::<Vec<_>>(), [1, 65_002]);
+    let option = ask(&mut controller, PeerCommand::Remove(one.address));
+    assert!(matches!(option, Some(Err(Failure::Rejected(Rejected::PeerIsAnOption(_))))), "{option:?}");
+    assert!(matches!(ask(&mut controller, PeerCommand::Remove(two.address)), Some(Ok(Answer::Gone))));
+    let unknown = ask(&mut controller, PeerCommand::Remove(two.address));
+    assert!(matches!(unknown, Some(Err(Failure::Rejected(Rejected::UnknownPeer(_))))), "{unknown:?}");
+    let (_, routers) = start(&sim, &[]);
+    assert_eq!(routers.peers().iter().map(|peer| peer.asn).collect::<Vec<_>>(), [65_001]);
+}
+
+#[test]
+fn a_peer_that_cannot_be_written_down_is_not_told() {
+    let sim = Sim::default();
+    let (mut controller, routers) = start(&sim, &[]);
+    sim.with(|remains| remains.disk_full = true);
+    let failed = ask(&mut controller, PeerCommand::Add(peer(1, 1)));
+    assert!(matches!(failed, Some(Err(Failure::Store(_)))), "{failed:?}");
+    assert!(routers.peers().is_empty());
+    sim.with(|remains| {
+        remains.disk_full = false;
+        // A crash right after the commit.
+        remains.fuse = Some(1);
+    });
+    assert!(ask(&mut controller, PeerCommand::Add(peer(1, 1))).is_none());
+    sim.with(|remains| remains.fuse = None);
+    let (mut controller, routers) = start(&sim, &[]);
+    assert_eq!(routers.peers().len(), 1);
+    sim.with(|remains| remains.disk_full = true);
+    assert!(matches!(ask(&mut controller, PeerCommand::Remove(peer(1, 1).address)), Some(Err(Failure::Store(_)))));
+    assert_eq!(routers.peers().len(), 1);
+}
+
+#[test]
+fn without_bgp_there_is_nobody_to_tell() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    for command in [PeerCommand::Add(peer(1, 1)), PeerCommand::Remove(peer(1, 1).address)] {
+        let refused = ask(&mut server.controller, command);
+        assert!(matches!(refused, Some(Err(Failure::Rejected(Rejected::NoRouting)))), "{refused:?}");
+    }
+}
