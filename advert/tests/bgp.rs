@@ -212,6 +212,73 @@ fn bad_company_is_left_and_tried_again() {
     }
 }
 
+/// Nobody says that the other end is gone: only silence tells.
+fn a_dead_link_is_noticed_and_the_session_comes_back_with_it() {
+    let site = Site::new();
+    let _bird = Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, None);
+    site.speak(async |mut bgp| {
+        bgp.apply(&[Advertise(vip(1))]).await;
+        let settings: PeerSettings = "10.0.0.254:65530".parse().unwrap();
+        bgp.add_peer(PeerSettings { hold_time: Duration::from_secs(3), ..settings });
+        established(&bgp, "10.0.0.254").await;
+        until("the route", || (!site.routes().is_empty()).then_some(())).await;
+        let table = |verb: &str| {
+            site.router.sh(&format!("iptables-legacy {verb} INPUT -j DROP && iptables-legacy {verb} OUTPUT -j DROP"));
+        };
+        table("-A");
+        error(&bgp, "10.0.0.254", "").await;
+        table("-D");
+        established(&bgp, "10.0.0.254").await;
+        until("the route again", || (!site.routes().is_empty()).then_some(())).await;
+    });
+}
+
+/// A router may send all that it knows. It is taken off the wire and forgotten.
+fn a_full_table_costs_nothing() {
+    const MESSAGES: u32 = 1_250;
+    const PREFIXES: u32 = 800;
+    // ORIGIN, AS_PATH and NEXT_HOP.
+    let attributes = [0x40, 1, 1, 0, 0x40, 2, 4, 2, 1, 0xff, 0xfa, 0x40, 3, 4, 10, 0, 0, 254];
+    let site = Site::new();
+    let listener = site.router.inside(|| std::net::TcpListener::bind("10.0.0.254:179").unwrap());
+    let (done, sent) = tokio::sync::oneshot::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(&greeting()).unwrap();
+            for message in 0..MESSAGES {
+                let prefixes = (0..PREFIXES).flat_map(|prefix| {
+                    let [_, a, b, c] = (message * PREFIXES + prefix).to_be_bytes();
+                    [32, 100 + a, b, c, 1]
+                });
+                let body = [0, 0, 0, attributes.len() as u8].into_iter().chain(attributes).chain(prefixes);
+                let body: Vec<u8> = body.collect();
+                let length = u16::try_from(19 + body.len()).unwrap().to_be_bytes();
+                stream.write_all(&[&[0xff; 16], &length[..], &[2], &body].concat()).unwrap();
+            }
+            done.send(()).unwrap();
+            // What the speaker sends keeps the connection open until it leaves.
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        site.speak(async move |bgp| {
+            bgp.add_peer("10.0.0.254:65530".parse().unwrap());
+            established(&bgp, "10.0.0.254").await;
+            let before = resident();
+            sent.await.unwrap();
+            assert_eq!(peer(&bgp, "10.0.0.254").state, PeerState::Established);
+            let grown = resident().saturating_sub(before);
+            assert!(grown < 4 << 20, "{MESSAGES} x {PREFIXES} prefixes took {grown} bytes");
+            bgp.leave("");
+        });
+    });
+}
+
+/// Bytes of memory that this process has.
+fn resident() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
 /// As many NLRI to a message as fit; BIRD has them all.
 fn ten_thousand_routes_are_packed() {
     let site = Site::new();
@@ -235,6 +302,8 @@ slb_lab::main! {
         a_peer_that_is_not_the_expected_one_is_named,
         a_peer_that_was_away_gets_all_routes_again,
         bad_company_is_left_and_tried_again,
+        a_dead_link_is_noticed_and_the_session_comes_back_with_it,
+        a_full_table_costs_nothing,
         ten_thousand_routes_are_packed,
     ],
 }
