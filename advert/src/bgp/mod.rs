@@ -106,11 +106,6 @@ impl Bgp {
         }
     }
 
-    /// Asks the peers to prefer every other way (RFC 8326), so that traffic can move before routes are withdrawn.
-    pub fn fade(&self) {
-        self.sessions().tell(&Order::Fade);
-    }
-
     /// Ends all sessions for good, with words to the operators of the peers (RFC 9003): routes go at once.
     pub fn leave(&self, words: &str) {
         let mut sessions = self.sessions();

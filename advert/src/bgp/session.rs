@@ -241,16 +241,6 @@ impl Session {
         }
     }
 
-    /// The same, asking the peer to prefer every other way there is (RFC 8326).
-    pub(super) fn announce_leaving(&mut self, vips: &[Vip]) {
-        if let (Phase::Established, Ok(attributes)) = (self.phase, &self.routes) {
-            let mut attributes = attributes.clone();
-            attributes.communities.push(update::GRACEFUL_SHUTDOWN);
-            attributes.local_preference = 0;
-            self.output.extend(update::announce(&attributes, vips).concat());
-        }
-    }
-
     /// Takes routes back.
     pub(super) fn withdraw(&mut self, vips: &[Vip]) {
         if let (Phase::Established, Ok(attributes)) = (self.phase, &self.routes) {

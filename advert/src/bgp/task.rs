@@ -43,8 +43,6 @@ pub(super) enum Order {
     Announce(Arc<[Vip]>),
     /// Routes no more.
     Withdraw(Arc<[Vip]>),
-    /// All routes, asking the peer to prefer others.
-    Fade,
     /// End the session with these numbers and words, and the task with it.
     Leave((u8, u8), String),
 }
@@ -184,7 +182,6 @@ impl Task {
         match order {
             Order::Announce(vips) => session.announce(vips),
             Order::Withdraw(vips) => session.withdraw(vips),
-            Order::Fade => session.announce_leaving(&self.table.routes()),
             Order::Leave(..) => {}
         }
     }
@@ -195,7 +192,7 @@ async fn left(orders: &mut UnboundedReceiver<Order>) {
     loop {
         match orders.recv().await {
             Some(Order::Leave(..)) | None => return,
-            Some(Order::Announce(_) | Order::Withdraw(_) | Order::Fade) => {}
+            Some(Order::Announce(_) | Order::Withdraw(_)) => {}
         }
     }
 }

@@ -17,9 +17,6 @@ pub type Community = (u16, u16);
 /// A large community (RFC 8092), `65000:1:2`.
 pub type LargeCommunity = (u32, u32, u32);
 
-/// `NO_EXPORT`, `NO_ADVERTISE` and the like are communities by number; this one asks to prefer every other way (RFC 8326).
-pub(super) const GRACEFUL_SHUTDOWN: Community = (0xffff, 0);
-
 /// What goes with every route to one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Attributes {
