@@ -11,7 +11,7 @@ mod connect;
 mod notification;
 mod open;
 mod peer;
-mod session;
+pub mod session;
 mod table;
 mod task;
 mod update;

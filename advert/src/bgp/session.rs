@@ -32,15 +32,18 @@ pub struct Speaker {
 
 /// How far a session has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub enum Phase {
+    /// The peer has not said who it is.
     OpenSent,
+    /// It has, and did not confirm yet that it knows who slb is.
     OpenConfirm,
+    /// Routes may be sent.
     Established,
 }
 
 /// What became of what was heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub enum Event {
     /// Routes may be sent from now on.
     Established,
     /// All of them are to be sent once more.
@@ -49,18 +52,23 @@ pub(super) enum Event {
 
 /// Why a session is over.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Ended {
+pub enum Ended {
     /// The peer said so.
     #[error("the peer ended the session: {0}")]
     Said(Notification),
     /// The peer did something that it must not; the answer is on its way out.
     #[error("{why} (answered with: {answer})")]
-    Answered { why: String, answer: Notification },
+    Answered {
+        /// What it did.
+        why: String,
+        /// What it is told.
+        answer: Notification,
+    },
 }
 
 /// A session.
 #[derive(Debug)]
-pub(super) struct Session {
+pub struct Session {
     speaker: Speaker,
     peer: PeerSettings,
     /// The own address of the connection.
@@ -79,7 +87,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Begins on a connection that stands. `restarted` says that this process is new, and that the peer has routes of the one before.
-    pub(super) fn new(speaker: Speaker, peer: PeerSettings, local: IpAddr, restarted: bool, now: Instant) -> Self {
+    pub fn new(speaker: Speaker, peer: PeerSettings, local: IpAddr, restarted: bool, now: Instant) -> Self {
         let families = BTreeSet::from([IPV4_UNICAST]);
         let graceful_restart =
             peer.restart_time.map(|time| GracefulRestart { restarted, time, preserved: families.clone() });
@@ -109,22 +117,24 @@ impl Session {
         }
     }
 
-    pub(super) fn phase(&self) -> Phase {
+    /// How far it has come.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
         self.phase
     }
 
     /// What is to be sent.
-    pub(super) fn output(&mut self) -> Vec<u8> {
+    pub fn output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.output)
     }
 
     /// When [`tick`](Self::tick) is due.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Instant> {
         [self.hold_until, self.keepalive_at].into_iter().flatten().min()
     }
 
     /// Why no routes are sent although the session stands.
-    pub(super) fn mute(&self) -> Option<&str> {
+    pub fn mute(&self) -> Option<&str> {
         match (&self.routes, self.phase) {
             (Err(why), Phase::Established) => Some(why),
             _ => None,
@@ -132,7 +142,10 @@ impl Session {
     }
 
     /// Does what is due.
-    pub(super) fn tick(&mut self, now: Instant) -> Result<(), Ended> {
+    ///
+    /// # Errors
+    /// The peer was silent for too long.
+    pub fn tick(&mut self, now: Instant) -> Result<(), Ended> {
         if self.hold_until.is_some_and(|at| at <= now) {
             let silence = if self.phase == Phase::OpenSent { PATIENCE } else { self.hold_time };
             let why = format!("the peer was silent for {} s", silence.as_secs());
@@ -145,7 +158,10 @@ impl Session {
     }
 
     /// Takes what arrived.
-    pub(super) fn hear(&mut self, bytes: &[u8], now: Instant) -> Result<Vec<Event>, Ended> {
+    ///
+    /// # Errors
+    /// The session is over; what is left to send is its [`output`](Self::output).
+    pub fn hear(&mut self, bytes: &[u8], now: Instant) -> Result<Vec<Event>, Ended> {
         self.framer.push(bytes);
         let mut events = Vec::new();
         loop {
@@ -235,28 +251,28 @@ impl Session {
     }
 
     /// Sends routes to the VIPs. Does nothing before the session is established: all of them are sent then.
-    pub(super) fn announce(&mut self, vips: &[Vip]) {
+    pub fn announce(&mut self, vips: &[Vip]) {
         if let (Phase::Established, Ok(attributes)) = (self.phase, &self.routes) {
             self.output.extend(update::announce(attributes, vips).concat());
         }
     }
 
     /// Takes routes back.
-    pub(super) fn withdraw(&mut self, vips: &[Vip]) {
+    pub fn withdraw(&mut self, vips: &[Vip]) {
         if let (Phase::Established, Ok(attributes)) = (self.phase, &self.routes) {
             self.output.extend(update::withdraw(attributes.next_hop, vips).concat());
         }
     }
 
     /// Says that all routes have been sent.
-    pub(super) fn end_of_routes(&mut self) {
+    pub fn end_of_routes(&mut self) {
         if self.phase == Phase::Established {
             self.output.extend(update::end_of_routes());
         }
     }
 
     /// Ends the session for good.
-    pub(super) fn leave(&mut self, code: (u8, u8), communication: &str) {
+    pub fn leave(&mut self, code: (u8, u8), communication: &str) {
         self.output.extend(wire::notification(&Notification::leaving(code, communication)));
     }
 
