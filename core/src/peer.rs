@@ -16,7 +16,7 @@ pub struct Peer {
     pub password: Option<Password>,
 }
 
-/// The address of a single host, of either family.
+/// The address of a single host, of either family. Not a link-local one of IPv6, which is nobody's without an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PeerAddress(IpAddr);
 
@@ -34,6 +34,11 @@ impl TryFrom<IpAddr> for PeerAddress {
     fn try_from(address: IpAddr) -> Result<Self, Invalid> {
         let address = address.to_canonical();
         let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+        if matches!(address, IpAddr::V6(address) if address.is_unicast_link_local()) {
+            return Err(Invalid(format!(
+                "{address} means something else on every adapter; give an address of a wider scope"
+            )));
+        }
         if address.is_unspecified() || address.is_multicast() || is_broadcast {
             return Err(Invalid(format!("{address} is not the address of a single host")));
         }

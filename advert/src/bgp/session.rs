@@ -147,7 +147,8 @@ impl Session {
     /// The peer was silent for too long.
     pub fn tick(&mut self, now: Instant) -> Result<(), Ended> {
         if self.hold_until.is_some_and(|at| at <= now) {
-            let silence = if self.phase == Phase::OpenSent { PATIENCE } else { self.hold_time };
+            let is_timed = self.phase != Phase::OpenSent && !self.hold_time.is_zero();
+            let silence = if is_timed { self.hold_time } else { PATIENCE };
             let why = format!("the peer was silent for {} s", silence.as_secs());
             return Err(self.answer(why, Notification::new(Notification::HOLD_TIMER_EXPIRED, [])));
         }
@@ -182,6 +183,8 @@ impl Session {
                 self.meet(&open)?;
                 self.phase = Phase::OpenConfirm;
                 self.heard(now);
+                // A session without timers begins with one all the same.
+                self.hold_until = self.hold_until.or(Some(now + PATIENCE));
                 self.keepalive(now);
                 Ok(None)
             }

@@ -53,6 +53,17 @@ fn two_speakers_agree_and_keep_each_other_alive() {
 }
 
 #[test]
+fn a_session_without_timers_stands_for_ever_once_it_stands() {
+    let now = Instant::now();
+    let mut one = session(OWN, OTHER.asn, "10.0.0.1", 0, now);
+    let mut other = session(OTHER, OWN.asn, "10.0.0.254", 90, now);
+    one.hear(&other.output(), now).unwrap();
+    assert_eq!((one.phase(), one.deadline()), (Phase::OpenConfirm, Some(now + PATIENCE)));
+    assert_eq!(talk(&mut one, &mut other, now), Ok(vec![Event::Established]));
+    assert_eq!((one.phase(), one.deadline()), (Phase::Established, None));
+}
+
+#[test]
 fn routes_wait_for_the_session() {
     let now = Instant::now();
     let vip: Vip = "203.0.113.10".parse().unwrap();
