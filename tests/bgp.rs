@@ -19,7 +19,7 @@ const ROUTERS: u32 = 65_530;
 
 /// A router between the segment of the load-balancer and its backends, and that of the clients.
 struct Site {
-    _segments: [Segment; 2],
+    segments: [Segment; 2],
     lb: Node,
     router: Node,
     client: Node,
@@ -34,9 +34,9 @@ impl Site {
             router: inside.host("router", "10.0.0.254/24"),
             client: outside.host("client", "10.1.0.10/24"),
             backends: [inside.host("one", "10.0.0.11/24"), inside.host("two", "10.0.0.12/24")],
-            _segments: [inside, outside],
+            segments: [inside, outside],
         };
-        site._segments[1].connect(&site.router, "eth1", "10.1.0.254/24");
+        site.segments[1].connect(&site.router, "eth1", "10.1.0.254/24");
         site.router.sh("sysctl -qw net.ipv4.ip_forward=1");
         site.lb.sh("ip link set lo up && ip route add default via 10.0.0.254");
         site.client.sh("ip route add default via 10.1.0.254");
@@ -44,10 +44,7 @@ impl Site {
     }
 
     fn start(&self, more: &[&str]) -> Server<'_> {
-        let state_dir = format!("/run/state-{}", self.lb.name());
-        let words = ["--adapter", "lo", "--bgp", "--bgpAs", "65000", "--bgpRouterId", "10.0.0.1"];
-        let range = ["--ipamRange", "203.0.113.10-203.0.113.50", "--stateDir", &state_dir];
-        Server::start(&self.lb, SLB, &[&words[..], &range, more].concat())
+        start_on(&self.lb, "10.0.0.1", more)
     }
 
     fn web(&self) -> [Backend; 2] {
@@ -58,6 +55,13 @@ impl Site {
     fn has_route(&self, vip: &str) -> bool {
         self.router.sh("ip -4 route show").lines().any(|line| line.starts_with(&format!("{vip} via 10.0.0.1 ")))
     }
+}
+
+fn start_on<'a>(lb: &'a Node, router_id: &str, more: &[&str]) -> Server<'a> {
+    let state_dir = format!("/run/state-{}", lb.name());
+    let words = ["--adapter", "lo", "--bgp", "--bgpAs", "65000", "--bgpRouterId", router_id];
+    let range = ["--ipamRange", "203.0.113.10-203.0.113.50", "--stateDir", &state_dir];
+    Server::start(lb, SLB, &[&words[..], &range, more].concat())
 }
 
 fn clients_behind_a_router_reach_the_backends() {
@@ -113,6 +117,40 @@ fn peers_come_and_go_while_slb_runs() {
     assert_eq!(refused.status, 409, "{}", refused.body);
 }
 
+/// A router spreads connections over all nodes that announce the VIP, and leaves out those that do not any more.
+fn two_nodes_share_a_vip() {
+    let site = Site::new();
+    let _web = site.web();
+    let spare = site.segments[0].host("spare", "10.0.0.2/24");
+    spare.sh("ip link set lo up && ip route add default via 10.0.0.254");
+    // By connection, not by host.
+    site.router.sh("sysctl -qw net.ipv4.fib_multipath_hash_policy=1");
+    let _bird = Bird::run(&site.router, "local 10.0.0.254 as 65530; neighbor range 10.0.0.0/24 as 65000;");
+    let peer = ["--bgpPeer", "10.0.0.254:65530"];
+    let nodes =
+        [(start_on(&site.lb, "10.0.0.1", &peer), "10.0.0.11"), (start_on(&spare, "10.0.0.2", &peer), "10.0.0.12")];
+    let [one, _two] = nodes.each_ref().map(|(server, backend)| {
+        let web = server.create(r#"{"name":"web","port":80,"eip":"203.0.113.10"}"#);
+        let _ = server.add_backend(&web, &format!(r#"{{"ip":"{backend}","port":80}}"#));
+        web
+    });
+    let ways = || {
+        let route = site.router.sh("ip -4 route show 203.0.113.10");
+        ["via 10.0.0.1 ", "via 10.0.0.2 "].map(|way| route.contains(way))
+    };
+    wait::until("both ways", || (ways() == [true, true]).then_some(()));
+    let at = SocketAddr::from(([203, 0, 113, 10], 80));
+    let mut seen = std::collections::BTreeSet::new();
+    wait::until("answers of both nodes", || {
+        seen.insert(http::get(&site.client, at).unwrap());
+        (seen.len() == 2).then_some(())
+    });
+    nodes[0].0.delete(&one);
+    wait::until("one way", || (ways() == [false, true]).then_some(()));
+    let answers: Vec<_> = (0..8).map(|_| http::get(&site.client, at).unwrap()).collect();
+    assert_eq!(answers, ["two"; 8]);
+}
+
 /// The router keeps the route while slb is away, and the kernel goes on balancing.
 fn a_restart_moves_no_traffic() {
     let site = Site::new();
@@ -141,9 +179,11 @@ fn a_restart_moves_no_traffic() {
     assert!(!said.iter().any(|line| line.contains("203.0.113.10")), "{said:?}");
 }
 
-slb_lab::main! { fast: [
-       clients_behind_a_router_reach_the_backends,
-       peers_come_and_go_while_slb_runs,
-       a_restart_moves_no_traffic,
-   ]
+slb_lab::main! {
+    fast: [
+        clients_behind_a_router_reach_the_backends,
+        peers_come_and_go_while_slb_runs,
+        two_nodes_share_a_vip,
+        a_restart_moves_no_traffic,
+    ],
 }

@@ -45,6 +45,9 @@ impl Notification {
             end -= 1;
         }
         let text = communication.get(..end).unwrap_or_default();
+        if text.is_empty() {
+            return Self::new(code, []);
+        }
         let length = u8::try_from(text.len()).unwrap_or_default();
         Self::new(code, [&[length], text.as_bytes()].concat())
     }
@@ -125,6 +128,7 @@ mod tests {
         assert_eq!(sent.to_string(), "administrative shutdown (\"back at 5 o'clock\")");
         let long = Notification::leaving(Notification::ADMINISTRATIVE_SHUTDOWN, &"ä".repeat(200));
         assert_eq!((long.data[0], long.data.len()), (254, 255));
+        assert!(Notification::leaving(Notification::PEER_DECONFIGURED, "").data.is_empty());
         assert_eq!(Notification::new((2, 2), [1]).to_string(), "bad peer AS");
         assert_eq!(Notification::new((77, 1), []).to_string(), "error 77/1");
         assert_eq!(Notification::new((6, 2), [9, b'x']).to_string(), "administrative shutdown");

@@ -13,19 +13,23 @@ pub struct Bird {
 impl Bird {
     /// Starts it, in an AS of its own, with its end of the session at an address.
     pub fn start(router: &Node, address: &str, peer: u32, asn: u32, password: Option<&str>) -> Self {
-        let folder = format!("/run/bird-{}", router.name());
-        fs::create_dir_all(&folder).unwrap();
         let neighbour = if address.contains(':') { "fd00::1" } else { "10.0.0.1" };
         let password = password.map_or_else(String::new, |password| format!("password \"{password}\";"));
+        let session = format!("local {address} as {asn}; neighbor {neighbour} as {peer}; {password}");
+        Self::run(router, &session)
+    }
+
+    /// Starts it with one session, or a range of them, that BIRD's words describe.
+    pub fn run(router: &Node, session: &str) -> Self {
+        let folder = format!("/run/bird-{}", router.name());
+        fs::create_dir_all(&folder).unwrap();
         let config = format!(
             "router id 10.0.0.254;
              protocol device {{ scan time 1; }}
              protocol direct {{ ipv4; ipv6; }}
-             protocol kernel {{ ipv4 {{ export all; }}; }}
+             protocol kernel {{ merge paths on; ipv4 {{ export all; }}; }}
              protocol bgp slb {{
-                 local {address} as {asn};
-                 neighbor {neighbour} as {peer};
-                 {password}
+                 {session}
                  graceful restart on;
                  error wait time 1, 1;
                  ipv4 {{ import all; export none; extended next hop on; }};
