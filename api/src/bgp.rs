@@ -16,7 +16,7 @@ use crate::{
     Api,
     extract::{PeerPath, Wish},
     fields::Fields,
-    problem::Problem,
+    problem::{Kind, Problem},
     read::{asn, password, peer_address},
     reply,
     wire::FromFields,
@@ -58,9 +58,8 @@ struct RouteView {
 }
 
 /// How each peer is doing.
-pub(crate) async fn peers(State(api): State<Api>) -> Response {
-    let peers = api.board.routing().map(|routing| routing.peers()).unwrap_or_default();
-    reply::ok(&peers.into_iter().map(PeerView::from).collect::<Vec<_>>())
+pub(crate) async fn peers(State(api): State<Api>) -> Result<Response, Problem> {
+    Ok(reply::ok(&statuses(&api)?.into_iter().map(PeerView::from).collect::<Vec<_>>()))
 }
 
 /// One of them.
@@ -84,9 +83,13 @@ pub(crate) async fn remove(State(api): State<Api>, PeerPath(address): PeerPath) 
     }
 }
 
+fn statuses(api: &Api) -> Result<Vec<PeerStatus>, Problem> {
+    let Some(routing) = api.board.routing() else { return Ok(Vec::new()) };
+    routing.trouble().map_or_else(|| Ok(routing.peers()), |why| Err(Problem::new(Kind::DaemonAway, why)))
+}
+
 fn known(api: &Api, address: PeerAddress) -> Result<PeerView, Problem> {
-    let peers = api.board.routing().map(|routing| routing.peers()).unwrap_or_default();
-    let found = peers.into_iter().find(|peer| peer.address == address.address());
+    let found = statuses(api)?.into_iter().find(|peer| peer.address == address.address());
     found.map(PeerView::from).ok_or_else(|| Rejected::UnknownPeer(address).into())
 }
 

@@ -38,6 +38,7 @@ impl From<Rejected> for Problem {
                 Self::with(Kind::BackendUnfit, detail, Members { field: Some(why.field()), ..Members::default() })
             }
             Rejected::NoRouting => Self::new(Kind::NoBgp, detail),
+            Rejected::PeersElsewhere(_) => Self::new(Kind::PeersElsewhere, detail),
             Rejected::PeerExists(_) => Self::new(Kind::PeerExists, detail),
             Rejected::UnknownPeer(_) => Self::new(Kind::UnknownPeer, detail),
             Rejected::PeerIsAnOption(_) => Self::new(Kind::PeerIsAnOption, detail),

@@ -88,6 +88,8 @@ kinds! {
     PeerIsAnOption = "peer-is-an-option" CONFLICT "The peer is given by an option of the server";
     /// VIPs are announced by ARP.
     NoBgp = "no-bgp" CONFLICT "This server does not announce by BGP";
+    /// Another program has them.
+    PeersElsewhere = "peers-elsewhere" CONFLICT "The peers are those of another program";
     /// The field cannot be changed.
     Immutable = "immutable" CONFLICT "The field cannot be changed";
     /// It is on its way out.
@@ -118,6 +120,8 @@ kinds! {
     PoolExhausted = "pool-exhausted" SERVICE_UNAVAILABLE "No address is left";
     /// The store could not be written.
     StoreFailed = "store-failed" SERVICE_UNAVAILABLE "The change could not be stored";
+    /// The program that announces routes does not answer.
+    DaemonAway = "daemon-away" SERVICE_UNAVAILABLE "The routing daemon does not answer";
     /// The server is stopping.
     Stopping = "stopping" SERVICE_UNAVAILABLE "The server is stopping";
     /// The kernel has not been brought to the desired state yet.
@@ -129,7 +133,7 @@ kinds! {
 impl Kind {
     /// Whether it passes if one waits, with nobody doing anything.
     fn passes(self) -> bool {
-        matches!(self, Self::StepFailed | Self::Stopping | Self::NotReady)
+        matches!(self, Self::StepFailed | Self::DaemonAway | Self::Stopping | Self::NotReady)
     }
 }
 

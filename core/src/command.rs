@@ -169,6 +169,9 @@ pub enum Rejected {
     /// VIPs are announced otherwise.
     #[error("there are no peers: this server announces VIPs by ARP, not by BGP (--bgp)")]
     NoRouting,
+    /// Routes are announced by another program.
+    #[error("the peers are those of {0}: add and remove them there")]
+    PeersElsewhere(String),
     /// There is a peer with that address.
     #[error("{0} is a peer already; remove it first to give it other settings")]
     PeerExists(PeerAddress),

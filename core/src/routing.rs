@@ -13,8 +13,18 @@ pub trait Routing: fmt::Debug + Send + Sync {
     /// How each peer is doing, in the order of their addresses.
     fn peers(&self) -> Vec<PeerStatus>;
 
+    /// Why nothing is known of the peers; `None` if they are as [`peers`](Self::peers) says.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// The VIPs that every peer is told of, in order. Each is announced as a single host.
     fn routes(&self) -> Vec<Vip>;
+
+    /// Who keeps the peers, if they are not slb's to add and remove: in words that follow "the peers are those of".
+    fn peers_belong_to(&self) -> Option<String> {
+        None
+    }
 
     /// Tells one more router of all VIPs. One that is there gets the new settings with a new session.
     fn add(&self, peer: &Peer);

@@ -127,3 +127,50 @@ async fn what_is_no_peer_is_refused_without_its_password() {
     }
     assert_eq!(server.get("/bgp/peers").await.body, "[]\n");
 }
+
+/// A routing daemon that may be away.
+#[derive(Debug)]
+struct Daemon {
+    trouble: Option<String>,
+}
+
+impl Routing for Daemon {
+    fn peers(&self) -> Vec<PeerStatus> {
+        Vec::new()
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.clone()
+    }
+
+    fn peers_belong_to(&self) -> Option<String> {
+        Some("GoBGP at 127.0.0.1:50051".to_owned())
+    }
+
+    fn routes(&self) -> Vec<Vip> {
+        vec!["203.0.113.10".parse().unwrap()]
+    }
+
+    fn add(&self, _: &Peer) {}
+
+    fn remove(&self, _: PeerAddress) {}
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_away_is_not_one_without_peers() {
+    let server = Server::new();
+    let why = "GoBGP at 127.0.0.1:50051: could not connect: Connection refused (os error 111)";
+    server.board.post_routing(Arc::new(Daemon { trouble: Some(why.to_owned()) }));
+    for path in ["/bgp/peers", "/bgp/peers/10.0.0.254"] {
+        let reply = server.get(path).await;
+        assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert_eq!((&reply.json()["type"], &reply.json()["detail"]), (&json!("/problems/daemon-away"), &json!(why)));
+    }
+    assert_eq!(server.get("/bgp/routes").await.json(), json!([{"prefix": "203.0.113.10/32"}]));
+    let server = Server::new();
+    server.board.post_routing(Arc::new(Daemon { trouble: None }));
+    assert_eq!(server.get("/bgp/peers").await.body, "[]\n");
+    server.fail(Failure::Rejected(Rejected::PeersElsewhere("GoBGP at 127.0.0.1:50051".to_owned())));
+    let refused = server.post("/bgp/peers", r#"{"address":"10.0.0.1","as":1}"#).await;
+    assert_eq!((refused.status, &refused.json()["type"]), (StatusCode::CONFLICT, &json!("/problems/peers-elsewhere")));
+}

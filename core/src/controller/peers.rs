@@ -11,6 +11,9 @@ use crate::{
 impl<W: World> Controller<W> {
     pub(super) async fn change_peers(&mut self, command: PeerCommand) -> Result<Answer, Failure> {
         let Some(routing) = self.board.routing().cloned() else { return Err(Rejected::NoRouting.into()) };
+        if let Some(owner) = routing.peers_belong_to() {
+            return Err(Rejected::PeersElsewhere(owner).into());
+        }
         let is_there = |address: PeerAddress| routing.peers().iter().any(|peer| peer.address == address.address());
         match command {
             PeerCommand::Add(peer) => {

@@ -7,6 +7,7 @@ use super::*;
 use crate::{
     command::PeerCommand,
     peer::{Peer, PeerAddress},
+    ports::Snapshot,
     routing::{PeerState, PeerStatus, Routing},
 };
 
@@ -114,4 +115,44 @@ fn without_bgp_there_is_nobody_to_tell() {
         let refused = ask(&mut server.controller, command);
         assert!(matches!(refused, Some(Err(Failure::Rejected(Rejected::NoRouting)))), "{refused:?}");
     }
+}
+
+/// Peers of another program.
+#[derive(Debug)]
+struct Daemon;
+
+impl Routing for Daemon {
+    fn peers(&self) -> Vec<PeerStatus> {
+        Vec::new()
+    }
+
+    fn peers_belong_to(&self) -> Option<String> {
+        Some("GoBGP".to_owned())
+    }
+
+    fn routes(&self) -> Vec<Vip> {
+        Vec::new()
+    }
+
+    fn add(&self, peer: &Peer) {
+        panic!("{peer:?}");
+    }
+
+    fn remove(&self, address: PeerAddress) {
+        panic!("{address}");
+    }
+}
+
+#[test]
+fn peers_of_another_program_are_left_to_it() {
+    let sim = Sim::default();
+    let board = Arc::new(Board::default());
+    board.post_routing(Arc::new(Daemon));
+    let mut controller =
+        Controller::new(drivers(&sim, &[]), Snapshot::default(), board, INTERVAL, Instant::now()).unwrap();
+    for command in [PeerCommand::Add(peer(1, 65_530)), PeerCommand::Remove(peer(1, 1).address)] {
+        let refused = ask(&mut controller, command);
+        assert!(matches!(refused, Some(Err(Failure::Rejected(Rejected::PeersElsewhere(_))))), "{refused:?}");
+    }
+    assert!(sim.with(|remains| remains.disk.peers.is_empty()));
 }
