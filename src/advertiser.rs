@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How this server tells the network of its VIPs: by ARP or by BGP, as the operator chose.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use futures_util::future::Either;
-use slb_advert::{Arp, Timing, bgp::Bgp};
+use slb_advert::{
+    Arp, Timing,
+    bgp::Bgp,
+    gobgp::{Beginning, Gobgp},
+};
 use slb_core::{
     model::Vip,
     ports::{Advertiser, Cause, Probe, Verdict},
+    routing::Routing,
     step::AdvertStep,
 };
 
@@ -19,14 +24,16 @@ pub enum Advert {
     Arp(Arp),
     /// To routers.
     Bgp(Bgp),
+    /// To the routers of a GoBGP.
+    Gobgp(Gobgp),
 }
 
 impl Advert {
-    /// Opens what was chosen. Peers are not connected to yet: [`Bgp::begin`].
+    /// Opens what was chosen. Nobody is connected to yet: [`Begin`] does that.
     ///
     /// # Errors
     /// ARP is not to be had on the adapter.
-    pub fn open(announce: &Announce, adapter: &str) -> Result<Self, Fatal> {
+    pub fn open(announce: &Announce, adapter: &str) -> Result<(Self, Begin), Fatal> {
         Ok(match announce {
             Announce::Arp { interval, probe_interval } => {
                 let timing = Timing {
@@ -34,21 +41,47 @@ impl Advert {
                     probe_interval: *probe_interval,
                     ..Timing::default()
                 };
-                Self::Arp(Arp::open(adapter, timing).map_err(Fatal::Arp)?)
+                (Self::Arp(Arp::open(adapter, timing).map_err(Fatal::Arp)?), Begin::Arp)
             }
             Announce::Bgp { speaker, peers } => {
                 let bgp = Bgp::new(*speaker);
                 peers.iter().for_each(|peer| bgp.add_peer(peer.clone()));
-                Self::Bgp(bgp)
+                (Self::Bgp(bgp.clone()), Begin::Bgp(bgp))
+            }
+            Announce::Gobgp { daemon, node } => {
+                let (gobgp, beginning) = Gobgp::new(*daemon, *node);
+                (Self::Gobgp(gobgp.clone()), Begin::Gobgp(gobgp, beginning))
             }
         })
     }
 
-    /// A handle of the speaker, if there is one.
-    pub fn bgp(&self) -> Option<Bgp> {
+    /// What announces routes, if anything does.
+    pub fn routing(&self) -> Option<Arc<dyn Routing>> {
         match self {
             Self::Arp(_) => None,
-            Self::Bgp(bgp) => Some(bgp.clone()),
+            Self::Bgp(bgp) => Some(Arc::new(bgp.clone())),
+            Self::Gobgp(gobgp) => Some(Arc::new(gobgp.clone())),
+        }
+    }
+}
+
+/// Who is to be connected to once the routes of a start have been applied.
+pub enum Begin {
+    /// Nobody.
+    Arp,
+    /// Peers.
+    Bgp(Bgp),
+    /// A GoBGP.
+    Gobgp(Gobgp, Beginning),
+}
+
+impl Begin {
+    /// Connects.
+    pub fn begin(self) {
+        match self {
+            Self::Arp => {}
+            Self::Bgp(bgp) => bgp.begin(),
+            Self::Gobgp(gobgp, beginning) => gobgp.begin(beginning),
         }
     }
 }
@@ -57,7 +90,8 @@ impl Advertiser for Advert {
     fn probe(&self, vip: Vip) -> impl Future<Output = Result<Probe, Cause>> + Send + 'static {
         match self {
             Self::Arp(arp) => Either::Left(arp.probe(vip)),
-            Self::Bgp(bgp) => Either::Right(bgp.probe(vip)),
+            Self::Bgp(bgp) => Either::Right(Either::Left(bgp.probe(vip))),
+            Self::Gobgp(gobgp) => Either::Right(Either::Right(gobgp.probe(vip))),
         }
     }
 
@@ -65,6 +99,7 @@ impl Advertiser for Advert {
         match self {
             Self::Arp(arp) => arp.apply(steps).await,
             Self::Bgp(bgp) => bgp.apply(steps).await,
+            Self::Gobgp(gobgp) => gobgp.apply(steps).await,
         }
     }
 }

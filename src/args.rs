@@ -66,6 +66,9 @@ pub struct Given {
     /// between them)
     #[arg(long = "bgpPeer", env = "SLB_BGP_PEER", value_name = "PEER", value_delimiter = ' ', hide_env_values = true)]
     pub bgp_peer: Vec<String>,
+    /// Have a GoBGP that runs already announce VIPs, with --bgp: where its API listens, like 127.0.0.1:50051
+    #[arg(long, env = "SLB_GOBGP", value_name = "ADDRESS:PORT")]
+    pub gobgp: Option<String>,
     /// Addresses to hand out as VIPs: A-B, CIDR, single addresses, or a comma-separated list of them
     #[arg(long = "ipamRange", env = "SLB_IPAM_RANGE", value_name = "RANGE")]
     pub ipam_range: Option<String>,
@@ -105,6 +108,7 @@ impl Given {
             bgp_as: self.bgp_as.or(there.bgp_as),
             bgp_router_id: self.bgp_router_id.or(there.bgp_router_id),
             bgp_peer: if self.bgp_peer.is_empty() { there.bgp_peer } else { self.bgp_peer },
+            gobgp: self.gobgp.or(there.gobgp),
             ipam_range: self.ipam_range.or(there.ipam_range),
             address: self.address.or(there.address),
             port: self.port.or(there.port),

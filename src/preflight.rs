@@ -100,11 +100,13 @@ impl Findings {
     }
 
     async fn adapter(&mut self, host: &mut Linux, config: &Config) {
-        let adapter = host.adapter().await;
-        if let (Announce::Bgp { .. }, Ok(_)) = (&config.announce, &adapter) {
-            return;
-        }
-        match adapter {
+        let is_by_arp = match config.announce {
+            Announce::Arp { .. } => true,
+            Announce::Bgp { .. } | Announce::Gobgp { .. } => false,
+        };
+        match host.adapter().await {
+            // Any will do.
+            Ok(_) if !is_by_arp => {}
             Ok(adapter) if adapter.has_arp => match host.networks().await {
                 Ok(networks) => warn_of_strangers(&adapter.name, &config.ranges, &networks),
                 Err(error) => self.note(&error),

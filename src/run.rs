@@ -16,7 +16,6 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt};
 use sd_notify::NotifyState;
-use slb_advert::bgp::Bgp;
 use slb_core::{
     board::Board,
     command::{Mailbox, mailbox},
@@ -39,7 +38,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    advertiser::Advert,
+    advertiser::{Advert, Begin},
     alone::{Alone, NotAlone},
     config::Config,
     preflight,
@@ -138,13 +137,12 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     let monitor = Monitor::open(&config.adapter).await.map_err(Fatal::Host)?;
     let listener = TcpListener::from_std(checked.listener).map_err(Fatal::Api)?;
     let board = Arc::new(Board::default());
-    let advertiser = Advert::open(&config.announce, &config.adapter)?;
-    let bgp = advertiser.bgp();
-    if let Some(bgp) = &bgp {
-        board.post_routing(Arc::new(bgp.clone()));
+    let (advertiser, begin) = Advert::open(&config.announce, &config.adapter)?;
+    if let Some(routing) = advertiser.routing() {
+        board.post_routing(routing);
     }
     let controller = controller(&config, store, snapshot, Arc::clone(&board), advertiser).await?;
-    Server { controller, monitor, adapter: config.adapter, bgp, _alone: checked.alone }.run(listener, board).await
+    Server { controller, monitor, adapter: config.adapter, _alone: checked.alone }.run(listener, board, begin).await
 }
 
 async fn controller(
@@ -199,20 +197,17 @@ struct Server {
     controller: Controller<Linuxes>,
     monitor: Monitor,
     adapter: String,
-    bgp: Option<Bgp>,
     _alone: Alone,
 }
 
 impl Server {
-    async fn run(mut self, listener: TcpListener, board: Arc<Board>) -> Result<(), Fatal> {
+    async fn run(mut self, listener: TcpListener, board: Arc<Board>, begin: Begin) -> Result<(), Fatal> {
         let mut terminate = Signals::listen()?;
         let (mailbox, mut requests) = mailbox();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let mut api = serve_api(listener, mailbox, board, stopped);
         self.controller.reconcile(Instant::now()).await;
-        if let Some(bgp) = &self.bgp {
-            bgp.begin();
-        }
+        begin.begin();
         notify(&[NotifyState::Ready]);
         let mut stop = Some(stop);
         loop {

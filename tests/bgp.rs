@@ -5,11 +5,14 @@
 
 #[path = "../advert/tests/bgp/bird.rs"]
 mod bird;
+#[path = "bgp/routed.rs"]
+mod routed;
 
 use std::net::SocketAddr;
 
 use bird::Bird;
-use slb_lab::{Backend, Node, Segment, Server, http, wait};
+use routed::Site;
+use slb_lab::{Node, Server, http, wait};
 
 /// slb, built by cargo.
 const SLB: &str = env!("CARGO_BIN_EXE_slb");
@@ -17,44 +20,8 @@ const SLB: &str = env!("CARGO_BIN_EXE_slb");
 const OWN: u32 = 65_000;
 const ROUTERS: u32 = 65_530;
 
-/// A router between the segment of the load-balancer and its backends, and that of the clients.
-struct Site {
-    segments: [Segment; 2],
-    lb: Node,
-    router: Node,
-    client: Node,
-    backends: [Node; 2],
-}
-
-impl Site {
-    fn new() -> Self {
-        let (inside, outside) = (Segment::new(), Segment::new());
-        let site = Self {
-            lb: inside.host("lb", "10.0.0.1/24"),
-            router: inside.host("router", "10.0.0.254/24"),
-            client: outside.host("client", "10.1.0.10/24"),
-            backends: [inside.host("one", "10.0.0.11/24"), inside.host("two", "10.0.0.12/24")],
-            segments: [inside, outside],
-        };
-        site.segments[1].connect(&site.router, "eth1", "10.1.0.254/24");
-        site.router.sh("sysctl -qw net.ipv4.ip_forward=1");
-        site.lb.sh("ip link set lo up && ip route add default via 10.0.0.254");
-        site.client.sh("ip route add default via 10.1.0.254");
-        site
-    }
-
-    fn start(&self, more: &[&str]) -> Server<'_> {
-        start_on(&self.lb, "10.0.0.1", more)
-    }
-
-    fn web(&self) -> [Backend; 2] {
-        let [one, two] = &self.backends;
-        [Backend::start(one, 80, "one"), Backend::start(two, 80, "two")]
-    }
-
-    fn has_route(&self, vip: &str) -> bool {
-        self.router.sh("ip -4 route show").lines().any(|line| line.starts_with(&format!("{vip} via 10.0.0.1 ")))
-    }
+fn start<'a>(site: &'a Site, more: &[&str]) -> Server<'a> {
+    start_on(&site.lb, "10.0.0.1", more)
 }
 
 fn start_on<'a>(lb: &'a Node, router_id: &str, more: &[&str]) -> Server<'a> {
@@ -69,7 +36,7 @@ fn clients_behind_a_router_reach_the_backends() {
     let _web = site.web();
     let before = site.lb.tables();
     let _bird = Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, Some("secret"));
-    let mut server = site.start(&["--bgpPeer", "10.0.0.254:65530:secret"]);
+    let mut server = start(&site, &["--bgpPeer", "10.0.0.254:65530:secret"]);
     server.process().line("a peer", |said| said.ends_with("Add a peer configuration for:10.0.0.254"));
     server.process().line("that it is up", |said| said.contains("Peer Up Key=10.0.0.254 State=BGP_FSM_ESTABLISHED"));
     let peers = server.ask("GET", "/bgp/peers", "").json();
@@ -96,7 +63,7 @@ fn clients_behind_a_router_reach_the_backends() {
 fn peers_come_and_go_while_slb_runs() {
     let site = Site::new();
     let _bird = Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, Some("secret"));
-    let mut server = site.start(&[]);
+    let mut server = start(&site, &[]);
     let _ = server.create(r#"{"name":"web","port":80}"#);
     let body = r#"{"address":"10.0.0.254","as":65530,"password":"secret"}"#;
     let added = server.ask("POST", "/bgp/peers", body);
@@ -104,7 +71,7 @@ fn peers_come_and_go_while_slb_runs() {
     assert_eq!(server.ask("POST", "/bgp/peers", body).status, 409);
     wait::until("the route", || site.has_route("203.0.113.10").then_some(()));
     server.process().kill();
-    let mut server = site.start(&[]);
+    let mut server = start(&site, &[]);
     server.process().line("that the peer is up again", |said| said.contains("Peer Up"));
     let removed = server.ask("DELETE", "/bgp/peers/10.0.0.254", "");
     assert_eq!(removed.status, 204, "{}", removed.body);
@@ -112,7 +79,7 @@ fn peers_come_and_go_while_slb_runs() {
     assert_eq!(server.ask("GET", "/bgp/peers", "").body, "[]\n");
     drop(server);
 
-    let server = site.start(&["--bgpPeer", "10.0.0.254:65530:secret"]);
+    let server = start(&site, &["--bgpPeer", "10.0.0.254:65530:secret"]);
     let refused = server.ask("DELETE", "/bgp/peers/10.0.0.254", "");
     assert_eq!(refused.status, 409, "{}", refused.body);
 }
@@ -157,7 +124,7 @@ fn a_restart_moves_no_traffic() {
     let _web = site.web();
     let _bird = Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, None);
     let peer = ["--bgpPeer", "10.0.0.254:65530"];
-    let mut server = site.start(&peer);
+    let mut server = start(&site, &peer);
     let web = server.create(r#"{"name":"web","port":80}"#);
     let _ = server.add_backend(&web, r#"{"ip":"10.0.0.11","port":80}"#);
     wait::until("the route", || site.has_route("203.0.113.10").then_some(()));
@@ -169,7 +136,7 @@ fn a_restart_moves_no_traffic() {
     server.process().kill();
     let at = SocketAddr::from(([203, 0, 113, 10], 80));
     assert_eq!(http::get(&site.client, at).unwrap(), "one");
-    let mut server = site.start(&peer);
+    let mut server = start(&site, &peer);
     server.process().line("that the peer is up", |said| said.contains("Peer Up"));
     assert_eq!(http::get(&site.client, at).unwrap(), "one");
     // What BIRD does with stale routes it has done when a route that came later is there.

@@ -2,10 +2,11 @@
 //! How the network learns where a VIP lives.
 //!
 //! One folder per way of telling it, each an [`Advertiser`](slb_core::ports::Advertiser) with the same rooms: a codec, a pure machine
-//! that is told the time, a socket, and a task that joins them. There are two:
+//! that is told the time, a socket, and a task that joins them. There are three:
 //!
 //! - [`arp`]: on an Ethernet segment, by gratuitous ARP; probes addresses and notices conflicts as RFC 5227 says.
 //! - [`bgp`]: to routers, as routes (RFC 4271).
+//! - [`gobgp`]: the same through a GoBGP that runs already.
 //!
 //! Whoever runs the host's adapters tells this crate when they change: [`AdvertStep::Advertise`](slb_core::step::AdvertStep), taken
 //! again, announces anew.
@@ -14,6 +15,7 @@ pub mod arp;
 pub mod bgp;
 mod error;
 mod ffi;
+pub mod gobgp;
 
 pub use self::{
     arp::{Arp, Timing},

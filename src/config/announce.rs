@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How the network learns of VIPs.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
-use slb_advert::bgp::{PeerSettings, Speaker};
+use slb_advert::{
+    bgp::{PeerSettings, Speaker},
+    gobgp::Daemon,
+};
 
 use super::{BadOption, duration::parse};
 use crate::args::Given;
@@ -34,21 +37,34 @@ pub enum Announce {
         /// Who is told.
         peers: Vec<PeerSettings>,
     },
+    /// By a GoBGP that runs already, to its peers.
+    Gobgp {
+        /// Where its API listens.
+        daemon: Daemon,
+        /// Tells the routes of this host from those of others that use the same daemon.
+        node: Ipv4Addr,
+    },
 }
 
 impl Announce {
     pub(super) fn from_given(given: &Given) -> Result<Self, BadOption> {
         match (given.arp.unwrap_or_default(), given.bgp.unwrap_or_default()) {
             (true, false) => Self::arp(given),
-            (false, true) => Self::bgp(given),
+            (false, true) => match &given.gobgp {
+                Some(daemon) => Self::gobgp(daemon, given),
+                None => Self::bgp(given),
+            },
             (true, true) => Err(BadOption("--arp and --bgp exclude each other: choose one".to_owned())),
             (false, false) => Err(BadOption("say how to announce VIPs: add --arp or --bgp".to_owned())),
         }
     }
 
     fn arp(given: &Given) -> Result<Self, BadOption> {
-        if given.bgp_as.is_some() || given.bgp_router_id.is_some() || !given.bgp_peer.is_empty() {
-            return Err(BadOption("--bgpAs, --bgpRouterId and --bgpPeer go with --bgp, not with --arp".to_owned()));
+        let is_for_bgp = given.bgp_as.is_some() || given.bgp_router_id.is_some() || !given.bgp_peer.is_empty();
+        if is_for_bgp || given.gobgp.is_some() {
+            return Err(BadOption(
+                "--bgpAs, --bgpRouterId, --bgpPeer and --gobgp go with --bgp, not with --arp".to_owned(),
+            ));
         }
         Ok(Self::Arp {
             interval: match parse("arpInterval", given.arp_interval.clone())? {
@@ -59,6 +75,16 @@ impl Announce {
             probe_interval: parse("arpProbeInterval", given.arp_probe_interval.clone())?
                 .map_or(Ok(DEFAULT_ARP_PROBE_INTERVAL), |time| time.within(SHORTEST_ARP_PROBE_INTERVAL))?,
         })
+    }
+
+    fn gobgp(daemon: &str, given: &Given) -> Result<Self, BadOption> {
+        if given.bgp_as.is_some() || !given.bgp_peer.is_empty() {
+            return Err(BadOption(
+                "--bgpAs and --bgpPeer do not go with --gobgp: GoBGP has its own AS number and peers".to_owned(),
+            ));
+        }
+        let daemon = daemon.parse().map_err(|error| BadOption(format!("--gobgp {daemon}: {error}")))?;
+        Ok(Self::Gobgp { daemon, node: given.bgp_router_id.unwrap_or(Ipv4Addr::UNSPECIFIED) })
     }
 
     fn bgp(given: &Given) -> Result<Self, BadOption> {

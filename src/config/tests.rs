@@ -28,7 +28,7 @@ fn bgp(more: &[&'static str]) -> Vec<&'static str> {
 fn peers_come_from_everywhere() {
     let peers = |config: Config| match config.announce {
         Announce::Bgp { peers, .. } => peers.into_iter().map(|peer| (peer.address.to_string(), peer.asn)).collect(),
-        Announce::Arp { .. } => Vec::new(),
+        Announce::Arp { .. } | Announce::Gobgp { .. } => Vec::new(),
     };
     let two = ["--bgpPeer", "[fd00::fe]:65530", "--bgpPeer", "10.0.0.254:65530:a:b"];
     let expected = [("10.0.0.254".to_owned(), 65530), ("fd00::fe".to_owned(), 65530)];
@@ -59,6 +59,9 @@ fn what_contradicts_or_is_missing_is_named() {
         (bgp(&["--bgpPeer", "10.0.0.254"]), "ADDRESS:AS"),
         (bgp(&["--bgpPeer", "10.0.0.254:1", "--bgpPeer", "10.0.0.254:2"]), "twice"),
         (words(&["--bgpAs", "65000"]), "go with --bgp"),
+        (words(&["--gobgp", "127.0.0.1"]), "go with --bgp"),
+        (bgp(&["--gobgp", "127.0.0.1:50051"]), "do not go with --gobgp"),
+        (vec!["--bgp", "--gobgp", "localhost"], "--gobgp localhost: write it as ADDRESS:PORT"),
         (vec!["--arp", "--adapter", "eth0"], "--ipamRange is missing"),
         (vec!["--arp", "--ipamRange", "10.0.0.1"], "--adapter is missing"),
         (words(&["--port", "0"]), "--port 0"),
@@ -79,7 +82,7 @@ fn announcing_again_can_be_switched_off() {
     let interval = |time| {
         typed(&[&ORIGINAL[..], &["--arpInterval", time]].concat()).map(|config| match config.announce {
             Announce::Arp { interval, .. } => interval,
-            Announce::Bgp { .. } => panic!("not by ARP"),
+            Announce::Bgp { .. } | Announce::Gobgp { .. } => panic!("not by ARP"),
         })
     };
     assert_eq!(interval("0s"), Ok(None));
@@ -131,7 +134,7 @@ proptest! {
         if let Ok(config) = toml::from_str::<Given>(&text).map_err(drop).and_then(|given| Config::from_given(given).map_err(drop)) {
             let of_arp = match config.announce {
                 Announce::Arp { interval, probe_interval } => [interval, Some(probe_interval)],
-                Announce::Bgp { .. } => [None, None],
+                Announce::Bgp { .. } | Announce::Gobgp { .. } => [None, None],
             };
             for interval in of_arp.into_iter().flatten().chain([config.reconcile_interval]) {
                 prop_assert!(!interval.is_zero() && interval <= LONGEST, "{text}");
