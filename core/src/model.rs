@@ -83,6 +83,11 @@ impl fmt::Display for Name {
 pub struct Port(NonZeroU16);
 
 impl Port {
+    /// Port 1.
+    pub const LOWEST: Self = Self(NonZeroU16::MIN);
+    /// Port 65535.
+    pub const HIGHEST: Self = Self(NonZeroU16::MAX);
+
     /// The number.
     #[must_use]
     pub fn get(self) -> u16 {

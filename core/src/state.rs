@@ -17,7 +17,7 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     by_id: BTreeMap<LoadBalancerId, Arc<LoadBalancer>>,
-    by_vip: BTreeMap<Vip, BTreeMap<Port, LoadBalancerId>>,
+    by_endpoint: BTreeMap<Endpoint, LoadBalancerId>,
     last_serial: u64,
 }
 
@@ -96,23 +96,25 @@ impl State {
     /// The load-balancer on that endpoint.
     #[must_use]
     pub fn at(&self, endpoint: Endpoint) -> Option<&Arc<LoadBalancer>> {
-        self.by_vip.get(&endpoint.vip)?.get(&endpoint.port).and_then(|id| self.by_id.get(id))
+        self.by_endpoint.get(&endpoint).and_then(|id| self.by_id.get(id))
     }
 
     /// The load-balancers that share a VIP, by port.
     pub fn on(&self, vip: Vip) -> impl Iterator<Item = &Arc<LoadBalancer>> {
-        self.by_vip.get(&vip).into_iter().flat_map(BTreeMap::values).filter_map(|id| self.by_id.get(id))
+        let [first, last] = [Port::LOWEST, Port::HIGHEST].map(|port| Endpoint { vip, port });
+        self.by_endpoint.range(first..=last).filter_map(|(_, id)| self.by_id.get(id))
     }
 
     /// Every VIP that slb answers for, in order. What is bound, programmed or translated for any other address is foreign.
     pub fn vips(&self) -> impl Iterator<Item = Vip> {
-        self.by_vip.keys().copied()
+        let mut last = None;
+        self.by_endpoint.keys().map(|endpoint| endpoint.vip).filter(move |vip| last.replace(*vip) != Some(*vip))
     }
 
     /// Whether slb answers for the VIP.
     #[must_use]
     pub fn holds(&self, vip: Vip) -> bool {
-        self.by_vip.contains_key(&vip)
+        self.on(vip).next().is_some()
     }
 
     /// Every load-balancer, by id.
@@ -197,16 +199,11 @@ impl State {
     pub fn put(&mut self, change: &Change) {
         if let Some(before) = &change.before {
             self.by_id.remove(&before.id);
-            if let Some(ports) = self.by_vip.get_mut(&before.endpoint.vip) {
-                ports.remove(&before.endpoint.port);
-                if ports.is_empty() {
-                    self.by_vip.remove(&before.endpoint.vip);
-                }
-            }
+            self.by_endpoint.remove(&before.endpoint);
         }
         if let Some(after) = &change.after {
             self.last_serial = self.last_serial.max(after.serial);
-            self.by_vip.entry(after.endpoint.vip).or_default().insert(after.endpoint.port, after.id);
+            self.by_endpoint.insert(after.endpoint, after.id);
             self.by_id.insert(after.id, Arc::clone(after));
         }
     }

@@ -82,7 +82,7 @@ proptest! {
             let mut undone = state.clone();
             undone.put(&change.inverse());
             prop_assert_eq!(undone.by_id, before.by_id);
-            prop_assert_eq!(undone.by_vip, before.by_vip);
+            prop_assert_eq!(undone.by_endpoint, before.by_endpoint);
             for load_balancer in state.load_balancers() {
                 prop_assert_eq!(state.at(load_balancer.endpoint), Some(load_balancer));
                 let mut targets: Vec<Target> = load_balancer.backends().iter().map(|each| each.target).collect();
