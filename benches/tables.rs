@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A table of 10,000 routes to one peer: how long it takes from the moment the session is established until the peer has all of
+//! them, and how much memory the announcer holds then. In one boot of the lab's fast kernel, in turns, on topologies of the same kind;
+//! the peer is BIRD.
+//!
+//! | | what announces |
+//! | --- | --- |
+//! | gobgpd | a routing daemon with this table and nothing else |
+//! | speaker | slb's, in a process of its own, with this table and nothing else |
+//! | slb | the program with 10,000 load-balancers: their records, services, addresses and routes |
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints; what goes wrong panics")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write as _},
+    net::Ipv4Addr,
+    os::unix::net::UnixStream,
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use slb_advert::bgp::{Bgp, PeerSettings, Speaker};
+use slb_core::{
+    model::{Endpoint, LoadBalancer, LoadBalancerId, Name, Phase, Port, Vip},
+    ports::{Advertiser, Store, Write},
+    step::AdvertStep,
+};
+use slb_lab::{
+    Node, Process, Segment, Server,
+    harness::{self, Test},
+    kernel::Kernel,
+    wait,
+};
+use slb_store::Redb;
+use uuid::Uuid;
+
+/// slb, built by cargo.
+const SLB: &str = env!("CARGO_BIN_EXE_slb");
+
+const ROUTES: u32 = 10_000;
+const FIRST_VIP: u32 = u32::from_be_bytes([10, 80, 0, 1]);
+/// How often each announces the table; the best counts, since what else happens on a machine only adds.
+const ROUNDS: usize = 7;
+/// slb, all of it, may take this part of gobgpd's time.
+const TIME: f64 = 1.0;
+/// The speaker may hold this part of gobgpd's memory.
+const MEMORY: f64 = 0.2;
+/// Makes this program the speaker.
+const SPEAK: &str = "speak";
+/// The store of both.
+const STATE: &str = "/run/tables";
+
+/// A host that announces, and a BIRD that listens.
+struct Site {
+    lb: Node,
+    _bird: Process,
+    control: String,
+    _router: Node,
+    _segment: Segment,
+}
+
+impl Site {
+    fn new() -> Self {
+        let segment = Segment::new();
+        let (lb, router) = (segment.host("lb", "10.0.0.1/24"), segment.host("router", "10.0.0.254/24"));
+        lb.sh("ip link set lo up");
+        let folder = format!("/run/bird-{}", router.name());
+        let control = format!("{folder}/bird.ctl");
+        fs::create_dir_all(&folder).unwrap();
+        let config = "router id 10.0.0.254;
+            protocol device {}
+            protocol bgp slb {
+                local 10.0.0.254 as 65530; neighbor 10.0.0.1 as 65000;
+                connect delay time 1; connect retry time 1; error wait time 1, 1;
+                ipv4 { import all; export none; };
+            }";
+        fs::write(format!("{folder}/bird.conf"), config).unwrap();
+        let bird = router.spawn("bird", &["-f", "-c", &format!("{folder}/bird.conf"), "-s", &control]);
+        wait::until("BIRD to listen", || UnixStream::connect(&control).ok());
+        Self { lb, _bird: bird, control, _router: router, _segment: segment }
+    }
+
+    /// What BIRD answers, on its control socket.
+    fn ask(&self, words: &str) -> String {
+        let mut stream = UnixStream::connect(&self.control).unwrap();
+        writeln!(stream, "{words}").unwrap();
+        let mut answer = String::new();
+        // A line that ends an answer has a space after its four digits; the first one greets.
+        for line in BufReader::new(stream).lines().map(Result::unwrap).skip(1) {
+            answer += &line;
+            answer.push('\n');
+            if line.as_bytes().get(4) == Some(&b' ') && line.starts_with(|digit: char| digit.is_ascii_digit()) {
+                break;
+            }
+        }
+        answer
+    }
+
+    fn routes(&self) -> Option<u32> {
+        let answer = self.ask("show route count");
+        let (_, total) = answer.split_once("Total: ")?;
+        total.split(' ').next()?.parse().ok()
+    }
+
+    fn wait_for_routes(&self, routes: u32) {
+        wait::until("the routes", || (self.routes() == Some(routes)).then_some(()));
+    }
+
+    /// From the moment a new session is established until BIRD has all routes.
+    fn time(&self) -> Duration {
+        self.ask("disable slb");
+        self.wait_for_routes(0);
+        self.ask("enable slb");
+        while !self.ask("show protocols slb").contains("Established") {}
+        let start = Instant::now();
+        while self.routes() != Some(ROUTES) {}
+        start.elapsed()
+    }
+}
+
+fn tables() {
+    on_a_runtime(fill_the_store());
+    let (one, two, three) = (Site::new(), Site::new(), Site::new());
+    let gobgpd = gobgpd(&one.lb);
+    let mut driver = start(&one.lb, &["--gobgp", "127.0.0.1:50051"]);
+    one.wait_for_routes(ROUTES);
+    // The routes stay with gobgpd.
+    driver.process().kill();
+    let speaker = two.lb.spawn("/proc/self/exe", &[SPEAK]);
+    two.wait_for_routes(ROUTES);
+    let words = ["--bgpAs", "65000", "--bgpRouterId", "10.0.0.1", "--bgpPeer", "10.0.0.254:65530"];
+    let mut slb = start(&three.lb, &words);
+    three.wait_for_routes(ROUTES);
+    let sites = [&one, &two, &three];
+    let mut times = [Duration::MAX; 3];
+    for _ in 0..ROUNDS {
+        for (site, best) in sites.iter().zip(&mut times) {
+            *best = site.time().min(*best);
+        }
+    }
+    let memory = [gobgpd.id(), speaker.id(), slb.process().id()].map(memory);
+    println!("{ROUTES} routes, best of {ROUNDS}");
+    let ratios: Vec<(f64, f64)> = times
+        .iter()
+        .zip(memory)
+        .zip(["gobgpd", "speaker", "slb"])
+        .map(|((time, memory_here), name)| {
+            let ratios = (time.as_secs_f64() / times[0].as_secs_f64(), memory_here / memory[0]);
+            let (ms, mib) = (time.as_secs_f64() * 1e3, memory_here / 1024.0);
+            println!("{name:<8}{ms:>7.1} ms{:>6.2} x{mib:>8.1} MiB{:>6.2} x", ratios.0, ratios.1);
+            ratios
+        })
+        .collect();
+    assert!(ratios[2].0 <= TIME, "slb takes more than {TIME} of gobgpd's time");
+    assert!(ratios[1].1 <= MEMORY, "the speaker holds more than {MEMORY} of gobgpd's memory");
+}
+
+fn vips() -> impl Iterator<Item = Vip> {
+    (FIRST_VIP..FIRST_VIP + ROUTES).map(|vip| Vip::try_from(Ipv4Addr::from(vip)).unwrap())
+}
+
+/// Announces the table until it is killed.
+async fn speak() {
+    let mut bgp = Bgp::new(Speaker { asn: 65_000, router_id: Ipv4Addr::new(10, 0, 0, 1) });
+    bgp.apply(&vips().map(AdvertStep::Advertise).collect::<Vec<_>>()).await;
+    bgp.add_peer(PeerSettings::new(Ipv4Addr::new(10, 0, 0, 254).into(), 65_530));
+    bgp.begin();
+    std::future::pending().await
+}
+
+async fn fill_the_store() {
+    let port = Port::try_from(80).unwrap();
+    let record = |(serial, vip)| LoadBalancer {
+        id: LoadBalancerId(Uuid::new_v4()),
+        serial,
+        name: Name::try_from(format!("load-balancer {serial}")).unwrap(),
+        endpoint: Endpoint { vip, port },
+        backends: None,
+        phase: Phase::Active,
+    };
+    let writes = (1..).zip(vips()).map(|each| Write::Put(Arc::new(record(each)))).collect();
+    Redb::open(Path::new(STATE)).unwrap().commit(writes).await.unwrap();
+}
+
+fn start<'a>(lb: &'a Node, more: &[&str]) -> Server<'a> {
+    let state = format!("{STATE}-{}", lb.name());
+    lb.sh(&format!("cp -r {STATE} {state}"));
+    let range = format!("{}-{}", Ipv4Addr::from(FIRST_VIP), Ipv4Addr::from(FIRST_VIP + ROUTES - 1));
+    let words = ["--adapter", "lo", "--bgp", "--ipamRange", &range, "--stateDir", &state];
+    Server::start(lb, SLB, &[&words[..], more].concat())
+}
+
+fn gobgpd(lb: &Node) -> Process {
+    let file = format!("/run/tables-{}.toml", lb.name());
+    let config = "[global.config]\nas = 65000\nrouter-id = \"10.0.0.1\"\n\
+                  [[neighbors]]\n[neighbors.config]\nneighbor-address = \"10.0.0.254\"\npeer-as = 65530\n";
+    fs::write(&file, config).unwrap();
+    let gobgpd = lb.spawn("gobgpd", &["-f", &file, "--log-plain"]);
+    gobgpd.line("a peer", |line| line.contains("Peer Up"));
+    gobgpd
+}
+
+/// What a process holds of the machine's memory, in KiB: `VmRSS` of proc(5).
+fn memory(process: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let held = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    held.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+fn on_a_runtime<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(SPEAK) {
+        on_a_runtime(speak());
+    }
+    harness::run(&[Test { kernel: Kernel::fast, name: "fast::tables", body: tables }])
+}
