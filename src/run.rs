@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  api (a task) ──▶ mailbox ─┐
-//!  probes ───────────────────┤
+//!  addresses, probes ────────┤
 //!  host monitor ─────────────┼──▶ main loop ──▶ controller ──▶ drivers
 //!  deadline ─────────────────┤
 //!  SIGTERM ──▶ api stops ────┘   and the loop ends when the last request is answered; the data plane stays
@@ -221,8 +221,8 @@ impl Server {
                     }
                     self.controller.handle(batch, Instant::now()).await;
                 }
-                // Cancel-safe: probes stay with the controller.
-                probed = self.controller.next_probed() => self.controller.probed(probed, Instant::now()).await,
+                // Cancel-safe: inquiries stay with the controller.
+                learned = self.controller.next_learned() => self.controller.learned(learned, Instant::now()).await,
                 // Cancel-safe: says so itself.
                 event = self.monitor.next() => self.host_changed(event).await,
                 // Cancel-safe: made anew from the deadline each time.

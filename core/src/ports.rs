@@ -110,16 +110,20 @@ pub trait Pool: Send {
     /// are fine in either: the operator may have changed the range.
     fn restore(&mut self, held: BTreeSet<Vip>, released: Vec<Vip>);
 
-    /// Takes an address: the `wanted` one, else the lowest never handed out, else the one released longest ago. `avoid` maps
-    /// addresses that must not be handed out now to the reason, in words that follow "ADDRESS is …".
+    /// Takes an address: the `wanted` one, else any that is free. `avoid` maps addresses that must not be handed out now to the
+    /// reason, in words that follow "ADDRESS is …".
+    ///
+    /// The future stands on its own, so that a slow provider holds up nobody. Dropping it before its end gives back what it has taken
+    /// by then.
     fn acquire(
         &mut self,
         wanted: Option<Vip>,
         avoid: &BTreeMap<Ipv4Addr, String>,
-    ) -> impl Future<Output = Result<Vip, PoolError>> + Send;
+    ) -> impl Future<Output = Result<Vip, PoolError>> + Send + 'static;
 
-    /// Gives an address back; it is handed out again after all that were given back before.
-    fn release(&mut self, vip: Vip) -> impl Future<Output = Result<(), Cause>> + Send;
+    /// Gives an address back, once nothing of it is left in the kernel or the store. What a provider has to be told, it is told in the
+    /// background.
+    fn release(&mut self, vip: Vip);
 }
 
 /// Why the pool has no address.

@@ -6,10 +6,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    future::{Future, pending},
+    future::{Future, pending, poll_fn},
     io,
     net::Ipv4Addr,
+    pin::pin,
     sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
 };
 
 use crate::{
@@ -31,6 +33,10 @@ pub struct Remains {
     pub settings: BTreeMap<String, String>,
     /// Addresses that answer a probe, with who answers.
     pub neighbours: BTreeMap<Vip, String>,
+    /// Addresses that somebody pays for.
+    pub reserved: BTreeSet<Vip>,
+    /// How often the pool has to be asked before it answers.
+    pub pool_takes: usize,
     /// Points left before the crash; `None` never crashes.
     pub fuse: Option<usize>,
     /// Steps that fail, with whether it may pass.
@@ -48,6 +54,21 @@ pub struct Sim(pub Arc<Mutex<Remains>>);
 impl Sim {
     pub fn with<T>(&self, f: impl FnOnce(&mut Remains) -> T) -> T {
         f(&mut self.0.lock().unwrap())
+    }
+
+    /// Runs to the end, or to the crash: `None`.
+    pub fn run<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..10_000 {
+            if let Poll::Ready(done) = work.as_mut().poll(&mut context) {
+                return Some(done);
+            }
+            if self.with(|remains| remains.fuse == Some(0)) {
+                return None;
+            }
+        }
+        panic!("it never ends");
     }
 
     async fn point(&self) {
@@ -97,7 +118,7 @@ pub fn drivers(sim: &Sim, pool: &[Vip]) -> Drivers<SimWorld> {
     sim.with(|remains| remains.kernel.advertised.clear());
     Drivers {
         store: SimStore(sim.clone()),
-        pool: SimPool { all: pool.to_vec(), held: BTreeSet::new() },
+        pool: SimPool { sim: sim.clone(), all: pool.to_vec(), held: BTreeSet::new() },
         host: SimHost(sim.clone()),
         dataplane: SimDataplane(sim.clone()),
         advertiser: SimAdvertiser(sim.clone()),
@@ -145,19 +166,15 @@ fn write_down(disk: &mut Snapshot, write: Write) {
     }
 }
 
+/// Its addresses are reserved with a provider.
 pub struct SimPool {
+    sim: Sim,
     all: Vec<Vip>,
     held: BTreeSet<Vip>,
 }
 
-impl Pool for SimPool {
-    fn restore(&mut self, held: BTreeSet<Vip>, released: Vec<Vip>) {
-        self.held = held;
-        self.all.retain(|vip| !released.contains(vip));
-        self.all.extend(released);
-    }
-
-    async fn acquire(&mut self, wanted: Option<Vip>, avoid: &BTreeMap<Ipv4Addr, String>) -> Result<Vip, PoolError> {
+impl SimPool {
+    fn take(&mut self, wanted: Option<Vip>, avoid: &BTreeMap<Ipv4Addr, String>) -> Result<Vip, PoolError> {
         let free = |vip: &&Vip| !self.held.contains(vip) && !avoid.contains_key(&vip.address());
         let found = match wanted {
             Some(wanted) => self.all.iter().filter(free).find(|vip| **vip == wanted),
@@ -168,13 +185,54 @@ impl Pool for SimPool {
         assert!(self.held.insert(vip));
         Ok(vip)
     }
+}
 
-    async fn release(&mut self, vip: Vip) -> Result<(), Cause> {
+impl Pool for SimPool {
+    fn restore(&mut self, held: BTreeSet<Vip>, released: Vec<Vip>) {
+        self.sim.with(|remains| remains.reserved.retain(|vip| held.contains(vip)));
+        self.held = held;
+        self.all.retain(|vip| !released.contains(vip));
+        self.all.extend(released);
+    }
+
+    fn acquire(
+        &mut self,
+        wanted: Option<Vip>,
+        avoid: &BTreeMap<Ipv4Addr, String>,
+    ) -> impl Future<Output = Result<Vip, PoolError>> + Send + 'static {
+        let taken = self.take(wanted, avoid);
+        let sim = self.sim.clone();
+        async move {
+            let vip = taken?;
+            sim.point().await;
+            sim.with(|remains| remains.reserved.insert(vip));
+            for _ in 0..sim.with(|remains| remains.pool_takes) {
+                later().await;
+                sim.point().await;
+            }
+            Ok(vip)
+        }
+    }
+
+    fn release(&mut self, vip: Vip) {
         assert!(self.held.remove(&vip), "{vip} was not held");
+        assert!(self.sim.with(|remains| remains.reserved.remove(&vip)), "{vip} was not reserved");
         self.all.retain(|each| *each != vip);
         self.all.push(vip);
-        Ok(())
     }
+}
+
+/// Ready when it is asked a second time.
+async fn later() {
+    let mut asked = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut asked, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 pub struct SimHost(Sim);

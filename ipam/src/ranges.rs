@@ -8,13 +8,14 @@ mod tests;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    future::{Future, ready},
     net::Ipv4Addr,
     str::FromStr,
 };
 
 use slb_core::{
     model::Vip,
-    ports::{Cause, Pool, PoolError},
+    ports::{Pool, PoolError},
 };
 
 use crate::range::{self, BadRange, Range};
@@ -69,6 +70,15 @@ impl Ranges {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.ranges.iter().map(|range| range.size()).sum()
+    }
+
+    fn take(&mut self, wanted: Option<Vip>, avoid: &BTreeMap<Ipv4Addr, String>) -> Result<Vip, PoolError> {
+        let vip = match wanted {
+            Some(wanted) => self.take_wanted(wanted, avoid)?,
+            None => self.never_used(avoid).or_else(|| self.longest_released(avoid)).ok_or_else(|| self.exhausted())?,
+        };
+        self.hold(vip);
+        Ok(vip)
     }
 
     fn take_wanted(&self, wanted: Vip, avoid: &BTreeMap<Ipv4Addr, String>) -> Result<Vip, PoolError> {
@@ -168,17 +178,16 @@ impl Pool for Ranges {
         held.into_iter().for_each(|vip| self.hold(vip));
     }
 
-    async fn acquire(&mut self, wanted: Option<Vip>, avoid: &BTreeMap<Ipv4Addr, String>) -> Result<Vip, PoolError> {
-        let vip = match wanted {
-            Some(wanted) => self.take_wanted(wanted, avoid)?,
-            None => self.never_used(avoid).or_else(|| self.longest_released(avoid)).ok_or_else(|| self.exhausted())?,
-        };
-        self.hold(vip);
-        Ok(vip)
+    /// The lowest address never handed out, else the one released longest ago; without waiting.
+    fn acquire(
+        &mut self,
+        wanted: Option<Vip>,
+        avoid: &BTreeMap<Ipv4Addr, String>,
+    ) -> impl Future<Output = Result<Vip, PoolError>> + Send + 'static {
+        ready(self.take(wanted, avoid))
     }
 
-    async fn release(&mut self, vip: Vip) -> Result<(), Cause> {
+    fn release(&mut self, vip: Vip) {
         self.note_release(vip);
-        Ok(())
     }
 }

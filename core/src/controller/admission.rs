@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Admission: a creation gets an address, and the network is asked whether some other host has it, before anything else happens.
-//! Probes run side by side and hold up nobody else.
+//! A pool may take its time, and so do probes: these inquiries run side by side and hold up nobody else.
 
 use std::{future::Future, pin::Pin, time::Instant};
 
@@ -11,9 +11,9 @@ use tracing::{Span, warn};
 use super::{Controller, World, round::Ready};
 use crate::{
     command::{Answer, Command, Failure, NewLoadBalancer, Rejected, Request, Wish},
-    errors::{Chain, Shared},
+    errors::Shared,
     model::{Endpoint, LoadBalancerId, Vip},
-    ports::{Advertiser, Cause, Dataplane, Pool, Probe},
+    ports::{Advertiser, Cause, Dataplane, Pool, PoolError, Probe},
 };
 
 /// Why an address is set aside.
@@ -30,21 +30,29 @@ impl Asker {
     pub(super) fn answer(self, answer: Result<Answer, Failure>) {
         drop(self.answer.send(answer));
     }
+
+    fn is_gone(&self) -> bool {
+        self.answer.is_canceled()
+    }
 }
 
-/// A creation that waits for its probe.
+/// A creation that waits for an address, or for the probe of it.
 pub(super) struct Waiting {
     new: NewLoadBalancer,
     asker: Asker,
 }
 
-/// A VIP with what a probe of it found.
-pub struct Probed {
-    vip: Vip,
-    found: Result<Probe, Cause>,
+/// What an inquiry has found out.
+pub struct Learned(Outcome);
+
+enum Outcome {
+    /// What the pool had for a creation.
+    Acquired(Waiting, Result<Vip, PoolError>),
+    /// What a probe of a VIP found.
+    Probed(Vip, Result<Probe, Cause>),
 }
 
-pub(super) type Probing = Pin<Box<dyn Future<Output = Probed> + Send>>;
+pub(super) type Inquiry = Pin<Box<dyn Future<Output = Learned> + Send>>;
 
 impl<W: World> Controller<W> {
     /// Takes requests in and carries out those that need no probe.
@@ -59,19 +67,19 @@ impl<W: World> Controller<W> {
         self.run_queue(now).await;
     }
 
-    /// Waits for a probe to finish; for ever if none is under way. Dropping the future loses nothing: the probes stay where they are.
-    pub async fn next_probed(&mut self) -> Probed {
-        match self.probes.next().await {
-            Some(probed) => probed,
+    /// Waits for an inquiry to end; for ever if none is under way. Dropping the future loses nothing: inquiries stay where they are.
+    pub async fn next_learned(&mut self) -> Learned {
+        match self.inquiries.next().await {
+            Some(learned) => learned,
             None => std::future::pending().await,
         }
     }
 
-    /// Goes on with the creations whose probe has finished, with all that have finished by now.
-    pub async fn probed(&mut self, probed: Probed, now: Instant) {
-        self.conclude(probed, now).await;
-        while let Some(Some(probed)) = self.probes.next().now_or_never() {
-            self.conclude(probed, now).await;
+    /// Goes on with the creations whose inquiry has ended, with all that have ended by now.
+    pub async fn learned(&mut self, learned: Learned, now: Instant) {
+        self.conclude(learned, now).await;
+        while let Some(Some(learned)) = self.inquiries.next().now_or_never() {
+            self.conclude(learned, now).await;
         }
         self.run_queue(now).await;
     }
@@ -97,23 +105,77 @@ impl<W: World> Controller<W> {
     }
 
     async fn admit_creation(&mut self, new: NewLoadBalancer, asker: Asker, now: Instant) {
-        if let Some(vip) = new.vip {
-            if let Err(rejected) = self.state.check_endpoint(Endpoint { vip, port: new.port }) {
-                return asker.answer(Err(rejected.into()));
-            }
-            if let Some(waiting) = self.waiting.get_mut(&vip) {
-                return waiting.push(Waiting { new, asker });
+        let mut next = Some(Waiting { new, asker });
+        while let Some(creation) = next.take() {
+            let Some(creation) = self.without_pool(creation).await else { return };
+            let mut acquiring = Box::pin(self.drivers.pool.acquire(creation.new.vip, self.avoid.all()));
+            match (&mut acquiring).now_or_never() {
+                Some(found) => next = self.acquired(creation, found, now).await,
+                None => {
+                    if let Some(wanted) = creation.new.vip {
+                        self.wanted.insert(wanted, Vec::new());
+                    }
+                    self.inquiries
+                        .push(Box::pin(acquiring.map(move |found| Learned(Outcome::Acquired(creation, found)))));
+                }
             }
         }
-        match self.find_vip(&new, now).await {
-            Ok(Found::Ours(vip)) => self.queue.push_back(Ready { command: Command::Create(new), vip, asker }),
-            Ok(Found::ToProbe(vip)) => {
+    }
+
+    /// Settles a creation on a VIP that somebody has or waits for already; returns any other.
+    async fn without_pool(&mut self, creation: Waiting) -> Option<Waiting> {
+        let Some(vip) = creation.new.vip else { return Some(creation) };
+        let endpoint = Endpoint { vip, port: creation.new.port };
+        if let Err(rejected) = self.state.check_endpoint(endpoint) {
+            creation.asker.answer(Err(rejected.into()));
+        } else if let Some(others) = self.waiting.get_mut(&vip).or_else(|| self.wanted.get_mut(&vip)) {
+            others.push(creation);
+        } else if self.state.holds(vip) {
+            let Waiting { new, asker } = creation;
+            match self.is_served(endpoint).await {
+                Ok(false) => self.queue.push_back(Ready { command: Command::Create(new), vip, asker }),
+                Ok(true) => asker.answer(Err(Failure::Foreign(endpoint))),
+                Err(failure) => asker.answer(Err(failure)),
+            }
+        } else {
+            return Some(creation);
+        }
+        None
+    }
+
+    /// Asks the network about an address from the pool, unless a service is on it already. Returns a creation that needs another one.
+    async fn acquired(&mut self, creation: Waiting, found: Result<Vip, PoolError>, now: Instant) -> Option<Waiting> {
+        let vip = match found {
+            Ok(vip) => vip,
+            Err(error) => {
+                creation.asker.answer(Err(Failure::Pool(error)));
+                return None;
+            }
+        };
+        let endpoint = Endpoint { vip, port: creation.new.port };
+        let failure = match self.is_served(endpoint).await {
+            Ok(false) => {
+                self.acquired.insert(vip);
                 let probe = self.drivers.advertiser.probe(vip);
-                self.probes.push(Box::pin(probe.map(move |found| Probed { vip, found })));
-                self.waiting.entry(vip).or_default().push(Waiting { new, asker });
+                self.inquiries.push(Box::pin(probe.map(move |found| Learned(Outcome::Probed(vip, found)))));
+                self.waiting.entry(vip).or_default().push(creation);
+                return None;
             }
-            Err(failure) => asker.answer(Err(failure)),
-        }
+            Ok(true) => {
+                self.give_back(vip);
+                self.avoid.set_aside(vip, ANOTHERS.to_owned(), now);
+                if creation.new.vip.is_none() {
+                    return Some(creation);
+                }
+                Failure::Foreign(endpoint)
+            }
+            Err(failure) => {
+                self.give_back(vip);
+                failure
+            }
+        };
+        creation.asker.answer(Err(failure));
+        None
     }
 
     /// Whether the data plane has a service there already.
@@ -122,39 +184,29 @@ impl<W: World> Controller<W> {
         self.drivers.dataplane.exists(endpoint).await.map_err(failed)
     }
 
-    async fn find_vip(&mut self, new: &NewLoadBalancer, now: Instant) -> Result<Found, Failure> {
-        loop {
-            let held = new.vip.filter(|vip| self.state.holds(*vip));
-            let vip = match held {
-                Some(vip) => vip,
-                None => self.drivers.pool.acquire(new.vip, self.avoid.all()).await.map_err(Failure::Pool)?,
-            };
-            let endpoint = Endpoint { vip, port: new.port };
-            let is_served = self.is_served(endpoint).await;
-            if held.is_some() {
-                return if is_served? { Err(Failure::Foreign(endpoint)) } else { Ok(Found::Ours(vip)) };
-            }
-            match is_served {
-                Ok(false) => {
-                    self.acquired.insert(vip);
-                    return Ok(Found::ToProbe(vip));
-                }
-                Ok(true) => {
-                    self.give_back(vip).await;
-                    self.avoid.set_aside(vip, ANOTHERS.to_owned(), now);
-                    if new.vip.is_some() {
-                        return Err(Failure::Foreign(endpoint));
-                    }
-                }
-                Err(failure) => {
-                    self.give_back(vip).await;
-                    return Err(failure);
-                }
-            }
+    async fn conclude(&mut self, Learned(outcome): Learned, now: Instant) {
+        match outcome {
+            Outcome::Acquired(creation, found) => self.conclude_acquisition(creation, found, now).await,
+            Outcome::Probed(vip, found) => self.conclude_probe(vip, found, now).await,
         }
     }
 
-    async fn conclude(&mut self, Probed { vip, found }: Probed, now: Instant) {
+    /// The pool took its time. If whoever asked has gone meanwhile, the address goes back: nothing was done yet, and nobody would know.
+    async fn conclude_acquisition(&mut self, creation: Waiting, found: Result<Vip, PoolError>, now: Instant) {
+        let others = creation.new.vip.and_then(|wanted| self.wanted.remove(&wanted)).unwrap_or_default();
+        let next = match found {
+            Ok(vip) if creation.asker.is_gone() => {
+                self.give_back(vip);
+                None
+            }
+            found => self.acquired(creation, found, now).await,
+        };
+        for Waiting { new, asker } in next.into_iter().chain(others) {
+            self.admit_creation(new, asker, now).await;
+        }
+    }
+
+    async fn conclude_probe(&mut self, vip: Vip, found: Result<Probe, Cause>, now: Instant) {
         let waiting = self.waiting.remove(&vip).unwrap_or_default();
         let failure: Box<dyn Fn() -> Failure + Send> = match found {
             Ok(Probe::Free) => return self.free(vip, waiting, now).await,
@@ -169,10 +221,10 @@ impl<W: World> Controller<W> {
                 for Waiting { asker, .. } in waiting {
                     asker.answer(Err(failure()));
                 }
-                return self.give_back(vip).await;
+                return self.give_back(vip);
             }
         };
-        self.give_back(vip).await;
+        self.give_back(vip);
         for Waiting { new, asker } in waiting {
             match new.vip {
                 Some(_) => asker.answer(Err(failure())),
@@ -197,18 +249,9 @@ impl<W: World> Controller<W> {
         }
     }
 
-    /// Gives back an address that was taken for a creation that comes to nothing.
-    pub(super) async fn give_back(&mut self, vip: Vip) {
+    /// Gives an address back to the pool.
+    pub(super) fn give_back(&mut self, vip: Vip) {
         self.acquired.remove(&vip);
-        if let Err(cause) = self.drivers.pool.release(vip).await {
-            warn!(%vip, error = %Chain(&*cause), "could not give the address back to its pool");
-        }
+        self.drivers.pool.release(vip);
     }
-}
-
-enum Found {
-    /// A load-balancer on another port holds it: no need to ask the network.
-    Ours(Vip),
-    /// Fresh from the pool.
-    ToProbe(Vip),
 }

@@ -2,7 +2,7 @@
 //! The controller: the one owner of the desired state. Everything that changes goes through it, one round after the other.
 //!
 //! ```text
-//!  requests ──▶ admission ──▶ (probe) ──▶ queue ──▶ round: apply ▶ commit ▶ converge ▶ answer
+//!  requests ──▶ admission ──▶ (address, probe) ──▶ queue ──▶ round: apply ▶ commit ▶ converge ▶ answer
 //!  link and address events, interval, retries ───────────────────────────────▶ converge
 //! ```
 //! Rooms, in reading order: [`admission`](self) finds an address for each creation; `round` makes wishes durable and carries
@@ -33,7 +33,7 @@ use std::{
 use futures_util::stream::FuturesUnordered;
 
 use self::{
-    admission::{Probing, Waiting},
+    admission::{Inquiry, Waiting},
     avoid::Avoid,
     background::Retry,
     round::Ready,
@@ -91,7 +91,10 @@ pub struct Controller<W: World> {
     originals: BTreeMap<SettingName, SettingChange>,
     /// Taken from the pool for a creation that is not in the state yet.
     acquired: BTreeSet<Vip>,
-    probes: FuturesUnordered<Probing>,
+    /// What admission has asked the pool and the network.
+    inquiries: FuturesUnordered<Inquiry>,
+    /// Wanted VIPs that the pool was asked for, and creations that want the same.
+    wanted: BTreeMap<Vip, Vec<Waiting>>,
     /// Creations that wait for the probe of their VIP.
     waiting: BTreeMap<Vip, Vec<Waiting>>,
     queue: VecDeque<Ready>,
@@ -139,7 +142,8 @@ impl<W: World> Controller<W> {
             peers: peers.into_keys().collect(),
             originals: snapshot.originals,
             acquired: BTreeSet::new(),
-            probes: FuturesUnordered::new(),
+            inquiries: FuturesUnordered::new(),
+            wanted: BTreeMap::new(),
             waiting: BTreeMap::new(),
             queue: VecDeque::new(),
             retries: BTreeMap::new(),

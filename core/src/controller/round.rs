@@ -45,9 +45,7 @@ impl<W: World> Controller<W> {
             self.run_round(round, now).await;
         }
         let unused: Vec<Vip> = self.acquired.iter().copied().filter(|vip| !self.waiting.contains_key(vip)).collect();
-        for vip in unused {
-            self.give_back(vip).await;
-        }
+        unused.into_iter().for_each(|vip| self.give_back(vip));
     }
 
     /// The first request of each VIP; the others stay, in order.
@@ -249,7 +247,7 @@ impl<W: World> Controller<W> {
         let freed: BTreeSet<Vip> =
             changes.iter().filter_map(|change| change.before.as_ref()).map(|erased| erased.endpoint.vip).collect();
         for vip in freed.into_iter().filter(|vip| !self.state.holds(*vip)).collect::<Vec<_>>() {
-            self.give_back(vip).await;
+            self.give_back(vip);
         }
     }
 }

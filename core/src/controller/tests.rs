@@ -2,6 +2,7 @@
 //! The controller on the model of the world, story by story; [`laws`] are what holds whatever is asked.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::Ipv4Addr,
     sync::Arc,
@@ -16,6 +17,7 @@ use uuid::Uuid;
 mod failures;
 mod laws;
 mod peers;
+mod slow_pool;
 
 use super::{Controller, Drivers};
 use crate::{
@@ -89,12 +91,12 @@ impl Server {
         let controller = &mut self.controller;
         let work = async {
             controller.handle(requests, now).await;
-            while !controller.waiting.is_empty() {
-                let probed = controller.next_probed().await;
-                controller.probed(probed, now).await;
+            while !controller.inquiries.is_empty() {
+                let learned = controller.next_learned().await;
+                controller.learned(learned, now).await;
             }
         };
-        let ended = work.now_or_never();
+        let ended = self.sim.run(work);
         (ended, answers.into_iter().map(|mut answer| answer.try_recv().ok().flatten()).collect())
     }
 
@@ -119,16 +121,18 @@ impl Server {
         self.controller.tick(self.now).now_or_never().unwrap();
     }
 
-    /// The kernel serves what the board shows, and nothing else.
+    /// The kernel serves what the board shows, and nothing else; nothing else is paid for, either.
     fn check(&self) {
-        let expected = served(&self.board.list().unwrap_or_default());
+        let shown = self.board.list().unwrap_or_default();
+        let vips: BTreeSet<Vip> = shown.iter().map(|each| each.endpoint.vip).collect();
+        assert_eq!(self.sim.with(|remains| remains.reserved.clone()), vips);
+        let expected = served(&shown);
         let kernel = self.sim.with(|remains| remains.kernel.clone());
         assert_eq!(kernel.services, expected.services);
         assert_eq!(kernel.host.bound, expected.host.bound);
         assert_eq!(kernel.host.source_nat, expected.host.source_nat);
         assert_eq!(kernel.advertised, expected.advertised);
-        let disk = self.sim.with(|remains| remains.disk.load_balancers.len());
-        assert_eq!(disk, self.board.list().unwrap_or_default().len());
+        assert_eq!(self.sim.with(|remains| remains.disk.load_balancers.len()), shown.len());
     }
 }
 
@@ -252,9 +256,9 @@ fn a_service_that_came_during_the_probe_is_not_taken_over() {
         server.controller.handle(vec![request], server.now).now_or_never().unwrap();
         let foreign = Endpoint { vip: wanted.unwrap_or(vip(85)), port: port(6443) };
         sim.with(|remains| remains.kernel.services.insert(foreign, ServiceView::default()));
-        while !server.controller.waiting.is_empty() {
-            let probed = server.controller.next_probed().now_or_never().unwrap();
-            server.controller.probed(probed, server.now).now_or_never().unwrap();
+        while !server.controller.inquiries.is_empty() {
+            let learned = server.controller.next_learned().now_or_never().unwrap();
+            server.controller.learned(learned, server.now).now_or_never().unwrap();
         }
         match (answered.try_recv().unwrap().unwrap(), found) {
             (Ok(Answer::LoadBalancer(created)), Some(vip)) => assert_eq!(created.endpoint.vip, vip),

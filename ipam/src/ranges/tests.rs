@@ -51,7 +51,7 @@ fn defect_18_what_was_released_is_handed_out_again() {
     let mut pool: Ranges = "10.0.0.1-10.0.0.3".parse().unwrap();
     assert_eq!(some(&mut pool, 3), ["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
     for released in ["10.0.0.2", "10.0.0.1", "10.0.0.3"] {
-        now(pool.release(vip(released))).unwrap();
+        pool.release(vip(released));
     }
     assert_eq!(some(&mut pool, 3), ["10.0.0.2", "10.0.0.1", "10.0.0.3"]);
     assert!(now(pool.acquire(None, &BTreeMap::new())).is_err());
@@ -150,7 +150,7 @@ proptest! {
                 }
                 Act::Release(which) if !held.is_empty() => {
                     let vip = held.swap_remove(which.index(held.len()));
-                    now(pool.release(vip)).unwrap();
+                    pool.release(vip);
                     released.push(vip);
                 }
                 Act::Release(_) => {}

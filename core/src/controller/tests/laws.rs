@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the controller acknowledges holds, wherever it is killed and whatever fails.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
@@ -60,13 +60,13 @@ proptest! {
 
     /// A crash at any point: nothing acknowledged is lost, nothing leaks, and what was in doubt is whole or not at all.
     #[test]
-    fn killed_anywhere(acts in prop::collection::vec(prop::collection::vec(act(), 1..4), 1..5)) {
+    fn killed_anywhere(acts in prop::collection::vec(prop::collection::vec(act(), 1..4), 1..5), pool_takes in 0_usize..3) {
         let acts = once_each(acts);
         for fuse in 0.. {
             let sim = Sim::default();
             let mut acknowledged = BTreeMap::new();
             let mut doubtful = BTreeSet::new();
-            sim.with(|remains| remains.fuse = Some(fuse));
+            sim.with(|remains| (remains.fuse, remains.pool_takes) = (Some(fuse), pool_takes));
             let mut crashed = true;
             if let Some(mut server) = Server::start(&sim) {
                 crashed = false;
