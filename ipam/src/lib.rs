@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pools of addresses: where a load-balancer's VIP comes from. One so far: [`Ranges`], of the operator's own network.
+//! Pools of addresses: where a load-balancer's VIP comes from. [`Ranges`] are of the operator's own network; [`equinix`] reserves
+//! addresses with a provider.
 //! [`range`] reads what the operator wrote, [`Ranges`] hands out.
 
+pub mod equinix;
 pub mod range;
 mod ranges;
 

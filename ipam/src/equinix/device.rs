@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+//! This machine as Equinix Metal knows it, and the routers that it is to tell of its addresses.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    num::NonZeroU32,
+};
+
+use slb_core::{
+    errors::Chain,
+    peer::{Password, Peer, PeerAddress},
+};
+use tokio::time::sleep;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::{
+    client::Client,
+    error::Error,
+    wire::{DevicePage, Neighbor, NeighborList},
+};
+
+/// The routers announce addresses of IPv4 over sessions of IPv4.
+const IPV4: u8 = 4;
+
+/// Which of a project's devices this one is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The one with this id.
+    Id(Uuid),
+    /// The one of this name.
+    Hostname(String),
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Hostname(name) => name.fmt(f),
+        }
+    }
+}
+
+/// A machine of a project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name.
+    pub hostname: String,
+}
+
+/// Who a device is in BGP, and who its neighbours are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbours {
+    /// The own AS number.
+    pub asn: NonZeroU32,
+    /// The own address: the routers take sessions from no other.
+    pub address: Ipv4Addr,
+    /// The routers, by address.
+    pub peers: Vec<Peer>,
+}
+
+/// Finds the device and its neighbours. As long as the API is away or BGP is not enabled, says so once and waits.
+///
+/// # Errors
+/// Waiting would not help: the token is refused, or there is no such project or device.
+pub async fn locate(client: &Client, project: Uuid, which: &Which) -> Result<(Device, Neighbours), Error> {
+    let mut device = None;
+    let mut said = String::new();
+    let mut failures = 0;
+    loop {
+        let why = match look(client, project, which, &mut device).await {
+            Ok(Found::Neighbours(device, neighbours)) => return Ok((device, neighbours)),
+            Ok(Found::None(Device { hostname, .. })) => format!(
+                "BGP is not enabled for {hostname}; enable it for the project and for the device, slb goes on by itself then"
+            ),
+            Err(error) if error.may_pass() => format!("{}; slb goes on by itself once it answers", Chain(&error)),
+            Err(error) => return Err(error),
+        };
+        if said != why {
+            warn!("waiting for Equinix Metal: {why}");
+            said = why;
+        }
+        failures += 1;
+        sleep(client.timing().pause(failures)).await;
+    }
+}
+
+enum Found {
+    Neighbours(Device, Neighbours),
+    /// BGP is not enabled, or not yet.
+    None(Device),
+}
+
+async fn look(client: &Client, project: Uuid, which: &Which, known: &mut Option<Device>) -> Result<Found, Error> {
+    let device = match known {
+        Some(device) => device.clone(),
+        None => {
+            let device = find(client, project, which).await?;
+            info!("Querying BGP settings for [{}]", device.hostname);
+            known.insert(device).clone()
+        }
+    };
+    let list: NeighborList = client.get(&format!("/devices/{}/bgp/neighbors", device.id)).await?;
+    Ok(match neighbours(list.bgp_neighbors.unwrap_or_default())? {
+        Some(neighbours) => Found::Neighbours(device, neighbours),
+        None => Found::None(device),
+    })
+}
+
+async fn find(client: &Client, project: Uuid, which: &Which) -> Result<Device, Error> {
+    let devices = client.list::<DevicePage>(&format!("/projects/{project}/devices")).await?;
+    let mut found = devices.into_iter().filter(|device| match which {
+        Which::Id(id) => device.id == *id,
+        Which::Hostname(name) => device.hostname.as_ref().is_some_and(|other| other.eq_ignore_ascii_case(name)),
+    });
+    match (found.next(), found.next()) {
+        (Some(device), None) => {
+            Ok(Device { id: device.id, hostname: device.hostname.unwrap_or_else(|| which.to_string()) })
+        }
+        (None, _) => Err(Error::NoDevice { project, which: which.to_string() }),
+        (Some(_), Some(_)) => Err(Error::ManyDevices { project, which: which.to_string() }),
+    }
+}
+
+/// `None` if there are none.
+fn neighbours(groups: Vec<Neighbor>) -> Result<Option<Neighbours>, Error> {
+    let bad = |why: String| Error::Neighbours { why };
+    let mut own: Option<(NonZeroU32, Ipv4Addr)> = None;
+    let mut peers = BTreeMap::new();
+    for group in groups.into_iter().filter(|group| group.address_family == IPV4) {
+        let asn = number(group.customer_as)?;
+        let IpAddr::V4(address) = group.customer_ip else {
+            return Err(bad(format!("the own address is {}, not of IPv4", group.customer_ip)));
+        };
+        let one = *own.get_or_insert((asn, address));
+        if one != (asn, address) {
+            return Err(bad(format!("the device is {} of AS {}, and {address} of AS {asn}", one.1, one.0)));
+        }
+        let is_signed = group.md5_enabled.unwrap_or(true);
+        let password = group.md5_password.filter(|password| is_signed && !password.is_empty());
+        let password = password.map(Password::try_from).transpose().map_err(|error| bad(error.to_string()))?;
+        let asn = number(group.peer_as)?;
+        for ip in group.peer_ips.unwrap_or_default() {
+            let address = PeerAddress::try_from(ip).map_err(|error| bad(error.to_string()))?;
+            peers.insert(address, Peer { address, asn, password: password.clone() });
+        }
+    }
+    let peers: Vec<Peer> = peers.into_values().collect();
+    Ok(own.filter(|_| !peers.is_empty()).map(|(asn, address)| Neighbours { asn, address, peers }))
+}
+
+fn number(asn: u32) -> Result<NonZeroU32, Error> {
+    NonZeroU32::new(asn).ok_or_else(|| Error::Neighbours { why: "0 is no AS number".to_owned() })
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The pool: whoever asks waits for the provider, and nobody else does.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    net::Ipv4Addr,
+    sync::Arc,
+};
+
+use slb_core::{
+    model::Vip,
+    ports::{Pool, PoolError},
+};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use super::{client::Client, desk::Desk, settings::Place};
+
+/// A pool of elastic IPs, reserved when they are wanted.
+///
+/// An address that is asked for by name has to be one that the operator has reserved: it is used, and never released.
+#[derive(Debug)]
+pub struct Equinix {
+    desk: Arc<Desk>,
+    sweeper: Option<JoinHandle<()>>,
+}
+
+impl Equinix {
+    /// A pool of a project's addresses at a place, for a device. Releases nothing before it knows what is held.
+    #[must_use]
+    pub fn new(client: Client, project: Uuid, place: Place, device: Uuid) -> Self {
+        Self { desk: Arc::new(Desk::new(client, project, place, device)), sweeper: None }
+    }
+}
+
+impl Drop for Equinix {
+    fn drop(&mut self) {
+        if let Some(sweeper) = &self.sweeper {
+            sweeper.abort();
+        }
+    }
+}
+
+impl Pool for Equinix {
+    /// From now on, whatever this device has reserved and does not hold is released. Within a tokio runtime.
+    fn restore(&mut self, held: BTreeSet<Vip>, _: Vec<Vip>) {
+        self.desk.open(held);
+        self.sweeper = Some(tokio::spawn(Arc::clone(&self.desk).keep_clean()));
+    }
+
+    fn acquire(
+        &mut self,
+        wanted: Option<Vip>,
+        avoid: &BTreeMap<Ipv4Addr, String>,
+    ) -> impl Future<Output = Result<Vip, PoolError>> + Send + 'static {
+        let desk = Arc::clone(&self.desk);
+        let avoid = avoid.clone();
+        async move {
+            match wanted {
+                Some(wanted) => desk.take(wanted, avoid).await,
+                None => desk.reserve(avoid).await,
+            }
+        }
+    }
+
+    fn release(&mut self, vip: Vip) {
+        self.desk.release(vip);
+    }
+}

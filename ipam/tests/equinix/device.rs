@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who slb is, and who its neighbours are.
+
+use slb_ipam::equinix::{Device, Neighbours, Which, locate};
+
+use super::*;
+
+/// As a device of the project has them.
+fn neighbours() -> serde_json::Value {
+    let group = |family: u8, own: &str, peers: &[&str]| {
+        json!({
+            "address_family": family, "customer_as": 65000, "customer_ip": own, "md5_enabled": true,
+            "md5_password": "s3cret", "multihop": true, "peer_as": 65530, "peer_ips": peers,
+            "routes_in": [], "routes_out": [],
+        })
+    };
+    json!([
+        group(6, "2604:1380::1", &["fc00::e", "fc00::f"]),
+        group(4, "10.12.39.1", &["169.254.255.2", "169.254.255.1"]),
+    ])
+}
+
+fn check(found: (Device, Neighbours)) {
+    let (device, Neighbours { asn, address, peers }) = found;
+    assert_eq!(device.hostname, "am6-c3.small.x86-01");
+    assert_eq!((asn.get(), address), (65_000, Ipv4Addr::new(10, 12, 39, 1)));
+    let peers: Vec<_> = peers
+        .iter()
+        .map(|peer| {
+            (peer.address.to_string(), peer.asn.get(), peer.password.as_ref().map(|password| password.expose()))
+        })
+        .collect();
+    let expected = ["169.254.255.1", "169.254.255.2"].map(|peer| (peer.to_owned(), 65_530, Some("s3cret")));
+    assert_eq!(peers, expected);
+}
+
+#[tokio::test]
+async fn this_device_is_found_by_its_name_or_id() {
+    let site = Site::new();
+    site.metal.with(|books| {
+        books.neighbours = neighbours();
+        // On the second page.
+        let others: Vec<_> = (0..150).map(|number| (Uuid::new_v4(), format!("other-{number}"))).collect();
+        books.devices.splice(0..0, others);
+    });
+    let client = site.client(QUICK);
+    for which in [Which::Hostname("AM6-c3.small.x86-01".to_owned()), Which::Id(site.device)] {
+        check(locate(&client, site.project(), &which).await.unwrap());
+    }
+    site.until_said("Querying BGP settings for [am6-c3.small.x86-01]").await;
+    let unknown = Which::Id(Uuid::nil());
+    let error = locate(&client, site.project(), &unknown).await.unwrap_err();
+    assert!(error.to_string().contains("has no device 00000000"), "{error}");
+    site.metal.with(|books| books.devices.push((Uuid::new_v4(), "other-1".to_owned())));
+    let error = locate(&client, site.project(), &Which::Hostname("other-1".to_owned())).await.unwrap_err();
+    assert!(error.to_string().contains("several devices other-1; name this one with --metalDevice"), "{error}");
+    let error = locate(&client, Uuid::nil(), &unknown).await.unwrap_err();
+    assert!(error.to_string().ends_with("404 Not Found: Not found"), "{error}");
+}
+
+/// It says so once for each reason, and goes on by itself.
+#[tokio::test]
+async fn bgp_is_waited_for() {
+    let site = Site::new();
+    let away = Fault { done: Effect::None, then: Then::Answer(503, "X-A: b", "") };
+    site.metal.fail("GET", &[away; 12]);
+    let timing = Timing { longest_pause: Duration::from_millis(2), ..QUICK };
+    let (client, project) = (site.client(timing), site.project());
+    let which = Which::Id(site.device);
+    let waiting = locate(&client, project, &which);
+    let enabling = async {
+        site.until_said("BGP is not enabled for am6-c3.small.x86-01; enable it").await;
+        site.until("more questions", |books| books.count("GET /devices/") > 3).await;
+        site.metal.with(|books| books.neighbours = neighbours());
+    };
+    let (found, ()) = tokio::join!(waiting, enabling);
+    check(found.unwrap());
+    let waited: Vec<String> = site.log.lines().into_iter().filter(|line| line.contains("waiting")).collect();
+    assert!(waited.len() == 2 && waited[0].contains("503"), "{waited:?}");
+    assert!(!site.log.lines().join("\n").contains("s3cret"));
+}
+
+#[tokio::test]
+async fn neighbours_that_make_no_sense_are_refused() {
+    let site = Site::new();
+    let client = site.client(QUICK);
+    for (key, value, why) in [
+        ("customer_as", json!(0), "0 is no AS number"),
+        ("peer_as", json!(0), "0 is no AS number"),
+        ("customer_ip", json!("fd00::1"), "not of IPv4"),
+        ("peer_ips", json!(["224.0.0.1"]), "not the address of a single host"),
+        ("md5_password", json!("grün"), "ASCII"),
+    ] {
+        let mut all = neighbours();
+        all[1][key] = value;
+        site.metal.with(|books| books.neighbours = all);
+        let error = locate(&client, site.project(), &Which::Id(site.device)).await.unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    let mut two = neighbours();
+    two[0]["address_family"] = json!(4);
+    two[0]["customer_ip"] = json!("10.12.39.2");
+    site.metal.with(|books| books.neighbours = two);
+    let error = locate(&client, site.project(), &Which::Id(site.device)).await.unwrap_err();
+    assert!(error.to_string().contains("10.12.39.2"), "{error}");
+}
