@@ -72,6 +72,24 @@ pub struct Given {
     /// Addresses to hand out as VIPs: A-B, CIDR, single addresses, or a comma-separated list of them
     #[arg(long = "ipamRange", env = "SLB_IPAM_RANGE", value_name = "RANGE")]
     pub ipam_range: Option<String>,
+    /// Reserve VIPs with Equinix Metal, and tell its routers; with --bgp. The token is METAL_AUTH_TOKEN or PACKET_AUTH_TOKEN
+    #[arg(long = "equinixMetal", env = "SLB_EQUINIX_METAL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub equinix_metal: Option<bool>,
+    /// The Equinix Metal project that pays for VIPs
+    #[arg(long, env = "SLB_PROJECT", value_name = "ID")]
+    pub project: Option<String>,
+    /// The Equinix Metal facility that VIPs are of, like am6
+    #[arg(long, env = "SLB_FACILITY", value_name = "CODE")]
+    pub facility: Option<String>,
+    /// The Equinix Metal metro that VIPs are of, like am
+    #[arg(long, env = "SLB_METRO", value_name = "CODE")]
+    pub metro: Option<String>,
+    /// This machine in Equinix Metal [default: the device with its hostname]
+    #[arg(long = "metalDevice", env = "SLB_METAL_DEVICE", value_name = "ID")]
+    pub metal_device: Option<String>,
+    /// Where Equinix Metal's API is [default: https://api.equinix.com/metal/v1]
+    #[arg(long = "metalApiUrl", env = "METAL_API_URL", value_name = "URL")]
+    pub metal_api_url: Option<String>,
     /// The address the API listens on [default: 0.0.0.0]
     #[arg(long, env = "SLB_ADDRESS", value_name = "IP")]
     pub address: Option<IpAddr>,
@@ -110,6 +128,12 @@ impl Given {
             bgp_peer: if self.bgp_peer.is_empty() { there.bgp_peer } else { self.bgp_peer },
             gobgp: self.gobgp.or(there.gobgp),
             ipam_range: self.ipam_range.or(there.ipam_range),
+            equinix_metal: self.equinix_metal.or(there.equinix_metal),
+            project: self.project.or(there.project),
+            facility: self.facility.or(there.facility),
+            metro: self.metro.or(there.metro),
+            metal_device: self.metal_device.or(there.metal_device),
+            metal_api_url: self.metal_api_url.or(there.metal_api_url),
             address: self.address.or(there.address),
             port: self.port.or(there.port),
             state_dir: self.state_dir.or(there.state_dir),

@@ -4,6 +4,7 @@
 
 mod announce;
 mod duration;
+mod metal;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -15,8 +16,8 @@ use slb_core::errors::Chain;
 use slb_ipam::Ranges;
 use tracing::Level;
 
-pub use self::announce::Announce;
 use self::duration::parse;
+pub use self::{announce::Announce, metal::Metal};
 use crate::args::{Given, ServerArgs};
 
 /// The port of the original's API.
@@ -34,16 +35,28 @@ const SHORTEST_RECONCILE_INTERVAL: Duration = Duration::from_millis(100);
 pub struct Config {
     /// The adapter that VIPs are bound to.
     pub adapter: String,
-    /// Where VIPs come from.
-    pub ranges: Ranges,
+    /// Where VIPs come from, and how the network learns of them.
+    pub vips: Vips,
     /// Where the API listens.
     pub listen: SocketAddr,
     /// Where load-balancers are kept.
     pub state_dir: PathBuf,
     /// How often kernel and desired state are compared.
     pub reconcile_interval: Duration,
-    /// How the network learns of VIPs.
-    pub announce: Announce,
+}
+
+/// Where VIPs come from, and how the network learns of them.
+#[derive(Debug)]
+pub enum Vips {
+    /// Of the operator's own networks.
+    Own {
+        /// Which.
+        ranges: Ranges,
+        /// How the network learns of them.
+        announce: Announce,
+    },
+    /// Of Equinix Metal, whose routers learn of them by BGP.
+    Metal(Metal),
 }
 
 /// How to log.
@@ -124,9 +137,32 @@ impl Config {
     /// Something is missing, wrong, or contradicts something else.
     pub fn from_given(given: Given) -> Result<Self, BadOption> {
         let state_dir = state_dir(&given);
-        let announce = Announce::from_given(&given)?;
+        let vips = Vips::from_given(&given)?;
         let adapter = given.adapter.filter(|name| !name.is_empty());
-        let range = given.ipam_range.filter(|range| !range.is_empty());
+        let port = given.port.unwrap_or(DEFAULT_PORT);
+        if port == 0 {
+            return Err(BadOption("--port 0: ports go from 1 to 65535".to_owned()));
+        }
+        Ok(Self {
+            adapter: adapter.ok_or_else(|| {
+                BadOption("--adapter is missing: the network adapter to bind VIPs to, like eth0".to_owned())
+            })?,
+            vips,
+            listen: SocketAddr::new(given.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port),
+            state_dir,
+            reconcile_interval: parse("reconcileInterval", given.reconcile_interval)?
+                .map_or(Ok(DEFAULT_RECONCILE_INTERVAL), |time| time.within(SHORTEST_RECONCILE_INTERVAL))?,
+        })
+    }
+}
+
+impl Vips {
+    fn from_given(given: &Given) -> Result<Self, BadOption> {
+        if let Some(metal) = Metal::from_given(given, metal::token())? {
+            return Ok(Self::Metal(metal));
+        }
+        let announce = Announce::from_given(given)?;
+        let range = given.ipam_range.as_deref().filter(|range| !range.is_empty());
         let range = range.ok_or_else(|| {
             BadOption(
                 "--ipamRange is missing: which addresses may be handed out, like 192.168.0.85-192.168.0.90".to_owned(),
@@ -138,21 +174,7 @@ impl Config {
                 "--ipamRange {range}: loopback addresses (127.0.0.0/8) cannot be announced"
             )));
         }
-        let port = given.port.unwrap_or(DEFAULT_PORT);
-        if port == 0 {
-            return Err(BadOption("--port 0: ports go from 1 to 65535".to_owned()));
-        }
-        Ok(Self {
-            adapter: adapter.ok_or_else(|| {
-                BadOption("--adapter is missing: the network adapter to bind VIPs to, like eth0".to_owned())
-            })?,
-            ranges,
-            listen: SocketAddr::new(given.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port),
-            state_dir,
-            reconcile_interval: parse("reconcileInterval", given.reconcile_interval)?
-                .map_or(Ok(DEFAULT_RECONCILE_INTERVAL), |time| time.within(SHORTEST_RECONCILE_INTERVAL))?,
-            announce,
-        })
+        Ok(Self::Own { ranges, announce })
     }
 }
 

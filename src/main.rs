@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! slb turns a Linux box into a load-balancer appliance. This crate is wiring only: [`args`] is what was typed, [`config`]
-//! what it means, [`preflight`] the checks before anything is changed, [`alone`] that no other slb is at work, [`run`] the
-//! server, [`cleanup`] its undoing, [`log`] how to log.
+//! what it means, [`preflight`] the checks before anything is changed, [`alone`] that no other slb is at work, [`pool`] and
+//! [`advertiser`] what was chosen of several, [`run`] the server, [`cleanup`] its undoing, [`log`] how to log.
 
 mod advertiser;
 mod alone;
@@ -9,6 +9,7 @@ mod args;
 mod cleanup;
 mod config;
 mod log;
+mod pool;
 mod preflight;
 mod run;
 

@@ -11,7 +11,7 @@ use tracing::{error, warn};
 
 use crate::{
     alone::Alone,
-    config::{Announce, Config},
+    config::{Announce, Config, Vips},
     run::Fatal,
 };
 
@@ -100,21 +100,19 @@ impl Findings {
     }
 
     async fn adapter(&mut self, host: &mut Linux, config: &Config) {
-        let is_by_arp = match config.announce {
-            Announce::Arp { .. } => true,
-            Announce::Bgp { .. } | Announce::Gobgp { .. } => false,
+        let adapter = match host.adapter().await {
+            Ok(adapter) => adapter,
+            Err(error) => return self.note(&error),
         };
-        match host.adapter().await {
-            // Any will do.
-            Ok(_) if !is_by_arp => {}
-            Ok(adapter) if adapter.has_arp => match host.networks().await {
-                Ok(networks) => warn_of_strangers(&adapter.name, &config.ranges, &networks),
-                Err(error) => self.note(&error),
-            },
-            Ok(adapter) => self.say(&format!(
+        let Vips::Own { ranges, announce: Announce::Arp { .. } } = &config.vips else { return };
+        if !adapter.has_arp {
+            return self.say(&format!(
                 "--adapter {}: it has no ARP, so no VIP can be announced on it; name one that is connected to the network",
                 adapter.name
-            )),
+            ));
+        }
+        match host.networks().await {
+            Ok(networks) => warn_of_strangers(&adapter.name, ranges, &networks),
             Err(error) => self.note(&error),
         }
     }

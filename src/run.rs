@@ -27,7 +27,7 @@ use slb_core::{
 };
 use slb_dataplane::Ipvs;
 use slb_host::{Linux, Monitor, modules};
-use slb_ipam::Ranges;
+use slb_ipam::equinix;
 use slb_store::Redb;
 use tokio::{
     net::TcpListener,
@@ -41,6 +41,7 @@ use crate::{
     advertiser::{Advert, Begin},
     alone::{Alone, NotAlone},
     config::Config,
+    pool::{self, Pool},
     preflight,
 };
 
@@ -91,6 +92,12 @@ pub enum Fatal {
     /// ARP is not to be had.
     #[error("could not open ARP")]
     Arp(#[source] slb_advert::Error),
+    /// Equinix Metal does not know this machine, or does not want to.
+    #[error("could not use Equinix Metal")]
+    Metal(#[source] equinix::Error),
+    /// The machine has no name.
+    #[error("could not read the hostname")]
+    Hostname(#[source] std::io::Error),
     /// Signals cannot be received.
     #[error("could not listen for signals")]
     Signals(#[source] std::io::Error),
@@ -107,7 +114,7 @@ struct Linuxes;
 
 impl World for Linuxes {
     type Store = Redb;
-    type Pool = Ranges;
+    type Pool = Pool;
     type Host = Linux;
     type Dataplane = Ipvs;
     type Advertiser = Advert;
@@ -128,39 +135,45 @@ pub fn block_on<T>(work: impl Future<Output = Result<T, Fatal>>) -> Result<T, Fa
 
 async fn serve(config: Config) -> Result<(), Fatal> {
     info!("Starting the Steel Load-Balancer");
+    let mut terminate = Signals::listen()?;
     let checked = preflight::check(&config).await?;
     modules::load(checked.source_nat).await.map_err(Fatal::Host)?;
-    let mut store = Redb::open(&config.state_dir).map_err(Fatal::Store)?;
+    let Config { adapter, vips, listen, state_dir, reconcile_interval } = config;
+    let mut store = Redb::open(&state_dir).map_err(Fatal::Store)?;
     let snapshot = store.load().await.map_err(Fatal::Records)?;
-    info!("API Server will be exposed on [{}]", config.listen);
-    change_adapter(&mut store, &snapshot, &config.adapter).await?;
-    let monitor = Monitor::open(&config.adapter).await.map_err(Fatal::Host)?;
+    info!("API Server will be exposed on [{listen}]");
+    let (pool, announce) = tokio::select! {
+        // Neither is asked again.
+        opened = pool::open(vips) => opened?,
+        () = terminate.next() => return Ok(()),
+    };
+    change_adapter(&mut store, &snapshot, &adapter).await?;
+    let monitor = Monitor::open(&adapter).await.map_err(Fatal::Host)?;
     let listener = TcpListener::from_std(checked.listener).map_err(Fatal::Api)?;
     let board = Arc::new(Board::default());
-    let (advertiser, begin) = Advert::open(&config.announce, &config.adapter)?;
+    let (advertiser, begin) = Advert::open(&announce, &adapter)?;
     if let Some(routing) = advertiser.routing() {
         board.post_routing(routing);
     }
-    let controller = controller(&config, store, snapshot, Arc::clone(&board), advertiser).await?;
-    Server { controller, monitor, adapter: config.adapter, _alone: checked.alone }.run(listener, board, begin).await
-}
-
-async fn controller(
-    config: &Config,
-    store: Redb,
-    snapshot: Snapshot,
-    board: Arc<Board>,
-    advertiser: Advert,
-) -> Result<Controller<Linuxes>, Fatal> {
     let drivers = Drivers {
         store,
-        pool: config.ranges.clone(),
-        host: Linux::new(&config.adapter).map_err(Fatal::Host)?,
+        pool,
+        host: Linux::new(&adapter).map_err(Fatal::Host)?,
         dataplane: Ipvs::open().await.map_err(Fatal::Ipvs)?,
         advertiser,
     };
-    let mut controller = Controller::new(drivers, snapshot, board, config.reconcile_interval, Instant::now())
-        .map_err(Fatal::Contradiction)?;
+    let controller = controller(drivers, snapshot, Arc::clone(&board), reconcile_interval).await?;
+    Server { controller, monitor, adapter, _alone: checked.alone }.run(listener, board, begin, terminate).await
+}
+
+async fn controller(
+    drivers: Drivers<Linuxes>,
+    snapshot: Snapshot,
+    board: Arc<Board>,
+    reconcile_interval: Duration,
+) -> Result<Controller<Linuxes>, Fatal> {
+    let mut controller =
+        Controller::new(drivers, snapshot, board, reconcile_interval, Instant::now()).map_err(Fatal::Contradiction)?;
     controller.settle_settings().await.map_err(Fatal::Settings)?;
     info!("Enabled IPv4 Forwarding in the kernel");
     info!("Enabled Connection tracking in the kernel");
@@ -201,8 +214,13 @@ struct Server {
 }
 
 impl Server {
-    async fn run(mut self, listener: TcpListener, board: Arc<Board>, begin: Begin) -> Result<(), Fatal> {
-        let mut terminate = Signals::listen()?;
+    async fn run(
+        mut self,
+        listener: TcpListener,
+        board: Arc<Board>,
+        begin: Begin,
+        mut terminate: Signals,
+    ) -> Result<(), Fatal> {
         let (mailbox, mut requests) = mailbox();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let mut api = serve_api(listener, mailbox, board, stopped);

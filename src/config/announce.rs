@@ -93,15 +93,20 @@ impl Announce {
         let router_id = given.bgp_router_id.filter(|id| !id.is_unspecified()).ok_or_else(|| {
             BadOption("--bgpRouterId is missing: an IPv4 address of this host, like 10.0.0.1".to_owned())
         })?;
-        let mut peers = BTreeMap::new();
-        for text in &given.bgp_peer {
-            // Not the text: there may be a password in it.
-            let peer: PeerSettings = text.parse().map_err(|error| BadOption(format!("--bgpPeer: {error}")))?;
-            let address = peer.address;
-            if peers.insert(address, peer).is_some() {
-                return Err(BadOption(format!("--bgpPeer: {address} is there twice")));
-            }
-        }
-        Ok(Self::Bgp { speaker: Speaker { asn, router_id }, peers: peers.into_values().collect() })
+        Ok(Self::Bgp { speaker: Speaker { asn, router_id }, peers: peers(given)? })
     }
+}
+
+/// The routers that are named one by one.
+pub(super) fn peers(given: &Given) -> Result<Vec<PeerSettings>, BadOption> {
+    let mut peers = BTreeMap::new();
+    for text in &given.bgp_peer {
+        // Not the text: there may be a password in it.
+        let peer: PeerSettings = text.parse().map_err(|error| BadOption(format!("--bgpPeer: {error}")))?;
+        let address = peer.address;
+        if peers.insert(address, peer).is_some() {
+            return Err(BadOption(format!("--bgpPeer: {address} is there twice")));
+        }
+    }
+    Ok(peers.into_values().collect())
 }

@@ -26,9 +26,11 @@ fn bgp(more: &[&'static str]) -> Vec<&'static str> {
 
 #[test]
 fn peers_come_from_everywhere() {
-    let peers = |config: Config| match config.announce {
-        Announce::Bgp { peers, .. } => peers.into_iter().map(|peer| (peer.address.to_string(), peer.asn)).collect(),
-        Announce::Arp { .. } | Announce::Gobgp { .. } => Vec::new(),
+    let peers = |config: Config| match config.vips {
+        Vips::Own { announce: Announce::Bgp { peers, .. }, .. } => {
+            peers.into_iter().map(|peer| (peer.address.to_string(), peer.asn)).collect()
+        }
+        Vips::Own { announce: Announce::Arp { .. } | Announce::Gobgp { .. }, .. } | Vips::Metal(_) => Vec::new(),
     };
     let two = ["--bgpPeer", "[fd00::fe]:65530", "--bgpPeer", "10.0.0.254:65530:a:b"];
     let expected = [("10.0.0.254".to_owned(), 65530), ("fd00::fe".to_owned(), 65530)];
@@ -77,12 +79,71 @@ fn what_contradicts_or_is_missing_is_named() {
     }
 }
 
+/// As the original's documentation has it, but for the ids.
+const METAL: [&str; 8] = [
+    "--adapter",
+    "lo",
+    "--bgp",
+    "--equinixMetal",
+    "--project",
+    "0b2b6c5e-0d5b-4c3e-9a53-6a2f0a5c1d7e",
+    "--facility",
+    "am6",
+];
+
+#[test]
+fn the_originals_command_line_for_equinix_metal_is_understood() {
+    let metal = |more: &[&str], token: Option<&str>| {
+        let given = given(parsed(&[&METAL[..], more].concat())).unwrap();
+        Metal::from_given(&given, token.map(str::to_owned))
+    };
+    let found = metal(&[], Some("s3cret")).unwrap().unwrap();
+    assert_eq!(found.api.to_string(), "https://api.equinix.com/metal/v1");
+    assert_eq!((found.device, found.peers.len()), (None, 0));
+    assert!(!format!("{found:?}").contains("s3cret"));
+    let more = ["--metalApiUrl", "http://127.0.0.1:8080", "--bgpPeer", "10.0.0.254:65530"];
+    let found = metal(&more, Some("s3cret")).unwrap().unwrap();
+    assert!(found.api.is_plain() && found.peers.len() == 1);
+    assert!(metal(&[], None).unwrap_err().to_string().contains("METAL_AUTH_TOKEN or PACKET_AUTH_TOKEN"));
+    let error = metal(&[], Some("two words")).unwrap_err().to_string();
+    assert!(error.contains("the token: ") && !error.contains("two words"), "{error}");
+    let error = metal(&["--metalApiUrl", "https://me:s3cret@host"], Some("x")).unwrap_err().to_string();
+    assert!(error.contains("--metalApiUrl") && !error.contains("s3cret"), "{error}");
+}
+
+#[test]
+fn what_equinix_metal_cannot_have_or_needs_is_named() {
+    let without = |word: &str, count: usize| {
+        let at = METAL.iter().position(|other| *other == word).unwrap();
+        [&METAL[..at], &METAL[at + count..]].concat()
+    };
+    let with = |more: &[&'static str]| [&METAL[..], more].concat();
+    for (words, expected) in [
+        (without("--bgp", 1), "goes with --bgp"),
+        (with(&["--arp"]), "goes with --bgp"),
+        (with(&["--ipamRange", "10.0.0.1"]), "--equinixMetal and --ipamRange exclude"),
+        (without("--equinixMetal", 1), "go with --equinixMetal"),
+        (without("--project", 2), "--project is missing"),
+        (with(&["--metalDevice", "one"]), "--metalDevice one: that is no id"),
+        (without("--facility", 2), "--facility or --metro is missing"),
+        (with(&["--metro", "am"]), "exclude each other"),
+        (with(&["--bgpAs", "65000"]), "leave them out"),
+        (with(&["--bgpRouterId", "10.0.0.1"]), "leave them out"),
+    ] {
+        let given = given(parsed(&words)).unwrap();
+        let error = Metal::from_given(&given, Some("x".to_owned())).map(drop).unwrap_err().to_string();
+        assert!(error.contains(expected), "{words:?}: {error}");
+    }
+}
+
 #[test]
 fn announcing_again_can_be_switched_off() {
     let interval = |time| {
-        typed(&[&ORIGINAL[..], &["--arpInterval", time]].concat()).map(|config| match config.announce {
-            Announce::Arp { interval, .. } => interval,
-            Announce::Bgp { .. } | Announce::Gobgp { .. } => panic!("not by ARP"),
+        typed(&[&ORIGINAL[..], &["--arpInterval", time]].concat()).map(|config| match config.vips {
+            Vips::Own { announce: Announce::Arp { interval, .. }, .. } => interval,
+            Vips::Own { announce: Announce::Bgp { .. } | Announce::Gobgp { .. }, .. } | Vips::Metal(_) => {
+                panic!("not by ARP")
+            }
         })
     };
     assert_eq!(interval("0s"), Ok(None));
@@ -132,9 +193,11 @@ proptest! {
         let whole = "arp = true\nadapter = \"eth0\"\nipamRange = \"10.0.0.1\"\n";
         let text = if is_whole { format!("{whole}{text}") } else { text };
         if let Ok(config) = toml::from_str::<Given>(&text).map_err(drop).and_then(|given| Config::from_given(given).map_err(drop)) {
-            let of_arp = match config.announce {
-                Announce::Arp { interval, probe_interval } => [interval, Some(probe_interval)],
-                Announce::Bgp { .. } | Announce::Gobgp { .. } => [None, None],
+            let of_arp = match config.vips {
+                Vips::Own { announce: Announce::Arp { interval, probe_interval }, .. } => {
+                    [interval, Some(probe_interval)]
+                }
+                Vips::Own { announce: Announce::Bgp { .. } | Announce::Gobgp { .. }, .. } | Vips::Metal(_) => [None, None],
             };
             for interval in of_arp.into_iter().flatten().chain([config.reconcile_interval]) {
                 prop_assert!(!interval.is_zero() && interval <= LONGEST, "{text}");

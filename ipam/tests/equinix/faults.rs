@@ -100,9 +100,10 @@ async fn patience_has_an_end() {
 /// Whoever stops waiting leaves nothing behind, even if the API answers much later.
 #[tokio::test]
 async fn what_nobody_waits_for_is_released() {
-    for effect in [Effect::Done, Effect::Late] {
+    for (effect, sweep) in [(Effect::Done, QUICK.sweep), (Effect::Late, Duration::from_millis(20))] {
         let site = Site::new();
-        let mut pool = site.pool(Timing { sweep: Duration::from_millis(20), ..QUICK }, &[]);
+        let mut pool = site.pool(Timing { sweep, ..QUICK }, &[]);
+        site.until("the first sweep", |books| books.count("GET") > 0).await;
         site.metal.fail("POST", &[lost(effect, Then::Silence)]);
         let mut acquiring = Box::pin(acquire(&mut pool));
         while site.metal.with(|books| books.count("POST")) == 0 {

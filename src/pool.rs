@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where this server's VIPs come from: ranges of the operator's, or a provider, which also knows who is to be told of them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    future::Future,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use futures_util::future::Either;
+use slb_advert::bgp::{PeerSettings, Speaker};
+use slb_core::{
+    model::Vip,
+    ports::{self, PoolError},
+};
+use slb_ipam::{
+    Ranges,
+    equinix::{Client, Equinix, Neighbours, Timing, Which, locate},
+};
+use tracing::warn;
+
+use crate::{
+    config::{Announce, Metal, Vips},
+    run::Fatal,
+};
+
+/// What the machine is called.
+const HOSTNAME: &str = "/proc/sys/kernel/hostname";
+
+/// The pool that was chosen.
+pub enum Pool {
+    /// Of the operator's own networks.
+    Ranges(Ranges),
+    /// Of Equinix Metal.
+    Equinix(Equinix),
+}
+
+/// Opens what was chosen, and says how the network learns of its VIPs. May wait for a provider for as long as it takes.
+///
+/// # Errors
+/// The provider does not know this machine, or does not want to know.
+pub async fn open(vips: Vips) -> Result<(Pool, Announce), Fatal> {
+    match vips {
+        Vips::Own { ranges, announce } => Ok((Pool::Ranges(ranges), announce)),
+        Vips::Metal(metal) => open_metal(metal).await,
+    }
+}
+
+async fn open_metal(metal: Metal) -> Result<(Pool, Announce), Fatal> {
+    let Metal { api, token, project, place, device, peers } = metal;
+    let which = match device {
+        Some(id) => Which::Id(id),
+        None => Which::Hostname(fs::read_to_string(HOSTNAME).map_err(Fatal::Hostname)?.trim().to_owned()),
+    };
+    if api.is_plain() {
+        warn!("--metalApiUrl {api}: without TLS everybody on the way can read the token");
+    }
+    let client = Client::new(api, token, Timing::default()).map_err(Fatal::Metal)?;
+    let (device, neighbours) = locate(&client, project, &which).await.map_err(Fatal::Metal)?;
+    Ok((Pool::Equinix(Equinix::new(client, project, place, device.id)), announce(&neighbours, peers)))
+}
+
+/// What the operator says about a router counts more than what the provider does.
+fn announce(neighbours: &Neighbours, more: Vec<PeerSettings>) -> Announce {
+    let Neighbours { asn, address, peers } = neighbours;
+    // The routers take sessions from this address alone.
+    let told = |settings: PeerSettings| PeerSettings { source: Some(IpAddr::V4(*address)), ..settings };
+    let theirs = peers.iter().map(|peer| told(peer.into()));
+    let peers: BTreeMap<IpAddr, PeerSettings> = theirs.chain(more).map(|peer| (peer.address, peer)).collect();
+    let speaker = Speaker { asn: asn.get(), router_id: *address };
+    Announce::Bgp { speaker, peers: peers.into_values().collect() }
+}
+
+impl ports::Pool for Pool {
+    fn restore(&mut self, held: BTreeSet<Vip>, released: Vec<Vip>) {
+        match self {
+            Self::Ranges(ranges) => ranges.restore(held, released),
+            Self::Equinix(equinix) => equinix.restore(held, released),
+        }
+    }
+
+    fn acquire(
+        &mut self,
+        wanted: Option<Vip>,
+        avoid: &BTreeMap<Ipv4Addr, String>,
+    ) -> impl Future<Output = Result<Vip, PoolError>> + Send + 'static {
+        match self {
+            Self::Ranges(ranges) => Either::Left(ranges.acquire(wanted, avoid)),
+            Self::Equinix(equinix) => Either::Right(equinix.acquire(wanted, avoid)),
+        }
+    }
+
+    fn release(&mut self, vip: Vip) {
+        match self {
+            Self::Ranges(ranges) => ranges.release(vip),
+            Self::Equinix(equinix) => equinix.release(vip),
+        }
+    }
+}
