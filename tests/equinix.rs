@@ -191,6 +191,28 @@ fn as_documented() {
     assert!(!said.contains(TOKEN) && !said.contains("s3cret"), "{said}");
 }
 
+/// A provider takes its time: only those wait who want an address. Who does not wait for the end gets it all the same, once.
+fn a_slow_provider_holds_up_nobody_else() {
+    let site = Site::new();
+    let words = site.words();
+    let words: Vec<&str> = words.split(' ').skip(1).chain(["--stateDir", "/run/state-slow"]).collect();
+    let exe = site.slb();
+    let server = Server::start(&site.lb, &exe, &words);
+    let first = server.create(r#"{"name":"first","port":80}"#);
+    let busy = Fault { done: Effect::None, then: Then::Answer(503, "Retry-After: 5", "") };
+    site.metal.fail("POST", &[busy]);
+    let post = r#"curl -s -m 2 -X POST http://127.0.0.1:10001/loadbalancer -d '{"name":"slow","port":80}'"#;
+    let mut waiting = site.lb.spawn("sh", &["-c", &format!("exec {post}")]);
+    site.metal.until("the second request", |books| books.count("POST") == 2);
+    let _ = server.add_backend(&first, r#"{"ip":"10.12.39.11","port":80}"#);
+    server.delete(&first);
+    assert_eq!(server.list(), json!([]));
+    assert!(!waiting.wait().success());
+    let slow = wait::until("what it asked for", || server.list()[0].as_object().cloned());
+    assert_eq!(slow["name"], "slow");
+    check_reserved(&site, &server);
+}
+
 /// BGP is a thing to enable at Equinix Metal: slb says so, goes on by itself, and can be stopped meanwhile.
 fn bgp_may_be_enabled_later() {
     let site = Site::new();
@@ -273,4 +295,4 @@ impl Dice {
     }
 }
 
-slb_lab::main! { fast: [as_documented, bgp_may_be_enabled_later, killed_at_random_moments] }
+slb_lab::main! { fast: [as_documented, a_slow_provider_holds_up_nobody_else, bgp_may_be_enabled_later, killed_at_random_moments] }

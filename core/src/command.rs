@@ -295,7 +295,7 @@ pub fn mailbox() -> (Mailbox, mpsc::Receiver<Request>) {
 
 impl Mailbox {
     /// Asks and waits for the answer: it comes once the wish is durable and carried out, or has failed. Dropping the future takes
-    /// back the interest in the answer, not the wish; but a creation that is still waiting for a slow pool is dropped.
+    /// back the interest in the answer, not the wish.
     ///
     /// # Errors
     /// Why the wish was not granted.

@@ -203,14 +203,15 @@ impl Pool for SimPool {
         let taken = self.take(wanted, avoid);
         let sim = self.sim.clone();
         async move {
-            let vip = taken?;
             sim.point().await;
-            sim.with(|remains| remains.reserved.insert(vip));
+            if let Ok(vip) = &taken {
+                sim.with(|remains| remains.reserved.insert(*vip));
+            }
             for _ in 0..sim.with(|remains| remains.pool_takes) {
                 later().await;
                 sim.point().await;
             }
-            Ok(vip)
+            taken
         }
     }
 

@@ -30,10 +30,6 @@ impl Asker {
     pub(super) fn answer(self, answer: Result<Answer, Failure>) {
         drop(self.answer.send(answer));
     }
-
-    fn is_gone(&self) -> bool {
-        self.answer.is_canceled()
-    }
 }
 
 /// A creation that waits for an address, or for the probe of it.
@@ -191,16 +187,10 @@ impl<W: World> Controller<W> {
         }
     }
 
-    /// The pool took its time. If whoever asked has gone meanwhile, the address goes back: nothing was done yet, and nobody would know.
+    /// The pool took its time. Others that want the same address had to wait for it, too.
     async fn conclude_acquisition(&mut self, creation: Waiting, found: Result<Vip, PoolError>, now: Instant) {
         let others = creation.new.vip.and_then(|wanted| self.wanted.remove(&wanted)).unwrap_or_default();
-        let next = match found {
-            Ok(vip) if creation.asker.is_gone() => {
-                self.give_back(vip);
-                None
-            }
-            found => self.acquired(creation, found, now).await,
-        };
+        let next = self.acquired(creation, found, now).await;
         for Waiting { new, asker } in next.into_iter().chain(others) {
             self.admit_creation(new, asker, now).await;
         }
