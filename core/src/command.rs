@@ -179,7 +179,7 @@ pub enum Rejected {
     #[error("there is no peer {0}")]
     UnknownPeer(PeerAddress),
     /// It would be back with the next start.
-    #[error("peer {0} is given by the option --bgpPeer; remove it there and restart")]
+    #[error("peer {0} is given by the option --bgpPeer, or by Equinix Metal; remove it there and restart")]
     PeerIsAnOption(PeerAddress),
     /// That cannot be changed in place.
     #[error("{field} is {is} and cannot be changed in place; delete it and create a new one")]

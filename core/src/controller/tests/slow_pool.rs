@@ -89,6 +89,18 @@ fn a_wanted_address_that_cannot_be_had_is_refused_to_each() {
 }
 
 #[test]
+fn an_address_with_a_service_of_another_program_goes_back() {
+    let sim = slow();
+    let mut server = Server::start(&sim).unwrap();
+    let foreign = Endpoint { vip: vip(85), port: port(6443) };
+    sim.with(|remains| remains.kernel.services.insert(foreign, ServiceView::default()));
+    let (_, answers) = server.ask_all(vec![create(1, Some(vip(85))), create(2, None)]);
+    assert!(matches!(answers[0], Some(Err(Failure::Foreign(_)))), "{answers:?}");
+    assert!(answers[1].as_ref().unwrap().is_ok(), "{answers:?}");
+    assert_eq!(sim.with(|remains| remains.reserved.clone()), BTreeSet::from([vip(86)]));
+}
+
+#[test]
 fn what_is_not_written_down_when_it_is_killed_goes_back_at_the_start() {
     let sim = slow();
     let mut server = Server::start(&sim).unwrap();
