@@ -20,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde_json::json;
 use slb_core::{
     errors::Chain,
@@ -138,6 +139,24 @@ async fn an_address_is_reserved_and_released() {
     site.check_log();
 }
 
+/// At most eight calls at once, and nobody is forgotten.
+#[tokio::test]
+async fn many_creations_take_turns() {
+    let site = Site::new();
+    let mut pool = site.pool(QUICK, &[]);
+    let all = FuturesUnordered::new();
+    for _ in 0..100 {
+        all.push(pool.acquire(None, &BTreeMap::new()));
+    }
+    let found: Vec<Vip> = all.map(Result::unwrap).collect().await;
+    assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), 100);
+    site.until_reserved(&found).await;
+    let most = site.metal.with(|books| books.most_at_once);
+    assert!(most <= 8, "{most}");
+    let client = site.client(QUICK);
+    assert!(!format!("{client:?} {pool:?}").contains(TOKEN));
+}
+
 #[tokio::test]
 async fn a_metro_is_named_as_one() {
     let site = Site::new();
@@ -170,6 +189,24 @@ async fn a_start_releases_what_only_the_provider_knows_of() {
     let _pool = site.pool(QUICK, &held);
     site.until_reserved(&kept).await;
     assert_eq!(site.metal.with(|books| books.count("DELETE")), 245);
+}
+
+/// Whatever the provider says about it meanwhile.
+#[tokio::test]
+async fn what_is_held_is_never_released() {
+    let site = Site::new();
+    let ours = format!("slb-{}", site.device);
+    site.metal.with(|books| {
+        for (address, cidr) in [("10.9.9.1", 32), ("10.9.9.16", 29), ("10.9.9.24", 29)] {
+            books.add(address, cidr, &[&ours]);
+        }
+        books.reservations[0]["state"] = json!("pending");
+        books.reservations[0]["type"] = json!("something new");
+    });
+    let _pool = site.pool(QUICK, &[vip("10.9.9.1"), vip("10.9.9.18")]);
+    site.until_reserved(&[vip("10.9.9.1"), vip("10.9.9.16")]).await;
+    site.until_said("released an address vip=10.9.9.24").await;
+    assert!(!site.log.lines().join("\n").contains("not reserved"), "{:?}", site.log.lines());
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use reqwest::{
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use serde::{Serialize, de::DeserializeOwned};
 use slb_core::errors::Chain;
-use tokio::time::sleep;
+use tokio::{sync::Semaphore, time::sleep};
 use tracing::debug;
 
 use super::{
@@ -22,6 +22,8 @@ use super::{
 
 /// Who asks.
 const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+/// How many calls are on their way at once: all that are wanted would look like an attack.
+const AT_ONCE: usize = 8;
 /// How many entries of a list are asked for at once.
 const PAGE: u32 = 100;
 /// Longer than any answer: a page of reservations is a few hundred kB.
@@ -36,6 +38,7 @@ pub struct Client {
     api: ApiUrl,
     token: Token,
     timing: Timing,
+    turns: Arc<Semaphore>,
 }
 
 impl Client {
@@ -52,7 +55,8 @@ impl Client {
             .connect_timeout(timing.connect)
             .timeout(timing.call)
             .tls_backend_preconfigured(tls(&api)?);
-        Ok(Self { http: builder.build().map_err(Error::Client)?, api, token, timing })
+        let http = builder.build().map_err(Error::Client)?;
+        Ok(Self { http, api, token, timing, turns: Arc::new(Semaphore::new(AT_ONCE)) })
     }
 
     pub(super) fn timing(&self) -> &Timing {
@@ -121,6 +125,8 @@ impl Client {
     async fn call(&self, method: Method, path: &str, request: RequestBuilder) -> Result<Vec<u8>, Error> {
         let call = format!("{method} {path}");
         let no_answer = |call, cause: reqwest::Error| Error::NoAnswer { call, cause: cause.without_url() };
+        // It is never closed, so there is always a turn to wait for.
+        let _turn = self.turns.acquire().await;
         let mut response = match request.send().await {
             Ok(response) => response,
             Err(cause) => return Err(no_answer(call, cause)),

@@ -183,8 +183,12 @@ impl Desk {
     /// Releases what has our tag and is not held. One that cannot be released does not hold up the others.
     async fn sweep(&self) -> Result<(), Error> {
         let held_before = self.books().held.clone();
-        let reservations = self.reservations().await?;
-        self.warn_of_bare(&held_before, &reservations);
+        let mut reservations = self.reservations().await?;
+        if !self.bare(&held_before, &reservations).is_empty() {
+            // Others reserve and release, too, and what moves from one page of a list to the one before is in neither.
+            reservations = self.reservations().await?;
+        }
+        self.warn_of(self.bare(&held_before, &reservations));
         let mut outcome = Ok(());
         for unneeded in self.unneeded(reservations) {
             match self.client.delete(&format!("/ips/{}", unneeded.id)).await {
@@ -201,20 +205,22 @@ impl Desk {
     /// The books are read after the list was: what came into them meanwhile is spared.
     fn unneeded(&self, reservations: Vec<Reservation>) -> Vec<Reservation> {
         let books = self.books();
-        let is_held = |each: &Reservation| {
-            each.single().and_then(|address| Vip::try_from(address).ok()).is_some_and(|vip| books.held.contains(&vip))
-        };
+        let is_held = |each: &Reservation| books.held.iter().any(|vip| each.covers(vip.address()));
         let is_under_way = |each: &Reservation| books.under_way.iter().any(|id| each.has_tag(&tag_of(*id)));
         let ours = reservations.into_iter().filter(|each| each.has_tag(&self.tag));
         ours.filter(|each| !is_held(each) && !is_under_way(each)).collect()
     }
 
-    /// Somebody else may get, or have, what is held and not reserved.
-    fn warn_of_bare(&self, held: &BTreeSet<Vip>, reservations: &[Reservation]) {
-        let reserved: BTreeSet<Ipv4Addr> = reservations.iter().filter_map(Reservation::single).collect();
+    /// What was held before the list was read, still is, and is in no reservation.
+    fn bare(&self, before: &BTreeSet<Vip>, reservations: &[Reservation]) -> BTreeSet<Vip> {
+        let books = self.books();
+        let is_reserved = |vip: &Vip| reservations.iter().any(|each| each.covers(vip.address()));
+        before.iter().copied().filter(|vip| books.held.contains(vip) && !is_reserved(vip)).collect()
+    }
+
+    /// Somebody else may get, or have, what is held and not reserved. Said once.
+    fn warn_of(&self, bare: BTreeSet<Vip>) {
         let mut books = self.books();
-        let bare = held.iter().filter(|vip| books.held.contains(vip) && !reserved.contains(&vip.address()));
-        let bare: BTreeSet<Vip> = bare.copied().collect();
         for vip in bare.difference(&books.bare) {
             warn!(%vip, project = %self.project, "a load-balancer has an address that is not reserved: delete it before somebody else gets the address");
         }

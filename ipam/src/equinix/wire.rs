@@ -49,6 +49,14 @@ impl Reservation {
         }
     }
 
+    /// Whether the address is one of it, in whatever state it is.
+    pub(super) fn covers(&self, address: Ipv4Addr) -> bool {
+        let Some(IpAddr::V4(own)) = self.address else { return false };
+        let host_bits = 32_u32.saturating_sub(self.cidr.unwrap_or(32).into());
+        let network = u32::MAX.checked_shl(host_bits).unwrap_or_default();
+        (own.to_bits() ^ address.to_bits()) & network == 0
+    }
+
     pub(super) fn tags(&self) -> &[String] {
         self.tags.as_deref().unwrap_or_default()
     }

@@ -71,6 +71,9 @@ pub struct Books {
     pub calls: Vec<String>,
     /// The bodies of all POSTs.
     pub posted: Vec<Value>,
+    /// The most calls that were on their way at once.
+    pub most_at_once: usize,
+    at_once: usize,
     faults: Vec<(&'static str, VecDeque<Fault>)>,
     late: Vec<Call>,
 }
@@ -201,6 +204,8 @@ impl Metal {
             free: (1..=250).rev().map(|last| Ipv4Addr::new(147, 75, 84, last)).collect(),
             calls: Vec::new(),
             posted: Vec::new(),
+            most_at_once: 0,
+            at_once: 0,
             faults: ["GET", "POST", "DELETE"].map(|method| (method, VecDeque::new())).to_vec(),
             late: Vec::new(),
         };
@@ -269,6 +274,11 @@ impl Shared {
     }
 
     fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
+        {
+            let mut books = self.books();
+            books.at_once += 1;
+            books.most_at_once = books.most_at_once.max(books.at_once);
+        }
         match &self.tls {
             None => self.answer(&mut stream.try_clone()?)?,
             Some(config) => {
@@ -285,9 +295,11 @@ impl Shared {
     }
 
     fn answer(&self, stream: &mut (impl Read + Write)) -> io::Result<()> {
-        let call = Call::read(stream)?;
+        let call = Call::read(stream);
         let (fault, answer) = {
             let mut books = self.books();
+            books.at_once -= 1;
+            let call = call?;
             books.calls.push(format!("{} {}", call.method, call.path));
             let fault = books.fault(&call.method);
             let answer = match fault.map(|fault| fault.done) {
