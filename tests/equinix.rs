@@ -262,6 +262,12 @@ fn killed_at_random_moments() {
     let server = Server::start(&site.lb, &exe, &words);
     check_reserved(&site, &server);
     assert!(most > 2, "hardly anything was ever created");
+    // The load-balancers stay on disk, and so do their addresses; the provider is not asked.
+    let asked = site.metal.with(|books| books.calls.len());
+    server.kill();
+    site.lb.run(SLB, &["cleanup", "--stateDir", "/run/state-killed"]);
+    assert!(!site.lb.tables().contains("147.75.84"), "{}", site.lb.tables());
+    site.metal.with(|books| assert_eq!((books.addresses().is_empty(), books.calls.len()), (false, asked)));
 }
 
 fn check_reserved(site: &Site, server: &Server<'_>) {

@@ -7,7 +7,7 @@
 mod device;
 #[path = "equinix/faults.rs"]
 mod faults;
-#[path = "../../advert/tests/wire/log.rs"]
+#[path = "equinix/log.rs"]
 mod log;
 #[path = "equinix/metal.rs"]
 mod metal;

@@ -75,7 +75,7 @@ async fn bgp_is_waited_for() {
     };
     let (found, ()) = tokio::join!(waiting, enabling);
     check(found.unwrap());
-    let waited: Vec<String> = site.log.lines().into_iter().filter(|line| line.contains("waiting")).collect();
+    let waited: Vec<String> = site.log.lines().into_iter().filter(|line| line.contains("waiting for Equinix")).collect();
     assert!(waited.len() == 2 && waited[0].contains("503"), "{waited:?}");
     assert!(!site.log.lines().join("\n").contains("s3cret"));
 }

@@ -65,7 +65,7 @@ async fn ask(api: &str) {
     // Whom nobody trusts is waited for: it says why.
     let log = Log::new();
     let waits = async {
-        while !log.lines().iter().any(|line| line.contains("waiting")) {
+        while !log.lines().iter().any(|line| line.contains("waiting for Equinix")) {
             tokio::task::yield_now().await;
         }
     };
