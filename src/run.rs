@@ -130,7 +130,11 @@ pub fn server(config: Config) -> Result<(), Fatal> {
 
 /// One thread is enough: the kernel moves the packets, and one task owns the state.
 pub fn block_on<T>(work: impl Future<Output = Result<T, Fatal>>) -> Result<T, Fatal> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Fatal::Runtime)?.block_on(work)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Fatal::Runtime)?;
+    let ended = runtime.block_on(work);
+    // The name of a provider that is being looked up in vain must not hold up the end.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn serve(config: Config) -> Result<(), Fatal> {
