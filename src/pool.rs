@@ -39,7 +39,7 @@ pub enum Pool {
 /// Opens what was chosen, and says how the network learns of its VIPs. May wait for a provider for as long as it takes.
 ///
 /// # Errors
-/// The provider does not know this machine, or does not want to know.
+/// This machine does not know its name, or whom to trust.
 pub async fn open(vips: Vips) -> Result<(Pool, Announce), Fatal> {
     match vips {
         Vips::Own { ranges, announce } => Ok((Pool::Ranges(ranges), announce)),
@@ -57,7 +57,7 @@ async fn open_metal(metal: Metal) -> Result<(Pool, Announce), Fatal> {
         warn!("--metalApiUrl {api}: without TLS everybody on the way can read the token");
     }
     let client = Client::new(api, token, Timing::default()).map_err(Fatal::Metal)?;
-    let (device, neighbours) = locate(&client, project, &which).await.map_err(Fatal::Metal)?;
+    let (device, neighbours) = locate(&client, project, &which).await;
     Ok((Pool::Equinix(Equinix::new(client, project, place, device.id)), announce(&neighbours, peers)))
 }
 

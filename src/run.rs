@@ -92,8 +92,8 @@ pub enum Fatal {
     /// ARP is not to be had.
     #[error("could not open ARP")]
     Arp(#[source] slb_advert::Error),
-    /// Equinix Metal does not know this machine, or does not want to.
-    #[error("could not use Equinix Metal")]
+    /// Equinix Metal cannot be asked.
+    #[error("could not prepare to ask Equinix Metal")]
     Metal(#[source] equinix::Error),
     /// The machine has no name.
     #[error("could not read the hostname")]

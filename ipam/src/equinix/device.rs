@@ -63,25 +63,22 @@ pub struct Neighbours {
     pub peers: Vec<Peer>,
 }
 
-/// Finds the device and its neighbours. As long as the API is away or BGP is not enabled, says so once and waits.
-///
-/// # Errors
-/// Waiting would not help: the token is refused, or there is no such project or device.
-pub async fn locate(client: &Client, project: Uuid, which: &Which) -> Result<(Device, Neighbours), Error> {
+/// Finds the device and its neighbours. As long as the API does not tell them, whatever the reason, says why, once, and asks again: what
+/// is wrong is put right there, and a server that ended would ask more often.
+pub async fn locate(client: &Client, project: Uuid, which: &Which) -> (Device, Neighbours) {
     let mut device = None;
     let mut said = String::new();
     let mut failures = 0;
     loop {
         let why = match look(client, project, which, &mut device).await {
-            Ok(Found::Neighbours(device, neighbours)) => return Ok((device, neighbours)),
-            Ok(Found::None(Device { hostname, .. })) => format!(
-                "BGP is not enabled for {hostname}; enable it for the project and for the device, slb goes on by itself then"
-            ),
-            Err(error) if error.may_pass() => format!("{}; slb goes on by itself once it answers", Chain(&error)),
-            Err(error) => return Err(error),
+            Ok(Found::Neighbours(device, neighbours)) => return (device, neighbours),
+            Ok(Found::None(Device { hostname, .. })) => {
+                format!("BGP is not enabled for {hostname}; enable it for the project and for the device")
+            }
+            Err(error) => Chain(&error).to_string(),
         };
         if said != why {
-            warn!("waiting for Equinix Metal: {why}");
+            warn!("waiting for Equinix Metal: {why}; slb asks again by itself");
             said = why;
         }
         failures += 1;
@@ -132,7 +129,7 @@ fn neighbours(groups: Vec<Neighbor>) -> Result<Option<Neighbours>, Error> {
     let mut own: Option<(NonZeroU32, Ipv4Addr)> = None;
     let mut peers = BTreeMap::new();
     for group in groups.into_iter().filter(|group| group.address_family == IPV4) {
-        let asn = number(group.customer_as)?;
+        let asn = number(group.customer_as, "the own")?;
         let IpAddr::V4(address) = group.customer_ip else {
             return Err(bad(format!("the own address is {}, not of IPv4", group.customer_ip)));
         };
@@ -143,7 +140,7 @@ fn neighbours(groups: Vec<Neighbor>) -> Result<Option<Neighbours>, Error> {
         let is_signed = group.md5_enabled.unwrap_or(true);
         let password = group.md5_password.filter(|password| is_signed && !password.is_empty());
         let password = password.map(Password::try_from).transpose().map_err(|error| bad(error.to_string()))?;
-        let asn = number(group.peer_as)?;
+        let asn = number(group.peer_as, "the peers'")?;
         for ip in group.peer_ips.unwrap_or_default() {
             let address = PeerAddress::try_from(ip).map_err(|error| bad(error.to_string()))?;
             peers.insert(address, Peer { address, asn, password: password.clone() });
@@ -153,6 +150,6 @@ fn neighbours(groups: Vec<Neighbor>) -> Result<Option<Neighbours>, Error> {
     Ok(own.filter(|_| !peers.is_empty()).map(|(asn, address)| Neighbours { asn, address, peers }))
 }
 
-fn number(asn: u32) -> Result<NonZeroU32, Error> {
-    NonZeroU32::new(asn).ok_or_else(|| Error::Neighbours { why: "0 is no AS number".to_owned() })
+fn number(asn: u32, whose: &str) -> Result<NonZeroU32, Error> {
+    NonZeroU32::new(asn).ok_or_else(|| Error::Neighbours { why: format!("{whose}: 0 is no AS number") })
 }

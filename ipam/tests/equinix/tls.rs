@@ -61,8 +61,6 @@ async fn ask(api: &str) {
         Err(error) => return println!("{}", Chain(&error)),
     };
     let nobody = Which::Id(Uuid::nil());
-    let asking = locate(&client, project.parse().unwrap(), &nobody);
-    // Whom nobody trusts is waited for: it says why.
     let log = Log::new();
     let waits = async {
         while !log.lines().iter().any(|line| line.contains("waiting for Equinix")) {
@@ -70,7 +68,7 @@ async fn ask(api: &str) {
         }
     };
     tokio::select! {
-        found = asking => println!("{}", Chain(&found.unwrap_err())),
+        found = locate(&client, project.parse().unwrap(), &nobody) => println!("{found:?}"),
         () = waits => println!("{}", log.lines().join("\n")),
     }
 }
