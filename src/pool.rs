@@ -19,6 +19,7 @@ use slb_ipam::{
     equinix::{Client, Equinix, Neighbours, Timing, Which, locate},
 };
 use tracing::warn;
+use uuid::Uuid;
 
 use crate::{
     config::{Announce, Metal, Vips},
@@ -36,18 +37,18 @@ pub enum Pool {
     Equinix(Equinix),
 }
 
-/// Opens what was chosen, and says how the network learns of its VIPs. May wait for a provider for as long as it takes.
+/// Opens what was chosen, and says how the network learns of its VIPs. What a provider hands out belongs to the `owner`. May wait for a provider for as long as it takes.
 ///
 /// # Errors
 /// This machine does not know its name, or whom to trust.
-pub async fn open(vips: Vips) -> Result<(Pool, Announce), Fatal> {
+pub async fn open(vips: Vips, owner: Uuid) -> Result<(Pool, Announce), Fatal> {
     match vips {
         Vips::Own { ranges, announce } => Ok((Pool::Ranges(ranges), announce)),
-        Vips::Metal(metal) => open_metal(metal).await,
+        Vips::Metal(metal) => open_metal(metal, owner).await,
     }
 }
 
-async fn open_metal(metal: Metal) -> Result<(Pool, Announce), Fatal> {
+async fn open_metal(metal: Metal, owner: Uuid) -> Result<(Pool, Announce), Fatal> {
     let Metal { api, token, project, place, device, peers } = metal;
     let which = match device {
         Some(id) => Which::Id(id),
@@ -58,7 +59,7 @@ async fn open_metal(metal: Metal) -> Result<(Pool, Announce), Fatal> {
     }
     let client = Client::new(api, token, Timing::default()).map_err(Fatal::Metal)?;
     let (device, neighbours) = locate(&client, project, &which).await;
-    Ok((Pool::Equinix(Equinix::new(client, project, place, device.id)), announce(&neighbours, peers)))
+    Ok((Pool::Equinix(Equinix::new(client, project, place, owner, device.id)), announce(&neighbours, peers)))
 }
 
 /// What the operator says about a router counts more than what the provider does.

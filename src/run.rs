@@ -36,6 +36,7 @@ use tokio::{
     time::sleep_until,
 };
 use tracing::{error, info, warn};
+use uuid::Uuid;
 
 use crate::{
     advertiser::{Advert, Begin},
@@ -145,10 +146,11 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     let Config { adapter, vips, listen, state_dir, reconcile_interval } = config;
     let mut store = Redb::open(&state_dir).map_err(Fatal::Store)?;
     let snapshot = store.load().await.map_err(Fatal::Records)?;
+    let identity = identity(&mut store, &snapshot).await?;
     info!("API Server will be exposed on [{listen}]");
     let (pool, announce) = tokio::select! {
         // Neither is asked again.
-        opened = pool::open(vips) => opened?,
+        opened = pool::open(vips, identity) => opened?,
         () = terminate.next() => return Ok(()),
     };
     change_adapter(&mut store, &snapshot, &adapter).await?;
@@ -182,6 +184,16 @@ async fn controller(
     info!("Enabled IPv4 Forwarding in the kernel");
     info!("Enabled Connection tracking in the kernel");
     Ok(controller)
+}
+
+/// What the state is called among others; the first start gives it its name.
+async fn identity(store: &mut Redb, snapshot: &Snapshot) -> Result<Uuid, Fatal> {
+    if let Some(identity) = snapshot.identity {
+        return Ok(identity);
+    }
+    let identity = Uuid::new_v4();
+    store.commit(vec![Write::Identity(identity)]).await.map_err(Fatal::Records)?;
+    Ok(identity)
 }
 
 /// A server that was started on another adapter before left its VIPs there: they are taken off before any is bound here.

@@ -13,6 +13,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{
     model::{Endpoint, LoadBalancer, LoadBalancerId, Vip},
@@ -57,6 +58,8 @@ pub enum Write {
     Restored(SettingName),
     /// Note the adapter that VIPs are bound to from now on.
     Adapter(String),
+    /// Note what this state is called among others, once.
+    Identity(Uuid),
     /// Note the peer, over whatever was there under its address.
     Peer(Peer),
     /// Forget the peer.
@@ -74,6 +77,8 @@ pub struct Snapshot {
     pub originals: BTreeMap<SettingName, SettingChange>,
     /// The adapter that VIPs were bound to by the last server; `None` before the first.
     pub adapter: Option<String>,
+    /// What this state is called among others: the mark of what it owns elsewhere. `None` before the first start.
+    pub identity: Option<Uuid>,
     /// The peers that were added while a server ran, by address.
     pub peers: BTreeMap<PeerAddress, Peer>,
     /// The highest `serial` of a load-balancer ever committed, 0 if there was none.

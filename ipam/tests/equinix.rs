@@ -47,6 +47,7 @@ const QUICK: Timing = Timing {
 /// A provider, a device of it, and what the operator reads about it.
 struct Site {
     metal: Metal,
+    owner: Uuid,
     device: Uuid,
     log: Log,
 }
@@ -54,7 +55,7 @@ struct Site {
 impl Site {
     fn new() -> Self {
         let metal = Metal::start(TcpListener::bind("127.0.0.1:0").unwrap(), None);
-        Self { device: metal.with(|books| books.devices[0].0), metal, log: Log::new() }
+        Self { owner: Uuid::new_v4(), device: metal.with(|books| books.devices[0].0), metal, log: Log::new() }
     }
 
     fn project(&self) -> Uuid {
@@ -69,7 +70,7 @@ impl Site {
     /// A pool as it starts, with these held.
     fn pool(&self, timing: Timing, held: &[Vip]) -> Equinix {
         let place = Place::Facility("am6".to_owned());
-        let mut pool = Equinix::new(self.client(timing), self.project(), place, self.device);
+        let mut pool = Equinix::new(self.client(timing), self.project(), place, self.owner, self.device);
         pool.restore(held.iter().copied().collect(), Vec::new());
         pool
     }
@@ -127,9 +128,9 @@ async fn an_address_is_reserved_and_released() {
     let two = acquire(&mut pool).await.unwrap();
     assert_eq!([one, two], [vip("147.75.84.1"), vip("147.75.84.2")]);
     let posted = site.metal.with(|books| books.posted[0].clone());
-    let device = format!("slb-{}", site.device);
-    assert_eq!(posted["tags"][0], device);
-    assert!(posted["tags"][1].as_str().unwrap().starts_with("slb-request-"), "{posted}");
+    let (owner, device) = (format!("slb-{}", site.owner), format!("slb-device-{}", site.device));
+    assert_eq!([&posted["tags"][0], &posted["tags"][1]], [&owner, &device]);
+    assert!(posted["tags"][2].as_str().unwrap().starts_with("slb-request-"), "{posted}");
     let expected = [json!("public_ipv4"), json!(1), json!("am6"), json!(true)];
     let keys = ["type", "quantity", "facility", "fail_on_approval_required"];
     assert_eq!(keys.map(|key| posted[key].clone()), expected);
@@ -160,7 +161,8 @@ async fn many_creations_take_turns() {
 #[tokio::test]
 async fn a_metro_is_named_as_one() {
     let site = Site::new();
-    let mut pool = Equinix::new(site.client(QUICK), site.project(), Place::Metro("am".to_owned()), site.device);
+    let mut pool =
+        Equinix::new(site.client(QUICK), site.project(), Place::Metro("am".to_owned()), site.owner, site.device);
     pool.restore(BTreeSet::new(), Vec::new());
     acquire(&mut pool).await.unwrap();
     let posted = site.metal.with(|books| books.posted[0].clone());
@@ -171,7 +173,7 @@ async fn a_metro_is_named_as_one() {
 #[tokio::test]
 async fn a_start_releases_what_only_the_provider_knows_of() {
     let site = Site::new();
-    let ours = format!("slb-{}", site.device);
+    let ours = format!("slb-{}", site.owner);
     let kept = site.metal.with(|books| {
         let mut kept = vec![vip("10.9.9.1"), vip("10.9.9.2")];
         books.add("10.9.9.1", 32, &[]);
@@ -191,11 +193,28 @@ async fn a_start_releases_what_only_the_provider_knows_of() {
     assert_eq!(site.metal.with(|books| books.count("DELETE")), 245);
 }
 
+/// Somebody has named another state directory by mistake: the addresses of the first are in use.
+#[tokio::test]
+async fn what_another_state_directory_has_reserved_is_told_and_left_alone() {
+    let site = Site::new();
+    let tags = ["slb-00000000-0000-4000-8000-000000000001".to_owned(), format!("slb-device-{}", site.device)];
+    let ours = format!("slb-{}", site.owner);
+    site.metal.with(|books| {
+        books.add("10.9.9.1", 32, &[&tags[0], &tags[1]]);
+        books.add("10.9.9.2", 32, &[&ours, &tags[1]]);
+    });
+    let _pool = site.pool(QUICK, &[]);
+    site.until_reserved(&[vip("10.9.9.1")]).await;
+    site.until_said("with another state directory").await;
+    let told: Vec<String> = site.log.lines().into_iter().filter(|line| line.contains("another state")).collect();
+    assert!(told.len() == 1 && told[0].contains("vip=10.9.9.1"), "{told:?}");
+}
+
 /// Whatever the provider says about it meanwhile.
 #[tokio::test]
 async fn what_is_held_is_never_released() {
     let site = Site::new();
-    let ours = format!("slb-{}", site.device);
+    let ours = format!("slb-{}", site.owner);
     site.metal.with(|books| {
         for (address, cidr) in [("10.9.9.1", 32), ("10.9.9.16", 29), ("10.9.9.24", 29)] {
             books.add(address, cidr, &[&ours]);

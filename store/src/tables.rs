@@ -8,7 +8,7 @@ use redb::{
     WriteTransaction,
 };
 use slb_core::{
-    model::{LoadBalancerId, Vip},
+    model::{Invalid, LoadBalancerId, Vip},
     ports::{SettingChange, Snapshot, Write},
 };
 use uuid::Uuid;
@@ -37,6 +37,7 @@ const FORMAT_KEY: &str = "format";
 const TRANSACTION_KEY: &str = "transaction";
 const LAST_SERIAL_KEY: &str = "last_serial";
 const ADAPTER_KEY: &str = "adapter";
+const IDENTITY_KEY: &str = "identity";
 
 /// Makes the tables in an empty database.
 pub fn make(database: &Database) -> Result<(), redb::Error> {
@@ -94,8 +95,13 @@ pub fn read(path: &Path, database: &Database) -> Result<Snapshot, Error> {
         Ok(())
     })?;
     each(path, transaction, TEXTS, |key, text| {
-        if key == ADAPTER_KEY {
-            snapshot.adapter = Some(text.to_owned());
+        match key {
+            ADAPTER_KEY => snapshot.adapter = Some(text.to_owned()),
+            IDENTITY_KEY => {
+                let identity = text.parse().map_err(|_| Invalid(format!("{text:?} is no UUID")));
+                snapshot.identity = Some(identity.map_err(|source| unreadable(path, "the", key, source.into()))?);
+            }
+            _ => {}
         }
         Ok(())
     })?;
@@ -159,6 +165,7 @@ impl<'a> Tables<'a> {
             }
             Write::NoPeer(address) => drop(self.peers.remove(address.to_string().as_str())?),
             Write::Adapter(name) => drop(self.texts.insert(ADAPTER_KEY, name.as_str())?),
+            Write::Identity(identity) => drop(self.texts.insert(IDENTITY_KEY, identity.to_string().as_str())?),
         }
         Ok(())
     }

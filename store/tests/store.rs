@@ -102,6 +102,7 @@ fn writes() -> impl Strategy<Value = Write> {
         1 => (name(), ".{0,5}", ".{0,5}").prop_map(|(name, from, to)| Write::Original(SettingChange { name, from, to })),
         1 => name().prop_map(Write::Restored),
         1 => "[a-z0-9.]{1,15}".prop_map(Write::Adapter),
+        1 => any::<u128>().prop_map(|bits| Write::Identity(Uuid::from_u128(bits))),
         2 => (peer_address(), 1_u32.., prop::option::of("[ -~]{1,80}")).prop_map(|(address, asn, password)| {
             let password = password.map(|text| text.try_into().unwrap());
             Write::Peer(Peer { address, asn: asn.try_into().unwrap(), password })
@@ -123,6 +124,7 @@ fn apply(model: &mut (BTreeMap<LoadBalancerId, LoadBalancer>, Snapshot), write: 
         Write::Original(change) => drop(rest.originals.insert(change.name.clone(), change.clone())),
         Write::Restored(name) => drop(rest.originals.remove(name)),
         Write::Adapter(name) => rest.adapter = Some(name.clone()),
+        Write::Identity(identity) => rest.identity = Some(*identity),
         Write::Peer(peer) => drop(rest.peers.insert(peer.address, peer.clone())),
         Write::NoPeer(address) => drop(rest.peers.remove(address)),
     }

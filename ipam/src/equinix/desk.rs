@@ -33,8 +33,10 @@ pub(super) struct Desk {
     client: Client,
     project: Uuid,
     place: Place,
-    /// On every reservation of this device.
+    /// On every reservation of the owner.
     tag: String,
+    /// On every reservation of this device.
+    device: String,
     books: Mutex<Books>,
     /// Calls for a sweep.
     wake: Notify,
@@ -47,12 +49,14 @@ struct Books {
     under_way: BTreeSet<Uuid>,
     /// Held without a reservation: the operator was told.
     bare: BTreeSet<Vip>,
+    /// Reserved by another owner on this device: the operator was told.
+    left: BTreeSet<Uuid>,
 }
 
 impl Desk {
-    pub(super) fn new(client: Client, project: Uuid, place: Place, device: Uuid) -> Self {
-        let tag = format!("{MARK}{device}");
-        Self { client, project, place, tag, books: Mutex::default(), wake: Notify::new() }
+    pub(super) fn new(client: Client, project: Uuid, place: Place, owner: Uuid, device: Uuid) -> Self {
+        let (tag, device) = (format!("{MARK}{owner}"), format!("{MARK}device-{device}"));
+        Self { client, project, place, tag, device, books: Mutex::default(), wake: Notify::new() }
     }
 
     /// Starts with these held.
@@ -122,7 +126,7 @@ impl Desk {
     }
 
     async fn attempt(&self, request: &mut Request<'_>) -> Result<Reservation, Error> {
-        let tags = [self.tag.clone(), request.tag()];
+        let tags = [self.tag.clone(), self.device.clone(), request.tag()];
         if request.is_in_doubt {
             let reservations = self.reservations().await?;
             if let Some(found) = reservations.into_iter().find(|each| tags.iter().all(|tag| each.has_tag(tag))) {
@@ -189,6 +193,7 @@ impl Desk {
             reservations = self.reservations().await?;
         }
         self.warn_of(self.bare(&held_before, &reservations));
+        self.warn_of_others(&reservations);
         let mut outcome = Ok(());
         for unneeded in self.unneeded(reservations) {
             match self.client.delete(&format!("/ips/{}", unneeded.id)).await {
@@ -225,6 +230,16 @@ impl Desk {
             warn!(%vip, project = %self.project, "a load-balancer has an address that is not reserved: delete it before somebody else gets the address");
         }
         books.bare = bare;
+    }
+
+    /// What another state directory on this device has reserved is in use, or paid for in vain: the operator knows. Said once.
+    fn warn_of_others(&self, reservations: &[Reservation]) {
+        let others = reservations.iter().filter(|each| each.has_tag(&self.device) && !each.has_tag(&self.tag));
+        let mut books = self.books();
+        for other in others.filter(|other| books.left.insert(other.id)) {
+            let address = other.address.map(|address| address.to_string()).unwrap_or_default();
+            warn!(vip = %address, reservation = %other.id, "reserved on this device with another state directory, and left alone: release it at Equinix Metal if nobody needs it");
+        }
     }
 
     async fn reservations(&self) -> Result<Vec<Reservation>, Error> {

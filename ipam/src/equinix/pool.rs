@@ -27,10 +27,10 @@ pub struct Equinix {
 }
 
 impl Equinix {
-    /// A pool of a project's addresses at a place, for a device. Releases nothing before it knows what is held.
+    /// A pool of a project's addresses at a place, for the one owner of this id on a device. Releases nothing before it knows what is held.
     #[must_use]
-    pub fn new(client: Client, project: Uuid, place: Place, device: Uuid) -> Self {
-        Self { desk: Arc::new(Desk::new(client, project, place, device)), sweeper: None }
+    pub fn new(client: Client, project: Uuid, place: Place, owner: Uuid, device: Uuid) -> Self {
+        Self { desk: Arc::new(Desk::new(client, project, place, owner, device)), sweeper: None }
     }
 }
 
@@ -43,7 +43,7 @@ impl Drop for Equinix {
 }
 
 impl Pool for Equinix {
-    /// From now on, whatever this device has reserved and does not hold is released. Within a tokio runtime.
+    /// From now on, whatever the owner has reserved and does not hold is released. Within a tokio runtime.
     fn restore(&mut self, held: BTreeSet<Vip>, _: Vec<Vip>) {
         self.desk.open(held);
         self.sweeper = Some(tokio::spawn(Arc::clone(&self.desk).keep_clean()));

@@ -91,7 +91,7 @@ async fn patience_has_an_end() {
     let api = format!("http://{nobody}").parse().unwrap();
     let timing = Timing { acquire: Duration::from_millis(50), ..QUICK };
     let client = Client::new(api, TOKEN.parse().unwrap(), timing).unwrap();
-    let mut pool = Equinix::new(client, site.project(), Place::Metro("am".to_owned()), site.device);
+    let mut pool = Equinix::new(client, site.project(), Place::Metro("am".to_owned()), site.owner, site.device);
     let error = acquire(&mut pool).await.unwrap_err();
     assert!(words(&error).contains("refused"), "{}", words(&error));
     site.check_log();
