@@ -13,10 +13,11 @@ use slb_advert::bgp::{PeerSettings, Speaker};
 use slb_core::{
     model::Vip,
     ports::{self, PoolError},
+    uplink::Uplink,
 };
 use slb_ipam::{
     Ranges,
-    equinix::{Client, Equinix, Neighbours, Timing, Which, locate},
+    equinix::{Client, Equinix, Timing, Which, locate},
 };
 use tracing::warn;
 use uuid::Uuid;
@@ -37,18 +38,29 @@ pub enum Pool {
     Equinix(Equinix),
 }
 
-/// Opens what was chosen, and says how the network learns of its VIPs. What a provider hands out belongs to the `owner`. May wait for a provider for as long as it takes.
+/// What was chosen.
+pub struct Opened {
+    /// Where VIPs come from.
+    pub pool: Pool,
+    /// How the network learns of them.
+    pub announce: Announce,
+    /// What the provider says of this machine, if there is one.
+    pub uplink: Option<Uplink>,
+}
+
+/// Opens what was chosen. What a provider hands out belongs to the `owner`. May wait for a provider for as long as it takes, unless it
+/// has said what is needed at a start before.
 ///
 /// # Errors
 /// This machine does not know its name, or whom to trust.
-pub async fn open(vips: Vips, owner: Uuid) -> Result<(Pool, Announce), Fatal> {
+pub async fn open(vips: Vips, owner: Uuid, last: Option<&Uplink>) -> Result<Opened, Fatal> {
     match vips {
-        Vips::Own { ranges, announce } => Ok((Pool::Ranges(ranges), announce)),
-        Vips::Metal(metal) => open_metal(metal, owner).await,
+        Vips::Own { ranges, announce } => Ok(Opened { pool: Pool::Ranges(ranges), announce, uplink: None }),
+        Vips::Metal(metal) => open_metal(metal, owner, last).await,
     }
 }
 
-async fn open_metal(metal: Metal, owner: Uuid) -> Result<(Pool, Announce), Fatal> {
+async fn open_metal(metal: Metal, owner: Uuid, last: Option<&Uplink>) -> Result<Opened, Fatal> {
     let Metal { api, token, project, place, device, peers } = metal;
     let which = match device {
         Some(id) => Which::Id(id),
@@ -58,13 +70,14 @@ async fn open_metal(metal: Metal, owner: Uuid) -> Result<(Pool, Announce), Fatal
         warn!("--metalApiUrl {api}: without TLS everybody on the way can read the token");
     }
     let client = Client::new(api, token, Timing::default()).map_err(Fatal::Metal)?;
-    let (device, neighbours) = locate(&client, project, &which).await;
-    Ok((Pool::Equinix(Equinix::new(client, project, place, owner, device.id)), announce(&neighbours, peers)))
+    let uplink = locate(&client, project, &which, last).await;
+    let pool = Pool::Equinix(Equinix::new(client, project, place, owner, uplink.device));
+    Ok(Opened { pool, announce: announce(&uplink, peers), uplink: Some(uplink) })
 }
 
 /// What the operator says about a router counts more than what the provider does.
-fn announce(neighbours: &Neighbours, more: Vec<PeerSettings>) -> Announce {
-    let Neighbours { asn, address, peers } = neighbours;
+fn announce(uplink: &Uplink, more: Vec<PeerSettings>) -> Announce {
+    let Uplink { asn, address, peers, .. } = uplink;
     // The routers take sessions from this address alone.
     let told = |settings: PeerSettings| PeerSettings { source: Some(IpAddr::V4(*address)), ..settings };
     let theirs = peers.iter().map(|peer| told(peer.into()));

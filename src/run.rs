@@ -42,7 +42,7 @@ use crate::{
     advertiser::{Advert, Begin},
     alone::{Alone, NotAlone},
     config::Config,
-    pool::{self, Pool},
+    pool::{self, Opened, Pool},
     preflight,
 };
 
@@ -148,11 +148,14 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     let snapshot = store.load().await.map_err(Fatal::Records)?;
     let identity = identity(&mut store, &snapshot).await?;
     info!("API Server will be exposed on [{listen}]");
-    let (pool, announce) = tokio::select! {
+    let Opened { pool, announce, uplink } = tokio::select! {
         // Neither is asked again.
-        opened = pool::open(vips, identity) => opened?,
+        opened = pool::open(vips, identity, snapshot.uplink.as_ref()) => opened?,
         () = terminate.next() => return Ok(()),
     };
+    if let Some(uplink) = uplink.filter(|uplink| snapshot.uplink.as_ref() != Some(uplink)) {
+        store.commit(vec![Write::Uplink(uplink)]).await.map_err(Fatal::Records)?;
+    }
     change_adapter(&mut store, &snapshot, &adapter).await?;
     let monitor = Monitor::open(&adapter).await.map_err(Fatal::Host)?;
     let listener = TcpListener::from_std(checked.listener).map_err(Fatal::Api)?;

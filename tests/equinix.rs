@@ -231,6 +231,26 @@ fn bgp_may_be_enabled_later() {
     server.line("ready", |said| said.contains("] ready"));
 }
 
+/// A start while the provider is away goes on with what it said last.
+fn a_start_does_without_the_provider() {
+    let site = Site::new();
+    let words = site.words();
+    let words: Vec<&str> = words.split(' ').skip(1).chain(["--stateDir", "/run/state-without"]).collect();
+    let exe = site.slb();
+    let _routers = site.routers();
+    let mut server = Server::start(&site.lb, &exe, &words);
+    let _ = server.create(r#"{"name":"web","port":80}"#);
+    server.process().kill();
+    let away = Fault { done: Effect::None, then: Then::Answer(503, "X-A: b", "") };
+    site.metal.fail("GET", &[away; 1000]);
+    let mut server = Server::start(&site.lb, &exe, &words);
+    server.process().line("why", |said| said.contains("Equinix Metal is away"));
+    for peer in PEERS {
+        server.process().line("a peer up", |said| said.contains(&format!("Peer Up Key={peer} ")));
+    }
+    wait::until("the route in both routers", || (site.have_route("147.75.84.1") == [true; 2]).then_some(()));
+}
+
 /// What is reserved is what the API shows, after every kill.
 fn killed_at_random_moments() {
     let site = Site::new();
@@ -301,4 +321,4 @@ impl Dice {
     }
 }
 
-slb_lab::main! { fast: [as_documented, a_slow_provider_holds_up_nobody_else, bgp_may_be_enabled_later, killed_at_random_moments] }
+slb_lab::main! { fast: [as_documented, a_slow_provider_holds_up_nobody_else, bgp_may_be_enabled_later, a_start_does_without_the_provider, killed_at_random_moments] }

@@ -28,3 +28,4 @@ pub mod routing;
 mod sim;
 pub mod state;
 pub mod step;
+pub mod uplink;

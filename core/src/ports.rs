@@ -20,6 +20,7 @@ use crate::{
     observed::{HostView, Services},
     peer::{Peer, PeerAddress},
     step::{AdvertStep, DataplaneStep, HostStep},
+    uplink::Uplink,
 };
 
 /// An error of a driver. Its `source` chain leads to the kernel's own error.
@@ -60,6 +61,8 @@ pub enum Write {
     Adapter(String),
     /// Note what this state is called among others, once.
     Identity(Uuid),
+    /// Note what the provider says of this machine.
+    Uplink(Uplink),
     /// Note the peer, over whatever was there under its address.
     Peer(Peer),
     /// Forget the peer.
@@ -79,6 +82,8 @@ pub struct Snapshot {
     pub adapter: Option<String>,
     /// What this state is called among others: the mark of what it owns elsewhere. `None` before the first start.
     pub identity: Option<Uuid>,
+    /// What the provider of addresses last said of this machine, if there is one.
+    pub uplink: Option<Uplink>,
     /// The peers that were added while a server ran, by address.
     pub peers: BTreeMap<PeerAddress, Peer>,
     /// The highest `serial` of a load-balancer ever committed, 0 if there was none.

@@ -22,6 +22,7 @@ use slb_core::{
         Name, Phase, Port, Target, Vip, Weight,
     },
     peer::{Password, Peer},
+    uplink::Uplink,
 };
 use uuid::Uuid;
 
@@ -87,6 +88,15 @@ struct PeerV1 {
     password: Option<String>,
 }
 
+#[derive(Serialize, Deserialize)]
+struct UplinkV1 {
+    device: [u8; 16],
+    asn: NonZeroU32,
+    address: [u8; 4],
+    /// Addresses, and records of their own.
+    peers: Vec<(String, Vec<u8>)>,
+}
+
 /// The record of a load-balancer. Its id is the key, not part of it.
 ///
 /// # Errors
@@ -144,6 +154,31 @@ pub fn decode_peer(address: &str, bytes: &[u8]) -> Result<Peer, Unreadable> {
     let ip: IpAddr = address.parse().map_err(|_| Invalid(format!("{address:?} is no address")))?;
     let PeerV1 { asn, password } = parse(bytes)?;
     Ok(Peer { address: ip.try_into()?, asn, password: password.map(Password::try_from).transpose()? })
+}
+
+/// The record of what the provider says of this machine.
+///
+/// # Errors
+/// As with [`encode`].
+pub fn encode_uplink(uplink: &Uplink) -> Result<Vec<u8>, postcard::Error> {
+    let peers = uplink.peers.iter().map(|peer| Ok((peer.address.to_string(), encode_peer(peer)?)));
+    let record = UplinkV1 {
+        device: uplink.device.into_bytes(),
+        asn: uplink.asn,
+        address: uplink.address.octets(),
+        peers: peers.collect::<Result<_, postcard::Error>>()?,
+    };
+    postcard::to_extend(&record, vec![VERSION])
+}
+
+/// What the provider said of this machine.
+///
+/// # Errors
+/// As with [`decode`].
+pub fn decode_uplink(bytes: &[u8]) -> Result<Uplink, Unreadable> {
+    let UplinkV1 { device, asn, address, peers } = parse(bytes)?;
+    let peers = peers.iter().map(|(address, record)| decode_peer(address, record)).collect::<Result<_, _>>()?;
+    Ok(Uplink { device: Uuid::from_bytes(device), asn, address: address.into(), peers })
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {

@@ -31,6 +31,8 @@ const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 /// By address, as text.
 const PEERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("peers");
 const TEXTS: TableDefinition<'_, &str, &str> = TableDefinition::new("texts");
+/// What there is only one of.
+const SINGLES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("singles");
 
 const FORMAT_KEY: &str = "format";
 /// Counts transactions.
@@ -38,6 +40,7 @@ const TRANSACTION_KEY: &str = "transaction";
 const LAST_SERIAL_KEY: &str = "last_serial";
 const ADAPTER_KEY: &str = "adapter";
 const IDENTITY_KEY: &str = "identity";
+const UPLINK_KEY: &str = "uplink";
 
 /// Makes the tables in an empty database.
 pub fn make(database: &Database) -> Result<(), redb::Error> {
@@ -105,6 +108,13 @@ pub fn read(path: &Path, database: &Database) -> Result<Snapshot, Error> {
         }
         Ok(())
     })?;
+    each(path, transaction, SINGLES, |key, bytes| {
+        if key == UPLINK_KEY {
+            let uplink = record::decode_uplink(bytes).map_err(|source| unreadable(path, "the", key, source))?;
+            snapshot.uplink = Some(uplink);
+        }
+        Ok(())
+    })?;
     Ok(snapshot)
 }
 
@@ -128,6 +138,7 @@ struct Tables<'a> {
     numbers: Table<'a, &'static str, u64>,
     peers: Table<'a, &'static str, &'static [u8]>,
     texts: Table<'a, &'static str, &'static str>,
+    singles: Table<'a, &'static str, &'static [u8]>,
 }
 
 impl<'a> Tables<'a> {
@@ -139,6 +150,7 @@ impl<'a> Tables<'a> {
             numbers: transaction.open_table(NUMBERS)?,
             peers: transaction.open_table(PEERS)?,
             texts: transaction.open_table(TEXTS)?,
+            singles: transaction.open_table(SINGLES)?,
         })
     }
 
@@ -165,6 +177,10 @@ impl<'a> Tables<'a> {
             }
             Write::NoPeer(address) => drop(self.peers.remove(address.to_string().as_str())?),
             Write::Adapter(name) => drop(self.texts.insert(ADAPTER_KEY, name.as_str())?),
+            Write::Uplink(uplink) => {
+                let bytes = record::encode_uplink(uplink).map_err(io::Error::other)?;
+                self.singles.insert(UPLINK_KEY, bytes.as_slice())?;
+            }
             Write::Identity(identity) => drop(self.texts.insert(IDENTITY_KEY, identity.to_string().as_str())?),
         }
         Ok(())

@@ -25,6 +25,7 @@ use slb_core::{
     },
     peer::{Peer, PeerAddress},
     ports::{SettingChange, Snapshot, Store, Write},
+    uplink::Uplink,
 };
 use slb_store::{Error, Redb};
 use uuid::Uuid;
@@ -103,12 +104,19 @@ fn writes() -> impl Strategy<Value = Write> {
         1 => name().prop_map(Write::Restored),
         1 => "[a-z0-9.]{1,15}".prop_map(Write::Adapter),
         1 => any::<u128>().prop_map(|bits| Write::Identity(Uuid::from_u128(bits))),
-        2 => (peer_address(), 1_u32.., prop::option::of("[ -~]{1,80}")).prop_map(|(address, asn, password)| {
-            let password = password.map(|text| text.try_into().unwrap());
-            Write::Peer(Peer { address, asn: asn.try_into().unwrap(), password })
+        1 => (any::<u128>(), 1_u32.., any::<u32>(), prop::collection::vec(peer(), 0..3)).prop_map(|(device, asn, address, peers)| {
+            Write::Uplink(Uplink { device: Uuid::from_u128(device), asn: asn.try_into().unwrap(), address: address.into(), peers })
         }),
+        2 => peer().prop_map(Write::Peer),
         1 => peer_address().prop_map(Write::NoPeer),
     ]
+}
+
+fn peer() -> impl Strategy<Value = Peer> {
+    (peer_address(), 1_u32.., prop::option::of("[ -~]{1,80}")).prop_map(|(address, asn, password)| {
+        let password = password.map(|text| text.try_into().unwrap());
+        Peer { address, asn: asn.try_into().unwrap(), password }
+    })
 }
 
 fn apply(model: &mut (BTreeMap<LoadBalancerId, LoadBalancer>, Snapshot), write: &Write) {
@@ -124,6 +132,7 @@ fn apply(model: &mut (BTreeMap<LoadBalancerId, LoadBalancer>, Snapshot), write: 
         Write::Original(change) => drop(rest.originals.insert(change.name.clone(), change.clone())),
         Write::Restored(name) => drop(rest.originals.remove(name)),
         Write::Adapter(name) => rest.adapter = Some(name.clone()),
+        Write::Uplink(uplink) => rest.uplink = Some(uplink.clone()),
         Write::Identity(identity) => rest.identity = Some(*identity),
         Write::Peer(peer) => drop(rest.peers.insert(peer.address, peer.clone())),
         Write::NoPeer(address) => drop(rest.peers.remove(address)),

@@ -11,6 +11,7 @@ use std::{
 use slb_core::{
     errors::Chain,
     peer::{Password, Peer, PeerAddress},
+    uplink::Uplink,
 };
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -43,39 +44,26 @@ impl fmt::Display for Which {
     }
 }
 
-/// A machine of a project.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
-    /// Its id.
-    pub id: Uuid,
-    /// Its name.
-    pub hostname: String,
-}
-
-/// Who a device is in BGP, and who its neighbours are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Neighbours {
-    /// The own AS number.
-    pub asn: NonZeroU32,
-    /// The own address: the routers take sessions from no other.
-    pub address: Ipv4Addr,
-    /// The routers, by address.
-    pub peers: Vec<Peer>,
-}
-
-/// Finds the device and its neighbours. As long as the API does not tell them, whatever the reason, says why, once, and asks again: what
-/// is wrong is put right there, and a server that ended would ask more often.
-pub async fn locate(client: &Client, project: Uuid, which: &Which) -> (Device, Neighbours) {
+/// Finds the device and its neighbours. If the API is away, they are as they were `last`. If it never told them, or tells now that they
+/// are not to be had, says why, once, and asks again: what is wrong is put right there, and a server that ended would ask more often.
+pub async fn locate(client: &Client, project: Uuid, which: &Which, last: Option<&Uplink>) -> Uplink {
+    let last = last.filter(|last| !matches!(which, Which::Id(id) if *id != last.device));
     let mut device = None;
     let mut said = String::new();
     let mut failures = 0;
     loop {
         let why = match look(client, project, which, &mut device).await {
-            Ok(Found::Neighbours(device, neighbours)) => return (device, neighbours),
-            Ok(Found::None(Device { hostname, .. })) => {
+            Ok(Found::Uplink(uplink)) => return uplink,
+            Ok(Found::None { hostname }) => {
                 format!("BGP is not enabled for {hostname}; enable it for the project and for the device")
             }
-            Err(error) => Chain(&error).to_string(),
+            Err(error) => match last {
+                Some(last) if error.may_pass() => {
+                    warn!(error = %Chain(&error), "Equinix Metal is away: going on with the routers that it named last");
+                    return last.clone();
+                }
+                _ => Chain(&error).to_string(),
+            },
         };
         if said != why {
             warn!("waiting for Equinix Metal: {why}; slb asks again by itself");
@@ -87,13 +75,22 @@ pub async fn locate(client: &Client, project: Uuid, which: &Which) -> (Device, N
 }
 
 enum Found {
-    Neighbours(Device, Neighbours),
+    Uplink(Uplink),
     /// BGP is not enabled, or not yet.
-    None(Device),
+    None {
+        hostname: String,
+    },
+}
+
+/// A machine of a project.
+#[derive(Clone)]
+struct Device {
+    id: Uuid,
+    hostname: String,
 }
 
 async fn look(client: &Client, project: Uuid, which: &Which, known: &mut Option<Device>) -> Result<Found, Error> {
-    let device = match known {
+    let Device { id, hostname } = match known {
         Some(device) => device.clone(),
         None => {
             let device = find(client, project, which).await?;
@@ -101,11 +98,9 @@ async fn look(client: &Client, project: Uuid, which: &Which, known: &mut Option<
             known.insert(device).clone()
         }
     };
-    let list: NeighborList = client.get(&format!("/devices/{}/bgp/neighbors", device.id)).await?;
-    Ok(match neighbours(list.bgp_neighbors.unwrap_or_default())? {
-        Some(neighbours) => Found::Neighbours(device, neighbours),
-        None => Found::None(device),
-    })
+    let list: NeighborList = client.get(&format!("/devices/{id}/bgp/neighbors")).await?;
+    let uplink = uplink(id, list.bgp_neighbors.unwrap_or_default())?;
+    Ok(uplink.map_or(Found::None { hostname }, Found::Uplink))
 }
 
 async fn find(client: &Client, project: Uuid, which: &Which) -> Result<Device, Error> {
@@ -124,7 +119,7 @@ async fn find(client: &Client, project: Uuid, which: &Which) -> Result<Device, E
 }
 
 /// `None` if there are none.
-fn neighbours(groups: Vec<Neighbor>) -> Result<Option<Neighbours>, Error> {
+fn uplink(device: Uuid, groups: Vec<Neighbor>) -> Result<Option<Uplink>, Error> {
     let bad = |why: String| Error::Neighbours { why };
     let mut own: Option<(NonZeroU32, Ipv4Addr)> = None;
     let mut peers = BTreeMap::new();
@@ -147,7 +142,7 @@ fn neighbours(groups: Vec<Neighbor>) -> Result<Option<Neighbours>, Error> {
         }
     }
     let peers: Vec<Peer> = peers.into_values().collect();
-    Ok(own.filter(|_| !peers.is_empty()).map(|(asn, address)| Neighbours { asn, address, peers }))
+    Ok(own.filter(|_| !peers.is_empty()).map(|(asn, address)| Uplink { device, asn, address, peers }))
 }
 
 fn number(asn: u32, whose: &str) -> Result<NonZeroU32, Error> {

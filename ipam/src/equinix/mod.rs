@@ -25,7 +25,7 @@ mod wire;
 
 pub use self::{
     client::Client,
-    device::{Device, Neighbours, Which, locate},
+    device::{Which, locate},
     error::Error,
     pool::Equinix,
     settings::{ApiUrl, BadSetting, Place, Timing, Token},

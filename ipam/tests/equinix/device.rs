@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Who slb is, and who its neighbours are.
 
-use slb_ipam::equinix::{Device, Neighbours, Which, locate};
+use slb_core::uplink::Uplink;
+use slb_ipam::equinix::{Which, locate};
 
 use super::*;
 
@@ -20,9 +21,9 @@ fn neighbours() -> serde_json::Value {
     ])
 }
 
-fn check(found: (Device, Neighbours)) {
-    let (device, Neighbours { asn, address, peers }) = found;
-    assert_eq!(device.hostname, "am6-c3.small.x86-01");
+fn check(site: &Site, found: Uplink) {
+    let Uplink { device, asn, address, peers } = found;
+    assert_eq!(device, site.device);
     assert_eq!((asn.get(), address), (65_000, Ipv4Addr::new(10, 12, 39, 1)));
     let peers: Vec<_> = peers
         .iter()
@@ -38,7 +39,7 @@ fn check(found: (Device, Neighbours)) {
 async fn check_wait(site: &Site, project: Uuid, which: &Which, why: &str) {
     let client = site.client(QUICK);
     tokio::select! {
-        found = locate(&client, project, which) => panic!("{found:?}"),
+        found = locate(&client, project, which, None) => panic!("{found:?}"),
         () = site.until_said(why) => {}
     }
 }
@@ -54,7 +55,7 @@ async fn this_device_is_found_by_its_name_or_id() {
     });
     let client = site.client(QUICK);
     for which in [Which::Hostname("AM6-c3.small.x86-01".to_owned()), Which::Id(site.device)] {
-        check(locate(&client, site.project(), &which).await);
+        check(&site, locate(&client, site.project(), &which, None).await);
     }
     site.until_said("Querying BGP settings for [am6-c3.small.x86-01]").await;
     let unknown = Which::Id(Uuid::nil());
@@ -76,14 +77,14 @@ async fn bgp_is_waited_for() {
     let timing = Timing { longest_pause: Duration::from_millis(2), ..QUICK };
     let (client, project) = (site.client(timing), site.project());
     let which = Which::Id(site.device);
-    let waiting = locate(&client, project, &which);
+    let waiting = locate(&client, project, &which, None);
     let enabling = async {
         site.until_said("BGP is not enabled for am6-c3.small.x86-01; enable it").await;
         site.until("more questions", |books| books.count("GET /devices/") > 3).await;
         site.metal.with(|books| books.neighbours = neighbours());
     };
     let (found, ()) = tokio::join!(waiting, enabling);
-    check(found);
+    check(&site, found);
     let waited: Vec<String> =
         site.log.lines().into_iter().filter(|line| line.contains("waiting for Equinix")).collect();
     assert!(waited.len() == 2 && waited[0].contains("503"), "{waited:?}");
@@ -111,4 +112,31 @@ async fn neighbours_that_make_no_sense_are_not_believed() {
     two[0]["customer_ip"] = json!("10.12.39.2");
     site.metal.with(|books| books.neighbours = two);
     check_wait(&site, site.project(), &which, "and 10.12.39.1 of AS 65000").await;
+}
+
+/// A machine that boots while the API is away serves all the same. What the API does say counts.
+#[tokio::test]
+async fn the_routers_of_the_last_start_do_while_the_api_is_away() {
+    let site = Site::new();
+    site.metal.with(|books| books.neighbours = neighbours());
+    let (client, project, which) = (site.client(QUICK), site.project(), Which::Id(site.device));
+    let known = locate(&client, project, &which, None).await;
+    let away = Fault { done: Effect::None, then: Then::Answer(503, "X-A: b", "") };
+    site.metal.fail("GET", &[away; 4]);
+    assert_eq!(locate(&client, project, &which, Some(&known)).await, known);
+    site.until_said("Equinix Metal is away").await;
+
+    let other = Uplink { asn: 65_001.try_into().unwrap(), ..known.clone() };
+    assert_eq!(locate(&client, project, &which, Some(&other)).await, known);
+    // Of another device.
+    site.metal.fail("GET", &[away; 4]);
+    let elsewhere = Uplink { device: Uuid::nil(), ..known.clone() };
+    assert_eq!(locate(&client, project, &which, Some(&elsewhere)).await, known);
+    // BGP has been switched off.
+    site.metal.with(|books| books.neighbours = json!([]));
+    let waiting = locate(&client, project, &which, Some(&known));
+    tokio::select! {
+        found = waiting => panic!("{found:?}"),
+        () = site.until_said("BGP is not enabled") => {}
+    }
 }

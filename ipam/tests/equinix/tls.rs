@@ -68,7 +68,7 @@ async fn ask(api: &str) {
         }
     };
     tokio::select! {
-        found = locate(&client, project.parse().unwrap(), &nobody) => println!("{found:?}"),
+        found = locate(&client, project.parse().unwrap(), &nobody, None) => println!("{found:?}"),
         () = waits => println!("{}", log.lines().join("\n")),
     }
 }
