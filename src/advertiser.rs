@@ -36,8 +36,8 @@ impl Advert {
                 };
                 Self::Arp(Arp::open(adapter, timing).map_err(Fatal::Arp)?)
             }
-            Announce::Bgp { speaker, peers } => {
-                let bgp = Bgp::new(*speaker);
+            Announce::Bgp { speaker, peers, defaults } => {
+                let bgp = Bgp::new(*speaker, defaults.clone());
                 peers.iter().for_each(|peer| bgp.add_peer(peer.clone()));
                 Self::Bgp(bgp)
             }

@@ -4,6 +4,7 @@
 
 mod announce;
 mod duration;
+mod peers;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},

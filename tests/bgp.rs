@@ -98,14 +98,19 @@ fn peers_come_and_go_while_slb_runs() {
     let _bird = Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, Some("secret"));
     let mut server = site.start(&[]);
     let _ = server.create(r#"{"name":"web","port":80}"#);
-    let body = r#"{"address":"10.0.0.254","as":65530,"password":"secret"}"#;
+    let body = r#"{"address":"10.0.0.254","as":65530,"password":"secret","communities":["65000:80"],"holdTime":"30s"}"#;
     let added = server.ask("POST", "/bgp/peers", body);
     assert_eq!(added.status, 201, "{}", added.body);
     assert_eq!(server.ask("POST", "/bgp/peers", body).status, 409);
     wait::until("the route", || site.has_route("203.0.113.10").then_some(()));
     server.process().kill();
-    let mut server = site.start(&[]);
+    let mut server = site.start(&["--bgpCommunity", "no-export", "--bgpMed", "7"]);
     server.process().line("that the peer is up again", |said| said.contains("Peer Up"));
+    // The community is its own, the MED all peers'.
+    let seen = || Bird::route(&site.router, "203.0.113.10");
+    wait::until("both attributes", || {
+        (seen().contains("BGP.community: (65000,80)\n") && seen().contains("BGP.med: 7")).then_some(())
+    });
     let removed = server.ask("DELETE", "/bgp/peers/10.0.0.254", "");
     assert_eq!(removed.status, 204, "{}", removed.body);
     wait::until("no route", || (!site.has_route("203.0.113.10")).then_some(()));

@@ -2,55 +2,20 @@
 //! `/bgp/peers`, `/bgp/peers/{address}` and `/bgp/routes`: which routers are told, how they are doing, and what they are told. Without
 //! BGP there are none.
 
-use std::net::IpAddr;
-
 use axum::{extract::State, response::Response};
 use serde::Serialize;
 use slb_core::{
     command::{Answer, PeerCommand, Rejected},
     peer::{Peer, PeerAddress},
-    routing::{PeerState, PeerStatus},
 };
 
 use crate::{
     Api,
     extract::{PeerPath, Wish},
-    fields::Fields,
+    peer::PeerView,
     problem::Problem,
-    read::{asn, password, peer_address},
     reply,
-    wire::FromFields,
 };
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PeerView {
-    address: IpAddr,
-    r#as: u32,
-    state: &'static str,
-    since: String,
-    times_established: u64,
-    last_error: Option<String>,
-}
-
-impl From<PeerStatus> for PeerView {
-    fn from(status: PeerStatus) -> Self {
-        Self {
-            address: status.address,
-            r#as: status.asn,
-            state: match status.state {
-                PeerState::Idle => "idle",
-                PeerState::Connect => "connect",
-                PeerState::OpenSent => "openSent",
-                PeerState::OpenConfirm => "openConfirm",
-                PeerState::Established => "established",
-            },
-            since: humantime::format_rfc3339_seconds(status.since).to_string(),
-            times_established: status.times_established,
-            last_error: status.last_error,
-        }
-    }
-}
 
 #[derive(Serialize)]
 struct RouteView {
@@ -86,21 +51,8 @@ pub(crate) async fn remove(State(api): State<Api>, PeerPath(address): PeerPath) 
 
 fn known(api: &Api, address: PeerAddress) -> Result<PeerView, Problem> {
     let peers = api.board.routing().map(|routing| routing.peers()).unwrap_or_default();
-    let found = peers.into_iter().find(|peer| peer.address == address.address());
+    let found = peers.into_iter().find(|status| status.peer.address == address);
     found.map(PeerView::from).ok_or_else(|| Rejected::UnknownPeer(address).into())
-}
-
-impl FromFields for Peer {
-    fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
-        let address = fields.required("address", peer_address);
-        let asn = fields.required("as", asn);
-        let password = fields.optional("password", password);
-        for field in ["state", "since", "timesEstablished", "lastError"] {
-            fields.refuse(field, "is set by the server");
-        }
-        fields.finish();
-        Some(Self { address: address?, asn: asn?, password })
-    }
 }
 
 /// What every peer is told.

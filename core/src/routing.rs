@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where VIPs are announced to routers: who is told, how each is doing, and what it is told.
 
-use std::{fmt, net::IpAddr, time::SystemTime};
+use std::{fmt, time::SystemTime};
 
 use crate::{
     model::Vip,
@@ -41,10 +41,8 @@ pub enum PeerState {
 /// How a peer is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerStatus {
-    /// Where it is.
-    pub address: IpAddr,
-    /// Its AS number.
-    pub asn: u32,
+    /// Who it is, and what was asked for of it: for itself, or for all peers.
+    pub peer: Peer,
     /// How far the session has come.
     pub state: PeerState,
     /// Since when it is established, or is not.

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How the network learns of VIPs.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use slb_advert::bgp::{PeerSettings, Speaker};
+use slb_advert::bgp::Speaker;
+use slb_core::peer::{Peer, PeerSettings};
 
-use super::{BadOption, duration::parse};
+use super::{BadOption, duration::parse, peers};
 use crate::args::Given;
 
 /// A switch or host that missed the first announcements learns of a VIP after this long at the latest.
@@ -32,7 +33,9 @@ pub enum Announce {
         /// Who slb is.
         speaker: Speaker,
         /// Who is told.
-        peers: Vec<PeerSettings>,
+        peers: Vec<Peer>,
+        /// What is asked for of all of them, and of those that are added later.
+        defaults: PeerSettings,
     },
 }
 
@@ -47,8 +50,8 @@ impl Announce {
     }
 
     fn arp(given: &Given) -> Result<Self, BadOption> {
-        if given.bgp_as.is_some() || given.bgp_router_id.is_some() || !given.bgp_peer.is_empty() {
-            return Err(BadOption("--bgpAs, --bgpRouterId and --bgpPeer go with --bgp, not with --arp".to_owned()));
+        if let Some(option) = option_of_bgp(given) {
+            return Err(BadOption(format!("--{option} goes with --bgp, not with --arp")));
         }
         Ok(Self::Arp {
             interval: match parse("arpInterval", given.arp_interval.clone())? {
@@ -67,15 +70,29 @@ impl Announce {
         let router_id = given.bgp_router_id.filter(|id| !id.is_unspecified()).ok_or_else(|| {
             BadOption("--bgpRouterId is missing: an IPv4 address of this host, like 10.0.0.1".to_owned())
         })?;
-        let mut peers = BTreeMap::new();
-        for text in &given.bgp_peer {
-            // Not the text: there may be a password in it.
-            let peer: PeerSettings = text.parse().map_err(|error| BadOption(format!("--bgpPeer: {error}")))?;
-            let address = peer.address;
-            if peers.insert(address, peer).is_some() {
-                return Err(BadOption(format!("--bgpPeer: {address} is there twice")));
-            }
-        }
-        Ok(Self::Bgp { speaker: Speaker { asn, router_id }, peers: peers.into_values().collect() })
+        Ok(Self::Bgp {
+            speaker: Speaker { asn, router_id },
+            peers: peers::peers(given)?,
+            defaults: peers::settings(given)?,
+        })
     }
+}
+
+/// An option that was given and means nothing without BGP.
+fn option_of_bgp(given: &Given) -> Option<&'static str> {
+    let options = [
+        ("bgpAs", given.bgp_as.is_some()),
+        ("bgpRouterId", given.bgp_router_id.is_some()),
+        ("bgpPeer", !given.bgp_peer.is_empty()),
+        ("bgpHoldTime", given.bgp_hold_time.is_some()),
+        ("bgpRestartTime", given.bgp_restart_time.is_some()),
+        ("bgpSource", given.bgp_source.is_some()),
+        ("bgpGtsm", given.bgp_gtsm.is_some()),
+        ("bgpNextHop", given.bgp_next_hop.is_some()),
+        ("bgpMed", given.bgp_med.is_some()),
+        ("bgpLocalPref", given.bgp_local_pref.is_some()),
+        ("bgpPrepend", given.bgp_prepend.is_some()),
+        ("bgpCommunity", !given.bgp_community.is_empty()),
+    ];
+    options.into_iter().find(|(_, is_given)| *is_given).map(|(option, _)| option)
 }

@@ -27,7 +27,9 @@ fn bgp(more: &[&'static str]) -> Vec<&'static str> {
 #[test]
 fn peers_come_from_everywhere() {
     let peers = |config: Config| match config.announce {
-        Announce::Bgp { peers, .. } => peers.into_iter().map(|peer| (peer.address.to_string(), peer.asn)).collect(),
+        Announce::Bgp { peers, .. } => {
+            peers.into_iter().map(|peer| (peer.address.to_string(), peer.asn.get())).collect()
+        }
         Announce::Arp { .. } => Vec::new(),
     };
     let two = ["--bgpPeer", "[fd00::fe]:65530", "--bgpPeer", "10.0.0.254:65530:a:b"];
@@ -36,6 +38,33 @@ fn peers_come_from_everywhere() {
     let file: Given = toml::from_str("bgpPeer = [\"[fd00::fe]:65530\", \"10.0.0.254:65530:a b\"]").unwrap();
     let line = given(parsed(&bgp(&[]))).unwrap();
     assert_eq!(peers(Config::from_given(line.or(file)).unwrap()), expected);
+}
+
+#[test]
+fn settings_of_all_peers_come_from_everywhere() {
+    let settings = |config: Config| match config.announce {
+        Announce::Bgp { defaults, .. } => defaults,
+        Announce::Arp { .. } => panic!("not by BGP"),
+    };
+    let words = [
+        ["--bgpHoldTime", "30s"],
+        ["--bgpRestartTime", "1m"],
+        ["--bgpSource", "10.0.0.1"],
+        ["--bgpNextHop", "10.0.0.7"],
+        ["--bgpMed", "7"],
+        ["--bgpLocalPref", "200"],
+        ["--bgpPrepend", "2"],
+        ["--bgpCommunity", "65000:1"],
+        ["--bgpCommunity", "65000:1:2"],
+    ];
+    let typed = settings(typed(&bgp(&[&words.concat()[..], &["--bgpGtsm"]].concat())).unwrap());
+    assert_eq!((typed.hold_time().seconds(), typed.restart_time().seconds(), typed.gtsm()), (30, 60, true));
+    assert_eq!((typed.med, typed.local_pref(), typed.prepend().get()), (Some(7), 200, 2));
+    assert_eq!(typed.communities().map(|each| each.to_string()).collect::<Vec<_>>(), ["65000:1", "65000:1:2"]);
+    let file = "bgpHoldTime = \"30s\"\nbgpRestartTime = \"1m\"\nbgpSource = \"10.0.0.1\"\nbgpNextHop = \"10.0.0.7\"\nbgpMed = 7\n\
+                bgpLocalPref = 200\nbgpPrepend = 2\nbgpCommunity = [\"65000:1\", \"65000:1:2\"]\nbgpGtsm = true";
+    let file: Given = toml::from_str(file).unwrap();
+    assert_eq!(settings(Config::from_given(given(parsed(&bgp(&[]))).unwrap().or(file)).unwrap()), typed);
 }
 
 const ORIGINAL: [&str; 5] = ["--arp", "--adapter", "eth0", "--ipamRange", "192.168.0.85-192.168.0.90"];
@@ -58,7 +87,14 @@ fn what_contradicts_or_is_missing_is_named() {
         (vec!["--bgp", "--bgpAs", "65000"], "--bgpRouterId is missing"),
         (bgp(&["--bgpPeer", "10.0.0.254"]), "ADDRESS:AS"),
         (bgp(&["--bgpPeer", "10.0.0.254:1", "--bgpPeer", "10.0.0.254:2"]), "twice"),
-        (words(&["--bgpAs", "65000"]), "go with --bgp"),
+        (words(&["--bgpAs", "65000"]), "--bgpAs goes with --bgp"),
+        (words(&["--bgpCommunity", "no-export"]), "--bgpCommunity goes with --bgp"),
+        (bgp(&["--bgpHoldTime", "2s"]), "--bgpHoldTime: a hold time is 3 s"),
+        (bgp(&["--bgpRestartTime", "2h"]), "--bgpRestartTime: a restart time"),
+        (bgp(&["--bgpSource", "0.0.0.0"]), "--bgpSource: 0.0.0.0"),
+        (bgp(&["--bgpNextHop", "127.0.0.1"]), "--bgpNextHop: 127.0.0.1"),
+        (bgp(&["--bgpPrepend", "33"]), "--bgpPrepend: an AS number"),
+        (bgp(&["--bgpCommunity", "no-such"]), "--bgpCommunity: \"no-such\" is no community"),
         (vec!["--arp", "--adapter", "eth0"], "--ipamRange is missing"),
         (vec!["--arp", "--ipamRange", "10.0.0.1"], "--adapter is missing"),
         (words(&["--port", "0"]), "--port 0"),

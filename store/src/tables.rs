@@ -89,7 +89,7 @@ pub fn read(path: &Path, database: &Database) -> Result<Snapshot, Error> {
         Ok(())
     })?;
     each(path, transaction, PEERS, |address, bytes| {
-        let peer = record::decode_peer(address, bytes).map_err(|source| unreadable(path, "peer", address, source))?;
+        let peer = record::peer::decode(address, bytes).map_err(|source| unreadable(path, "peer", address, source))?;
         snapshot.peers.insert(peer.address, peer);
         Ok(())
     })?;
@@ -154,7 +154,7 @@ impl<'a> Tables<'a> {
             }
             Write::Restored(name) => drop(self.originals.remove(name.as_str())?),
             Write::Peer(peer) => {
-                let bytes = record::encode_peer(peer).map_err(io::Error::other)?;
+                let bytes = record::peer::encode(peer).map_err(io::Error::other)?;
                 self.peers.insert(peer.address.to_string().as_str(), bytes.as_slice())?;
             }
             Write::NoPeer(address) => drop(self.peers.remove(address.to_string().as_str())?),

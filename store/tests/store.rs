@@ -104,7 +104,7 @@ fn writes() -> impl Strategy<Value = Write> {
         1 => "[a-z0-9.]{1,15}".prop_map(Write::Adapter),
         2 => (peer_address(), 1_u32.., prop::option::of("[ -~]{1,80}")).prop_map(|(address, asn, password)| {
             let password = password.map(|text| text.try_into().unwrap());
-            Write::Peer(Peer { address, asn: asn.try_into().unwrap(), password })
+            Write::Peer(Peer { password, ..Peer::new(address, asn.try_into().unwrap()) })
         }),
         1 => peer_address().prop_map(Write::NoPeer),
     ]

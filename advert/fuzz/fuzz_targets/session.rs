@@ -6,7 +6,7 @@
 use std::{net::Ipv4Addr, time::Instant};
 
 use libfuzzer_sys::fuzz_target;
-use slb_advert::bgp::{PeerSettings, Speaker, session::Session};
+use slb_advert::bgp::{Speaker, session::Session};
 
 /// Marker, length and type (RFC 4271, section 4.1).
 const HEADER: usize = 19;
@@ -14,7 +14,7 @@ const HEADER: usize = 19;
 fuzz_target!(|input: (u8, &[u8])| {
     let (piece, bytes) = input;
     let speaker = Speaker { asn: 65_000, router_id: Ipv4Addr::new(10, 0, 0, 1) };
-    let peer = PeerSettings::new(Ipv4Addr::new(10, 0, 0, 254).into(), 65_530);
+    let peer = "10.0.0.254:65530".parse().expect("a peer");
     let now = Instant::now();
     let mut session = Session::new(speaker, peer, Ipv4Addr::new(10, 0, 0, 1).into(), false, now);
     for piece in bytes.chunks(usize::from(piece).max(1)) {

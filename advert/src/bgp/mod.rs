@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Tells routers by BGP where a VIP lives (RFC 4271): announces a /32 for each, and learns nothing.
 //!
-//! Reading order: `peer` (what the operator says) – `notification`, `wire`, `open`, `update` (the codec) – `session` (one connection;
+//! Reading order: `notification`, `wire`, `open`, `update` (the codec) – `session` (one connection;
 //! pure) – `table` (what all sessions share) – `connect` and `task` (sockets, trying again).
 //!
 //! Sessions stand on their own: a change of one VIP is one UPDATE to each peer, and a peer that comes or goes is nobody else's
@@ -10,7 +10,6 @@
 mod connect;
 mod notification;
 mod open;
-mod peer;
 pub mod session;
 mod table;
 mod task;
@@ -20,13 +19,12 @@ mod wire;
 use std::{
     collections::BTreeMap,
     future::Future,
-    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use slb_core::{
     model::Vip,
-    peer::{Peer, PeerAddress},
+    peer::{Peer, PeerAddress, PeerSettings},
     ports::{Advertiser, Cause, Probe, Verdict},
     routing::{PeerStatus, Routing},
     step::AdvertStep,
@@ -34,12 +32,7 @@ use slb_core::{
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tracing::info;
 
-pub use self::{
-    notification::Notification,
-    peer::{BadPeer, PeerSettings},
-    session::Speaker,
-    update::{Community, LargeCommunity},
-};
+pub use self::{notification::Notification, session::Speaker};
 use self::{
     table::Table,
     task::{Order, Task},
@@ -49,6 +42,8 @@ use self::{
 #[derive(Clone, Debug)]
 pub struct Bgp {
     speaker: Speaker,
+    /// For all peers.
+    defaults: PeerSettings,
     table: Table,
     sessions: Arc<Mutex<Sessions>>,
 }
@@ -58,23 +53,24 @@ struct Sessions {
     /// Whether peers are connected to yet.
     begun: bool,
     /// Peers to be connected to.
-    waiting: Vec<PeerSettings>,
-    orders: BTreeMap<IpAddr, UnboundedSender<Order>>,
+    waiting: Vec<Peer>,
+    orders: BTreeMap<PeerAddress, UnboundedSender<Order>>,
 }
 
 impl Bgp {
-    /// A speaker without peers.
+    /// A speaker without peers. What is not asked for of a peer itself is as in `defaults`.
     #[must_use]
-    pub fn new(speaker: Speaker) -> Self {
-        Self { speaker, table: Table::default(), sessions: Arc::default() }
+    pub fn new(speaker: Speaker, defaults: PeerSettings) -> Self {
+        Self { speaker, defaults, table: Table::default(), sessions: Arc::default() }
     }
 
     /// Adds a peer, or gives one that is there other settings with a new session. It is connected to once [`begin`](Self::begin) was
     /// called. Within a tokio runtime.
-    pub fn add_peer(&self, peer: PeerSettings) {
+    pub fn add_peer(&self, peer: Peer) {
+        let peer = peer.or(&self.defaults);
         self.remove_peer(peer.address);
         info!("Add a peer configuration for:{}", peer.address);
-        self.table.add_peer(peer.address, peer.asn);
+        self.table.add_peer(peer.clone());
         let mut sessions = self.sessions();
         if sessions.begun {
             sessions.start(self, peer);
@@ -84,7 +80,7 @@ impl Bgp {
     }
 
     /// Removes a peer; its session ends with words to its operator. Whether there was one.
-    pub fn remove_peer(&self, address: IpAddr) -> bool {
+    pub fn remove_peer(&self, address: PeerAddress) -> bool {
         let mut sessions = self.sessions();
         let waited = sessions.waiting.len();
         sessions.waiting.retain(|peer| peer.address != address);
@@ -119,7 +115,7 @@ impl Bgp {
 }
 
 impl Sessions {
-    fn start(&mut self, bgp: &Bgp, peer: PeerSettings) {
+    fn start(&mut self, bgp: &Bgp, peer: Peer) {
         let (orders, received) = mpsc::unbounded_channel();
         self.orders.insert(peer.address, orders);
         tokio::spawn(Task { speaker: bgp.speaker, peer, table: bgp.table.clone(), orders: received }.run());
@@ -141,11 +137,11 @@ impl Routing for Bgp {
     }
 
     fn add(&self, peer: &Peer) {
-        self.add_peer(peer.into());
+        self.add_peer(peer.clone());
     }
 
     fn remove(&self, address: PeerAddress) {
-        self.remove_peer(address.address());
+        self.remove_peer(address);
     }
 }
 

@@ -8,12 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use slb_core::model::Vip;
+use slb_core::{
+    model::Vip,
+    peer::{NextHop, Peer, RestartTime},
+};
 
 use super::{
     notification::Notification,
     open::{Capabilities, GracefulRestart, IPV4_UNICAST, Open},
-    peer::PeerSettings,
     update::{self, Attributes, can_be_next_hop},
     wire::{self, Framer, Message},
 };
@@ -70,7 +72,7 @@ pub enum Ended {
 #[derive(Debug)]
 pub struct Session {
     speaker: Speaker,
-    peer: PeerSettings,
+    peer: Peer,
     /// The own address of the connection.
     local: IpAddr,
     phase: Phase,
@@ -87,19 +89,24 @@ pub struct Session {
 
 impl Session {
     /// Begins on a connection that stands. `restarted` says that this process is new, and that the peer has routes of the one before.
-    pub fn new(speaker: Speaker, peer: PeerSettings, local: IpAddr, restarted: bool, now: Instant) -> Self {
+    pub fn new(speaker: Speaker, peer: Peer, local: IpAddr, restarted: bool, now: Instant) -> Self {
         let families = BTreeSet::from([IPV4_UNICAST]);
-        let graceful_restart =
-            peer.restart_time.map(|time| GracefulRestart { restarted, time, preserved: families.clone() });
+        let settings = &peer.settings;
+        let restart_time = settings.restart_time();
+        let graceful_restart = (restart_time != RestartTime::NONE).then(|| GracefulRestart {
+            restarted,
+            time: restart_time.into(),
+            preserved: families.clone(),
+        });
         let open = Open {
             asn: speaker.asn,
-            hold_time: u16::try_from(peer.hold_time.as_secs()).unwrap_or(u16::MAX),
+            hold_time: settings.hold_time().seconds(),
             identifier: speaker.router_id,
             can: Capabilities {
                 families,
                 route_refresh: true,
                 four_octet_as: true,
-                ipv4_over_ipv6: local.is_ipv6(),
+                ipv4_over_ipv6: settings.next_hop.map_or(local.is_ipv6(), |hop| hop.address().is_ipv6()),
                 graceful_restart,
             },
         };
@@ -214,7 +221,7 @@ impl Session {
 
     /// Agrees with the peer, or does not.
     fn meet(&mut self, open: &Open) -> Result<(), Ended> {
-        if open.asn != self.peer.asn {
+        if open.asn != self.peer.asn.get() {
             let why = format!("the peer is AS {}, not AS {}", open.asn, self.peer.asn);
             return Err(self.answer(why, Notification::new(Notification::BAD_PEER_AS, [])));
         }
@@ -223,7 +230,7 @@ impl Session {
             let why = format!("the peer has the BGP identifier of this speaker, {}", open.identifier);
             return Err(self.answer(why, Notification::new(Notification::BAD_IDENTIFIER, [])));
         }
-        self.hold_time = self.peer.hold_time.min(Duration::from_secs(open.hold_time.into()));
+        self.hold_time = Duration::from(self.peer.settings.hold_time()).min(Duration::from_secs(open.hold_time.into()));
         self.routes = self.attributes(is_internal, &open.can);
         Ok(())
     }
@@ -234,7 +241,8 @@ impl Session {
         }
         // Peers on this host reach it by the loopback adapter, which is nobody's next hop.
         let own = if can_be_next_hop(self.local) { self.local } else { self.speaker.router_id.into() };
-        let next_hop = self.peer.next_hop.unwrap_or(own);
+        let settings = &self.peer.settings;
+        let next_hop = settings.next_hop.map_or(own, NextHop::address);
         if next_hop.is_ipv6() && !can.ipv4_over_ipv6 {
             return Err(
                 "the peer takes no IPv4 routes with an IPv6 next hop (RFC 8950): give it an IPv4 next hop".to_owned()
@@ -245,11 +253,10 @@ impl Session {
             is_internal,
             four_octet_as: can.four_octet_as,
             next_hop,
-            prepend: self.peer.prepend,
-            med: self.peer.med,
-            local_preference: self.peer.local_preference,
-            communities: self.peer.communities.clone(),
-            large_communities: self.peer.large_communities.clone(),
+            prepend: settings.prepend().get(),
+            med: settings.med,
+            local_preference: settings.local_pref(),
+            communities: settings.communities().collect(),
         })
     }
 

@@ -3,13 +3,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
 use slb_core::{
     model::Vip,
+    peer::{Peer, PeerAddress},
     routing::{PeerState, PeerStatus},
 };
 
@@ -20,7 +20,7 @@ pub(super) struct Table(Arc<Mutex<Contents>>);
 #[derive(Debug, Default)]
 struct Contents {
     routes: BTreeSet<Vip>,
-    peers: BTreeMap<IpAddr, PeerStatus>,
+    peers: BTreeMap<PeerAddress, PeerStatus>,
 }
 
 impl Table {
@@ -47,10 +47,10 @@ impl Table {
         }
     }
 
-    pub(super) fn add_peer(&self, address: IpAddr, asn: u32) {
+    pub(super) fn add_peer(&self, peer: Peer) {
+        let address = peer.address;
         let status = PeerStatus {
-            address,
-            asn,
+            peer,
             state: PeerState::Idle,
             since: SystemTime::now(),
             times_established: 0,
@@ -59,12 +59,12 @@ impl Table {
         self.contents().peers.insert(address, status);
     }
 
-    pub(super) fn remove_peer(&self, address: IpAddr) {
+    pub(super) fn remove_peer(&self, address: PeerAddress) {
         self.contents().peers.remove(&address);
     }
 
     /// Writes down how a peer is doing. Whether the error is another than before, or the session was established.
-    pub(super) fn note(&self, address: IpAddr, state: PeerState, error: Option<&str>) -> bool {
+    pub(super) fn note(&self, address: PeerAddress, state: PeerState, error: Option<&str>) -> bool {
         let contents = &mut *self.contents();
         let Some(status) = contents.peers.get_mut(&address) else { return false };
         let [was, is] = [status.state, state].map(|state| state == PeerState::Established);
@@ -83,7 +83,7 @@ impl Table {
     }
 
     /// Writes down why an established session announces nothing.
-    pub(super) fn complain(&self, address: IpAddr, why: &str) {
+    pub(super) fn complain(&self, address: PeerAddress, why: &str) {
         if let Some(status) = self.contents().peers.get_mut(&address) {
             status.last_error = Some(why.to_owned());
         }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use slb_core::{model::Vip, routing::PeerState};
+use slb_core::{model::Vip, peer::Peer, routing::PeerState};
 use tokio::{
     net::TcpStream,
     select,
@@ -20,7 +20,6 @@ use tracing::{info, warn};
 
 use super::{
     connect::connect,
-    peer::PeerSettings,
     session::{Ended, Event, Phase, Session, Speaker},
     table::Table,
 };
@@ -50,7 +49,7 @@ pub(super) enum Order {
 /// The task's state.
 pub(super) struct Task {
     pub(super) speaker: Speaker,
-    pub(super) peer: PeerSettings,
+    pub(super) peer: Peer,
     pub(super) table: Table,
     pub(super) orders: UnboundedReceiver<Order>,
 }

@@ -5,17 +5,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use slb_core::model::Vip;
+use slb_core::{model::Vip, peer::Community};
 
 use super::{
     open::AS_TRANS,
     wire::{HEADER, LONGEST, UPDATE, message},
 };
-
-/// A community of RFC 1997; two halves as it is written, `65000:80`.
-pub type Community = (u16, u16);
-/// A large community (RFC 8092), `65000:1:2`.
-pub type LargeCommunity = (u32, u32, u32);
 
 /// What goes with every route to one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +27,6 @@ pub(super) struct Attributes {
     pub(super) med: Option<u32>,
     pub(super) local_preference: u32,
     pub(super) communities: Vec<Community>,
-    pub(super) large_communities: Vec<LargeCommunity>,
 }
 
 // Flags of attributes.
@@ -140,22 +134,16 @@ impl Attributes {
         if self.is_internal {
             bytes.extend(attribute(TRANSITIVE, LOCAL_PREF, &self.local_preference.to_be_bytes()));
         }
-        if !self.communities.is_empty() {
-            let value: Vec<u8> = self
-                .communities
-                .iter()
-                .flat_map(|(high, low)| [high.to_be_bytes(), low.to_be_bytes()])
-                .flatten()
-                .collect();
-            bytes.extend(attribute(OPTIONAL | TRANSITIVE, COMMUNITIES, &value));
+        let standard: Vec<u8> = self.communities.iter().flat_map(|each| standard(*each)).flatten().collect();
+        if !standard.is_empty() {
+            bytes.extend(attribute(OPTIONAL | TRANSITIVE, COMMUNITIES, &standard));
         }
         if !self.four_octet_as && !self.is_internal && u32::from(narrow) != self.asn {
             bytes.extend(attribute(OPTIONAL | TRANSITIVE, AS4_PATH, &self.path(&self.asn.to_be_bytes())));
         }
-        if !self.large_communities.is_empty() {
-            let numbers = self.large_communities.iter().flat_map(|(a, b, c)| [*a, *b, *c]);
-            let value: Vec<u8> = numbers.flat_map(u32::to_be_bytes).collect();
-            bytes.extend(attribute(OPTIONAL | TRANSITIVE, LARGE_COMMUNITY, &value));
+        let large: Vec<u8> = self.communities.iter().flat_map(|each| large(*each)).flatten().collect();
+        if !large.is_empty() {
+            bytes.extend(attribute(OPTIONAL | TRANSITIVE, LARGE_COMMUNITY, &large));
         }
         bytes
     }
@@ -167,6 +155,22 @@ impl Attributes {
         }
         let count = self.prepend.saturating_add(1);
         [AS_SEQUENCE, count].into_iter().chain(number.repeat(count.into())).collect()
+    }
+}
+
+/// The bytes of a community of RFC 1997.
+fn standard(community: Community) -> Option<[u8; 4]> {
+    match community {
+        Community::Standard(high, low) => Some((u32::from(high) << 16 | u32::from(low)).to_be_bytes()),
+        Community::Large(..) => None,
+    }
+}
+
+/// The bytes of a community of RFC 8092.
+fn large(community: Community) -> Option<impl Iterator<Item = u8>> {
+    match community {
+        Community::Standard(..) => None,
+        Community::Large(a, b, c) => Some([a, b, c].into_iter().flat_map(u32::to_be_bytes)),
     }
 }
 

@@ -39,14 +39,13 @@ impl Routing for Routers {
         let mut peers = self.0.lock().unwrap();
         let state = STATES[peers.len() % STATES.len()];
         let status = PeerStatus {
-            address: peer.address.address(),
-            asn: peer.asn.get(),
+            peer: peer.clone(),
             state,
             since: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000),
             times_established: 3,
             last_error: (state == PeerState::Idle).then(|| "the peer was silent for 90 s".to_owned()),
         };
-        peers.insert(status.address, status);
+        peers.insert(peer.address.address(), status);
     }
 
     fn remove(&self, address: PeerAddress) {
@@ -90,7 +89,8 @@ async fn peers_come_and_go() {
     }
     let shown = json!({
         "address": "fd00::fe", "as": 4_294_967_295_u32, "state": "idle", "since": "2026-11-18T11:06:40Z",
-        "timesEstablished": 3, "lastError": "the peer was silent for 90 s"
+        "timesEstablished": 3, "lastError": "the peer was silent for 90 s", "port": 179, "source": null, "holdTime": "90s",
+        "gtsm": false, "restartTime": "120s", "nextHop": null, "med": null, "localPref": 100, "prepend": 0, "communities": []
     });
     assert_eq!(server.get("/bgp/peers/fd00::fe").await.json(), shown);
     // However it is written.
@@ -104,6 +104,62 @@ async fn peers_come_and_go() {
     server.fail(Failure::Rejected(Rejected::PeerIsAnOption("10.0.0.1".parse::<IpAddr>().unwrap().try_into().unwrap())));
     assert_eq!(server.send("DELETE", "/bgp/peers/10.0.0.1", "").await.status, StatusCode::CONFLICT);
     assert_eq!(server.get("/bgp/routes").await.json(), json!([{"prefix": "203.0.113.10/32"}]));
+}
+
+/// What is asked for is shown, and what is shown can be asked for again.
+#[tokio::test]
+async fn settings_are_shown_as_they_were_asked_for() {
+    let server = with_routers();
+    let settings = json!({
+        "port": 1179, "source": "10.0.0.1", "holdTime": "30s", "gtsm": true, "restartTime": "0s", "nextHop": "10.0.0.7",
+        "med": 0, "localPref": 4_294_967_295_u32, "prepend": 2, "communities": ["65000:80", "no-export", "65000:1:2"]
+    });
+    let mut body = json!({"address": "10.0.0.254", "as": 65_530});
+    body.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+    let created = server.post("/bgp/peers", &body.to_string()).await;
+    assert_eq!(created.status, StatusCode::CREATED, "{}", created.body);
+    let shown = created.json();
+    for (name, value) in settings.as_object().unwrap() {
+        assert_eq!(&shown[name], value, "{name}");
+    }
+    assert_eq!(server.send("DELETE", "/bgp/peers/10.0.0.254", "").await.status, StatusCode::NO_CONTENT);
+    let mut again = shown;
+    for name in ["state", "since", "timesEstablished", "lastError"] {
+        again.as_object_mut().unwrap().remove(name);
+    }
+    assert_eq!(server.post("/bgp/peers", &again.to_string()).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn settings_that_cannot_be_are_refused() {
+    let server = with_routers();
+    for (field, value) in [
+        ("port", json!(0)),
+        ("source", json!("fd00::1")),
+        ("source", json!("host")),
+        ("holdTime", json!("2s")),
+        ("holdTime", json!("1500ms")),
+        ("holdTime", json!(90)),
+        ("gtsm", json!("yes")),
+        ("restartTime", json!("2h")),
+        ("nextHop", json!("127.0.0.1")),
+        ("nextHop", json!("next")),
+        ("med", json!(-1)),
+        ("localPref", json!(4_294_967_296_u64)),
+        ("prepend", json!(33)),
+        ("communities", json!("65000:1")),
+        ("communities", json!(["65536:1"])),
+        ("communities", json!((0..65).map(|low| format!("65000:{low}")).collect::<Vec<_>>())),
+    ] {
+        let body = json!({"address": "10.0.0.1", "as": 1, field: value});
+        let reply = server.post("/bgp/peers", &body.to_string()).await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.pointers()),
+            (422, vec![format!("#/{field}")]),
+            "{body}: {}",
+            reply.body
+        );
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::{
 impl<W: World> Controller<W> {
     pub(super) async fn change_peers(&mut self, command: PeerCommand) -> Result<Answer, Failure> {
         let Some(routing) = self.board.routing().cloned() else { return Err(Rejected::NoRouting.into()) };
-        let is_there = |address: PeerAddress| routing.peers().iter().any(|peer| peer.address == address.address());
+        let is_there = |address: PeerAddress| routing.peers().iter().any(|status| status.peer.address == address);
         match command {
             PeerCommand::Add(peer) => {
                 if is_there(peer.address) {

@@ -83,21 +83,6 @@ fn what_cannot_be_is_refused() {
     }
 }
 
-#[test]
-fn peers_are_read_as_they_were_written() {
-    for password in [None, Some("a secret".to_owned())] {
-        let password = password.map(|text| Password::try_from(text).unwrap());
-        let address = "fd00::fe".parse::<IpAddr>().unwrap().try_into().unwrap();
-        let peer = Peer { address, asn: NonZeroU32::MAX, password };
-        let bytes = encode_peer(&peer).unwrap();
-        assert_eq!(decode_peer("fd00::fe", &bytes).unwrap(), peer);
-        assert!(matches!(decode_peer("", &bytes), Err(Unreadable::Invalid(_))));
-        assert!(matches!(decode_peer("fd00::fe", &bytes[..3]), Err(Unreadable::Malformed(_))));
-    }
-    // On disks out there: AS 65530, without a password.
-    assert!(decode_peer("10.0.0.254", &[1, 0xfa, 0xff, 3, 0]).is_ok_and(|peer| peer.asn.get() == 65530));
-}
-
 proptest! {
     /// Whatever is on the disk, reading it does not panic, and what is read is written as something that reads the same.
     #[test]

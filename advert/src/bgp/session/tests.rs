@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Two sessions that talk to each other, and one that is talked to badly.
 
+use slb_core::peer::PeerSettings;
+
 use super::*;
 
 const OWN: Speaker = Speaker { asn: 65000, router_id: Ipv4Addr::new(10, 0, 0, 1) };
@@ -8,8 +10,11 @@ const OTHER: Speaker = Speaker { asn: 4_200_000_001, router_id: Ipv4Addr::new(10
 
 fn session(own: Speaker, other: u32, local: &str, hold: u64, now: Instant) -> Session {
     let local: IpAddr = local.parse().unwrap();
-    let settings = PeerSettings { hold_time: Duration::from_secs(hold), ..PeerSettings::new(local, other) };
-    Session::new(own, settings, local, false, now)
+    let hold_time = Some(Duration::from_secs(hold).try_into().unwrap());
+    let settings = PeerSettings { hold_time, ..PeerSettings::default() };
+    let address = "10.0.0.99".parse::<IpAddr>().unwrap().try_into().unwrap();
+    let peer = Peer { settings, ..Peer::new(address, other.try_into().unwrap()) };
+    Session::new(own, peer, local, false, now)
 }
 
 /// Both ends, until neither has anything to say.

@@ -16,8 +16,7 @@ struct Routers(Mutex<BTreeMap<PeerAddress, Peer>>);
 impl Routing for Routers {
     fn peers(&self) -> Vec<PeerStatus> {
         let status = |peer: &Peer| PeerStatus {
-            address: peer.address.address(),
-            asn: peer.asn.get(),
+            peer: peer.clone(),
             state: PeerState::Idle,
             since: SystemTime::UNIX_EPOCH,
             times_established: 0,
@@ -41,7 +40,7 @@ impl Routing for Routers {
 
 fn peer(last: u8, asn: u32) -> Peer {
     let address = IpAddr::from([10, 0, 0, last]).try_into().unwrap();
-    Peer { address, asn: NonZeroU32::new(asn).unwrap(), password: None }
+    Peer::new(address, NonZeroU32::new(asn).unwrap())
 }
 
 /// A controller on the disk of a world, with these peers given as options, and the routers it tells.
@@ -74,14 +73,14 @@ fn peers_are_told_once_they_are_written_down_and_again_after_a_start() {
 
     // An option counts more than what is on the disk.
     let (mut controller, routers) = start(&sim, &[peer(1, 1)]);
-    assert_eq!(routers.peers().iter().map(|peer| peer.asn).collect::<Vec<_>>(), [1, 65_002]);
+    assert_eq!(routers.peers().iter().map(|status| status.peer.asn.get()).collect::<Vec<_>>(), [1, 65_002]);
     let option = ask(&mut controller, PeerCommand::Remove(one.address));
     assert!(matches!(option, Some(Err(Failure::Rejected(Rejected::PeerIsAnOption(_))))), "{option:?}");
     assert!(matches!(ask(&mut controller, PeerCommand::Remove(two.address)), Some(Ok(Answer::Gone))));
     let unknown = ask(&mut controller, PeerCommand::Remove(two.address));
     assert!(matches!(unknown, Some(Err(Failure::Rejected(Rejected::UnknownPeer(_))))), "{unknown:?}");
     let (_, routers) = start(&sim, &[]);
-    assert_eq!(routers.peers().iter().map(|peer| peer.asn).collect::<Vec<_>>(), [65_001]);
+    assert_eq!(routers.peers().iter().map(|status| status.peer.asn.get()).collect::<Vec<_>>(), [65_001]);
 }
 
 #[test]

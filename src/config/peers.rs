@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which BGP peers there are from the start, and what is asked for of all of them.
+
+use std::{collections::BTreeMap, fmt::Display};
+
+use slb_core::peer::{
+    Communities, Community, HoldTime, NextHop, Peer, PeerAddress, PeerSettings, Prepend, RestartTime,
+};
+
+use super::{BadOption, duration::parse};
+use crate::args::Given;
+
+/// The peers that are given, by address.
+pub(super) fn peers(given: &Given) -> Result<Vec<Peer>, BadOption> {
+    let mut peers = BTreeMap::new();
+    for text in &given.bgp_peer {
+        // Not the text: there may be a password in it.
+        let peer: Peer = text.parse().map_err(bad("bgpPeer"))?;
+        let address = peer.address;
+        if peers.insert(address, peer).is_some() {
+            return Err(BadOption(format!("--bgpPeer: {address} is there twice")));
+        }
+    }
+    Ok(peers.into_values().collect())
+}
+
+/// What is asked for of all peers, unless of one itself.
+pub(super) fn settings(given: &Given) -> Result<PeerSettings, BadOption> {
+    let hold_time = parse("bgpHoldTime", given.bgp_hold_time.clone())?;
+    let restart_time = parse("bgpRestartTime", given.bgp_restart_time.clone())?;
+    let communities = given.bgp_community.iter().map(|text| text.parse::<Community>());
+    let communities = communities.collect::<Result<Vec<_>, _>>().map_err(bad("bgpCommunity"))?;
+    Ok(PeerSettings {
+        port: None,
+        source: optional("bgpSource", given.bgp_source, PeerAddress::try_from)?,
+        hold_time: optional("bgpHoldTime", hold_time, |time| HoldTime::try_from(time.is))?,
+        gtsm: given.bgp_gtsm,
+        restart_time: optional("bgpRestartTime", restart_time, |time| RestartTime::try_from(time.is))?,
+        next_hop: optional("bgpNextHop", given.bgp_next_hop, NextHop::try_from)?,
+        med: given.bgp_med,
+        local_pref: given.bgp_local_pref,
+        prepend: optional("bgpPrepend", given.bgp_prepend, |count| Prepend::try_from(i64::from(count)))?,
+        communities: Some(Communities::try_from_iter(communities).map_err(bad("bgpCommunity"))?),
+    })
+}
+
+fn optional<T, U, E: Display>(
+    option: &'static str,
+    given: Option<T>,
+    read: impl FnOnce(T) -> Result<U, E>,
+) -> Result<Option<U>, BadOption> {
+    given.map(read).transpose().map_err(bad(option))
+}
+
+fn bad<E: Display>(option: &'static str) -> impl Fn(E) -> BadOption {
+    move |error| BadOption(format!("--{option}: {error}"))
+}
