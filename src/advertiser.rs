@@ -4,7 +4,10 @@
 use std::future::Future;
 
 use futures_util::future::Either;
-use slb_advert::{Arp, Timing, bgp::Bgp};
+use slb_advert::{
+    Arp, Timing,
+    bgp::{Bgp, Listener},
+};
 use slb_core::{
     model::Vip,
     ports::{Advertiser, Cause, Probe, Verdict},
@@ -22,11 +25,11 @@ pub enum Advert {
 }
 
 impl Advert {
-    /// Opens what was chosen. Peers are not connected to yet: [`Bgp::begin`].
+    /// Opens what was chosen; BGP peers may connect to the listeners. Peers are not connected to yet: [`Bgp::begin`].
     ///
     /// # Errors
-    /// ARP is not to be had on the adapter.
-    pub fn open(announce: &Announce, adapter: &str) -> Result<Self, Fatal> {
+    /// ARP is not to be had on the adapter, or the listeners are not.
+    pub fn open(announce: &Announce, adapter: &str, listeners: Vec<Listener>) -> Result<Self, Fatal> {
         Ok(match announce {
             Announce::Arp { interval, probe_interval } => {
                 let timing = Timing {
@@ -36,8 +39,11 @@ impl Advert {
                 };
                 Self::Arp(Arp::open(adapter, timing).map_err(Fatal::Arp)?)
             }
-            Announce::Bgp { speaker, peers, defaults } => {
+            Announce::Bgp { speaker, peers, defaults, .. } => {
                 let bgp = Bgp::new(*speaker, defaults.clone());
+                for listener in listeners {
+                    bgp.listen(listener).map_err(Fatal::Bgp)?;
+                }
                 peers.iter().for_each(|peer| bgp.add_peer(peer.clone()));
                 Self::Bgp(bgp)
             }

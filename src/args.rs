@@ -66,6 +66,13 @@ pub struct Given {
     /// between them)
     #[arg(long = "bgpPeer", env = "SLB_BGP_PEER", value_name = "PEER", value_delimiter = ' ', hide_env_values = true)]
     pub bgp_peer: Vec<String>,
+    /// Let BGP peers connect to this address, IP or IP:PORT, an IPv6 address with a port in brackets; repeat it for more (in the
+    /// environment, spaces between them) [default: slb connects, and does not listen]
+    #[arg(long = "bgpListen", env = "SLB_BGP_LISTEN", value_name = "IP[:PORT]", value_delimiter = ' ')]
+    pub bgp_listen: Vec<String>,
+    /// Wait for BGP peers to connect, instead of connecting to them
+    #[arg(long = "bgpPassive", env = "SLB_BGP_PASSIVE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub bgp_passive: Option<bool>,
     /// Proposed to BGP peers: who is silent for so long is given up, 0s for never [default: 90s]
     #[arg(long = "bgpHoldTime", env = "SLB_BGP_HOLD_TIME", value_name = "DURATION")]
     pub bgp_hold_time: Option<String>,
@@ -133,6 +140,8 @@ impl Given {
             bgp_as: self.bgp_as.or(there.bgp_as),
             bgp_router_id: self.bgp_router_id.or(there.bgp_router_id),
             bgp_peer: if self.bgp_peer.is_empty() { there.bgp_peer } else { self.bgp_peer },
+            bgp_listen: if self.bgp_listen.is_empty() { there.bgp_listen } else { self.bgp_listen },
+            bgp_passive: self.bgp_passive.or(there.bgp_passive),
             bgp_hold_time: self.bgp_hold_time.or(there.bgp_hold_time),
             bgp_restart_time: self.bgp_restart_time.or(there.bgp_restart_time),
             bgp_source: self.bgp_source.or(there.bgp_source),

@@ -92,6 +92,9 @@ pub enum Fatal {
     /// ARP is not to be had.
     #[error("could not open ARP")]
     Arp(#[source] slb_advert::Error),
+    /// BGP peers cannot be listened for.
+    #[error("could not listen for BGP peers")]
+    Bgp(#[source] std::io::Error),
     /// Signals cannot be received.
     #[error("could not listen for signals")]
     Signals(#[source] std::io::Error),
@@ -138,7 +141,7 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     let monitor = Monitor::open(&config.adapter).await.map_err(Fatal::Host)?;
     let listener = TcpListener::from_std(checked.listener).map_err(Fatal::Api)?;
     let board = Arc::new(Board::default());
-    let advertiser = Advert::open(&config.announce, &config.adapter)?;
+    let advertiser = Advert::open(&config.announce, &config.adapter, checked.bgp)?;
     let bgp = advertiser.bgp();
     if let Some(bgp) = &bgp {
         board.post_routing(Arc::new(bgp.clone()));

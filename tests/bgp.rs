@@ -122,6 +122,17 @@ fn peers_come_and_go_while_slb_runs() {
     assert_eq!(refused.status, 409, "{}", refused.body);
 }
 
+/// slb listens, and waits for the router.
+fn a_router_may_connect() {
+    let site = Site::new();
+    let mut server = site.start(&["--bgpListen", "10.0.0.1", "--bgpPassive", "--bgpPeer", "10.0.0.254:65530:secret"]);
+    let _ = server.create(r#"{"name":"web","port":80}"#);
+    assert_eq!(server.ask("GET", "/bgp/peers/10.0.0.254", "").json()["state"], "active");
+    let _bird = Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, Some("secret"));
+    server.process().line("that the peer is up", |said| said.contains("Peer Up"));
+    wait::until("the route", || site.has_route("203.0.113.10").then_some(()));
+}
+
 /// A router spreads connections over all nodes that announce the VIP, and leaves out those that do not any more.
 fn two_nodes_share_a_vip() {
     let site = Site::new();
@@ -188,6 +199,7 @@ slb_lab::main! {
     fast: [
         clients_behind_a_router_reach_the_backends,
         peers_come_and_go_while_slb_runs,
+        a_router_may_connect,
         two_nodes_share_a_vip,
         a_restart_moves_no_traffic,
     ],

@@ -9,6 +9,8 @@ mod bird;
 mod frr;
 #[path = "bgp/gobgp.rs"]
 mod gobgp;
+#[path = "bgp/incoming.rs"]
+mod incoming;
 
 use std::{
     io::{Read, Write},
@@ -19,6 +21,10 @@ use std::{
 use bird::Bird;
 use frr::Frr;
 use gobgp::Gobgp;
+use incoming::{
+    a_router_that_restarted_is_heard_at_once, both_ends_may_connect, of_two_connections_one_stays,
+    peers_that_connect_get_the_routes, strangers_are_refused, who_listens_connects_as_well,
+};
 use slb_advert::bgp::{Bgp, Speaker};
 use slb_core::{
     model::Vip,
@@ -50,10 +56,15 @@ impl Site {
 
     /// Runs a speaker on the load-balancer.
     fn speak(&self, story: impl AsyncFnOnce(Bgp) + Send) {
+        self.speak_as("10.0.0.1", story);
+    }
+
+    /// Runs one with this identifier.
+    fn speak_as(&self, identifier: &str, story: impl AsyncFnOnce(Bgp) + Send) {
         self.lb.inside(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let speaker = Speaker { asn: OWN, router_id: "10.0.0.1".parse().unwrap() };
+                let speaker = Speaker { asn: OWN, router_id: identifier.parse().unwrap() };
                 let bgp = Bgp::new(speaker, PeerSettings::default());
                 bgp.begin();
                 story(bgp).await;
@@ -360,6 +371,12 @@ slb_lab::main! {
         gobgp_gets_the_routes,
         routes_have_the_attributes_that_were_asked_for,
         packets_come_from_one_hop_away,
+        peers_that_connect_get_the_routes,
+        both_ends_may_connect,
+        of_two_connections_one_stays,
+        a_router_that_restarted_is_heard_at_once,
+        strangers_are_refused,
+        who_listens_connects_as_well,
         a_peer_that_is_not_the_expected_one_is_named,
         a_peer_that_was_away_gets_all_routes_again,
         bad_company_is_left_and_tried_again,

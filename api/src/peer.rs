@@ -28,6 +28,7 @@ pub(crate) struct PeerView {
     times_established: u64,
     last_error: Option<String>,
     port: u16,
+    passive: bool,
     source: Option<IpAddr>,
     hold_time: String,
     gtsm: bool,
@@ -49,6 +50,7 @@ impl From<PeerStatus> for PeerView {
             state: match state {
                 PeerState::Idle => "idle",
                 PeerState::Connect => "connect",
+                PeerState::Active => "active",
                 PeerState::OpenSent => "openSent",
                 PeerState::OpenConfirm => "openConfirm",
                 PeerState::Established => "established",
@@ -57,6 +59,7 @@ impl From<PeerStatus> for PeerView {
             times_established,
             last_error,
             port: settings.port(),
+            passive: settings.passive(),
             source: settings.source.map(PeerAddress::address),
             hold_time: seconds(settings.hold_time().seconds()),
             gtsm: settings.gtsm(),
@@ -81,6 +84,7 @@ impl FromFields for Peer {
         let password = fields.optional("password", password);
         let settings = PeerSettings {
             port: fields.optional("port", port),
+            passive: fields.optional("passive", flag),
             source: fields.nullable("source", |node| source(node, address)),
             hold_time: fields.optional("holdTime", hold_time),
             gtsm: fields.optional("gtsm", flag),

@@ -30,6 +30,8 @@ pub enum PeerState {
     Idle,
     /// Connects.
     Connect,
+    /// Waits for the peer to connect.
+    Active,
     /// Has said who it is.
     OpenSent,
     /// Knows who the peer is.

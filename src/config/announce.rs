@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How the network learns of VIPs.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use slb_advert::bgp::Speaker;
 use slb_core::peer::{Peer, PeerSettings};
@@ -32,6 +32,8 @@ pub enum Announce {
     Bgp {
         /// Who slb is.
         speaker: Speaker,
+        /// Where peers may connect to.
+        listen: Vec<SocketAddr>,
         /// Who is told.
         peers: Vec<Peer>,
         /// What is asked for of all of them, and of those that are added later.
@@ -72,6 +74,7 @@ impl Announce {
         })?;
         Ok(Self::Bgp {
             speaker: Speaker { asn, router_id },
+            listen: peers::listen(given)?,
             peers: peers::peers(given)?,
             defaults: peers::settings(given)?,
         })
@@ -84,6 +87,8 @@ fn option_of_bgp(given: &Given) -> Option<&'static str> {
         ("bgpAs", given.bgp_as.is_some()),
         ("bgpRouterId", given.bgp_router_id.is_some()),
         ("bgpPeer", !given.bgp_peer.is_empty()),
+        ("bgpListen", !given.bgp_listen.is_empty()),
+        ("bgpPassive", given.bgp_passive.is_some()),
         ("bgpHoldTime", given.bgp_hold_time.is_some()),
         ("bgpRestartTime", given.bgp_restart_time.is_some()),
         ("bgpSource", given.bgp_source.is_some()),

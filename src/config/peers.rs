@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which BGP peers there are from the start, and what is asked for of all of them.
 
-use std::{collections::BTreeMap, fmt::Display};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    net::{IpAddr, SocketAddr},
+};
 
 use slb_core::peer::{
     Communities, Community, HoldTime, NextHop, Peer, PeerAddress, PeerSettings, Prepend, RestartTime,
@@ -9,6 +13,9 @@ use slb_core::peer::{
 
 use super::{BadOption, duration::parse};
 use crate::args::Given;
+
+/// The port of BGP.
+const PORT: u16 = 179;
 
 /// The peers that are given, by address.
 pub(super) fn peers(given: &Given) -> Result<Vec<Peer>, BadOption> {
@@ -24,6 +31,23 @@ pub(super) fn peers(given: &Given) -> Result<Vec<Peer>, BadOption> {
     Ok(peers.into_values().collect())
 }
 
+/// Where peers may connect to.
+pub(super) fn listen(given: &Given) -> Result<Vec<SocketAddr>, BadOption> {
+    let parse = |text: &String| {
+        let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        let address = bracketed.unwrap_or(text).parse().map(|ip: IpAddr| SocketAddr::new(ip, PORT));
+        let at = address.or_else(|_| text.parse::<SocketAddr>()).ok().filter(|at| at.port() > 0);
+        at.ok_or_else(|| BadOption(format!("--bgpListen {text}: write IP or IP:PORT, like 10.0.0.1 or [fd00::1]:179")))
+    };
+    let all = given.bgp_listen.iter().map(parse).collect::<Result<BTreeSet<_>, _>>()?;
+    if all.is_empty() && given.bgp_passive == Some(true) {
+        return Err(BadOption(
+            "--bgpPassive needs --bgpListen: somewhere for peers to connect to, like 0.0.0.0".to_owned(),
+        ));
+    }
+    Ok(all.into_iter().collect())
+}
+
 /// What is asked for of all peers, unless of one itself.
 pub(super) fn settings(given: &Given) -> Result<PeerSettings, BadOption> {
     let hold_time = parse("bgpHoldTime", given.bgp_hold_time.clone())?;
@@ -32,6 +56,7 @@ pub(super) fn settings(given: &Given) -> Result<PeerSettings, BadOption> {
     let communities = communities.collect::<Result<Vec<_>, _>>().map_err(bad("bgpCommunity"))?;
     Ok(PeerSettings {
         port: None,
+        passive: given.bgp_passive,
         source: optional("bgpSource", given.bgp_source, PeerAddress::try_from)?,
         hold_time: optional("bgpHoldTime", hold_time, |time| HoldTime::try_from(time.is))?,
         gtsm: given.bgp_gtsm,

@@ -41,6 +41,17 @@ fn peers_come_from_everywhere() {
 }
 
 #[test]
+fn peers_may_connect_to_the_port_of_bgp_or_another() {
+    let words =
+        ["--bgpListen", "0.0.0.0", "--bgpListen", "::", "--bgpListen", "[::1]", "--bgpListen", "[fd00::1]:1179"];
+    let Announce::Bgp { listen, .. } = typed(&bgp(&words)).unwrap().announce else { panic!("not by BGP") };
+    assert_eq!(
+        listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["0.0.0.0:179", "[::]:179", "[::1]:179", "[fd00::1]:1179"]
+    );
+}
+
+#[test]
 fn settings_of_all_peers_come_from_everywhere() {
     let settings = |config: Config| match config.announce {
         Announce::Bgp { defaults, .. } => defaults,
@@ -89,6 +100,8 @@ fn what_contradicts_or_is_missing_is_named() {
         (bgp(&["--bgpPeer", "10.0.0.254:1", "--bgpPeer", "10.0.0.254:2"]), "twice"),
         (words(&["--bgpAs", "65000"]), "--bgpAs goes with --bgp"),
         (words(&["--bgpCommunity", "no-export"]), "--bgpCommunity goes with --bgp"),
+        (bgp(&["--bgpListen", "host"]), "--bgpListen host: write IP"),
+        (bgp(&["--bgpPassive"]), "--bgpPassive needs --bgpListen"),
         (bgp(&["--bgpHoldTime", "2s"]), "--bgpHoldTime: a hold time is 3 s"),
         (bgp(&["--bgpRestartTime", "2h"]), "--bgpRestartTime: a restart time"),
         (bgp(&["--bgpSource", "0.0.0.0"]), "--bgpSource: 0.0.0.0"),

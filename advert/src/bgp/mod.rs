@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Tells routers by BGP where a VIP lives (RFC 4271): announces a /32 for each, and learns nothing.
 //!
-//! Reading order: `notification`, `wire`, `open`, `update` (the codec) – `session` (one connection;
-//! pure) – `table` (what all sessions share) – `connect` and `task` (sockets, trying again).
+//! Reading order: `notification`, `wire`, `open`, `update` (the codec) – `session` (one connection; pure) – `collision` (one of two;
+//! pure) – `table` (what all sessions share) – `connect`, `listen`, `outbox`, `conversation` (sockets) – `task` (a peer: trying again).
 //!
 //! Sessions stand on their own: a change of one VIP is one UPDATE to each peer, and a peer that comes or goes is nobody else's
 //! business. When the process ends without [`Bgp::leave`], peers that restart gracefully (RFC 4724) keep the routes until it is back.
 
+mod collision;
 mod connect;
+mod conversation;
+mod listen;
 mod notification;
 mod open;
+mod outbox;
 pub mod session;
 mod table;
 mod task;
@@ -19,6 +23,8 @@ mod wire;
 use std::{
     collections::BTreeMap,
     future::Future,
+    io,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -29,10 +35,14 @@ use slb_core::{
     routing::{PeerStatus, Routing},
     step::AdvertStep,
 };
-use tokio::sync::mpsc::{self, UnboundedSender};
-use tracing::info;
+use tokio::{
+    net::TcpStream,
+    sync::mpsc::{self, UnboundedSender},
+    task::JoinSet,
+};
+use tracing::{info, warn};
 
-pub use self::{notification::Notification, session::Speaker};
+pub use self::{listen::Listener, notification::Notification, session::Speaker};
 use self::{
     table::Table,
     task::{Order, Task},
@@ -55,6 +65,9 @@ struct Sessions {
     /// Peers to be connected to.
     waiting: Vec<Peer>,
     orders: BTreeMap<PeerAddress, UnboundedSender<Order>>,
+    listeners: Vec<Listener>,
+    /// Those that accept; they end with this.
+    accepting: JoinSet<()>,
 }
 
 impl Bgp {
@@ -62,6 +75,23 @@ impl Bgp {
     #[must_use]
     pub fn new(speaker: Speaker, defaults: PeerSettings) -> Self {
         Self { speaker, defaults, table: Table::default(), sessions: Arc::default() }
+    }
+
+    /// Has peers connect to this listener, too. Call it before peers are added. Within a tokio runtime.
+    ///
+    /// # Errors
+    /// Too many open files.
+    pub fn listen(&self, listener: Listener) -> io::Result<()> {
+        let socket = listener.socket()?;
+        let sessions = Arc::downgrade(&self.sessions);
+        let take = move |from: IpAddr, stream| match sessions.upgrade() {
+            Some(sessions) => sessions.lock().unwrap_or_else(PoisonError::into_inner).incoming(from, stream),
+            None => Err(stream),
+        };
+        let mut sessions = self.sessions();
+        sessions.accepting.spawn(Listener::run(socket, take));
+        sessions.listeners.push(listener);
+        Ok(())
     }
 
     /// Adds a peer, or gives one that is there other settings with a new session. It is connected to once [`begin`](Self::begin) was
@@ -72,6 +102,10 @@ impl Bgp {
         info!("Add a peer configuration for:{}", peer.address);
         self.table.add_peer(peer.clone());
         let mut sessions = self.sessions();
+        if let Err(why) = sessions.expect(&peer) {
+            self.table.complain(peer.address, &why);
+            warn!(peer = %peer.address, "this BGP peer cannot connect: {why}");
+        }
         if sessions.begun {
             sessions.start(self, peer);
         } else {
@@ -82,6 +116,7 @@ impl Bgp {
     /// Removes a peer; its session ends with words to its operator. Whether there was one.
     pub fn remove_peer(&self, address: PeerAddress) -> bool {
         let mut sessions = self.sessions();
+        sessions.listeners.iter().for_each(|listener| listener.forget(address.address()));
         let waited = sessions.waiting.len();
         sessions.waiting.retain(|peer| peer.address != address);
         let orders = sessions.orders.remove(&address);
@@ -105,7 +140,7 @@ impl Bgp {
     /// Ends all sessions for good, with words to the operators of the peers (RFC 9003): routes go at once.
     pub fn leave(&self, words: &str) {
         let mut sessions = self.sessions();
-        sessions.tell(&Order::Leave(Notification::ADMINISTRATIVE_SHUTDOWN, words.to_owned()));
+        sessions.tell(|| Order::Leave(Notification::ADMINISTRATIVE_SHUTDOWN, words.to_owned()));
         sessions.orders.clear();
     }
 
@@ -118,12 +153,32 @@ impl Sessions {
     fn start(&mut self, bgp: &Bgp, peer: Peer) {
         let (orders, received) = mpsc::unbounded_channel();
         self.orders.insert(peer.address, orders);
-        tokio::spawn(Task { speaker: bgp.speaker, peer, table: bgp.table.clone(), orders: received }.run());
+        tokio::spawn(Task::new(bgp.speaker, peer, bgp.table.clone(), received).run());
     }
 
     /// A session that has ended needs no orders.
-    fn tell(&self, order: &Order) {
-        self.orders.values().for_each(|orders| drop(orders.send(order.clone())));
+    fn tell(&self, order: impl Fn() -> Order) {
+        self.orders.values().for_each(|orders| drop(orders.send(order())));
+    }
+
+    /// Gets ready for a peer to connect. In words, why it cannot although it should.
+    fn expect(&self, peer: &Peer) -> Result<(), String> {
+        let mut listeners = self.listeners.iter().filter(|listener| listener.hears(peer)).peekable();
+        if listeners.peek().is_none() && peer.settings.passive() {
+            return Err("it is to connect to slb, which does not listen: see --bgpListen".to_owned());
+        }
+        listeners
+            .try_for_each(|listener| listener.expect(peer))
+            .map_err(|error| format!("no password can be set: {error}"))
+    }
+
+    /// Hands a connection to the peer that it is from.
+    fn incoming(&self, from: IpAddr, stream: TcpStream) -> Result<(), TcpStream> {
+        let address = PeerAddress::try_from(from).ok();
+        let Some(orders) = address.and_then(|address| self.orders.get(&address)) else { return Err(stream) };
+        // A session that is just ending closes it.
+        let _ = orders.send(Order::Incoming(stream));
+        Ok(())
     }
 }
 
@@ -163,10 +218,12 @@ impl Advertiser for Bgp {
         self.table.change(&announced, &withdrawn);
         let sessions = self.sessions();
         if !withdrawn.is_empty() {
-            sessions.tell(&Order::Withdraw(withdrawn.into()));
+            let withdrawn = Arc::from(withdrawn);
+            sessions.tell(|| Order::Withdraw(Arc::clone(&withdrawn)));
         }
         if !announced.is_empty() {
-            sessions.tell(&Order::Announce(announced.into()));
+            let announced = Arc::from(announced);
+            sessions.tell(|| Order::Announce(Arc::clone(&announced)));
         }
         steps.iter().map(|_| Verdict::Applied).collect()
     }

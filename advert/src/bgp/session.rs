@@ -14,6 +14,7 @@ use slb_core::{
 };
 
 use super::{
+    collision::Identity,
     notification::Notification,
     open::{Capabilities, GracefulRestart, IPV4_UNICAST, Open},
     update::{self, Attributes, can_be_next_hop},
@@ -46,6 +47,8 @@ pub enum Phase {
 /// What became of what was heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// The peer has said who it is.
+    Met,
     /// Routes may be sent from now on.
     Established,
     /// All of them are to be sent once more.
@@ -83,6 +86,8 @@ pub struct Session {
     /// When the peer has been silent for too long; `None` for never.
     hold_until: Option<Instant>,
     keepalive_at: Option<Instant>,
+    /// What the peer said of itself.
+    met: Option<Open>,
     /// How routes are sent, or why none can be.
     routes: Result<Attributes, String>,
 }
@@ -120,6 +125,7 @@ impl Session {
             hold_time: Duration::ZERO,
             hold_until: Some(now + PATIENCE),
             keepalive_at: None,
+            met: None,
             routes: Err("the session is not established".to_owned()),
         }
     }
@@ -128,6 +134,12 @@ impl Session {
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Who the peer is, once it has said so.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        let restarts = |open: &Open| open.can.graceful_restart.is_some();
+        self.met.as_ref().map(|open| Identity { identifier: open.identifier, asn: open.asn, restarts: restarts(open) })
     }
 
     /// What is to be sent.
@@ -188,12 +200,13 @@ impl Session {
         match (self.phase, message) {
             (Phase::OpenSent, Message::Open(open)) => {
                 self.meet(&open)?;
+                self.met = Some(open);
                 self.phase = Phase::OpenConfirm;
                 self.heard(now);
                 // A session without timers begins with one all the same.
                 self.hold_until = self.hold_until.or(Some(now + PATIENCE));
                 self.keepalive(now);
-                Ok(None)
+                Ok(Some(Event::Met))
             }
             (Phase::OpenConfirm, Message::Keepalive) => {
                 self.phase = Phase::Established;

@@ -23,8 +23,14 @@ use crate::client::Server;
 #[derive(Debug, Default)]
 struct Routers(Mutex<BTreeMap<IpAddr, PeerStatus>>);
 
-const STATES: [PeerState; 5] =
-    [PeerState::Idle, PeerState::Connect, PeerState::OpenSent, PeerState::OpenConfirm, PeerState::Established];
+const STATES: [PeerState; 6] = [
+    PeerState::Idle,
+    PeerState::Connect,
+    PeerState::Active,
+    PeerState::OpenSent,
+    PeerState::OpenConfirm,
+    PeerState::Established,
+];
 
 impl Routing for Routers {
     fn peers(&self) -> Vec<PeerStatus> {
@@ -77,6 +83,8 @@ async fn peers_come_and_go() {
         ("10.0.0.1", 65_530, None),
         ("10.0.0.2", 1, None),
         ("10.0.0.3", 1, None),
+        ("10.0.0.4", 1, None),
+        ("10.0.0.5", 1, None),
     ] {
         let mut body = json!({"address": address, "as": asn});
         if let Some(password) = password {
@@ -89,7 +97,7 @@ async fn peers_come_and_go() {
     }
     let shown = json!({
         "address": "fd00::fe", "as": 4_294_967_295_u32, "state": "idle", "since": "2026-11-18T11:06:40Z",
-        "timesEstablished": 3, "lastError": "the peer was silent for 90 s", "port": 179, "source": null, "holdTime": "90s",
+        "timesEstablished": 3, "lastError": "the peer was silent for 90 s", "port": 179, "passive": false, "source": null, "holdTime": "90s",
         "gtsm": false, "restartTime": "120s", "nextHop": null, "med": null, "localPref": 100, "prepend": 0, "communities": []
     });
     assert_eq!(server.get("/bgp/peers/fd00::fe").await.json(), shown);
@@ -111,7 +119,7 @@ async fn peers_come_and_go() {
 async fn settings_are_shown_as_they_were_asked_for() {
     let server = with_routers();
     let settings = json!({
-        "port": 1179, "source": "10.0.0.1", "holdTime": "30s", "gtsm": true, "restartTime": "0s", "nextHop": "10.0.0.7",
+        "port": 1179, "passive": true, "source": "10.0.0.1", "holdTime": "30s", "gtsm": true, "restartTime": "0s", "nextHop": "10.0.0.7",
         "med": 0, "localPref": 4_294_967_295_u32, "prepend": 2, "communities": ["65000:80", "no-export", "65000:1:2"]
     });
     let mut body = json!({"address": "10.0.0.254", "as": 65_530});

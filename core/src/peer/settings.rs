@@ -11,6 +11,8 @@ use crate::model::{Invalid, Port};
 pub struct PeerSettings {
     /// The TCP port it listens on.
     pub port: Option<Port>,
+    /// Whether to wait for it to connect, instead of connecting to it.
+    pub passive: Option<bool>,
     /// The address to connect from; the kernel's choice otherwise.
     pub source: Option<PeerAddress>,
     /// Proposed to the peer.
@@ -43,6 +45,7 @@ impl PeerSettings {
     pub fn or(self, there: &Self) -> Self {
         Self {
             port: self.port.or(there.port),
+            passive: self.passive.or(there.passive),
             source: self.source.or(there.source),
             hold_time: self.hold_time.or(there.hold_time),
             gtsm: self.gtsm.or(there.gtsm),
@@ -59,6 +62,12 @@ impl PeerSettings {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port.map_or(Self::PORT, Port::get)
+    }
+
+    /// Slb connects by default.
+    #[must_use]
+    pub fn passive(&self) -> bool {
+        self.passive.unwrap_or_default()
     }
 
     /// 90 s by default.

@@ -25,6 +25,7 @@ struct PeerV1 {
 #[derive(Default, Serialize, Deserialize)]
 struct SettingsV2 {
     port: Option<u16>,
+    passive: Option<bool>,
     source: Option<IpAddr>,
     /// In seconds.
     hold_time: Option<u16>,
@@ -78,6 +79,7 @@ impl From<&PeerSettings> for SettingsV2 {
     fn from(settings: &PeerSettings) -> Self {
         Self {
             port: settings.port.map(Port::get),
+            passive: settings.passive,
             source: settings.source.map(PeerAddress::address),
             hold_time: settings.hold_time.map(HoldTime::seconds),
             gtsm: settings.gtsm,
@@ -99,6 +101,7 @@ impl TryFrom<SettingsV2> for PeerSettings {
         let communities = |all: Vec<CommunityV2>| Communities::try_from_iter(all.into_iter().map(Community::from));
         Ok(Self {
             port: record.port.map(|port| Port::try_from(i64::from(port))).transpose()?,
+            passive: record.passive,
             source: record.source.map(PeerAddress::try_from).transpose()?,
             hold_time: record.hold_time.map(|time| HoldTime::try_from(seconds(time))).transpose()?,
             gtsm: record.gtsm,
@@ -145,6 +148,7 @@ mod tests {
         let time = Duration::from_secs(30);
         let settings = PeerSettings {
             port: Some(Port::try_from(1179).unwrap()),
+            passive: Some(true),
             source: Some(address("10.0.0.1")),
             hold_time: Some(time.try_into().unwrap()),
             gtsm: Some(true),

@@ -33,7 +33,7 @@ fn talk(one: &mut Session, other: &mut Session, now: Instant) -> Result<Vec<Even
 fn established(now: Instant) -> (Session, Session) {
     let mut one = session(OWN, OTHER.asn, "10.0.0.1", 90, now);
     let mut other = session(OTHER, OWN.asn, "10.0.0.254", 9, now);
-    assert_eq!(talk(&mut one, &mut other, now), Ok(vec![Event::Established]));
+    assert_eq!(talk(&mut one, &mut other, now), Ok(vec![Event::Met, Event::Established]));
     (one, other)
 }
 
