@@ -11,6 +11,8 @@ mod frr;
 mod gobgp;
 #[path = "bgp/incoming.rs"]
 mod incoming;
+#[path = "bgp/shutdown.rs"]
+mod shutdown;
 
 use std::{
     io::{Read, Write},
@@ -25,6 +27,7 @@ use incoming::{
     a_router_that_restarted_is_heard_at_once, both_ends_may_connect, of_two_connections_one_stays,
     peers_that_connect_get_the_routes, strangers_are_refused, who_listens_connects_as_well,
 };
+use shutdown::a_router_is_asked_to_prefer_other_ways_before_the_session_ends;
 use slb_advert::bgp::{Bgp, Speaker};
 use slb_core::{
     model::Vip,
@@ -377,6 +380,7 @@ slb_lab::main! {
         a_router_that_restarted_is_heard_at_once,
         strangers_are_refused,
         who_listens_connects_as_well,
+        a_router_is_asked_to_prefer_other_ways_before_the_session_ends,
         a_peer_that_is_not_the_expected_one_is_named,
         a_peer_that_was_away_gets_all_routes_again,
         bad_company_is_left_and_tried_again,

@@ -6,6 +6,7 @@ use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 use slb_core::{
     model::{BackendIp, Forwarding, Invalid, Name, Phase, Port, Vip, Weight},
     peer::{Communities, Community, HoldTime, NextHop, Password, PeerAddress, Prepend, RestartTime},
+    routing::Words,
 };
 use uuid::{Uuid, fmt::Hyphenated};
 
@@ -78,6 +79,17 @@ pub(crate) fn hold_time(node: &Node) -> Result<HoldTime, String> {
 
 pub(crate) fn restart_time(node: &Node) -> Result<RestartTime, String> {
     RestartTime::try_from(duration(node)?).map_err(|invalid| invalid.to_string())
+}
+
+/// Up to a day.
+pub(crate) fn shutdown_time(node: &Node) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+    let time = duration(node)?;
+    if time > LONGEST { Err("must be a day at most".to_owned()) } else { Ok(time) }
+}
+
+pub(crate) fn words(node: &Node) -> Result<Words, String> {
+    Words::try_from(text(node)?.to_owned()).map_err(|invalid| invalid.to_string())
 }
 
 pub(crate) fn u32(node: &Node) -> Result<u32, String> {

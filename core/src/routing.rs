@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where VIPs are announced to routers: who is told, how each is doing, and what it is told.
 
-use std::{fmt, time::SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use crate::{
-    model::Vip,
+    model::{Invalid, Vip},
     peer::{Peer, PeerAddress},
 };
 
@@ -21,6 +24,62 @@ pub trait Routing: fmt::Debug + Send + Sync {
 
     /// Ends the session with a router for good: it forgets the routes at once.
     fn remove(&self, address: PeerAddress);
+
+    /// Asks all routers to prefer other ways, and ends the sessions a while later. Once more, it is as asked for last, but for what has
+    /// ended already. It is not remembered over a restart.
+    fn shut_down(&self, shutdown: Shutdown);
+
+    /// Takes that back.
+    fn come_back(&self);
+
+    /// Whether that was asked for.
+    fn shutdown(&self) -> Option<ShutdownStatus>;
+}
+
+/// A graceful shutdown (RFC 8326) that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// How long routers have for finding other ways.
+    pub after: Duration,
+    /// For the operators of the routers.
+    pub words: Words,
+}
+
+/// A graceful shutdown that has begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShutdownStatus {
+    /// When sessions end.
+    pub ends: SystemTime,
+    /// Whether they have.
+    pub is_down: bool,
+    /// For the operators of the routers.
+    pub words: Words,
+}
+
+/// What a session ends with, for people (RFC 9003): up to 255 bytes without control characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words(String);
+
+impl Words {
+    /// Bytes, at most.
+    pub const LONGEST: usize = 255;
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Words {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        if text.len() > Self::LONGEST || text.chars().any(char::is_control) {
+            return Err(Invalid(format!("words are up to {} bytes without control characters", Self::LONGEST)));
+        }
+        Ok(Self(text))
+    }
 }
 
 /// How far the session with a peer has come (RFC 4271, section 8.2.2).

@@ -2,7 +2,8 @@
 //! Tells routers by BGP where a VIP lives (RFC 4271): announces a /32 for each, and learns nothing.
 //!
 //! Reading order: `notification`, `wire`, `open`, `update` (the codec) – `session` (one connection; pure) – `collision` (one of two;
-//! pure) – `table` (what all sessions share) – `connect`, `listen`, `outbox`, `conversation` (sockets) – `task` (a peer: trying again).
+//! pure) – `table` (what all sessions share) – `connect`, `listen`, `outbox`, `conversation` (sockets) – `task` (a peer: trying
+//! again) – `shutdown` (leaving gracefully).
 //!
 //! Sessions stand on their own: a change of one VIP is one UPDATE to each peer, and a peer that comes or goes is nobody else's
 //! business. When the process ends without [`Bgp::leave`], peers that restart gracefully (RFC 4724) keep the routes until it is back.
@@ -15,6 +16,7 @@ mod notification;
 mod open;
 mod outbox;
 pub mod session;
+mod shutdown;
 mod table;
 mod task;
 mod update;
@@ -32,7 +34,7 @@ use slb_core::{
     model::Vip,
     peer::{Peer, PeerAddress, PeerSettings},
     ports::{Advertiser, Cause, Probe, Verdict},
-    routing::{PeerStatus, Routing},
+    routing::{PeerStatus, Routing, Shutdown, ShutdownStatus},
     step::AdvertStep,
 };
 use tokio::{
@@ -44,6 +46,7 @@ use tracing::{info, warn};
 
 pub use self::{listen::Listener, notification::Notification, session::Speaker};
 use self::{
+    shutdown::Leaving,
     table::Table,
     task::{Order, Task},
 };
@@ -68,6 +71,8 @@ struct Sessions {
     listeners: Vec<Listener>,
     /// Those that accept; they end with this.
     accepting: JoinSet<()>,
+    /// Whether routers are asked to prefer other ways.
+    leaving: Option<Leaving>,
 }
 
 impl Bgp {
@@ -152,6 +157,9 @@ impl Bgp {
 impl Sessions {
     fn start(&mut self, bgp: &Bgp, peer: Peer) {
         let (orders, received) = mpsc::unbounded_channel();
+        if let Some(leaving) = &self.leaving {
+            let _ = orders.send(leaving.order());
+        }
         self.orders.insert(peer.address, orders);
         tokio::spawn(Task::new(bgp.speaker, peer, bgp.table.clone(), received).run());
     }
@@ -197,6 +205,18 @@ impl Routing for Bgp {
 
     fn remove(&self, address: PeerAddress) {
         self.remove_peer(address);
+    }
+
+    fn shut_down(&self, shutdown: Shutdown) {
+        self.begin_shutdown(shutdown);
+    }
+
+    fn come_back(&self) {
+        self.end_shutdown();
+    }
+
+    fn shutdown(&self) -> Option<ShutdownStatus> {
+        self.sessions().leaving.as_ref().map(Leaving::status)
     }
 }
 

@@ -88,6 +88,8 @@ pub struct Session {
     keepalive_at: Option<Instant>,
     /// What the peer said of itself.
     met: Option<Open>,
+    /// Whether the peer is to prefer other ways.
+    draining: bool,
     /// How routes are sent, or why none can be.
     routes: Result<Attributes, String>,
 }
@@ -126,6 +128,7 @@ impl Session {
             hold_until: Some(now + PATIENCE),
             keepalive_at: None,
             met: None,
+            draining: false,
             routes: Err("the session is not established".to_owned()),
         }
     }
@@ -273,10 +276,19 @@ impl Session {
         })
     }
 
+    /// From now on, routes are sent so that the peer prefers other ways (RFC 8326), or as they were.
+    pub(super) fn drain(&mut self, draining: bool) {
+        self.draining = draining;
+    }
+
     /// Sends routes to the VIPs. Does nothing before the session is established: all of them are sent then.
     pub fn announce(&mut self, vips: &[Vip]) {
         if let (Phase::Established, Ok(attributes)) = (self.phase, &self.routes) {
-            self.output.extend(update::announce(attributes, vips).concat());
+            let messages = match self.draining {
+                true => update::announce(&attributes.draining(), vips),
+                false => update::announce(attributes, vips),
+            };
+            self.output.extend(messages.concat());
         }
     }
 

@@ -8,7 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use slb_core::{model::Vip, peer::Peer, routing::PeerState};
+use slb_core::{
+    model::Vip,
+    peer::Peer,
+    routing::{PeerState, Words},
+};
 use tokio::{
     net::TcpStream,
     select,
@@ -42,6 +46,12 @@ pub(super) enum Order {
     Withdraw(Arc<[Vip]>),
     /// The peer has connected.
     Incoming(TcpStream),
+    /// Ask the peer to prefer other ways.
+    Drain,
+    /// End the session with words for the peer's operator, and begin none.
+    Down(Words),
+    /// Announce as before, over a new session if need be.
+    ComeBack,
     /// End the session with these numbers and words, and the task with it.
     Leave((u8, u8), String),
 }
@@ -54,6 +64,10 @@ pub(super) struct Task {
     orders: UnboundedReceiver<Order>,
     /// The peer has the routes of the process before, and keeps them while this one gets ready.
     restarted: bool,
+    /// Whether the peer is asked to prefer other ways.
+    draining: bool,
+    /// Whether there is to be no session.
+    is_down: bool,
     /// Before the next try.
     pause: Duration,
     /// When that is.
@@ -84,6 +98,8 @@ impl Task {
             table,
             orders,
             restarted: true,
+            draining: false,
+            is_down: false,
             pause: FIRST_PAUSE,
             try_at: None,
             connecting: None,
@@ -94,11 +110,7 @@ impl Task {
 
     /// Runs until it is told to leave, or nobody can tell it anything any more.
     pub(super) async fn run(mut self) {
-        if self.peer.settings.passive() {
-            self.note(PeerState::Active);
-        } else {
-            self.connect();
-        }
+        self.set_out();
         loop {
             match self.next().await {
                 Happened::Current(heard) => match heard {
@@ -130,12 +142,21 @@ impl Task {
                     Ok(()) => self.begin(Origin::Theirs, stream).await,
                     Err(error) => debug!(peer = %self.peer.address, "a connection was gone at once: {error}"),
                 },
-                Happened::Ordered(Some(Order::Leave(code, words))) => {
-                    for conversation in self.current.into_iter().chain(self.rival) {
-                        conversation.leave(code, &words).await;
-                    }
-                    return;
+                Happened::Ordered(Some(Order::Drain)) => self.drain(true),
+                Happened::Ordered(Some(Order::Down(words))) => {
+                    self.is_down = true;
+                    (self.connecting, self.try_at) = (None, None);
+                    self.leave(Notification::ADMINISTRATIVE_SHUTDOWN, words.as_str()).await;
+                    self.down(PeerState::Idle, "slb is shut down: see /bgp/shutdown");
                 }
+                Happened::Ordered(Some(Order::ComeBack)) => {
+                    self.drain(false);
+                    if std::mem::take(&mut self.is_down) {
+                        self.pause = FIRST_PAUSE;
+                        self.set_out();
+                    }
+                }
+                Happened::Ordered(Some(Order::Leave(code, words))) => return self.leave(code, &words).await,
                 // The process ends: the peer keeps the routes, as far as it restarts gracefully.
                 Happened::Ordered(None) => return,
             }
@@ -160,6 +181,28 @@ impl Task {
         }
     }
 
+    /// Connects, or waits for the peer to.
+    fn set_out(&mut self) {
+        if self.peer.settings.passive() {
+            self.note(PeerState::Active);
+        } else {
+            self.connect();
+        }
+    }
+
+    async fn leave(&mut self, code: (u8, u8), words: &str) {
+        for conversation in self.current.take().into_iter().chain(self.rival.take()) {
+            conversation.leave(code, words).await;
+        }
+    }
+
+    /// All routes are announced again, with other attributes.
+    fn drain(&mut self, draining: bool) {
+        self.draining = draining;
+        self.each(|talk| talk.session.drain(draining));
+        self.send_all();
+    }
+
     fn connect(&mut self) {
         self.note(PeerState::Connect);
         self.try_at = None;
@@ -175,14 +218,18 @@ impl Task {
 
     /// There is a connection, maybe beside another.
     async fn begin(&mut self, origin: Origin, stream: TcpStream) {
+        if self.is_down {
+            return;
+        }
         let begun = Conversation::begin(origin, stream, self.speaker, self.peer.clone(), self.restarted);
-        let conversation = match begun {
+        let mut conversation = match begun {
             Ok(conversation) => conversation,
             Err(error) if self.current.is_none() && origin == Origin::Ours => {
                 return self.rest(&format!("could not connect: {error}"));
             }
             Err(_) => return,
         };
+        conversation.session.drain(self.draining);
         self.try_at = None;
         match &self.current {
             None => {

@@ -116,6 +116,15 @@ fn attribute(flags: u8, kind: u8, value: &[u8]) -> Vec<u8> {
 }
 
 impl Attributes {
+    /// With which routers prefer other ways (RFC 8326, sections 4.1 and 4.2).
+    pub(super) fn draining(&self) -> Self {
+        let mut draining = Self { local_preference: 0, ..self.clone() };
+        if !draining.communities.contains(&Community::GRACEFUL_SHUTDOWN) {
+            draining.communities.push(Community::GRACEFUL_SHUTDOWN);
+        }
+        draining
+    }
+
     /// All but the routes, in the order of their numbers.
     fn encode(&self) -> Vec<u8> {
         let mut bytes = attribute(TRANSITIVE, ORIGIN, &[ORIGIN_IGP]);

@@ -14,14 +14,14 @@ use slb_core::{
     command::{Failure, Rejected},
     model::Vip,
     peer::{Peer, PeerAddress},
-    routing::{PeerState, PeerStatus, Routing},
+    routing::{PeerState, PeerStatus, Routing, Shutdown, ShutdownStatus},
 };
 
 use crate::client::Server;
 
 /// Routers that are in every state there is, one after the other.
 #[derive(Debug, Default)]
-struct Routers(Mutex<BTreeMap<IpAddr, PeerStatus>>);
+struct Routers(Mutex<BTreeMap<IpAddr, PeerStatus>>, Mutex<Option<ShutdownStatus>>);
 
 const STATES: [PeerState; 6] = [
     PeerState::Idle,
@@ -57,6 +57,19 @@ impl Routing for Routers {
     fn remove(&self, address: PeerAddress) {
         self.0.lock().unwrap().remove(&address.address());
     }
+
+    fn shut_down(&self, Shutdown { after, words }: Shutdown) {
+        let ends = SystemTime::UNIX_EPOCH + after;
+        *self.1.lock().unwrap() = Some(ShutdownStatus { ends, is_down: after.is_zero(), words });
+    }
+
+    fn come_back(&self) {
+        *self.1.lock().unwrap() = None;
+    }
+
+    fn shutdown(&self) -> Option<ShutdownStatus> {
+        self.1.lock().unwrap().clone()
+    }
 }
 
 fn with_routers() -> Server {
@@ -73,6 +86,9 @@ async fn without_bgp_there_are_no_peers_and_no_routes() {
     let refused = server.post("/bgp/peers", r#"{"address":"10.0.0.254","as":65530}"#).await;
     assert_eq!(refused.status, StatusCode::CONFLICT);
     assert_eq!(server.send("DELETE", "/bgp/peers/10.0.0.254", "").await.status, StatusCode::CONFLICT);
+    assert_eq!(server.get("/bgp/shutdown").await.json()["state"], "off");
+    assert_eq!(server.send("PUT", "/bgp/shutdown", "{}").await.status, StatusCode::CONFLICT);
+    assert_eq!(server.send("DELETE", "/bgp/shutdown", "").await.status, StatusCode::CONFLICT);
 }
 
 #[tokio::test]
@@ -167,6 +183,36 @@ async fn settings_that_cannot_be_are_refused() {
             "{body}: {}",
             reply.body
         );
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_is_asked_for_shown_and_taken_back() {
+    let server = with_routers();
+    let off = json!({"state": "off", "ends": null, "words": null});
+    assert_eq!(server.get("/bgp/shutdown").await.json(), off);
+    for (body, state, ends, words) in [
+        ("{}", "draining", "1970-01-01T00:01:00Z", ""),
+        (r#"{"after":"1h","words":"new disks"}"#, "draining", "1970-01-01T01:00:00Z", "new disks"),
+        (r#"{"after":"0s"}"#, "down", "1970-01-01T00:00:00Z", ""),
+    ] {
+        let asked = server.send("PUT", "/bgp/shutdown", body).await;
+        let expected = json!({"state": state, "ends": ends, "words": words});
+        assert_eq!((asked.status, asked.json()), (StatusCode::OK, expected.clone()), "{body}");
+        assert_eq!(server.get("/bgp/shutdown").await.json(), expected);
+    }
+    for (body, pointer) in [
+        (r#"{"after":"25h"}"#, "#/after"),
+        (r#"{"after":5}"#, "#/after"),
+        (r#"{"words":"\n"}"#, "#/words"),
+        (r#"{"state":"off"}"#, "#/state"),
+    ] {
+        let refused = server.send("PUT", "/bgp/shutdown", body).await;
+        assert_eq!((refused.status.as_u16(), refused.pointers()), (422, vec![pointer.to_owned()]), "{body}");
+    }
+    for _ in 0..2 {
+        assert_eq!(server.send("DELETE", "/bgp/shutdown", "").await.status, StatusCode::NO_CONTENT);
+        assert_eq!(server.get("/bgp/shutdown").await.json(), off);
     }
 }
 

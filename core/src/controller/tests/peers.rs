@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     command::PeerCommand,
     peer::{Peer, PeerAddress},
-    routing::{PeerState, PeerStatus, Routing},
+    routing::{PeerState, PeerStatus, Routing, Shutdown, ShutdownStatus},
 };
 
 #[derive(Debug, Default)]
@@ -35,6 +35,14 @@ impl Routing for Routers {
 
     fn remove(&self, address: PeerAddress) {
         self.0.lock().unwrap().remove(&address);
+    }
+
+    fn shut_down(&self, _: Shutdown) {}
+
+    fn come_back(&self) {}
+
+    fn shutdown(&self) -> Option<ShutdownStatus> {
+        None
     }
 }
 
