@@ -140,6 +140,15 @@ fn routes_come_and_go<R>(start: fn(&Node, &str, u32, u32, Option<&str>) -> R, ta
             until("both routes", || has(&[1, 2])).await;
             bgp.apply(&[Withdraw(vip(1)), Advertise(vip(3))]).await;
             until("another route", || has(&[2, 3])).await;
+            let status = peer(&bgp, address);
+            let session = status.session.unwrap();
+            assert_eq!((session.router_id, status.routes_announced), ("10.0.0.254".parse().unwrap(), 2));
+            let (sent, received) = (status.traffic.sent, status.traffic.received);
+            // All routes in one message, and their end; a route less and a route more.
+            assert_eq!((sent.update, sent.notification), (4, 0));
+            // A router that is just starting may hang up at first.
+            assert!(sent.open >= received.open && received.open > 0);
+            assert!(sent.keepalive > 0 && received.keepalive > 0);
             bgp.leave("that is all");
             until("no route", || has(&[])).await;
         });

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a peer looks like on the wire: as it is asked for, and as it is shown.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Serialize;
 use slb_core::{
     peer::{NextHop, Peer, PeerAddress, PeerSettings},
-    routing::{PeerState, PeerStatus},
+    routing::{Agreed, Messages, PeerState, PeerStatus},
 };
 
 use crate::{
@@ -17,6 +17,10 @@ use crate::{
     wire::FromFields,
 };
 
+/// What cannot be asked for.
+const OBSERVED: [&str; 8] =
+    ["state", "since", "timesEstablished", "connectionAttempts", "lastError", "routesAnnounced", "session", "messages"];
+
 /// A peer as it is shown: how it is doing, then what was asked for.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -26,7 +30,11 @@ pub(crate) struct PeerView {
     state: &'static str,
     since: String,
     times_established: u64,
+    connection_attempts: u64,
     last_error: Option<String>,
+    routes_announced: usize,
+    session: Option<SessionView>,
+    messages: TrafficView,
     port: u16,
     passive: bool,
     source: Option<IpAddr>,
@@ -40,9 +48,56 @@ pub(crate) struct PeerView {
     communities: Vec<String>,
 }
 
+/// What was agreed upon.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionView {
+    local_address: IpAddr,
+    router_id: Ipv4Addr,
+    hold_time: String,
+    four_octet_as: bool,
+    graceful_restart: bool,
+    next_hop: Option<IpAddr>,
+}
+
+impl From<Agreed> for SessionView {
+    fn from(agreed: Agreed) -> Self {
+        Self {
+            local_address: agreed.local_address,
+            router_id: agreed.router_id,
+            hold_time: seconds(agreed.hold_time.as_secs()),
+            four_octet_as: agreed.four_octet_as,
+            graceful_restart: agreed.graceful_restart,
+            next_hop: agreed.next_hop,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TrafficView {
+    sent: MessagesView,
+    received: MessagesView,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MessagesView {
+    open: u64,
+    update: u64,
+    notification: u64,
+    keepalive: u64,
+    route_refresh: u64,
+}
+
+impl From<Messages> for MessagesView {
+    fn from(Messages { open, update, notification, keepalive, route_refresh }: Messages) -> Self {
+        Self { open, update, notification, keepalive, route_refresh }
+    }
+}
+
 impl From<PeerStatus> for PeerView {
     fn from(status: PeerStatus) -> Self {
-        let PeerStatus { peer, state, since, times_established, last_error } = status;
+        let PeerStatus { peer, state, since, times_established, connection_attempts, last_error, .. } = status;
         let settings = &peer.settings;
         Self {
             address: peer.address.address(),
@@ -57,7 +112,11 @@ impl From<PeerStatus> for PeerView {
             },
             since: humantime::format_rfc3339_seconds(since).to_string(),
             times_established,
+            connection_attempts,
             last_error,
+            routes_announced: status.routes_announced,
+            session: status.session.map(SessionView::from),
+            messages: TrafficView { sent: status.traffic.sent.into(), received: status.traffic.received.into() },
             port: settings.port(),
             passive: settings.passive(),
             source: settings.source.map(PeerAddress::address),
@@ -73,8 +132,8 @@ impl From<PeerStatus> for PeerView {
     }
 }
 
-fn seconds(count: u16) -> String {
-    format!("{count}s")
+fn seconds(count: impl Into<u64>) -> String {
+    format!("{}s", count.into())
 }
 
 impl FromFields for Peer {
@@ -95,7 +154,7 @@ impl FromFields for Peer {
             prepend: fields.optional("prepend", prepend),
             communities: fields.optional("communities", communities),
         };
-        for field in ["state", "since", "timesEstablished", "lastError"] {
+        for field in OBSERVED {
             fields.refuse(field, "is set by the server");
         }
         fields.finish();

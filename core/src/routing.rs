@@ -3,6 +3,8 @@
 
 use std::{
     fmt,
+    net::{IpAddr, Ipv4Addr},
+    ops::AddAssign,
     time::{Duration, SystemTime},
 };
 
@@ -110,6 +112,86 @@ pub struct PeerStatus {
     pub since: SystemTime,
     /// How often it was established.
     pub times_established: u64,
+    /// How often it was connected to.
+    pub connection_attempts: u64,
     /// Why the session last ended or could not begin, or why no routes are announced. Nothing once it is well again.
     pub last_error: Option<String>,
+    /// Since the peer was added.
+    pub traffic: Traffic,
+    /// What was agreed upon, while the session is established.
+    pub session: Option<Agreed>,
+    /// How many routes it has been told of and not taken back.
+    pub routes_announced: usize,
+}
+
+impl PeerStatus {
+    /// A peer that has just been added.
+    #[must_use]
+    pub fn new(peer: Peer, since: SystemTime) -> Self {
+        Self {
+            peer,
+            state: PeerState::Idle,
+            since,
+            times_established: 0,
+            connection_attempts: 0,
+            last_error: None,
+            traffic: Traffic::default(),
+            session: None,
+            routes_announced: 0,
+        }
+    }
+}
+
+/// Messages to and from a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// To it.
+    pub sent: Messages,
+    /// From it.
+    pub received: Messages,
+}
+
+/// How many messages there were, by type (RFC 4271, section 4; RFC 2918).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they are named as the messages are")]
+pub struct Messages {
+    pub open: u64,
+    pub update: u64,
+    pub notification: u64,
+    pub keepalive: u64,
+    pub route_refresh: u64,
+}
+
+impl AddAssign for Messages {
+    fn add_assign(&mut self, more: Self) {
+        self.open += more.open;
+        self.update += more.update;
+        self.notification += more.notification;
+        self.keepalive += more.keepalive;
+        self.route_refresh += more.route_refresh;
+    }
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, more: Self) {
+        self.sent += more.sent;
+        self.received += more.received;
+    }
+}
+
+/// What both ends of an established session agreed upon, and who the peer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// The own address of the connection.
+    pub local_address: IpAddr,
+    /// The peer's BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// The shorter one of the two that were proposed; zero for none.
+    pub hold_time: Duration,
+    /// Whether the peer reads AS numbers of four bytes.
+    pub four_octet_as: bool,
+    /// Whether the peer keeps routes while slb restarts (RFC 4724).
+    pub graceful_restart: bool,
+    /// Of all routes; `None` where none are announced.
+    pub next_hop: Option<IpAddr>,
 }

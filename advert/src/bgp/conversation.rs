@@ -3,19 +3,26 @@
 
 use std::{io, time::Instant};
 
-use slb_core::peer::Peer;
+use slb_core::{
+    peer::{Peer, PeerAddress},
+    routing::Traffic,
+};
 use tokio::{net::TcpStream, select, time::sleep_until};
 
 use super::{
     collision::Origin,
     outbox::Outbox,
     session::{Event, Session, Speaker},
+    table::Table,
 };
 
 /// A connection to a peer, and what is said on it.
 pub(super) struct Conversation {
     pub(super) origin: Origin,
     pub(super) session: Session,
+    address: PeerAddress,
+    /// Where messages are counted.
+    table: Table,
     stream: TcpStream,
     outbox: Outbox,
     inbox: Vec<u8>,
@@ -31,10 +38,12 @@ impl Conversation {
         stream: TcpStream,
         speaker: Speaker,
         peer: Peer,
+        table: Table,
         restarted: bool,
     ) -> io::Result<Self> {
+        let address = peer.address;
         let session = Session::new(speaker, peer, stream.local_addr()?.ip(), restarted, Instant::now());
-        Ok(Self { origin, session, stream, outbox: Outbox::default(), inbox: vec![0; 16 << 10] })
+        Ok(Self { origin, session, address, table, stream, outbox: Outbox::default(), inbox: vec![0; 16 << 10] })
     }
 
     /// Waits until something happens, and sends what is to be sent meanwhile. Cancel-safe: it waits for nothing but readiness and time,
@@ -44,7 +53,7 @@ impl Conversation {
     /// Why it is over; [`last_words`](Self::last_words) may be left.
     pub(super) async fn next(&mut self) -> Result<Vec<Event>, String> {
         loop {
-            self.outbox.push(&self.session.output());
+            self.prepare();
             let deadline = self.session.deadline().into_iter().chain(self.outbox.deadline()).min();
             let heard = select! {
                 // Cancel-safe: readiness stays.
@@ -77,6 +86,14 @@ impl Conversation {
         }
     }
 
+    fn prepare(&mut self) {
+        self.outbox.push(&self.session.output());
+        let traffic = self.session.traffic();
+        if traffic != Traffic::default() {
+            self.table.count(self.address, traffic);
+        }
+    }
+
     /// Ends the session with these numbers and words.
     pub(super) async fn leave(mut self, code: (u8, u8), words: &str) {
         self.session.leave(code, words);
@@ -85,7 +102,7 @@ impl Conversation {
 
     /// Sends what is left to be sent, if the connection takes it soon.
     pub(super) async fn last_words(mut self) {
-        self.outbox.push(&self.session.output());
+        self.prepare();
         self.outbox.flush(&self.stream).await;
     }
 }

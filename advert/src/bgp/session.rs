@@ -11,6 +11,7 @@ use std::{
 use slb_core::{
     model::Vip,
     peer::{NextHop, Peer, RestartTime},
+    routing::{Agreed, Messages, Traffic},
 };
 
 use super::{
@@ -81,6 +82,8 @@ pub struct Session {
     phase: Phase,
     framer: Framer,
     output: Vec<u8>,
+    /// Since it was last taken.
+    traffic: Traffic,
     /// Agreed upon; zero for none.
     hold_time: Duration,
     /// When the peer has been silent for too long; `None` for never.
@@ -124,6 +127,7 @@ impl Session {
             phase: Phase::OpenSent,
             framer: Framer::default(),
             output: open.encode(),
+            traffic: Traffic { sent: Messages { open: 1, ..Messages::default() }, ..Traffic::default() },
             hold_time: Duration::ZERO,
             hold_until: Some(now + PATIENCE),
             keepalive_at: None,
@@ -148,6 +152,25 @@ impl Session {
     /// What is to be sent.
     pub fn output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.output)
+    }
+
+    /// The messages since the last time.
+    pub(super) fn traffic(&mut self) -> Traffic {
+        std::mem::take(&mut self.traffic)
+    }
+
+    /// What was agreed upon, once the session is established.
+    pub(super) fn agreed(&self) -> Option<Agreed> {
+        let open = self.met.as_ref().filter(|_| self.phase == Phase::Established)?;
+        Some(Agreed {
+            local_address: self.local,
+            router_id: open.identifier,
+            hold_time: self.hold_time,
+            four_octet_as: open.can.four_octet_as,
+            graceful_restart: open.can.graceful_restart.is_some()
+                && self.peer.settings.restart_time() != RestartTime::NONE,
+            next_hop: self.routes.as_ref().ok().map(|attributes| attributes.next_hop),
+        })
     }
 
     /// When [`tick`](Self::tick) is due.
@@ -197,6 +220,14 @@ impl Session {
     }
 
     fn take(&mut self, message: Message, now: Instant) -> Result<Option<Event>, Ended> {
+        let received = &mut self.traffic.received;
+        match message {
+            Message::Open(_) => received.open += 1,
+            Message::Update => received.update += 1,
+            Message::Notification(_) => received.notification += 1,
+            Message::Keepalive => received.keepalive += 1,
+            Message::RouteRefresh => received.route_refresh += 1,
+        }
         if let Message::Notification(notification) = message {
             return Err(Ended::Said(notification));
         }
@@ -288,32 +319,43 @@ impl Session {
                 true => update::announce(&attributes.draining(), vips),
                 false => update::announce(attributes, vips),
             };
-            self.output.extend(messages.concat());
+            self.update(&messages);
         }
     }
 
     /// Takes routes back.
     pub fn withdraw(&mut self, vips: &[Vip]) {
         if let (Phase::Established, Ok(attributes)) = (self.phase, &self.routes) {
-            self.output.extend(update::withdraw(attributes.next_hop, vips).concat());
+            let messages = update::withdraw(attributes.next_hop, vips);
+            self.update(&messages);
         }
     }
 
     /// Says that all routes have been sent.
     pub fn end_of_routes(&mut self) {
         if self.phase == Phase::Established {
-            self.output.extend(update::end_of_routes());
+            self.update(&[update::end_of_routes()]);
         }
     }
 
     /// Ends the session for good.
     pub fn leave(&mut self, code: (u8, u8), communication: &str) {
-        self.output.extend(wire::notification(&Notification::leaving(code, communication)));
+        self.notify(&Notification::leaving(code, communication));
     }
 
     fn answer(&mut self, why: String, answer: Notification) -> Ended {
-        self.output.extend(wire::notification(&answer));
+        self.notify(&answer);
         Ended::Answered { why, answer }
+    }
+
+    fn notify(&mut self, notification: &Notification) {
+        self.traffic.sent.notification += 1;
+        self.output.extend(wire::notification(notification));
+    }
+
+    fn update(&mut self, messages: &[Vec<u8>]) {
+        self.traffic.sent.update += messages.len() as u64;
+        self.output.extend(messages.concat());
     }
 
     fn heard(&mut self, now: Instant) {
@@ -321,6 +363,7 @@ impl Session {
     }
 
     fn keepalive(&mut self, now: Instant) {
+        self.traffic.sent.keepalive += 1;
         self.output.extend(wire::keepalive());
         self.keepalive_at = (!self.hold_time.is_zero()).then(|| now + self.hold_time / 3);
     }

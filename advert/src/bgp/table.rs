@@ -10,7 +10,7 @@ use std::{
 use slb_core::{
     model::Vip,
     peer::{Peer, PeerAddress},
-    routing::{PeerState, PeerStatus},
+    routing::{Agreed, PeerState, PeerStatus, Traffic},
 };
 
 /// Shared by all that hold a clone.
@@ -35,7 +35,16 @@ impl Table {
 
     /// Every peer.
     pub(super) fn peers(&self) -> Vec<PeerStatus> {
-        self.contents().peers.values().cloned().collect()
+        let contents = self.contents();
+        let announced = |status: &PeerStatus| {
+            let is_told = status.session.as_ref().is_some_and(|session| session.next_hop.is_some());
+            if is_told { contents.routes.len() } else { 0 }
+        };
+        contents
+            .peers
+            .values()
+            .map(|status| PeerStatus { routes_announced: announced(status), ..status.clone() })
+            .collect()
     }
 
     /// Adds routes and takes some away.
@@ -48,15 +57,28 @@ impl Table {
     }
 
     pub(super) fn add_peer(&self, peer: Peer) {
-        let address = peer.address;
-        let status = PeerStatus {
-            peer,
-            state: PeerState::Idle,
-            since: SystemTime::now(),
-            times_established: 0,
-            last_error: None,
-        };
-        self.contents().peers.insert(address, status);
+        self.contents().peers.insert(peer.address, PeerStatus::new(peer, SystemTime::now()));
+    }
+
+    /// Counts a try to connect.
+    pub(super) fn attempt(&self, address: PeerAddress) {
+        if let Some(status) = self.contents().peers.get_mut(&address) {
+            status.connection_attempts += 1;
+        }
+    }
+
+    /// Counts messages.
+    pub(super) fn count(&self, address: PeerAddress, traffic: Traffic) {
+        if let Some(status) = self.contents().peers.get_mut(&address) {
+            status.traffic += traffic;
+        }
+    }
+
+    /// Writes down what was agreed upon with a peer.
+    pub(super) fn agree(&self, address: PeerAddress, agreed: Option<Agreed>) {
+        if let Some(status) = self.contents().peers.get_mut(&address) {
+            status.session = agreed;
+        }
     }
 
     pub(super) fn remove_peer(&self, address: PeerAddress) {
@@ -74,6 +96,8 @@ impl Table {
         if is {
             status.times_established += u64::from(!was);
             status.last_error = None;
+        } else {
+            status.session = None;
         }
         status.state = state;
         let Some(error) = error else { return false };

@@ -11,7 +11,7 @@ use std::{
 use slb_core::{
     model::Vip,
     peer::Peer,
-    routing::{PeerState, Words},
+    routing::{Agreed, PeerState, Words},
 };
 use tokio::{
     net::TcpStream,
@@ -205,6 +205,7 @@ impl Task {
 
     fn connect(&mut self) {
         self.note(PeerState::Connect);
+        self.table.attempt(self.peer.address);
         self.try_at = None;
         let peer = self.peer.clone();
         self.connecting = Some(Box::pin(async move {
@@ -221,7 +222,8 @@ impl Task {
         if self.is_down {
             return;
         }
-        let begun = Conversation::begin(origin, stream, self.speaker, self.peer.clone(), self.restarted);
+        let begun =
+            Conversation::begin(origin, stream, self.speaker, self.peer.clone(), self.table.clone(), self.restarted);
         let mut conversation = match begun {
             Ok(conversation) => conversation,
             Err(error) if self.current.is_none() && origin == Origin::Ours => {
@@ -261,11 +263,12 @@ impl Task {
                     self.restarted = false;
                     self.pause = FIRST_PAUSE;
                     self.connecting = None;
+                    let agreed = conversation.session.agreed();
                     let mute = conversation.session.mute().map(str::to_owned);
                     if let Some(rival) = self.rival.take() {
                         rival.leave(Notification::COLLISION, "").await;
                     }
-                    self.up(mute.as_deref());
+                    self.up(agreed, mute.as_deref());
                     self.send_all();
                 }
                 Event::Refresh => self.send_all(),
@@ -300,9 +303,10 @@ impl Task {
         }
     }
 
-    fn up(&self, mute: Option<&str>) {
+    fn up(&self, agreed: Option<Agreed>, mute: Option<&str>) {
         let address = self.peer.address;
         self.note(PeerState::Established);
+        self.table.agree(address, agreed);
         info!("Peer Up Key={address} State=BGP_FSM_ESTABLISHED");
         if let Some(why) = mute {
             self.table.complain(address, why);

@@ -14,7 +14,7 @@ use slb_core::{
     command::{Failure, Rejected},
     model::Vip,
     peer::{Peer, PeerAddress},
-    routing::{PeerState, PeerStatus, Routing, Shutdown, ShutdownStatus},
+    routing::{Agreed, Messages, PeerState, PeerStatus, Routing, Shutdown, ShutdownStatus, Traffic},
 };
 
 use crate::client::Server;
@@ -44,12 +44,24 @@ impl Routing for Routers {
     fn add(&self, peer: &Peer) {
         let mut peers = self.0.lock().unwrap();
         let state = STATES[peers.len() % STATES.len()];
+        let since = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
+        let agreed = Agreed {
+            local_address: "10.0.0.1".parse().unwrap(),
+            router_id: "10.0.0.254".parse().unwrap(),
+            hold_time: Duration::from_secs(30),
+            four_octet_as: true,
+            graceful_restart: false,
+            next_hop: None,
+        };
         let status = PeerStatus {
-            peer: peer.clone(),
             state,
-            since: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000),
             times_established: 3,
+            connection_attempts: 4,
             last_error: (state == PeerState::Idle).then(|| "the peer was silent for 90 s".to_owned()),
+            traffic: Traffic { sent: Messages { update: 5, ..Messages::default() }, ..Traffic::default() },
+            session: (state == PeerState::Established).then_some(agreed),
+            routes_announced: 6,
+            ..PeerStatus::new(peer.clone(), since)
         };
         peers.insert(peer.address.address(), status);
     }
@@ -113,12 +125,23 @@ async fn peers_come_and_go() {
     }
     let shown = json!({
         "address": "fd00::fe", "as": 4_294_967_295_u32, "state": "idle", "since": "2026-11-18T11:06:40Z",
-        "timesEstablished": 3, "lastError": "the peer was silent for 90 s", "port": 179, "passive": false, "source": null, "holdTime": "90s",
+        "timesEstablished": 3, "connectionAttempts": 4, "lastError": "the peer was silent for 90 s", "routesAnnounced": 6,
+        "session": null,
+        "messages": {
+            "sent": {"open": 0, "update": 5, "notification": 0, "keepalive": 0, "routeRefresh": 0},
+            "received": {"open": 0, "update": 0, "notification": 0, "keepalive": 0, "routeRefresh": 0}
+        },
+        "port": 179, "passive": false, "source": null, "holdTime": "90s",
         "gtsm": false, "restartTime": "120s", "nextHop": null, "med": null, "localPref": 100, "prepend": 0, "communities": []
     });
     assert_eq!(server.get("/bgp/peers/fd00::fe").await.json(), shown);
     // However it is written.
     assert_eq!(server.get("/bgp/peers/FD00:0::fe").await.json(), shown);
+    let agreed = json!({
+        "localAddress": "10.0.0.1", "routerId": "10.0.0.254", "holdTime": "30s", "fourOctetAs": true, "gracefulRestart": false,
+        "nextHop": null
+    });
+    assert_eq!(server.get("/bgp/peers/10.0.0.5").await.json()["session"], agreed);
     assert_eq!(server.post("/bgp/peers", r#"{"address":"10.0.0.1","as":2}"#).await.status, StatusCode::CONFLICT);
     assert_eq!(server.send("DELETE", "/bgp/peers/fd00::fe", "").await.status, StatusCode::NO_CONTENT);
     for path in ["/bgp/peers/fd00::fe", "/bgp/peers/10.0.0.99", "/bgp/peers/x", "/bgp/peers/0.0.0.0"] {
@@ -148,7 +171,16 @@ async fn settings_are_shown_as_they_were_asked_for() {
     }
     assert_eq!(server.send("DELETE", "/bgp/peers/10.0.0.254", "").await.status, StatusCode::NO_CONTENT);
     let mut again = shown;
-    for name in ["state", "since", "timesEstablished", "lastError"] {
+    for name in [
+        "state",
+        "since",
+        "timesEstablished",
+        "connectionAttempts",
+        "lastError",
+        "routesAnnounced",
+        "session",
+        "messages",
+    ] {
         again.as_object_mut().unwrap().remove(name);
     }
     assert_eq!(server.post("/bgp/peers", &again.to_string()).await.status, StatusCode::CREATED);

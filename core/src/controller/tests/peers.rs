@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     command::PeerCommand,
     peer::{Peer, PeerAddress},
-    routing::{PeerState, PeerStatus, Routing, Shutdown, ShutdownStatus},
+    routing::{PeerStatus, Routing, Shutdown, ShutdownStatus},
 };
 
 #[derive(Debug, Default)]
@@ -15,13 +15,7 @@ struct Routers(Mutex<BTreeMap<PeerAddress, Peer>>);
 
 impl Routing for Routers {
     fn peers(&self) -> Vec<PeerStatus> {
-        let status = |peer: &Peer| PeerStatus {
-            peer: peer.clone(),
-            state: PeerState::Idle,
-            since: SystemTime::UNIX_EPOCH,
-            times_established: 0,
-            last_error: None,
-        };
+        let status = |peer: &Peer| PeerStatus::new(peer.clone(), SystemTime::UNIX_EPOCH);
         self.0.lock().unwrap().values().map(status).collect()
     }
 
