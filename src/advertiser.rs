@@ -39,8 +39,8 @@ impl Advert {
                 };
                 Self::Arp(Arp::open(adapter, timing).map_err(Fatal::Arp)?)
             }
-            Announce::Bgp { speaker, peers, defaults, .. } => {
-                let bgp = Bgp::new(*speaker, defaults.clone());
+            Announce::Bgp { speaker, peers, defaults, aggregation, .. } => {
+                let bgp = Bgp::new(*speaker, defaults.clone(), *aggregation);
                 for listener in listeners {
                     bgp.listen(listener).map_err(Fatal::Bgp)?;
                 }

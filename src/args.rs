@@ -66,6 +66,9 @@ pub struct Given {
     /// between them)
     #[arg(long = "bgpPeer", env = "SLB_BGP_PEER", value_name = "PEER", value_delimiter = ' ', hide_env_values = true)]
     pub bgp_peer: Vec<String>,
+    /// Announce VIPs by BGP as the networks of this length around them, as long as there is one in it [default: 32]
+    #[arg(long = "bgpAggregation", env = "SLB_BGP_AGGREGATION", value_name = "LENGTH")]
+    pub bgp_aggregation: Option<u8>,
     /// Let BGP peers connect to this address, IP or IP:PORT, an IPv6 address with a port in brackets; repeat it for more (in the
     /// environment, spaces between them) [default: slb connects, and does not listen]
     #[arg(long = "bgpListen", env = "SLB_BGP_LISTEN", value_name = "IP[:PORT]", value_delimiter = ' ')]
@@ -140,6 +143,7 @@ impl Given {
             bgp_as: self.bgp_as.or(there.bgp_as),
             bgp_router_id: self.bgp_router_id.or(there.bgp_router_id),
             bgp_peer: if self.bgp_peer.is_empty() { there.bgp_peer } else { self.bgp_peer },
+            bgp_aggregation: self.bgp_aggregation.or(there.bgp_aggregation),
             bgp_listen: if self.bgp_listen.is_empty() { there.bgp_listen } else { self.bgp_listen },
             bgp_passive: self.bgp_passive.or(there.bgp_passive),
             bgp_hold_time: self.bgp_hold_time.or(there.bgp_hold_time),

@@ -33,6 +33,7 @@ use slb_core::{
     model::Vip,
     peer::{Communities, Peer, PeerSettings},
     ports::Advertiser,
+    prefix::PrefixLength,
     routing::{PeerState, PeerStatus, Routing},
     step::AdvertStep::{Advertise, Withdraw},
 };
@@ -43,6 +44,7 @@ struct Site {
     segment: Segment,
     lb: Node,
     router: Node,
+    aggregation: PrefixLength,
 }
 
 const OWN: u32 = 65_000;
@@ -54,7 +56,7 @@ impl Site {
         let (lb, router) = (segment.host("lb", "10.0.0.1/24"), segment.host("router", "10.0.0.254/24"));
         lb.sh("ip -6 addr add fd00::1/64 dev eth0 nodad");
         router.sh("ip -6 addr add fd00::fe/64 dev eth0 nodad && sysctl -qw net.ipv4.ip_forward=1");
-        Self { segment, lb, router }
+        Self { segment, lb, router, aggregation: PrefixLength::HOST }
     }
 
     /// Runs a speaker on the load-balancer.
@@ -68,7 +70,7 @@ impl Site {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let speaker = Speaker { asn: OWN, router_id: identifier.parse().unwrap() };
-                let bgp = Bgp::new(speaker, PeerSettings::default());
+                let bgp = Bgp::new(speaker, PeerSettings::default(), self.aggregation);
                 bgp.begin();
                 story(bgp).await;
             });
@@ -166,6 +168,32 @@ fn frr_gets_the_routes() {
 fn gobgp_gets_the_routes() {
     routes_come_and_go(Gobgp::start, |site| {
         Gobgp::routes(&site.router).into_iter().map(|prefix| prefix.trim_end_matches("/32").to_owned()).collect()
+    });
+}
+
+/// A network stays as long as there is a VIP in it, over a refresh and a new session.
+fn networks_stay_as_long_as_there_is_a_vip_in_them() {
+    let site = Site { aggregation: 28.try_into().unwrap(), ..Site::new() };
+    let start = || Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, None);
+    let bird = start();
+    site.speak(async |mut bgp| {
+        let has = |prefixes: &[&str]| (site.routes() == prefixes).then_some(());
+        bgp.add_peer(peer_of("10.0.0.254:65530"));
+        bgp.apply(&[Advertise(vip(1)), Advertise(vip(2)), Advertise(vip(17))]).await;
+        until("two networks", || has(&["203.0.113.0/28", "203.0.113.16/28"])).await;
+        bgp.apply(&[Withdraw(vip(1)), Withdraw(vip(17)), Advertise(vip(33))]).await;
+        until("other networks", || has(&["203.0.113.0/28", "203.0.113.32/28"])).await;
+        let birdc = format!("birdc -s /run/bird-{}/bird.ctl", site.router.name());
+        site.router.sh(&format!("{birdc} reload in slb"));
+        let refreshed = || peer(&bgp, "10.0.0.254").traffic.received.route_refresh > 0;
+        until("a refresh", || refreshed().then_some(())).await;
+        drop(bird);
+        error(&bgp, "10.0.0.254", "").await;
+        bgp.apply(&[Withdraw(vip(33))]).await;
+        let _bird = start();
+        until("one network", || has(&["203.0.113.0/28"])).await;
+        bgp.apply(&[Withdraw(vip(2))]).await;
+        until("no network", || has(&[])).await;
     });
 }
 
@@ -381,6 +409,7 @@ slb_lab::main! {
         bird_gets_the_routes,
         frr_gets_the_routes,
         gobgp_gets_the_routes,
+        networks_stay_as_long_as_there_is_a_vip_in_them,
         routes_have_the_attributes_that_were_asked_for,
         packets_come_from_one_hop_away,
         peers_that_connect_get_the_routes,

@@ -57,6 +57,6 @@ fn known(api: &Api, address: PeerAddress) -> Result<PeerView, Problem> {
 
 /// What every peer is told.
 pub(crate) async fn routes(State(api): State<Api>) -> Response {
-    let vips = api.board.routing().map(|routing| routing.routes()).unwrap_or_default();
-    reply::ok(&vips.into_iter().map(|vip| RouteView { prefix: format!("{vip}/32") }).collect::<Vec<_>>())
+    let prefixes = api.board.routing().map(|routing| routing.routes()).unwrap_or_default();
+    reply::ok(&prefixes.into_iter().map(|prefix| RouteView { prefix: prefix.to_string() }).collect::<Vec<_>>())
 }

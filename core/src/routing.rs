@@ -9,8 +9,9 @@ use std::{
 };
 
 use crate::{
-    model::{Invalid, Vip},
+    model::Invalid,
     peer::{Peer, PeerAddress},
+    prefix::Prefix,
 };
 
 /// What announces routes. Nothing here waits: sessions come and go in the background.
@@ -18,8 +19,8 @@ pub trait Routing: fmt::Debug + Send + Sync {
     /// How each peer is doing, in the order of their addresses.
     fn peers(&self) -> Vec<PeerStatus>;
 
-    /// The VIPs that every peer is told of, in order. Each is announced as a single host.
-    fn routes(&self) -> Vec<Vip>;
+    /// What every peer is told of, in order.
+    fn routes(&self) -> Vec<Prefix>;
 
     /// Tells one more router of all VIPs. One that is there gets the new settings with a new session.
     fn add(&self, peer: &Peer);

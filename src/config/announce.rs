@@ -4,7 +4,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use slb_advert::bgp::Speaker;
-use slb_core::peer::{Peer, PeerSettings};
+use slb_core::{
+    peer::{Peer, PeerSettings},
+    prefix::PrefixLength,
+};
 
 use super::{BadOption, duration::parse, peers};
 use crate::args::Given;
@@ -32,6 +35,8 @@ pub enum Announce {
     Bgp {
         /// Who slb is.
         speaker: Speaker,
+        /// How long the networks are as which VIPs are announced.
+        aggregation: PrefixLength,
         /// Where peers may connect to.
         listen: Vec<SocketAddr>,
         /// Who is told.
@@ -74,6 +79,10 @@ impl Announce {
         })?;
         Ok(Self::Bgp {
             speaker: Speaker { asn, router_id },
+            aggregation: given
+                .bgp_aggregation
+                .map_or(Ok(PrefixLength::HOST), PrefixLength::try_from)
+                .map_err(|error| BadOption(format!("--bgpAggregation: {error}")))?,
             listen: peers::listen(given)?,
             peers: peers::peers(given)?,
             defaults: peers::settings(given)?,
@@ -87,6 +96,7 @@ fn option_of_bgp(given: &Given) -> Option<&'static str> {
         ("bgpAs", given.bgp_as.is_some()),
         ("bgpRouterId", given.bgp_router_id.is_some()),
         ("bgpPeer", !given.bgp_peer.is_empty()),
+        ("bgpAggregation", given.bgp_aggregation.is_some()),
         ("bgpListen", !given.bgp_listen.is_empty()),
         ("bgpPassive", given.bgp_passive.is_some()),
         ("bgpHoldTime", given.bgp_hold_time.is_some()),

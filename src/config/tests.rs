@@ -100,6 +100,7 @@ fn what_contradicts_or_is_missing_is_named() {
         (bgp(&["--bgpPeer", "10.0.0.254:1", "--bgpPeer", "10.0.0.254:2"]), "twice"),
         (words(&["--bgpAs", "65000"]), "--bgpAs goes with --bgp"),
         (words(&["--bgpCommunity", "no-export"]), "--bgpCommunity goes with --bgp"),
+        (bgp(&["--bgpAggregation", "33"]), "--bgpAggregation: 33 is no length"),
         (bgp(&["--bgpListen", "host"]), "--bgpListen host: write IP"),
         (bgp(&["--bgpPassive"]), "--bgpPassive needs --bgpListen"),
         (bgp(&["--bgpHoldTime", "2s"]), "--bgpHoldTime: a hold time is 3 s"),

@@ -7,6 +7,7 @@ use std::{net::Ipv4Addr, time::Instant};
 
 use libfuzzer_sys::fuzz_target;
 use slb_advert::bgp::{Speaker, session::Session};
+use slb_core::model::Vip;
 
 /// Marker, length and type (RFC 4271, section 4.1).
 const HEADER: usize = 19;
@@ -22,7 +23,7 @@ fuzz_target!(|input: (u8, &[u8])| {
             break;
         }
     }
-    session.announce(&["203.0.113.10".parse().expect("a VIP")]);
+    session.announce(&["203.0.113.10".parse::<Vip>().expect("a VIP").into()]);
     let mut said = &session.output()[..];
     while !said.is_empty() {
         let length = usize::from(u16::from_be_bytes([said[16], said[17]]));

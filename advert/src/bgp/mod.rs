@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tells routers by BGP where a VIP lives (RFC 4271): announces a /32 for each, and learns nothing.
+//! Tells routers by BGP where a VIP lives (RFC 4271): announces a /32 for each or the network around it, and learns nothing.
 //!
 //! Reading order: `notification`, `wire`, `open`, `update` (the codec) – `session` (one connection; pure) – `collision` (one of two;
 //! pure) – `table` (what all sessions share) – `connect`, `listen`, `outbox`, `conversation` (sockets) – `task` (a peer: trying
@@ -34,6 +34,7 @@ use slb_core::{
     model::Vip,
     peer::{Peer, PeerAddress, PeerSettings},
     ports::{Advertiser, Cause, Probe, Verdict},
+    prefix::{Prefix, PrefixLength},
     routing::{PeerStatus, Routing, Shutdown, ShutdownStatus},
     step::AdvertStep,
 };
@@ -76,10 +77,11 @@ struct Sessions {
 }
 
 impl Bgp {
-    /// A speaker without peers. What is not asked for of a peer itself is as in `defaults`.
+    /// A speaker without peers. What is not asked for of a peer itself is as in `defaults`. VIPs are announced as the networks of this
+    /// length around them, as long as there is one in it.
     #[must_use]
-    pub fn new(speaker: Speaker, defaults: PeerSettings) -> Self {
-        Self { speaker, defaults, table: Table::default(), sessions: Arc::default() }
+    pub fn new(speaker: Speaker, defaults: PeerSettings, aggregation: PrefixLength) -> Self {
+        Self { speaker, defaults, table: Table::new(aggregation), sessions: Arc::default() }
     }
 
     /// Has peers connect to this listener, too. Call it before peers are added. Within a tokio runtime.
@@ -195,7 +197,7 @@ impl Routing for Bgp {
         self.table.peers()
     }
 
-    fn routes(&self) -> Vec<Vip> {
+    fn routes(&self) -> Vec<Prefix> {
         self.table.routes()
     }
 
@@ -235,14 +237,14 @@ impl Advertiser for Bgp {
                 AdvertStep::Withdraw(vip) => withdrawn.push(vip),
             }
         }
-        self.table.change(&announced, &withdrawn);
+        let change = self.table.change(&announced, &withdrawn);
         let sessions = self.sessions();
-        if !withdrawn.is_empty() {
-            let withdrawn = Arc::from(withdrawn);
+        if !change.withdrawn.is_empty() {
+            let withdrawn: Arc<[_]> = change.withdrawn.into_iter().collect();
             sessions.tell(|| Order::Withdraw(Arc::clone(&withdrawn)));
         }
-        if !announced.is_empty() {
-            let announced = Arc::from(announced);
+        if !change.announced.is_empty() {
+            let announced: Arc<[_]> = change.announced.into_iter().collect();
             sessions.tell(|| Order::Announce(Arc::clone(&announced)));
         }
         steps.iter().map(|_| Verdict::Applied).collect()

@@ -9,8 +9,8 @@ use std::{
 };
 
 use slb_core::{
-    model::Vip,
     peer::{NextHop, Peer, RestartTime},
+    prefix::Prefix,
     routing::{Agreed, Messages, Traffic},
 };
 
@@ -312,21 +312,21 @@ impl Session {
         self.draining = draining;
     }
 
-    /// Sends routes to the VIPs. Does nothing before the session is established: all of them are sent then.
-    pub fn announce(&mut self, vips: &[Vip]) {
+    /// Sends routes. Does nothing before the session is established: all of them are sent then.
+    pub fn announce(&mut self, prefixes: &[Prefix]) {
         if let (Phase::Established, Ok(attributes)) = (self.phase, &self.routes) {
             let messages = match self.draining {
-                true => update::announce(&attributes.draining(), vips),
-                false => update::announce(attributes, vips),
+                true => update::announce(&attributes.draining(), prefixes),
+                false => update::announce(attributes, prefixes),
             };
             self.update(&messages);
         }
     }
 
     /// Takes routes back.
-    pub fn withdraw(&mut self, vips: &[Vip]) {
+    pub fn withdraw(&mut self, prefixes: &[Prefix]) {
         if let (Phase::Established, Ok(attributes)) = (self.phase, &self.routes) {
-            let messages = update::withdraw(attributes.next_hop, vips);
+            let messages = update::withdraw(attributes.next_hop, prefixes);
             self.update(&messages);
         }
     }

@@ -9,8 +9,8 @@ use std::{
 };
 
 use slb_core::{
-    model::Vip,
     peer::Peer,
+    prefix::Prefix,
     routing::{Agreed, PeerState, Words},
 };
 use tokio::{
@@ -41,9 +41,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) enum Order {
     /// New routes.
-    Announce(Arc<[Vip]>),
+    Announce(Arc<[Prefix]>),
     /// Routes no more.
-    Withdraw(Arc<[Vip]>),
+    Withdraw(Arc<[Prefix]>),
     /// The peer has connected.
     Incoming(TcpStream),
     /// Ask the peer to prefer other ways.
@@ -136,8 +136,8 @@ impl Task {
                     }
                 }
                 Happened::TryAgain => self.connect(),
-                Happened::Ordered(Some(Order::Announce(vips))) => self.each(|talk| talk.session.announce(&vips)),
-                Happened::Ordered(Some(Order::Withdraw(vips))) => self.each(|talk| talk.session.withdraw(&vips)),
+                Happened::Ordered(Some(Order::Announce(routes))) => self.each(|talk| talk.session.announce(&routes)),
+                Happened::Ordered(Some(Order::Withdraw(routes))) => self.each(|talk| talk.session.withdraw(&routes)),
                 Happened::Ordered(Some(Order::Incoming(stream))) => match accept(&stream, &self.peer) {
                     Ok(()) => self.begin(Origin::Theirs, stream).await,
                     Err(error) => debug!(peer = %self.peer.address, "a connection was gone at once: {error}"),

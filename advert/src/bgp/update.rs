@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use slb_core::{model::Vip, peer::Community};
+use slb_core::{peer::Community, prefix::Prefix};
 
 use super::{
     open::AS_TRANS,
@@ -50,17 +50,17 @@ const ORIGIN_IGP: u8 = 0;
 const AS_SEQUENCE: u8 = 2;
 /// AFI and SAFI of IPv4 unicast.
 const IPV4_UNICAST: [u8; 3] = [0, 1, 1];
-/// A VIP as a prefix: its length, then its bytes.
+/// The longest prefix: its length, then its bytes.
 const PREFIX: usize = 5;
 
-/// The messages that announce the VIPs.
-pub(super) fn announce(attributes: &Attributes, vips: &[Vip]) -> Vec<Vec<u8>> {
+/// The messages that announce the routes.
+pub(super) fn announce(attributes: &Attributes, prefixes: &[Prefix]) -> Vec<Vec<u8>> {
     let fixed = attributes.encode();
     match attributes.next_hop {
-        IpAddr::V4(_) => each_fitting(fixed.len(), vips, |prefixes| body(&[], &fixed, prefixes)),
+        IpAddr::V4(_) => each_fitting(fixed.len(), prefixes, |prefixes| body(&[], &fixed, prefixes)),
         IpAddr::V6(next_hop) => {
             let head = [&IPV4_UNICAST[..], &[16], &next_hop.octets(), &[0]].concat();
-            each_fitting(fixed.len() + 4 + head.len(), vips, |prefixes| {
+            each_fitting(fixed.len() + 4 + head.len(), prefixes, |prefixes| {
                 let reach = attribute(OPTIONAL, MP_REACH_NLRI, &[&head, prefixes].concat());
                 body(&[], &[&fixed[..], &reach].concat(), &[])
             })
@@ -68,11 +68,11 @@ pub(super) fn announce(attributes: &Attributes, vips: &[Vip]) -> Vec<Vec<u8>> {
     }
 }
 
-/// The messages that withdraw the VIPs, in the form in which they were announced with this next hop.
-pub(super) fn withdraw(next_hop: IpAddr, vips: &[Vip]) -> Vec<Vec<u8>> {
+/// The messages that withdraw the routes, in the form in which they were announced with this next hop.
+pub(super) fn withdraw(next_hop: IpAddr, prefixes: &[Prefix]) -> Vec<Vec<u8>> {
     match next_hop {
-        IpAddr::V4(_) => each_fitting(0, vips, |prefixes| body(prefixes, &[], &[])),
-        IpAddr::V6(_) => each_fitting(4 + IPV4_UNICAST.len(), vips, |prefixes| {
+        IpAddr::V4(_) => each_fitting(0, prefixes, |prefixes| body(prefixes, &[], &[])),
+        IpAddr::V6(_) => each_fitting(4 + IPV4_UNICAST.len(), prefixes, |prefixes| {
             let unreach = attribute(OPTIONAL, MP_UNREACH_NLRI, &[&IPV4_UNICAST, prefixes].concat());
             body(&[], &unreach, &[])
         }),
@@ -84,19 +84,21 @@ pub(super) fn end_of_routes() -> Vec<u8> {
     body(&[], &[], &[])
 }
 
-/// A message for each part of the VIPs that fits beside `fixed` bytes.
-fn each_fitting(fixed: usize, vips: &[Vip], body: impl Fn(&[u8]) -> Vec<u8>) -> Vec<Vec<u8>> {
+/// A message for each part of the routes that fits beside `fixed` bytes.
+fn each_fitting(fixed: usize, prefixes: &[Prefix], body: impl Fn(&[u8]) -> Vec<u8>) -> Vec<Vec<u8>> {
     /// Two lengths, of what is withdrawn and of the attributes.
     const LENGTHS: usize = 4;
     let fitting = LONGEST.saturating_sub(HEADER + LENGTHS + fixed) / PREFIX;
-    let prefixes = |vips: &[Vip]| {
-        let bytes = vips.iter().flat_map(|vip| {
-            let [a, b, c, d] = vip.address().octets();
-            [32, a, b, c, d]
-        });
-        bytes.collect::<Vec<u8>>()
-    };
-    vips.chunks(fitting.max(1)).map(|vips| body(&prefixes(vips))).collect()
+    prefixes
+        .chunks(fitting.max(1))
+        .map(|part| body(&part.iter().copied().flat_map(encode).collect::<Vec<_>>()))
+        .collect()
+}
+
+/// Its length, and as many bytes of it as count.
+fn encode(prefix: Prefix) -> impl Iterator<Item = u8> {
+    let length = prefix.length().get();
+    std::iter::once(length).chain(prefix.first().octets().into_iter().take(usize::from(length).div_ceil(8)))
 }
 
 fn body(withdrawn: &[u8], attributes: &[u8], announced: &[u8]) -> Vec<u8> {

@@ -114,6 +114,7 @@ pub fn a_router_that_restarted_is_heard_at_once() {
         let bird = Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, None);
         established(&bgp, "10.0.0.254").await;
         until("the route", || (!site.routes().is_empty()).then_some(())).await;
+        let before = peer(&bgp, "10.0.0.254").times_established;
         // Nothing more is heard of the old connection, not even that it ended.
         // The one to port 179 of 10.0.0.1, as the kernel writes it.
         let table = site.router.sh("cat /proc/net/tcp");
@@ -123,7 +124,7 @@ pub fn a_router_that_restarted_is_heard_at_once() {
         site.router.sh(&format!("iptables-legacy -A OUTPUT -p tcp --sport {port} -j DROP"));
         drop(bird);
         let _bird = Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, None);
-        until("a second session", || (peer(&bgp, "10.0.0.254").times_established == 2).then_some(())).await;
+        until("another session", || (peer(&bgp, "10.0.0.254").times_established > before).then_some(())).await;
     });
 }
 

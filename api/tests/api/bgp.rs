@@ -12,8 +12,8 @@ use axum::http::StatusCode;
 use serde_json::json;
 use slb_core::{
     command::{Failure, Rejected},
-    model::Vip,
     peer::{Peer, PeerAddress},
+    prefix::Prefix,
     routing::{Agreed, Messages, PeerState, PeerStatus, Routing, Shutdown, ShutdownStatus, Traffic},
 };
 
@@ -37,8 +37,8 @@ impl Routing for Routers {
         self.0.lock().unwrap().values().cloned().collect()
     }
 
-    fn routes(&self) -> Vec<Vip> {
-        vec!["203.0.113.10".parse().unwrap()]
+    fn routes(&self) -> Vec<Prefix> {
+        vec![Prefix::around("203.0.113.10".parse().unwrap(), 24.try_into().unwrap())]
     }
 
     fn add(&self, peer: &Peer) {
@@ -150,7 +150,7 @@ async fn peers_come_and_go() {
     }
     server.fail(Failure::Rejected(Rejected::PeerIsAnOption("10.0.0.1".parse::<IpAddr>().unwrap().try_into().unwrap())));
     assert_eq!(server.send("DELETE", "/bgp/peers/10.0.0.1", "").await.status, StatusCode::CONFLICT);
-    assert_eq!(server.get("/bgp/routes").await.json(), json!([{"prefix": "203.0.113.10/32"}]));
+    assert_eq!(server.get("/bgp/routes").await.json(), json!([{"prefix": "203.0.113.0/24"}]));
 }
 
 /// What is asked for is shown, and what is shown can be asked for again.

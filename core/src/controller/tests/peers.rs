@@ -7,6 +7,7 @@ use super::*;
 use crate::{
     command::PeerCommand,
     peer::{Peer, PeerAddress},
+    prefix::Prefix,
     routing::{PeerStatus, Routing, Shutdown, ShutdownStatus},
 };
 
@@ -19,7 +20,7 @@ impl Routing for Routers {
         self.0.lock().unwrap().values().map(status).collect()
     }
 
-    fn routes(&self) -> Vec<Vip> {
+    fn routes(&self) -> Vec<Prefix> {
         Vec::new()
     }
 
