@@ -122,6 +122,29 @@ fn peers_come_and_go_while_slb_runs() {
     assert_eq!(refused.status, 409, "{}", refused.body);
 }
 
+/// A route only while there is a place to send connections; another load-balancer on the VIP may want it all the time.
+fn a_route_needs_a_backend_if_that_is_asked_for() {
+    let site = Site::new();
+    let _bird = Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, None);
+    let mut server = site.start(&["--bgpPeer", "10.0.0.254:65530"]);
+    server.process().line("that the peer is up", |said| said.contains("Peer Up"));
+    let web = server.create(r#"{"name":"web","port":80,"advertise":"withBackends"}"#);
+    let routes = |server: &Server<'_>| server.ask("GET", "/bgp/routes", "").body;
+    assert_eq!(routes(&server), "[]\n");
+    let backend = server.add_backend(&web, r#"{"ip":"10.0.0.11","port":80}"#);
+    wait::until("the route", || site.has_route("203.0.113.10").then_some(()));
+    let path = format!("/loadbalancer/{}/backend/{}", web["uuid"].as_str().unwrap(), backend["uuid"].as_str().unwrap());
+    assert_eq!(server.ask("PATCH", &path, r#"{"weight":0}"#).status, 200);
+    wait::until("no route", || (!site.has_route("203.0.113.10")).then_some(()));
+    let _ = server.create(r#"{"name":"api","port":81,"eip":"203.0.113.10"}"#);
+    wait::until("the other's route", || site.has_route("203.0.113.10").then_some(()));
+    // It is remembered.
+    server.process().kill();
+    let server = site.start(&["--bgpPeer", "10.0.0.254:65530"]);
+    let shown = server.list();
+    assert_eq!((&shown[0]["advertise"], &shown[1]["advertise"]), (&"withBackends".into(), &"always".into()), "{shown}");
+}
+
 /// slb listens, and waits for the router.
 fn a_router_may_connect() {
     let site = Site::new();
@@ -199,6 +222,7 @@ slb_lab::main! {
     fast: [
         clients_behind_a_router_reach_the_backends,
         peers_come_and_go_while_slb_runs,
+        a_route_needs_a_backend_if_that_is_asked_for,
         a_router_may_connect,
         two_nodes_share_a_vip,
         a_restart_moves_no_traffic,

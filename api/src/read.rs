@@ -4,7 +4,7 @@
 use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use slb_core::{
-    model::{BackendIp, Forwarding, Invalid, Name, Phase, Port, Vip, Weight},
+    model::{Advertise, BackendIp, Forwarding, Invalid, Name, Phase, Port, Vip, Weight},
     peer::{Communities, Community, HoldTime, NextHop, Password, PeerAddress, Prepend, RestartTime},
     routing::Words,
 };
@@ -119,6 +119,10 @@ pub(crate) fn flag(node: &Node) -> Result<bool, String> {
 
 pub(crate) fn forwarding(node: &Node) -> Result<Forwarding, String> {
     text(node)?.parse::<Forwarding>().map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn advertise(node: &Node) -> Result<Advertise, String> {
+    text(node)?.parse::<Advertise>().map_err(|invalid| invalid.to_string())
 }
 
 pub(crate) fn phase(node: &Node) -> Result<Phase, String> {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is written of a load-balancer, and of a [`peer`]: a version, then its fields in the order of [`LoadBalancerV1`], as postcard lays
+//! What is written of a load-balancer, and of a [`peer`]: a version, then its fields in the order of the types here, as postcard lays
 //! them out (its specification 1.0: integers as varints, texts and lists behind their length). About 25 bytes a backend: what a start reads and a
 //! memory card writes is little.
 //!
@@ -14,13 +14,13 @@ use std::{net::Ipv4Addr, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use slb_core::model::{
-    Backend, BackendId, BackendIp, BackendSettings, Endpoint, Forwarding, Invalid, LoadBalancer, LoadBalancerId, Name,
-    Phase, Port, Target, Vip, Weight,
+    Advertise, Backend, BackendId, BackendIp, BackendSettings, Endpoint, Forwarding, Invalid, LoadBalancer,
+    LoadBalancerId, Name, Phase, Port, Target, Vip, Weight,
 };
 use uuid::Uuid;
 
 /// The version that is written, and the latest that is understood.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why a record makes no sense.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,13 @@ struct LoadBalancerV1 {
     port: u16,
     backends: Option<Vec<BackendV1>>,
     phase: PhaseV1,
+}
+
+/// Follows the fields of the first version. Written by number, in this order.
+#[derive(Serialize, Deserialize)]
+enum AdvertiseV2 {
+    Always,
+    WithBackends,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,7 +100,11 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
             Phase::Deleting => PhaseV1::Deleting,
         },
     };
-    postcard::to_extend(&record, vec![VERSION])
+    let advertise = match load_balancer.advertise {
+        Advertise::Always => AdvertiseV2::Always,
+        Advertise::WithBackends => AdvertiseV2::WithBackends,
+    };
+    postcard::to_extend(&(record, advertise), vec![VERSION])
 }
 
 /// The load-balancer of a record.
@@ -101,7 +112,8 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
 /// # Errors
 /// It is no record, of a later version, or holds a value that cannot be.
 pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadable> {
-    let LoadBalancerV1 { serial, name, vip, port, backends, phase } = match version(bytes)? {
+    let (LoadBalancerV1 { serial, name, vip, port, backends, phase }, advertise) = match version(bytes)? {
+        (1, fields) => (whole(fields)?, AdvertiseV2::Always),
         (VERSION, fields) => whole(fields)?,
         (found, _) => return Err(Unreadable::Later { found, known: VERSION }),
     };
@@ -116,6 +128,10 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
         phase: match phase {
             PhaseV1::Active => Phase::Active,
             PhaseV1::Deleting => Phase::Deleting,
+        },
+        advertise: match advertise {
+            AdvertiseV2::Always => Advertise::Always,
+            AdvertiseV2::WithBackends => Advertise::WithBackends,
         },
     })
 }

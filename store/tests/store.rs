@@ -20,8 +20,8 @@ use redb::{Database, Key, TableDefinition, Value};
 use slb_core::{
     errors::Chain,
     model::{
-        Backend, BackendId, BackendSettings, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Name, Phase, Port,
-        Target, Vip, Weight,
+        Advertise, Backend, BackendId, BackendSettings, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Name,
+        Phase, Port, Target, Vip, Weight,
     },
     peer::{Peer, PeerAddress},
     ports::{SettingChange, Snapshot, Store, Write},
@@ -83,6 +83,7 @@ fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> L
         endpoint: Endpoint { vip: vip(id), port: port(u16::from(id) + 1) },
         backends: backends.map(|count| (0..count).map(backend).collect()),
         phase: if deleting { Phase::Deleting } else { Phase::Active },
+        advertise: if id.is_multiple_of(2) { Advertise::Always } else { Advertise::WithBackends },
     }
 }
 

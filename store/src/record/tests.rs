@@ -8,20 +8,25 @@ use super::*;
 const ID: LoadBalancerId = LoadBalancerId(Uuid::from_u128(1));
 
 /// On disks out there: a change that breaks one of these needs a new version, and a decoder for the old one.
-const WRITTEN: [&[u8]; 4] = [
+const WRITTEN: [&[u8]; 5] = [
     include_bytes!("../../tests/records/v1-one-backend.bin"),
     include_bytes!("../../tests/records/v1-two-backends.bin"),
     include_bytes!("../../tests/records/v1-never-a-backend.bin"),
     include_bytes!("../../tests/records/v1-no-backend-left-deleting.bin"),
+    include_bytes!("../../tests/records/v2-advertised-with-backends.bin"),
 ];
 
 #[test]
-fn the_records_out_there_are_read_and_written_as_ever() {
-    let [one, two, never, none] = WRITTEN.map(|bytes| {
+fn the_records_out_there_are_read() {
+    let [one, two, never, none, told] = WRITTEN.map(|bytes| {
         let load_balancer = decode(ID, bytes).unwrap();
-        assert_eq!(encode(&load_balancer).unwrap(), bytes);
+        let written = encode(&load_balancer).unwrap();
+        assert_eq!(decode(ID, &written).unwrap(), load_balancer);
+        assert_eq!(written == bytes, bytes[0] == VERSION, "the latest version is written");
         load_balancer
     });
+    assert_eq!([one.advertise, told.advertise], [Advertise::Always, Advertise::WithBackends]);
+    assert_eq!(LoadBalancer { advertise: Advertise::Always, ..told }, one);
     assert_eq!((one.id, one.serial, one.name.as_str()), (ID, 7, "test loadbalancer"));
     assert_eq!((one.endpoint.to_string().as_str(), one.phase), ("192.168.0.85:6443", Phase::Active));
     let [backend] = one.backends() else { panic!("{one:?}") };
@@ -48,8 +53,8 @@ const NO_PORT: [u8; 2] = [0x80, 0];
 
 #[test]
 fn a_later_version_is_named() {
-    let error = refused(&[VERSION, 7], &[2, 7]);
-    assert_eq!(error.to_string(), "it was written by a later version of slb (record version 2, this one knows 1)");
+    let error = refused(&[1, 7], &[3, 7]);
+    assert_eq!(error.to_string(), "it was written by a later version of slb (record version 3, this one knows 2)");
 }
 
 #[test]
