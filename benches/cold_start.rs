@@ -27,7 +27,8 @@ use std::{
 use ipvs::{Client, Destination, Forward, Request, Service, ServiceId, scheduler};
 use slb_core::{
     model::{
-        Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Phase, Port, Target, Vip,
+        Advertise, Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Phase, Port,
+        Target, Vip,
     },
     plan::{Observed, Scope, Stage, plan},
     ports::{Dataplane, Store, Verdict, Write},
@@ -111,6 +112,7 @@ async fn fill_the_store() {
         endpoint: Endpoint { vip: Vip::try_from(vip).unwrap(), port },
         backends: Some(Arc::clone(&backends)),
         phase: Phase::Active,
+        advertise: Advertise::Always,
     };
     let writes = (1..).zip(vips()).map(record).map(|record| Write::Put(Arc::new(record))).collect();
     Redb::open(Path::new(STATE)).unwrap().commit(writes).await.unwrap();

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints; what goes wrong panics")]
 
+#[expect(dead_code, reason = "the tests ask BIRD for more")]
 #[path = "../advert/tests/bgp/bird.rs"]
 mod bird;
 

@@ -22,10 +22,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use slb_advert::bgp::{Bgp, PeerSettings, Speaker};
+use slb_advert::bgp::{Bgp, Speaker};
 use slb_core::{
-    model::{Endpoint, LoadBalancer, LoadBalancerId, Name, Phase, Port, Vip},
+    model::{Advertise, Endpoint, LoadBalancer, LoadBalancerId, Name, Phase, Port, Vip},
+    peer::PeerSettings,
     ports::{Advertiser, Store, Write},
+    prefix::PrefixLength,
     step::AdvertStep,
 };
 use slb_lab::{
@@ -164,9 +166,10 @@ fn vips() -> impl Iterator<Item = Vip> {
 
 /// Announces the table until it is killed.
 async fn speak() {
-    let mut bgp = Bgp::new(Speaker { asn: 65_000, router_id: Ipv4Addr::new(10, 0, 0, 1) });
+    let speaker = Speaker { asn: 65_000, router_id: Ipv4Addr::new(10, 0, 0, 1) };
+    let mut bgp = Bgp::new(speaker, PeerSettings::default(), PrefixLength::HOST);
     bgp.apply(&vips().map(AdvertStep::Advertise).collect::<Vec<_>>()).await;
-    bgp.add_peer(PeerSettings::new(Ipv4Addr::new(10, 0, 0, 254).into(), 65_530));
+    bgp.add_peer("10.0.0.254:65530".parse().unwrap());
     bgp.begin();
     std::future::pending().await
 }
@@ -179,6 +182,7 @@ async fn fill_the_store() {
         name: Name::try_from(format!("load-balancer {serial}")).unwrap(),
         endpoint: Endpoint { vip, port },
         backends: None,
+        advertise: Advertise::default(),
         phase: Phase::Active,
     };
     let writes = (1..).zip(vips()).map(|each| Write::Put(Arc::new(record(each)))).collect();

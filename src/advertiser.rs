@@ -6,7 +6,7 @@ use std::{future::Future, sync::Arc};
 use futures_util::future::Either;
 use slb_advert::{
     Arp, Timing,
-    bgp::Bgp,
+    bgp::{Bgp, Listener},
     gobgp::{Beginning, Gobgp},
 };
 use slb_core::{
@@ -29,11 +29,11 @@ pub enum Advert {
 }
 
 impl Advert {
-    /// Opens what was chosen. Nobody is connected to yet: [`Begin`] does that.
+    /// Opens what was chosen; BGP peers may connect to the listeners. Nobody is connected to yet: [`Begin`] does that.
     ///
     /// # Errors
-    /// ARP is not to be had on the adapter.
-    pub fn open(announce: &Announce, adapter: &str) -> Result<(Self, Begin), Fatal> {
+    /// ARP is not to be had on the adapter, or the listeners are not.
+    pub fn open(announce: &Announce, adapter: &str, listeners: Vec<Listener>) -> Result<(Self, Begin), Fatal> {
         Ok(match announce {
             Announce::Arp { interval, probe_interval } => {
                 let timing = Timing {
@@ -43,13 +43,16 @@ impl Advert {
                 };
                 (Self::Arp(Arp::open(adapter, timing).map_err(Fatal::Arp)?), Begin::Arp)
             }
-            Announce::Bgp { speaker, peers } => {
-                let bgp = Bgp::new(*speaker);
-                peers.iter().for_each(|peer| bgp.add_peer(peer.clone()));
+            Announce::Bgp { speaker, peering } => {
+                let bgp = Bgp::new(*speaker, peering.defaults.clone(), peering.aggregation);
+                for listener in listeners {
+                    bgp.listen(listener).map_err(Fatal::Bgp)?;
+                }
+                peering.peers.iter().for_each(|peer| bgp.add_peer(peer.clone()));
                 (Self::Bgp(bgp.clone()), Begin::Bgp(bgp))
             }
-            Announce::Gobgp { daemon, node } => {
-                let (gobgp, beginning) = Gobgp::new(*daemon, *node);
+            Announce::Gobgp { daemon, node, attributes, aggregation } => {
+                let (gobgp, beginning) = Gobgp::new(*daemon, *node, attributes.clone(), *aggregation);
                 (Self::Gobgp(gobgp.clone()), Begin::Gobgp(gobgp, beginning))
             }
         })

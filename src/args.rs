@@ -69,6 +69,44 @@ pub struct Given {
     /// Have a GoBGP that runs already announce VIPs, with --bgp: where its API listens, like 127.0.0.1:50051
     #[arg(long, env = "SLB_GOBGP", value_name = "ADDRESS:PORT")]
     pub gobgp: Option<String>,
+    /// Announce VIPs by BGP as the networks of this length around them, as long as there is one in it [default: 32]
+    #[arg(long = "bgpAggregation", env = "SLB_BGP_AGGREGATION", value_name = "LENGTH")]
+    pub bgp_aggregation: Option<u8>,
+    /// Let BGP peers connect to this address, IP or IP:PORT, an IPv6 address with a port in brackets; repeat it for more (in the
+    /// environment, spaces between them) [default: slb connects, and does not listen]
+    #[arg(long = "bgpListen", env = "SLB_BGP_LISTEN", value_name = "IP[:PORT]", value_delimiter = ' ')]
+    pub bgp_listen: Vec<String>,
+    /// Wait for BGP peers to connect, instead of connecting to them
+    #[arg(long = "bgpPassive", env = "SLB_BGP_PASSIVE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub bgp_passive: Option<bool>,
+    /// Proposed to BGP peers: who is silent for so long is given up, 0s for never [default: 90s]
+    #[arg(long = "bgpHoldTime", env = "SLB_BGP_HOLD_TIME", value_name = "DURATION")]
+    pub bgp_hold_time: Option<String>,
+    /// How long BGP peers are asked to keep routes while slb restarts, 0s for not at all [default: 120s]
+    #[arg(long = "bgpRestartTime", env = "SLB_BGP_RESTART_TIME", value_name = "DURATION")]
+    pub bgp_restart_time: Option<String>,
+    /// The address to connect to BGP peers from, if it is of their family [default: the kernel's choice]
+    #[arg(long = "bgpSource", env = "SLB_BGP_SOURCE", value_name = "IP")]
+    pub bgp_source: Option<IpAddr>,
+    /// Take packets only from BGP peers that are one hop away (GTSM)
+    #[arg(long = "bgpGtsm", env = "SLB_BGP_GTSM", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub bgp_gtsm: Option<bool>,
+    /// Where routers send packets to VIPs [default: the own address of the session]
+    #[arg(long = "bgpNextHop", env = "SLB_BGP_NEXT_HOP", value_name = "IP")]
+    pub bgp_next_hop: Option<IpAddr>,
+    /// Of several ways into the same AS, routers prefer the one with the lowest
+    #[arg(long = "bgpMed", env = "SLB_BGP_MED", value_name = "NUMBER")]
+    pub bgp_med: Option<u32>,
+    /// Within the own AS, routers prefer the way with the highest [default: 100]
+    #[arg(long = "bgpLocalPref", env = "SLB_BGP_LOCAL_PREF", value_name = "NUMBER")]
+    pub bgp_local_pref: Option<u32>,
+    /// How often the own AS number is repeated, so that the way looks longer [default: 0]
+    #[arg(long = "bgpPrepend", env = "SLB_BGP_PREPEND", value_name = "NUMBER")]
+    pub bgp_prepend: Option<u8>,
+    /// A label of the routes: 65000:100, 65000:1:2 or a well-known name like no-export; repeat it for more (in the environment,
+    /// spaces between them)
+    #[arg(long = "bgpCommunity", env = "SLB_BGP_COMMUNITY", value_name = "COMMUNITY", value_delimiter = ' ')]
+    pub bgp_community: Vec<String>,
     /// Addresses to hand out as VIPs: A-B, CIDR, single addresses, or a comma-separated list of them
     #[arg(long = "ipamRange", env = "SLB_IPAM_RANGE", value_name = "RANGE")]
     pub ipam_range: Option<String>,
@@ -127,6 +165,18 @@ impl Given {
             bgp_router_id: self.bgp_router_id.or(there.bgp_router_id),
             bgp_peer: if self.bgp_peer.is_empty() { there.bgp_peer } else { self.bgp_peer },
             gobgp: self.gobgp.or(there.gobgp),
+            bgp_aggregation: self.bgp_aggregation.or(there.bgp_aggregation),
+            bgp_listen: if self.bgp_listen.is_empty() { there.bgp_listen } else { self.bgp_listen },
+            bgp_passive: self.bgp_passive.or(there.bgp_passive),
+            bgp_hold_time: self.bgp_hold_time.or(there.bgp_hold_time),
+            bgp_restart_time: self.bgp_restart_time.or(there.bgp_restart_time),
+            bgp_source: self.bgp_source.or(there.bgp_source),
+            bgp_gtsm: self.bgp_gtsm.or(there.bgp_gtsm),
+            bgp_next_hop: self.bgp_next_hop.or(there.bgp_next_hop),
+            bgp_med: self.bgp_med.or(there.bgp_med),
+            bgp_local_pref: self.bgp_local_pref.or(there.bgp_local_pref),
+            bgp_prepend: self.bgp_prepend.or(there.bgp_prepend),
+            bgp_community: if self.bgp_community.is_empty() { there.bgp_community } else { self.bgp_community },
             ipam_range: self.ipam_range.or(there.ipam_range),
             equinix_metal: self.equinix_metal.or(there.equinix_metal),
             project: self.project.or(there.project),

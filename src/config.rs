@@ -5,6 +5,7 @@
 mod announce;
 mod duration;
 mod metal;
+mod peers;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -17,7 +18,7 @@ use slb_ipam::Ranges;
 use tracing::Level;
 
 use self::duration::parse;
-pub use self::{announce::Announce, metal::Metal};
+pub use self::{announce::Announce, metal::Metal, peers::Peering};
 use crate::args::{Given, ServerArgs};
 
 /// The port of the original's API.

@@ -9,9 +9,10 @@ use std::{
 };
 
 use futures_util::future::Either;
-use slb_advert::bgp::{PeerSettings, Speaker};
+use slb_advert::bgp::Speaker;
 use slb_core::{
     model::Vip,
+    peer::{Peer, PeerAddress, PeerSettings},
     ports::{self, PoolError},
     uplink::Uplink,
 };
@@ -23,7 +24,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::{
-    config::{Announce, Metal, Vips},
+    config::{Announce, Metal, Peering, Vips},
     run::Fatal,
 };
 
@@ -61,7 +62,7 @@ pub async fn open(vips: Vips, owner: Uuid, last: Option<&Uplink>) -> Result<Open
 }
 
 async fn open_metal(metal: Metal, owner: Uuid, last: Option<&Uplink>) -> Result<Opened, Fatal> {
-    let Metal { api, token, project, place, device, peers } = metal;
+    let Metal { api, token, project, place, device, peering } = metal;
     let which = match device {
         Some(id) => Which::Id(id),
         None => Which::Hostname(fs::read_to_string(HOSTNAME).map_err(Fatal::Hostname)?.trim().to_owned()),
@@ -72,18 +73,18 @@ async fn open_metal(metal: Metal, owner: Uuid, last: Option<&Uplink>) -> Result<
     let client = Client::new(api, token, Timing::default()).map_err(Fatal::Metal)?;
     let uplink = locate(&client, project, &which, last).await;
     let pool = Pool::Equinix(Equinix::new(client, project, place, owner, uplink.device));
-    Ok(Opened { pool, announce: announce(&uplink, peers), uplink: Some(uplink) })
+    Ok(Opened { pool, announce: announce(&uplink, peering), uplink: Some(uplink) })
 }
 
 /// What the operator says about a router counts more than what the provider does.
-fn announce(uplink: &Uplink, more: Vec<PeerSettings>) -> Announce {
+fn announce(uplink: &Uplink, peering: Peering) -> Announce {
     let Uplink { asn, address, peers, .. } = uplink;
     // The routers take sessions from this address alone.
-    let told = |settings: PeerSettings| PeerSettings { source: Some(IpAddr::V4(*address)), ..settings };
-    let theirs = peers.iter().map(|peer| told(peer.into()));
-    let peers: BTreeMap<IpAddr, PeerSettings> = theirs.chain(more).map(|peer| (peer.address, peer)).collect();
-    let speaker = Speaker { asn: asn.get(), router_id: *address };
-    Announce::Bgp { speaker, peers: peers.into_values().collect() }
+    let own = PeerAddress::try_from(IpAddr::V4(*address)).ok();
+    let told = |peer: &Peer| Peer { settings: PeerSettings { source: own, ..peer.settings.clone() }, ..peer.clone() };
+    let all = peers.iter().map(told).chain(peering.peers).map(|peer| (peer.address, peer));
+    let peers = all.collect::<BTreeMap<_, _>>().into_values().collect();
+    Announce::Bgp { speaker: Speaker { asn: asn.get(), router_id: *address }, peering: Peering { peers, ..peering } }
 }
 
 impl ports::Pool for Pool {

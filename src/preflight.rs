@@ -4,6 +4,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
+use slb_advert::bgp::Listener;
 use slb_core::errors::Chain;
 use slb_host::{Linux, Network, SourceNat, capability, modules};
 use slb_ipam::Ranges;
@@ -19,6 +20,8 @@ use crate::{
 pub struct Checked {
     /// Listens on the API's port, and accepts nobody yet.
     pub listener: TcpListener,
+    /// Where BGP peers connect to; nobody is accepted yet.
+    pub bgp: Vec<Listener>,
     /// Which part of the kernel does source NAT.
     pub source_nat: SourceNat,
     /// That nobody else is at work here.
@@ -48,9 +51,10 @@ pub async fn check(config: &Config) -> Result<Checked, Fatal> {
         findings.module_privilege(source_nat);
     }
     let listener = findings.listen(config.listen);
+    let bgp = findings.listen_for_peers(&config.vips);
     let alone = Alone::claim().map_err(|error| findings.note(&error)).ok();
     match (findings.0, listener, source_nat, alone) {
-        (0, Some(listener), Some(source_nat), Some(alone)) => Ok(Checked { listener, source_nat, alone }),
+        (0, Some(listener), Some(source_nat), Some(alone)) => Ok(Checked { listener, bgp, source_nat, alone }),
         _ => Err(Fatal::Preflight),
     }
 }
@@ -129,6 +133,26 @@ impl Findings {
                 ));
             })
             .ok()
+    }
+}
+
+impl Findings {
+    fn listen_for_peers(&mut self, vips: &Vips) -> Vec<Listener> {
+        let peering = match vips {
+            Vips::Own { announce: Announce::Bgp { peering, .. }, .. } => peering,
+            Vips::Metal(metal) => &metal.peering,
+            Vips::Own { announce: Announce::Arp { .. } | Announce::Gobgp { .. }, .. } => return Vec::new(),
+        };
+        let mut listeners = Vec::new();
+        for at in &peering.listen {
+            match Listener::open(*at) {
+                Ok(listener) => listeners.push(listener),
+                Err(error) => self.say(&format!(
+                    "BGP cannot listen on {at}: {error}; a routing daemon may be running, see --bgpListen"
+                )),
+            }
+        }
+        listeners
     }
 }
 

@@ -93,6 +93,9 @@ pub enum Fatal {
     /// ARP is not to be had.
     #[error("could not open ARP")]
     Arp(#[source] slb_advert::Error),
+    /// BGP peers cannot be listened for.
+    #[error("could not listen for BGP peers")]
+    Bgp(#[source] std::io::Error),
     /// Equinix Metal cannot be asked.
     #[error("could not prepare to ask Equinix Metal")]
     Metal(#[source] equinix::Error),
@@ -160,7 +163,7 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     let monitor = Monitor::open(&adapter).await.map_err(Fatal::Host)?;
     let listener = TcpListener::from_std(checked.listener).map_err(Fatal::Api)?;
     let board = Arc::new(Board::default());
-    let (advertiser, begin) = Advert::open(&announce, &adapter)?;
+    let (advertiser, begin) = Advert::open(&announce, &adapter, checked.bgp)?;
     if let Some(routing) = advertiser.routing() {
         board.post_routing(routing);
     }

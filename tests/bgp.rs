@@ -65,14 +65,19 @@ fn peers_come_and_go_while_slb_runs() {
     let _bird = Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, Some("secret"));
     let mut server = start(&site, &[]);
     let _ = server.create(r#"{"name":"web","port":80}"#);
-    let body = r#"{"address":"10.0.0.254","as":65530,"password":"secret"}"#;
+    let body = r#"{"address":"10.0.0.254","as":65530,"password":"secret","communities":["65000:80"],"holdTime":"30s"}"#;
     let added = server.ask("POST", "/bgp/peers", body);
     assert_eq!(added.status, 201, "{}", added.body);
     assert_eq!(server.ask("POST", "/bgp/peers", body).status, 409);
     wait::until("the route", || site.has_route("203.0.113.10").then_some(()));
     server.process().kill();
-    let mut server = start(&site, &[]);
+    let mut server = start(&site, &["--bgpCommunity", "no-export", "--bgpMed", "7"]);
     server.process().line("that the peer is up again", |said| said.contains("Peer Up"));
+    // The community is its own, the MED all peers'.
+    let seen = || Bird::route(&site.router, "203.0.113.10");
+    wait::until("both attributes", || {
+        (seen().contains("BGP.community: (65000,80)\n") && seen().contains("BGP.med: 7")).then_some(())
+    });
     let removed = server.ask("DELETE", "/bgp/peers/10.0.0.254", "");
     assert_eq!(removed.status, 204, "{}", removed.body);
     wait::until("no route", || (!site.has_route("203.0.113.10")).then_some(()));
@@ -82,6 +87,40 @@ fn peers_come_and_go_while_slb_runs() {
     let server = start(&site, &["--bgpPeer", "10.0.0.254:65530:secret"]);
     let refused = server.ask("DELETE", "/bgp/peers/10.0.0.254", "");
     assert_eq!(refused.status, 409, "{}", refused.body);
+}
+
+/// A route only while there is a place to send connections; another load-balancer on the VIP may want it all the time.
+fn a_route_needs_a_backend_if_that_is_asked_for() {
+    let site = Site::new();
+    let _bird = Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, None);
+    let mut server = start(&site, &["--bgpPeer", "10.0.0.254:65530"]);
+    server.process().line("that the peer is up", |said| said.contains("Peer Up"));
+    let web = server.create(r#"{"name":"web","port":80,"advertise":"withBackends"}"#);
+    let routes = |server: &Server<'_>| server.ask("GET", "/bgp/routes", "").body;
+    assert_eq!(routes(&server), "[]\n");
+    let backend = server.add_backend(&web, r#"{"ip":"10.0.0.11","port":80}"#);
+    wait::until("the route", || site.has_route("203.0.113.10").then_some(()));
+    let path = format!("/loadbalancer/{}/backend/{}", web["uuid"].as_str().unwrap(), backend["uuid"].as_str().unwrap());
+    assert_eq!(server.ask("PATCH", &path, r#"{"weight":0}"#).status, 200);
+    wait::until("no route", || (!site.has_route("203.0.113.10")).then_some(()));
+    let _ = server.create(r#"{"name":"api","port":81,"eip":"203.0.113.10"}"#);
+    wait::until("the other's route", || site.has_route("203.0.113.10").then_some(()));
+    // It is remembered.
+    server.process().kill();
+    let server = start(&site, &["--bgpPeer", "10.0.0.254:65530"]);
+    let shown = server.list();
+    assert_eq!((&shown[0]["advertise"], &shown[1]["advertise"]), (&"withBackends".into(), &"always".into()), "{shown}");
+}
+
+/// slb listens, and waits for the router.
+fn a_router_may_connect() {
+    let site = Site::new();
+    let mut server = start(&site, &["--bgpListen", "10.0.0.1", "--bgpPassive", "--bgpPeer", "10.0.0.254:65530:secret"]);
+    let _ = server.create(r#"{"name":"web","port":80}"#);
+    assert_eq!(server.ask("GET", "/bgp/peers/10.0.0.254", "").json()["state"], "active");
+    let _bird = Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, Some("secret"));
+    server.process().line("that the peer is up", |said| said.contains("Peer Up"));
+    wait::until("the route", || site.has_route("203.0.113.10").then_some(()));
 }
 
 /// A router spreads connections over all nodes that announce the VIP, and leaves out those that do not any more.
@@ -150,6 +189,8 @@ slb_lab::main! {
     fast: [
         clients_behind_a_router_reach_the_backends,
         peers_come_and_go_while_slb_runs,
+        a_route_needs_a_backend_if_that_is_asked_for,
+        a_router_may_connect,
         two_nodes_share_a_vip,
         a_restart_moves_no_traffic,
     ],

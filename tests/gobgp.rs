@@ -22,11 +22,11 @@ const SLB: &str = env!("CARGO_BIN_EXE_slb");
 
 const VIP: &str = "203.0.113.10";
 
-fn start<'a>(site: &'a Site, state: &str) -> Server<'a> {
+fn start<'a>(site: &'a Site, state: &str, options: &[&str]) -> Server<'a> {
     let state_dir = format!("/run/{state}-{}", site.lb.name());
     let words = ["--adapter", "lo", "--bgp", "--gobgp", "127.0.0.1:50051"];
     let more = ["--ipamRange", "203.0.113.10-203.0.113.50", "--stateDir", &state_dir];
-    Server::start(&site.lb, SLB, &[&words[..], &more].concat())
+    Server::start(&site.lb, SLB, &[&words[..], &more, options].concat())
 }
 
 fn bird(site: &Site) -> Bird {
@@ -38,7 +38,7 @@ fn clients_reach_the_backends(version: Version) {
     let (_web, _bird) = (site.web(), bird(&site));
     let _daemon = Daemon::start(&site.lb, version);
     let before = site.lb.tables();
-    let mut server = start(&site, "state");
+    let mut server = start(&site, "state", &[]);
     server.process().line("that it is up", |said| said.contains("Peer Up Key=10.0.0.254 State=BGP_FSM_ESTABLISHED"));
     let peers = server.ask("GET", "/bgp/peers", "").json();
     assert_eq!(peers.as_array().map(Vec::len), Some(1), "{peers}");
@@ -70,7 +70,7 @@ fn routes_come_back_with_the_daemon(version: Version) {
     let site = Site::new();
     let _bird = bird(&site);
     let mut daemon = Daemon::start(&site.lb, version);
-    let server = start(&site, "state");
+    let server = start(&site, "state", &[]);
     let _ = server.create(r#"{"name":"web","port":80}"#);
     wait::until("the route", || site.has_route(VIP).then_some(()));
     daemon.process.kill();
@@ -95,7 +95,7 @@ fn the_table_is_brought_in_line(version: Version) {
     for prefix in ["198.51.100.0/24", "203.0.113.50/32"] {
         daemon.gobgp(&["global", "rib", "add", prefix]);
     }
-    let mut server = start(&site, "state");
+    let mut server = start(&site, "state", &[]);
     let _ = server.create(r#"{"name":"web","port":80}"#);
     wait::until("the route", || site.has_route(VIP).then_some(()));
     let changes = site.router.spawn("ip", &["-4", "monitor", "route"]);
@@ -104,7 +104,7 @@ fn the_table_is_brought_in_line(version: Version) {
         changes.said().iter().any(|line| line.contains("192.0.2.0")).then_some(())
     });
     server.process().kill();
-    let mut server = start(&site, "state");
+    let mut server = start(&site, "state", &[]);
     server.process().line("that it announces", |said| said.contains("announcing by GoBGP"));
     let said = server.process().said().join("\n");
     assert!(!said.contains("in line"), "a table that is as it should be was written: {said}");
@@ -114,12 +114,43 @@ fn the_table_is_brought_in_line(version: Version) {
     assert!(!said.iter().any(|line| line.contains("203.0.113.10")), "{said:?}");
 
     server.process().kill();
-    let server = start(&site, "other");
+    let server = start(&site, "other", &[]);
     wait::until("no routes", || (!site.has_route(VIP) && !site.has_route("203.0.113.11")).then_some(()));
     assert_eq!(server.ask("GET", "/bgp/routes", "").body, "[]\n");
     for prefix in ["198.51.100.0/24", "203.0.113.50"] {
         assert!(site.has_route(prefix), "{prefix}");
     }
+}
+
+/// What goes with the routes, and the networks that they are, are as the options of this start say.
+fn attributes_follow_the_options(version: Version) {
+    let site = Site::new();
+    let _bird = bird(&site);
+    let _daemon = Daemon::start(&site.lb, version);
+    let mut server = start(&site, "state", &[]);
+    let _ = server.create(r#"{"name":"web","port":80}"#);
+    wait::until("the route", || site.has_route(VIP).then_some(()));
+    server.process().kill();
+    let labels =
+        ["--bgpCommunity", "65000:80", "--bgpCommunity", "65000:1:2", "--bgpMed", "7", "--bgpAggregation", "24"];
+    let server = start(&site, "state", &labels);
+    let seen = || Bird::route(&site.router, "203.0.113.0/24");
+    wait::until("the network with its attributes", || {
+        let wanted = ["BGP.community: (65000,80)\n", "BGP.large_community: (65000, 1, 2)\n", "BGP.med: 7\n"];
+        wanted.iter().all(|attribute| seen().contains(attribute)).then_some(())
+    });
+    wait::until("no single address", || (!site.has_route(VIP)).then_some(()));
+    assert_eq!(server.ask("GET", "/bgp/routes", "").body, "[{\"prefix\":\"203.0.113.0/24\"}]\n");
+    let shut = server.ask("PUT", "/bgp/shutdown", "{}");
+    assert_eq!((shut.status, &shut.json()["type"]), (409, &"/problems/peers-elsewhere".into()));
+}
+
+fn attributes_by_version_3_follow_the_options() {
+    attributes_follow_the_options(Version::Three);
+}
+
+fn attributes_by_version_4_follow_the_options() {
+    attributes_follow_the_options(Version::Four);
 }
 
 fn clients_reach_the_backends_by_version_3() {
@@ -148,6 +179,8 @@ fn the_table_of_version_4_is_brought_in_line() {
 
 slb_lab::main! {
     fast: [
+        attributes_by_version_3_follow_the_options,
+        attributes_by_version_4_follow_the_options,
         clients_reach_the_backends_by_version_3,
         clients_reach_the_backends_by_version_4,
         routes_come_back_with_version_3,

@@ -47,7 +47,8 @@ fn walkthrough() {
     "eip": "192.168.0.85",
     "port": 6443,
     "backends": null,
-    "status": "active"
+    "status": "active",
+    "advertise": "always"
   }}
 ]
 "#

@@ -12,10 +12,12 @@
 //! again, announces anew.
 
 pub mod arp;
+mod attribute;
 pub mod bgp;
 mod error;
 mod ffi;
 pub mod gobgp;
+mod routes;
 
 pub use self::{
     arp::{Arp, Timing},

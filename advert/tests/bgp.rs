@@ -9,6 +9,10 @@ mod bird;
 mod frr;
 #[path = "bgp/gobgp.rs"]
 mod gobgp;
+#[path = "bgp/incoming.rs"]
+mod incoming;
+#[path = "bgp/shutdown.rs"]
+mod shutdown;
 
 use std::{
     io::{Read, Write},
@@ -19,10 +23,17 @@ use std::{
 use bird::Bird;
 use frr::Frr;
 use gobgp::Gobgp;
-use slb_advert::bgp::{Bgp, PeerSettings, Speaker};
+use incoming::{
+    a_router_that_restarted_is_heard_at_once, both_ends_may_connect, of_two_connections_one_stays,
+    peers_that_connect_get_the_routes, strangers_are_refused, who_listens_connects_as_well,
+};
+use shutdown::a_router_is_asked_to_prefer_other_ways_before_the_session_ends;
+use slb_advert::bgp::{Bgp, Speaker};
 use slb_core::{
     model::Vip,
+    peer::{Communities, Peer, PeerSettings},
     ports::Advertiser,
+    prefix::PrefixLength,
     routing::{PeerState, PeerStatus, Routing},
     step::AdvertStep::{Advertise, Withdraw},
 };
@@ -30,9 +41,10 @@ use slb_lab::{Node, Segment};
 
 /// A load-balancer and a router on one segment, with IPv4 and IPv6.
 struct Site {
-    _segment: Segment,
+    segment: Segment,
     lb: Node,
     router: Node,
+    aggregation: PrefixLength,
 }
 
 const OWN: u32 = 65_000;
@@ -44,15 +56,21 @@ impl Site {
         let (lb, router) = (segment.host("lb", "10.0.0.1/24"), segment.host("router", "10.0.0.254/24"));
         lb.sh("ip -6 addr add fd00::1/64 dev eth0 nodad");
         router.sh("ip -6 addr add fd00::fe/64 dev eth0 nodad && sysctl -qw net.ipv4.ip_forward=1");
-        Self { _segment: segment, lb, router }
+        Self { segment, lb, router, aggregation: PrefixLength::HOST }
     }
 
     /// Runs a speaker on the load-balancer.
     fn speak(&self, story: impl AsyncFnOnce(Bgp) + Send) {
+        self.speak_as("10.0.0.1", story);
+    }
+
+    /// Runs one with this identifier.
+    fn speak_as(&self, identifier: &str, story: impl AsyncFnOnce(Bgp) + Send) {
         self.lb.inside(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let bgp = Bgp::new(Speaker { asn: OWN, router_id: "10.0.0.1".parse().unwrap() });
+                let speaker = Speaker { asn: OWN, router_id: identifier.parse().unwrap() };
+                let bgp = Bgp::new(speaker, PeerSettings::default(), self.aggregation);
                 bgp.begin();
                 story(bgp).await;
             });
@@ -84,9 +102,13 @@ async fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     panic!("not seen: {what}")
 }
 
+fn peer_of(text: &str) -> Peer {
+    text.parse().unwrap()
+}
+
 fn peer(bgp: &Bgp, address: &str) -> PeerStatus {
     let address: IpAddr = address.parse().unwrap();
-    bgp.peers().into_iter().find(|peer| peer.address == address).unwrap()
+    bgp.peers().into_iter().find(|status| status.peer.address.address() == address).unwrap()
 }
 
 async fn established(bgp: &Bgp, address: &str) {
@@ -110,7 +132,8 @@ fn routes_come_and_go<R>(start: fn(&Node, &str, u32, u32, Option<&str>) -> R, ta
         site.speak(async |mut bgp| {
             bgp.apply(&[Advertise(vip(1)), Advertise(vip(2))]).await;
             let password = password.map(|password| password.to_owned().try_into().unwrap());
-            bgp.add_peer(PeerSettings { password, ..PeerSettings::new(address.parse().unwrap(), asn) });
+            let address_of = address.parse::<IpAddr>().unwrap().try_into().unwrap();
+            bgp.add_peer(Peer { password, ..Peer::new(address_of, asn.try_into().unwrap()) });
             established(&bgp, address).await;
             let has = |last: &[u8]| {
                 let expected: Vec<_> = last.iter().map(|last| vip(*last).to_string()).collect();
@@ -119,6 +142,15 @@ fn routes_come_and_go<R>(start: fn(&Node, &str, u32, u32, Option<&str>) -> R, ta
             until("both routes", || has(&[1, 2])).await;
             bgp.apply(&[Withdraw(vip(1)), Advertise(vip(3))]).await;
             until("another route", || has(&[2, 3])).await;
+            let status = peer(&bgp, address);
+            let session = status.session.unwrap();
+            assert_eq!((session.router_id, status.routes_announced), ("10.0.0.254".parse().unwrap(), 2));
+            let (sent, received) = (status.traffic.sent, status.traffic.received);
+            // All routes in one message, and their end; a route less and a route more.
+            assert_eq!((sent.update, sent.notification), (4, 0));
+            // A router that is just starting may hang up at first.
+            assert!(sent.open >= received.open && received.open > 0);
+            assert!(sent.keepalive > 0 && received.keepalive > 0);
             bgp.leave("that is all");
             until("no route", || has(&[])).await;
         });
@@ -139,6 +171,83 @@ fn gobgp_gets_the_routes() {
     });
 }
 
+/// A network stays as long as there is a VIP in it, over a refresh and a new session.
+fn networks_stay_as_long_as_there_is_a_vip_in_them() {
+    let site = Site { aggregation: 28.try_into().unwrap(), ..Site::new() };
+    let start = || Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, None);
+    let bird = start();
+    site.speak(async |mut bgp| {
+        let has = |prefixes: &[&str]| (site.routes() == prefixes).then_some(());
+        bgp.add_peer(peer_of("10.0.0.254:65530"));
+        bgp.apply(&[Advertise(vip(1)), Advertise(vip(2)), Advertise(vip(17))]).await;
+        until("two networks", || has(&["203.0.113.0/28", "203.0.113.16/28"])).await;
+        bgp.apply(&[Withdraw(vip(1)), Withdraw(vip(17)), Advertise(vip(33))]).await;
+        until("other networks", || has(&["203.0.113.0/28", "203.0.113.32/28"])).await;
+        let birdc = format!("birdc -s /run/bird-{}/bird.ctl", site.router.name());
+        site.router.sh(&format!("{birdc} reload in slb"));
+        let refreshed = || peer(&bgp, "10.0.0.254").traffic.received.route_refresh > 0;
+        until("a refresh", || refreshed().then_some(())).await;
+        drop(bird);
+        error(&bgp, "10.0.0.254", "").await;
+        bgp.apply(&[Withdraw(vip(33))]).await;
+        let _bird = start();
+        until("one network", || has(&["203.0.113.0/28"])).await;
+        bgp.apply(&[Withdraw(vip(2))]).await;
+        until("no network", || has(&[])).await;
+    });
+}
+
+/// Whatever was asked for is what the router sees.
+fn routes_have_the_attributes_that_were_asked_for() {
+    for (asn, of_the_path) in [(ROUTERS, "BGP.as_path: 65000 65000 65000"), (OWN, "BGP.local_pref: 200")] {
+        let site = Site::new();
+        // The next hop is a third host's.
+        let _other = site.segment.host("other", "10.0.0.7/24");
+        let _bird = Bird::start(&site.router, "10.0.0.254", OWN, asn, None);
+        site.speak(async |mut bgp| {
+            bgp.apply(&[Advertise(vip(1))]).await;
+            let communities = ["65000:80", "no-export", "65000:1:2"].map(|text| text.parse().unwrap());
+            let settings = PeerSettings {
+                med: Some(7),
+                local_pref: Some(200),
+                prepend: Some(2.try_into().unwrap()),
+                next_hop: Some("10.0.0.7".parse::<IpAddr>().unwrap().try_into().unwrap()),
+                communities: Some(Communities::try_from_iter(communities).unwrap()),
+                source: Some(peer_of("10.0.0.1:1").address),
+                ..PeerSettings::default()
+            };
+            bgp.add_peer(Peer { settings, ..peer_of(&format!("10.0.0.254:{asn}")) });
+            let expected = [
+                of_the_path,
+                "BGP.next_hop: 10.0.0.7",
+                "BGP.med: 7",
+                "BGP.community: (65000,80) (65535,65281)",
+                "BGP.large_community: (65000, 1, 2)",
+            ];
+            let shown = || Bird::route(&site.router, "203.0.113.1");
+            let seen = || expected.iter().all(|line| shown().contains(line)).then_some(());
+            until("all attributes", seen).await;
+        });
+    }
+}
+
+/// Both ends check that nobody in between counted packets down (RFC 5082); a peer further away is not heard.
+fn packets_come_from_one_hop_away() {
+    let site = Site::new();
+    let words = "local 10.0.0.254 as 65530; neighbor 10.0.0.1 as 65000; ttl security on;";
+    let _bird = Bird::run(&site.router, words);
+    let gtsm = PeerSettings { gtsm: Some(true), ..PeerSettings::default() };
+    site.speak(async |mut bgp| {
+        bgp.apply(&[Advertise(vip(1))]).await;
+        bgp.add_peer(Peer { settings: gtsm.clone(), ..peer_of("10.0.0.254:65530") });
+        established(&bgp, "10.0.0.254").await;
+        until("the route", || (!site.routes().is_empty()).then_some(())).await;
+        site.router.sh("iptables-legacy -t mangle -A OUTPUT -p tcp -j TTL --ttl-set 254");
+        bgp.add_peer(Peer { settings: gtsm, ..peer_of("10.0.0.254:65530") });
+        error(&bgp, "10.0.0.254", "could not connect: no answer within 5 s").await;
+    });
+}
+
 /// Waits for an error of the peer that holds these words.
 async fn error(bgp: &Bgp, address: &str, words: &str) {
     let told = || peer(bgp, address).last_error.filter(|error| error.contains(words));
@@ -150,14 +259,14 @@ fn a_peer_that_is_not_the_expected_one_is_named() {
     let site = Site::new();
     let _bird = Bird::start(&site.router, "10.0.0.254", OWN, 65_531, None);
     site.speak(async |bgp| {
-        bgp.add_peer("10.0.0.254:65530".parse().unwrap());
+        bgp.add_peer(peer_of("10.0.0.254:65530"));
         error(&bgp, "10.0.0.254", "the peer is AS 65531, not AS 65530").await;
-        bgp.add_peer("10.0.0.254:65531:secret".parse().unwrap());
+        bgp.add_peer(peer_of("10.0.0.254:65531:secret"));
         error(&bgp, "10.0.0.254", "could not connect: no answer within 5 s").await;
-        bgp.add_peer("10.0.0.254:65531".parse().unwrap());
+        bgp.add_peer(peer_of("10.0.0.254:65531"));
         established(&bgp, "10.0.0.254").await;
         assert_eq!(peer(&bgp, "10.0.0.254").last_error, None);
-        assert!(bgp.remove_peer("10.0.0.254".parse().unwrap()));
+        assert!(bgp.remove_peer("10.0.0.254".parse::<IpAddr>().unwrap().try_into().unwrap()));
         assert!(bgp.peers().is_empty());
     });
 }
@@ -168,7 +277,7 @@ fn a_peer_that_was_away_gets_all_routes_again() {
     let bird = start();
     site.speak(async |mut bgp| {
         bgp.apply(&[Advertise(vip(1))]).await;
-        bgp.add_peer("10.0.0.254:65530".parse().unwrap());
+        bgp.add_peer(peer_of("10.0.0.254:65530"));
         established(&bgp, "10.0.0.254").await;
         drop(bird);
         error(&bgp, "10.0.0.254", "").await;
@@ -204,7 +313,7 @@ fn bad_company_is_left_and_tried_again() {
                 }
             });
             site.speak(async |bgp| {
-                bgp.add_peer("10.0.0.254:65530".parse().unwrap());
+                bgp.add_peer(peer_of("10.0.0.254:65530"));
                 error(&bgp, "10.0.0.254", expected).await;
                 error(&bgp, "10.0.0.254", "could not connect: Connection refused").await;
             });
@@ -218,8 +327,9 @@ fn a_dead_link_is_noticed_and_the_session_comes_back_with_it() {
     let _bird = Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, None);
     site.speak(async |mut bgp| {
         bgp.apply(&[Advertise(vip(1))]).await;
-        let settings: PeerSettings = "10.0.0.254:65530".parse().unwrap();
-        bgp.add_peer(PeerSettings { hold_time: Duration::from_secs(3), ..settings });
+        let hold_time = Some(Duration::from_secs(3).try_into().unwrap());
+        let settings = PeerSettings { hold_time, ..PeerSettings::default() };
+        bgp.add_peer(Peer { settings, ..peer_of("10.0.0.254:65530") });
         established(&bgp, "10.0.0.254").await;
         until("the route", || (!site.routes().is_empty()).then_some(())).await;
         let table = |verb: &str| {
@@ -261,7 +371,7 @@ fn a_full_table_costs_nothing() {
             let _ = stream.read_to_end(&mut Vec::new());
         });
         site.speak(async move |bgp| {
-            bgp.add_peer("10.0.0.254:65530".parse().unwrap());
+            bgp.add_peer(peer_of("10.0.0.254:65530"));
             established(&bgp, "10.0.0.254").await;
             let before = resident();
             sent.await.unwrap();
@@ -287,7 +397,7 @@ fn ten_thousand_routes_are_packed() {
         let vips: Vec<_> =
             (0..10_000_u32).map(|number| Advertise(Ipv4Addr::from(0x6440_0000 + number).try_into().unwrap())).collect();
         bgp.apply(&vips).await;
-        bgp.add_peer("10.0.0.254:65530".parse().unwrap());
+        bgp.add_peer(peer_of("10.0.0.254:65530"));
         established(&bgp, "10.0.0.254").await;
         let count = || site.router.sh("ip -4 route show | grep -c ^100.64. || true").trim() == "10000";
         until("all routes", || count().then_some(())).await;
@@ -299,6 +409,16 @@ slb_lab::main! {
         bird_gets_the_routes,
         frr_gets_the_routes,
         gobgp_gets_the_routes,
+        networks_stay_as_long_as_there_is_a_vip_in_them,
+        routes_have_the_attributes_that_were_asked_for,
+        packets_come_from_one_hop_away,
+        peers_that_connect_get_the_routes,
+        both_ends_may_connect,
+        of_two_connections_one_stays,
+        a_router_that_restarted_is_heard_at_once,
+        strangers_are_refused,
+        who_listens_connects_as_well,
+        a_router_is_asked_to_prefer_other_ways_before_the_session_ends,
         a_peer_that_is_not_the_expected_one_is_named,
         a_peer_that_was_away_gets_all_routes_again,
         bad_company_is_left_and_tried_again,

@@ -2,55 +2,21 @@
 //! `/bgp/peers`, `/bgp/peers/{address}` and `/bgp/routes`: which routers are told, how they are doing, and what they are told. Without
 //! BGP there are none.
 
-use std::net::IpAddr;
-
 use axum::{extract::State, response::Response};
 use serde::Serialize;
 use slb_core::{
     command::{Answer, PeerCommand, Rejected},
     peer::{Peer, PeerAddress},
-    routing::{PeerState, PeerStatus},
+    routing::PeerStatus,
 };
 
 use crate::{
     Api,
     extract::{PeerPath, Wish},
-    fields::Fields,
+    peer::PeerView,
     problem::{Kind, Problem},
-    read::{asn, password, peer_address},
     reply,
-    wire::FromFields,
 };
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PeerView {
-    address: IpAddr,
-    r#as: u32,
-    state: &'static str,
-    since: String,
-    times_established: u64,
-    last_error: Option<String>,
-}
-
-impl From<PeerStatus> for PeerView {
-    fn from(status: PeerStatus) -> Self {
-        Self {
-            address: status.address,
-            r#as: status.asn,
-            state: match status.state {
-                PeerState::Idle => "idle",
-                PeerState::Connect => "connect",
-                PeerState::OpenSent => "openSent",
-                PeerState::OpenConfirm => "openConfirm",
-                PeerState::Established => "established",
-            },
-            since: humantime::format_rfc3339_seconds(status.since).to_string(),
-            times_established: status.times_established,
-            last_error: status.last_error,
-        }
-    }
-}
 
 #[derive(Serialize)]
 struct RouteView {
@@ -89,25 +55,12 @@ fn statuses(api: &Api) -> Result<Vec<PeerStatus>, Problem> {
 }
 
 fn known(api: &Api, address: PeerAddress) -> Result<PeerView, Problem> {
-    let found = statuses(api)?.into_iter().find(|peer| peer.address == address.address());
+    let found = statuses(api)?.into_iter().find(|status| status.peer.address == address);
     found.map(PeerView::from).ok_or_else(|| Rejected::UnknownPeer(address).into())
-}
-
-impl FromFields for Peer {
-    fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
-        let address = fields.required("address", peer_address);
-        let asn = fields.required("as", asn);
-        let password = fields.optional("password", password);
-        for field in ["state", "since", "timesEstablished", "lastError"] {
-            fields.refuse(field, "is set by the server");
-        }
-        fields.finish();
-        Some(Self { address: address?, asn: asn?, password })
-    }
 }
 
 /// What every peer is told.
 pub(crate) async fn routes(State(api): State<Api>) -> Response {
-    let vips = api.board.routing().map(|routing| routing.routes()).unwrap_or_default();
-    reply::ok(&vips.into_iter().map(|vip| RouteView { prefix: format!("{vip}/32") }).collect::<Vec<_>>())
+    let prefixes = api.board.routing().map(|routing| routing.routes()).unwrap_or_default();
+    reply::ok(&prefixes.into_iter().map(|prefix| RouteView { prefix: prefix.to_string() }).collect::<Vec<_>>())
 }

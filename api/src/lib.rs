@@ -7,7 +7,7 @@
 //!                       └── problem ◀── failure ◀────────────────┘
 //! ```
 //! Reading order: [`routes`] has the table of everything there is; `loadbalancers` and `backends` are the handlers, `bgp`
-//! shows routers, `health` is for those that know of neither; `wire` is what bodies look like, read by `extract` from `json` through `fields` and `read`;
+//! shows routers, `shutdown` asks them for other ways, `health` is for those that know of neither; `wire` and `peer` are what bodies look like, read by `extract` from `json` through `fields` and `read`;
 //! [`problem`] is every way to say no, and `failure` how the core's errors get there; `exchange` is around all of it, with
 //! `guard` against web pages of other sites; [`serve`](fn@serve) is the server.
 //!
@@ -26,11 +26,13 @@ mod guard;
 mod health;
 mod json;
 mod loadbalancers;
+mod peer;
 pub mod problem;
 mod read;
 mod reply;
 pub mod routes;
 mod serve;
+mod shutdown;
 mod wire;
 
 use std::{sync::Arc, time::Duration};

@@ -48,6 +48,7 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
         name: wish.name,
         port: wish.port,
         vip: wish.eip,
+        advertise: wish.advertise,
         backends: (!backends.is_empty()).then_some(backends),
     };
     match api.mailbox.ask(Command::Create(new)).await.map_err(|failure| creation_failed(failure, &targets))? {
@@ -59,7 +60,7 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
     }
 }
 
-/// The whole object as it was shown, with another name.
+/// The whole object as it was shown, with what can be changed changed.
 pub(crate) async fn replace(
     State(api): State<Api>,
     LoadBalancerPath(id): LoadBalancerPath,
@@ -95,7 +96,7 @@ pub(crate) fn known(api: &Api, id: LoadBalancerId) -> Result<Arc<LoadBalancer>, 
 
 async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result<Response, Problem> {
     check_repeated(&*known(api, id)?, &edit)?;
-    let change = LoadBalancerChange { name: edit.name, vip: edit.eip, port: edit.port };
+    let change = LoadBalancerChange { name: edit.name, advertise: edit.advertise, vip: edit.eip, port: edit.port };
     match api.mailbox.ask(Command::Update(id, change)).await? {
         Answer::LoadBalancer(load_balancer) => Ok(reply::ok(&LoadBalancerView::from(&*load_balancer))),
         Answer::Backend(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),

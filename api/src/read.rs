@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Readers of single values. An error is in words for who typed the value.
 
-use std::{net::IpAddr, num::NonZeroU32};
+use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use slb_core::{
-    model::{BackendIp, Forwarding, Name, Phase, Port, Vip, Weight},
-    peer::{Password, PeerAddress},
+    model::{Advertise, BackendIp, Forwarding, Invalid, Name, Phase, Port, Vip, Weight},
+    peer::{Communities, Community, HoldTime, NextHop, Password, PeerAddress, Prepend, RestartTime},
+    routing::Words,
 };
 use uuid::{Uuid, fmt::Hyphenated};
 
@@ -55,8 +56,73 @@ pub(crate) fn password(node: &Node) -> Result<Password, String> {
     Password::try_from(text(node)?.to_owned()).map_err(|invalid| invalid.to_string())
 }
 
+/// An address of the family of the peer's.
+pub(crate) fn source(node: &Node, peer: Option<PeerAddress>) -> Result<PeerAddress, String> {
+    let source = peer_address(node)?;
+    match peer {
+        Some(peer) if !source.is_of_the_family_of(peer) => {
+            Err(format!("{source} and {peer} are of different families: one cannot connect to the other"))
+        }
+        _ => Ok(source),
+    }
+}
+
+pub(crate) fn next_hop(node: &Node) -> Result<NextHop, String> {
+    let text = text(node)?;
+    let address: IpAddr = text.parse().map_err(|_| format!("{text:?} is not an IP address"))?;
+    NextHop::try_from(address).map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn hold_time(node: &Node) -> Result<HoldTime, String> {
+    HoldTime::try_from(duration(node)?).map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn restart_time(node: &Node) -> Result<RestartTime, String> {
+    RestartTime::try_from(duration(node)?).map_err(|invalid| invalid.to_string())
+}
+
+/// Up to a day.
+pub(crate) fn shutdown_time(node: &Node) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+    let time = duration(node)?;
+    if time > LONGEST { Err("must be a day at most".to_owned()) } else { Ok(time) }
+}
+
+pub(crate) fn words(node: &Node) -> Result<Words, String> {
+    Words::try_from(text(node)?.to_owned()).map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn u32(node: &Node) -> Result<u32, String> {
+    let number = integer(node)?;
+    u32::try_from(number).map_err(|_| format!("{number} does not fit; it goes from 0 to 4294967295"))
+}
+
+pub(crate) fn prepend(node: &Node) -> Result<Prepend, String> {
+    Prepend::try_from(integer(node)?).map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn communities(node: &Node) -> Result<Communities, String> {
+    let Node::List(items) = node else { return Err(format!("must be an array in [], not {}", node.kind())) };
+    let community = |node| text(node)?.parse::<Community>().map_err(|invalid: Invalid| invalid.to_string());
+    let all = items.iter().map(community).collect::<Result<Vec<_>, _>>()?;
+    Communities::try_from_iter(all).map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn flag(node: &Node) -> Result<bool, String> {
+    match node {
+        Node::Bool(flag) => Ok(*flag),
+        Node::Null | Node::Number(_) | Node::Text(_) | Node::List(_) | Node::Object(_) => {
+            Err(format!("must be true or false, not {}", node.kind()))
+        }
+    }
+}
+
 pub(crate) fn forwarding(node: &Node) -> Result<Forwarding, String> {
     text(node)?.parse::<Forwarding>().map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn advertise(node: &Node) -> Result<Advertise, String> {
+    text(node)?.parse::<Advertise>().map_err(|invalid| invalid.to_string())
 }
 
 pub(crate) fn phase(node: &Node) -> Result<Phase, String> {
@@ -84,6 +150,12 @@ fn text(node: &Node) -> Result<&str, String> {
             Err(format!("must be a string in \"\", not {}", node.kind()))
         }
     }
+}
+
+/// A time with its unit.
+fn duration(node: &Node) -> Result<Duration, String> {
+    let text = text(node)?;
+    humantime::parse_duration(text).map_err(|error| format!("{text:?}: {error}; write it like \"90s\" or \"2m\""))
 }
 
 /// A whole number. `6443.0` is one, as JSON Schema has it.

@@ -16,6 +16,7 @@ use axum::{
 use crate::{
     Api, backends, bgp, health, loadbalancers,
     problem::{Kind, Problem},
+    shutdown,
 };
 
 /// A method of a path, and what serves it.
@@ -58,6 +59,9 @@ routes! {
     GET "/bgp/peers/{address}" => bgp::peer;
     DELETE "/bgp/peers/{address}" => bgp::remove;
     GET "/bgp/routes" => bgp::routes;
+    GET "/bgp/shutdown" => shutdown::show;
+    PUT "/bgp/shutdown" => shutdown::ask;
+    DELETE "/bgp/shutdown" => shutdown::take_back;
 }
 
 /// The router of the table.

@@ -8,14 +8,14 @@ mod tests;
 
 use serde::{Serialize, Serializer};
 use slb_core::model::{
-    Backend, BackendId, BackendIp, BackendSettings, Forwarding, LoadBalancer, LoadBalancerId, Name, Phase, Port,
-    Target, Vip, Weight,
+    Advertise, Backend, BackendId, BackendIp, BackendSettings, Forwarding, LoadBalancer, LoadBalancerId, Name, Phase,
+    Port, Target, Vip, Weight,
 };
 use uuid::Uuid;
 
 use crate::{
     fields::Fields,
-    read::{forwarding, ip, name, phase, port, uuid, vip, weight},
+    read::{advertise, forwarding, ip, name, phase, port, uuid, vip, weight},
 };
 
 /// A load-balancer as it is shown.
@@ -28,6 +28,7 @@ pub(crate) struct LoadBalancerView<'a> {
     #[serde(serialize_with = "backends")]
     backends: Option<&'a [Backend]>,
     status: Phase,
+    advertise: Advertise,
 }
 
 impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
@@ -39,6 +40,7 @@ impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
             port: load_balancer.endpoint.port,
             backends: load_balancer.backends.as_deref(),
             status: load_balancer.phase,
+            advertise: load_balancer.advertise,
         }
     }
 }
@@ -84,6 +86,7 @@ pub(crate) struct LoadBalancerWish {
     pub(crate) name: Name,
     pub(crate) port: Port,
     pub(crate) eip: Option<Vip>,
+    pub(crate) advertise: Advertise,
     pub(crate) backends: Vec<BackendWish>,
 }
 
@@ -92,11 +95,12 @@ impl FromFields for LoadBalancerWish {
         let name = fields.optional("name", name).or_else(|| Name::try_from(String::new()).ok());
         let port = fields.required("port", port);
         let eip = fields.nullable("eip", vip);
+        let advertise = fields.optional("advertise", advertise).unwrap_or_default();
         let backends = fields.list("backends", BackendWish::from_fields);
         fields.refuse("uuid", "is chosen by the server");
         fields.refuse("status", "is set by the server");
         fields.finish();
-        Some(Self { name: name?, port: port?, eip, backends: backends.unwrap_or_default() })
+        Some(Self { name: name?, port: port?, eip, advertise, backends: backends.unwrap_or_default() })
     }
 }
 
@@ -136,6 +140,7 @@ pub(crate) struct LoadBalancerEdit {
     pub(crate) port: Option<Port>,
     pub(crate) backends: Option<Vec<BackendEdit>>,
     pub(crate) status: Option<Phase>,
+    pub(crate) advertise: Option<Advertise>,
 }
 
 impl LoadBalancerEdit {
@@ -147,6 +152,7 @@ impl LoadBalancerEdit {
             port: fields.optional("port", port),
             backends: fields.list("backends", |fields| Some(BackendEdit::read(fields, false))),
             status: fields.optional("status", phase),
+            advertise: fields.optional("advertise", advertise),
         };
         fields.finish();
         edit

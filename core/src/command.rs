@@ -8,7 +8,10 @@ use futures_util::SinkExt;
 use tracing::Span;
 
 use crate::{
-    model::{Backend, BackendId, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Name, Port, Target, Vip, Weight},
+    model::{
+        Advertise, Backend, BackendId, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Name, Port, Target, Vip,
+        Weight,
+    },
     peer::{Peer, PeerAddress},
     ports::{Cause, PoolError},
     step::Step,
@@ -20,7 +23,7 @@ use std::sync::Arc;
 pub enum Command {
     /// Take a VIP and balance connections to it.
     Create(NewLoadBalancer),
-    /// Rename a load-balancer.
+    /// Rename a load-balancer, or have the network told of it at other times.
     Update(LoadBalancerId, LoadBalancerChange),
     /// Stop balancing, give the VIP back.
     Delete(LoadBalancerId),
@@ -73,16 +76,20 @@ pub struct NewLoadBalancer {
     pub port: Port,
     /// The VIP asked for; `None` takes the next one of the pool.
     pub vip: Option<Vip>,
+    /// When the network is told of it.
+    pub advertise: Advertise,
     /// Backends it starts with; `None` is not the same as an empty list, see [`LoadBalancer::backends`].
     pub backends: Option<Vec<Backend>>,
 }
 
-/// A change to a load-balancer. What is `None` stays. Only the name can differ from what is: the rest may be repeated, so that
+/// A change to a load-balancer. What is `None` stays. Only the name and when it is advertised can differ from what is: the rest may be repeated, so that
 /// what GET returned can be sent back edited.
 #[derive(Clone, Debug, Default)]
 pub struct LoadBalancerChange {
     /// The new label.
     pub name: Option<Name>,
+    /// When the network is told of it.
+    pub advertise: Option<Advertise>,
     /// Must be what it is.
     pub vip: Option<Vip>,
     /// Must be what it is.

@@ -8,7 +8,7 @@
 //! ```
 //! Reading order: [`model`] has the words; [`command`] what may be asked; [`state`] the desired state; [`observed`] what the
 //! kernel reports; [`plan`](mod@plan) leads from one to the other in [`step`]s; [`ports`] is what drivers implement;
-//! [`controller`] ties them together; [`board`] is what readers see;
+//! [`controller`] ties them together; [`board`] is what readers see; [`peer`], [`prefix`] and [`routing`] are the words about routers;
 //! [`cleanup`] takes everything away; [`errors`] prints an error with its causes.
 //!
 //! Deliberately absent: I/O, threads, an async runtime, clocks and randomness. Time and ids are arguments.
@@ -23,6 +23,7 @@ pub mod observed;
 pub mod peer;
 pub mod plan;
 pub mod ports;
+pub mod prefix;
 pub mod routing;
 #[cfg(test)]
 mod sim;

@@ -352,6 +352,29 @@ pub enum Phase {
     Deleting,
 }
 
+/// When the network is told of a load-balancer's VIP; `advertise` in the API.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Advertise {
+    /// As long as there is the load-balancer.
+    #[default]
+    Always,
+    /// As long as there is a backend that takes connections.
+    WithBackends,
+}
+
+impl FromStr for Advertise {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "always" => Ok(Self::Always),
+            "withBackends" => Ok(Self::WithBackends),
+            _ => Err(Invalid(format!("{text:?} is no time to advertise; there are \"always\" and \"withBackends\""))),
+        }
+    }
+}
+
 /// A VIP and port that clients connect to, and the backends behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadBalancer {
@@ -367,6 +390,8 @@ pub struct LoadBalancer {
     pub backends: Option<Arc<[Backend]>>,
     /// Where it is in its life.
     pub phase: Phase,
+    /// When the network is told of it.
+    pub advertise: Advertise,
 }
 
 impl LoadBalancer {
@@ -374,6 +399,13 @@ impl LoadBalancer {
     #[must_use]
     pub fn backends(&self) -> &[Backend] {
         self.backends.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the network is to be told of its VIP on its account. A backend of weight 0 takes no new connections.
+    #[must_use]
+    pub fn is_to_be_told(&self) -> bool {
+        let has_place = || self.backends().iter().any(|backend| backend.settings.weight > Weight::from(0));
+        self.phase == Phase::Active && (self.advertise == Advertise::Always || has_place())
     }
 
     /// The backend of that name.

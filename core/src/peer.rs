@@ -1,8 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A BGP peer as an operator asks for it.
 
+mod community;
+mod settings;
+mod text;
+
 use std::{fmt, net::IpAddr, num::NonZeroU32};
 
+pub use self::{
+    community::{Communities, Community},
+    settings::{HoldTime, NextHop, PeerSettings, Prepend, RestartTime},
+    text::BadPeer,
+};
 use crate::model::Invalid;
 
 /// A router that is told of VIPs. Its address is its name.
@@ -14,6 +23,25 @@ pub struct Peer {
     pub asn: NonZeroU32,
     /// For TCP-MD5 (RFC 2385).
     pub password: Option<Password>,
+    /// How its session is held and what goes with its routes, as far as that was asked for.
+    pub settings: PeerSettings,
+}
+
+impl Peer {
+    /// A peer with nothing special about it.
+    #[must_use]
+    pub fn new(address: PeerAddress, asn: NonZeroU32) -> Self {
+        Self { address, asn, password: None, settings: PeerSettings::default() }
+    }
+
+    /// With what was not asked for taken from `defaults`. A default source of the other family is not for this peer.
+    #[must_use]
+    pub fn or(mut self, defaults: &PeerSettings) -> Self {
+        let fits = |source: &PeerAddress| source.is_of_the_family_of(self.address);
+        let defaults = PeerSettings { source: defaults.source.filter(fits), ..defaults.clone() };
+        self.settings = self.settings.or(&defaults);
+        self
+    }
 }
 
 /// The address of a single host, of either family. Not a link-local one of IPv6, which is nobody's without an adapter.
@@ -25,6 +53,12 @@ impl PeerAddress {
     #[must_use]
     pub fn address(self) -> IpAddr {
         self.0
+    }
+
+    /// Whether one of them could talk to the other.
+    #[must_use]
+    pub fn is_of_the_family_of(self, other: Self) -> bool {
+        self.0.is_ipv4() == other.0.is_ipv4()
     }
 }
 

@@ -6,6 +6,9 @@
 //! build up    enable source NAT ▶ program service and backends ▶ prune backends ▶ bind ▶ advertise
 //! last        disable source NAT
 //! ```
+//! A VIP is advertised if one of its load-balancers is to be told of (`LoadBalancer::is_to_be_told`). Without, it stays bound, for the
+//! connections that there are.
+//!
 //! A VIP is bound only once its services are programmed: the kernel answers ARP for an address from the moment it is bound, so
 //! binding is already telling. For the same reason it is unbound before they are removed. Backends that are no longer
 //! wanted go after new ones have come, so that there is no moment without any.
@@ -150,23 +153,24 @@ impl Steps {
 
     fn of_vip(&mut self, state: &State, observed: &Observed, vip: Vip) {
         let mut held = false;
-        let mut wanted = false;
+        let (mut wanted, mut told) = (false, false);
         let mut translated = false;
         for load_balancer in state.on(vip) {
             held = true;
             self.of_load_balancer(load_balancer, observed.services.get(&load_balancer.endpoint));
             if load_balancer.phase == Phase::Active {
                 wanted = true;
+                told |= load_balancer.is_to_be_told();
                 translated |= load_balancer.backends().iter().any(needs_source_nat);
             }
         }
         let host = &observed.host;
         let steps = [
-            (!wanted && observed.advertised.contains(&vip), Step::Advert(AdvertStep::Withdraw(vip))),
+            (!told && observed.advertised.contains(&vip), Step::Advert(AdvertStep::Withdraw(vip))),
             (held && !wanted && host.bound.contains(&vip), Step::Host(HostStep::Unbind(vip))),
             (translated && !host.source_nat.contains(&vip), Step::Host(HostStep::EnableSourceNat(vip))),
             (wanted && !host.bound.contains(&vip), Step::Host(HostStep::Bind(vip))),
-            (wanted && !observed.advertised.contains(&vip), Step::Advert(AdvertStep::Advertise(vip))),
+            (told && !observed.advertised.contains(&vip), Step::Advert(AdvertStep::Advertise(vip))),
             (!translated && host.source_nat.contains(&vip), Step::Host(HostStep::DisableSourceNat(vip))),
         ];
         steps.into_iter().filter(|(needed, _)| *needed).for_each(|(_, step)| self.push(step));

@@ -328,7 +328,9 @@ pub fn served(load_balancers: &[Arc<LoadBalancer>]) -> Observed {
     for load_balancer in load_balancers.iter().filter(|each| each.phase == Phase::Active) {
         let endpoint = load_balancer.endpoint;
         kernel.host.bound.insert(endpoint.vip);
-        kernel.advertised.insert(endpoint.vip);
+        if load_balancer.is_to_be_told() {
+            kernel.advertised.insert(endpoint.vip);
+        }
         if !load_balancer.backends().is_empty() {
             kernel.host.source_nat.insert(endpoint.vip);
         }

@@ -53,7 +53,7 @@ impl Change {
     #[must_use]
     pub fn concerns_kernel(&self) -> bool {
         let Some((before, after)) = self.before.as_ref().zip(self.after.as_ref()) else { return true };
-        (before.phase, before.backends()) != (after.phase, after.backends())
+        (before.phase, before.advertise, before.backends()) != (after.phase, after.advertise, after.backends())
     }
 
     /// Whether the step is about its service, or about a backend that it adds, changes or removes.
@@ -158,6 +158,7 @@ impl State {
             endpoint,
             backends: (!backends.is_empty()).then(|| backends.into()),
             phase: Phase::Active,
+            advertise: new.advertise,
         };
         Ok(self.done(None, Some(after)))
     }
@@ -216,6 +217,7 @@ impl State {
         if let Some(name) = &change.name {
             after.name.clone_from(name);
         }
+        after.advertise = change.advertise.unwrap_or(after.advertise);
         Ok(self.done(Some(before), Some(after)))
     }
 

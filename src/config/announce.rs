@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How the network learns of VIPs.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
-
-use slb_advert::{
-    bgp::{PeerSettings, Speaker},
-    gobgp::Daemon,
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
 };
 
-use super::{BadOption, duration::parse};
+use slb_advert::{
+    bgp::Speaker,
+    gobgp::{Attributes, Daemon},
+};
+use slb_core::prefix::PrefixLength;
+
+use super::{
+    BadOption,
+    duration::parse,
+    peers::{self, Peering},
+};
 use crate::args::Given;
 
 /// A switch or host that missed the first announcements learns of a VIP after this long at the latest.
@@ -34,8 +42,8 @@ pub enum Announce {
     Bgp {
         /// Who slb is.
         speaker: Speaker,
-        /// Who is told.
-        peers: Vec<PeerSettings>,
+        /// Who is told, and how.
+        peering: Peering,
     },
     /// By a GoBGP that runs already, to its peers.
     Gobgp {
@@ -43,6 +51,10 @@ pub enum Announce {
         daemon: Daemon,
         /// Tells the routes of this host from those of others that use the same daemon.
         node: Ipv4Addr,
+        /// What goes with the routes.
+        attributes: Attributes,
+        /// How long the networks are as which VIPs are announced.
+        aggregation: PrefixLength,
     },
 }
 
@@ -60,11 +72,8 @@ impl Announce {
     }
 
     fn arp(given: &Given) -> Result<Self, BadOption> {
-        let is_for_bgp = given.bgp_as.is_some() || given.bgp_router_id.is_some() || !given.bgp_peer.is_empty();
-        if is_for_bgp || given.gobgp.is_some() {
-            return Err(BadOption(
-                "--bgpAs, --bgpRouterId, --bgpPeer and --gobgp go with --bgp, not with --arp".to_owned(),
-            ));
+        if let Some(option) = options_of_bgp(given).next() {
+            return Err(BadOption(format!("--{option} goes with --bgp, not with --arp")));
         }
         Ok(Self::Arp {
             interval: match parse("arpInterval", given.arp_interval.clone())? {
@@ -78,13 +87,31 @@ impl Announce {
     }
 
     fn gobgp(daemon: &str, given: &Given) -> Result<Self, BadOption> {
-        if given.bgp_as.is_some() || !given.bgp_peer.is_empty() {
-            return Err(BadOption(
-                "--bgpAs and --bgpPeer do not go with --gobgp: GoBGP has its own AS number and peers".to_owned(),
-            ));
+        let others = ["bgpRouterId", "bgpAggregation", "bgpNextHop", "bgpMed", "bgpLocalPref", "bgpCommunity", "gobgp"];
+        if let Some(option) = options_of_bgp(given).find(|option| !others.contains(option)) {
+            return Err(BadOption(format!(
+                "--{option} does not go with --gobgp: GoBGP has its own AS number and peers"
+            )));
         }
-        let daemon = daemon.parse().map_err(|error| BadOption(format!("--gobgp {daemon}: {error}")))?;
-        Ok(Self::Gobgp { daemon, node: given.bgp_router_id.unwrap_or(Ipv4Addr::UNSPECIFIED) })
+        let next_hop = match given.bgp_next_hop {
+            Some(IpAddr::V6(address)) => {
+                return Err(BadOption(format!("--bgpNextHop {address}: through GoBGP it is an address of IPv4")));
+            }
+            Some(IpAddr::V4(address)) => Some(address),
+            None => None,
+        };
+        let settings = peers::settings(given)?;
+        Ok(Self::Gobgp {
+            daemon: daemon.parse().map_err(|error| BadOption(format!("--gobgp {daemon}: {error}")))?,
+            node: given.bgp_router_id.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            attributes: Attributes {
+                next_hop,
+                med: settings.med,
+                local_pref: settings.local_pref,
+                communities: settings.communities.unwrap_or_default(),
+            },
+            aggregation: peers::aggregation(given)?,
+        })
     }
 
     fn bgp(given: &Given) -> Result<Self, BadOption> {
@@ -93,20 +120,29 @@ impl Announce {
         let router_id = given.bgp_router_id.filter(|id| !id.is_unspecified()).ok_or_else(|| {
             BadOption("--bgpRouterId is missing: an IPv4 address of this host, like 10.0.0.1".to_owned())
         })?;
-        Ok(Self::Bgp { speaker: Speaker { asn, router_id }, peers: peers(given)? })
+        Ok(Self::Bgp { speaker: Speaker { asn, router_id }, peering: Peering::from_given(given)? })
     }
 }
 
-/// The routers that are named one by one.
-pub(super) fn peers(given: &Given) -> Result<Vec<PeerSettings>, BadOption> {
-    let mut peers = BTreeMap::new();
-    for text in &given.bgp_peer {
-        // Not the text: there may be a password in it.
-        let peer: PeerSettings = text.parse().map_err(|error| BadOption(format!("--bgpPeer: {error}")))?;
-        let address = peer.address;
-        if peers.insert(address, peer).is_some() {
-            return Err(BadOption(format!("--bgpPeer: {address} is there twice")));
-        }
-    }
-    Ok(peers.into_values().collect())
+/// The options that were given and mean nothing without BGP.
+fn options_of_bgp(given: &Given) -> impl Iterator<Item = &'static str> {
+    let options = [
+        ("bgpAs", given.bgp_as.is_some()),
+        ("bgpRouterId", given.bgp_router_id.is_some()),
+        ("bgpPeer", !given.bgp_peer.is_empty()),
+        ("bgpAggregation", given.bgp_aggregation.is_some()),
+        ("bgpListen", !given.bgp_listen.is_empty()),
+        ("bgpPassive", given.bgp_passive.is_some()),
+        ("bgpHoldTime", given.bgp_hold_time.is_some()),
+        ("bgpRestartTime", given.bgp_restart_time.is_some()),
+        ("bgpSource", given.bgp_source.is_some()),
+        ("bgpGtsm", given.bgp_gtsm.is_some()),
+        ("bgpNextHop", given.bgp_next_hop.is_some()),
+        ("bgpMed", given.bgp_med.is_some()),
+        ("bgpLocalPref", given.bgp_local_pref.is_some()),
+        ("bgpPrepend", given.bgp_prepend.is_some()),
+        ("bgpCommunity", !given.bgp_community.is_empty()),
+        ("gobgp", given.gobgp.is_some()),
+    ];
+    options.into_iter().filter(|(_, is_given)| *is_given).map(|(option, _)| option)
 }

@@ -3,11 +3,10 @@
 
 use std::env;
 
-use slb_advert::bgp::PeerSettings;
 use slb_ipam::equinix::{ApiUrl, Place, Token};
 use uuid::Uuid;
 
-use super::{BadOption, announce::peers};
+use super::{BadOption, Peering};
 use crate::args::Given;
 
 /// Where the published API was.
@@ -29,8 +28,8 @@ pub struct Metal {
     pub place: Place,
     /// This machine; `None` is the one with its hostname.
     pub device: Option<Uuid>,
-    /// Who is told beside Equinix Metal's routers.
-    pub peers: Vec<PeerSettings>,
+    /// Who is told beside Equinix Metal's routers, and how.
+    pub peering: Peering,
 }
 
 /// The token, from the environment.
@@ -76,7 +75,7 @@ impl Metal {
             device: device.map(|device| id("metalDevice", &device)).transpose()?,
             // Not the text: there may be a password in it.
             api: api.parse().map_err(|error| BadOption(format!("--metalApiUrl: {error}")))?,
-            peers: peers(given)?,
+            peering: Peering::from_given(given)?,
             token: token.ok_or_else(missing)?.parse().map_err(|error| BadOption(format!("the token: {error}")))?,
         }))
     }

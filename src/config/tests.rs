@@ -24,13 +24,21 @@ fn bgp(more: &[&'static str]) -> Vec<&'static str> {
     [&words[..], more].concat()
 }
 
+/// Of a configuration by BGP.
+fn peering(config: Config) -> Peering {
+    match config.vips {
+        Vips::Own { announce: Announce::Bgp { peering, .. }, .. } => peering,
+        Vips::Own { announce: Announce::Arp { .. } | Announce::Gobgp { .. }, .. } | Vips::Metal(_) => {
+            panic!("not by BGP")
+        }
+    }
+}
+
 #[test]
 fn peers_come_from_everywhere() {
-    let peers = |config: Config| match config.vips {
-        Vips::Own { announce: Announce::Bgp { peers, .. }, .. } => {
-            peers.into_iter().map(|peer| (peer.address.to_string(), peer.asn)).collect()
-        }
-        Vips::Own { announce: Announce::Arp { .. } | Announce::Gobgp { .. }, .. } | Vips::Metal(_) => Vec::new(),
+    let peers = |config| {
+        let peers = peering(config).peers.into_iter().map(|peer| (peer.address.to_string(), peer.asn.get()));
+        peers.collect::<Vec<_>>()
     };
     let two = ["--bgpPeer", "[fd00::fe]:65530", "--bgpPeer", "10.0.0.254:65530:a:b"];
     let expected = [("10.0.0.254".to_owned(), 65530), ("fd00::fe".to_owned(), 65530)];
@@ -38,6 +46,41 @@ fn peers_come_from_everywhere() {
     let file: Given = toml::from_str("bgpPeer = [\"[fd00::fe]:65530\", \"10.0.0.254:65530:a b\"]").unwrap();
     let line = given(parsed(&bgp(&[]))).unwrap();
     assert_eq!(peers(Config::from_given(line.or(file)).unwrap()), expected);
+}
+
+#[test]
+fn peers_may_connect_to_the_port_of_bgp_or_another() {
+    let words =
+        ["--bgpListen", "0.0.0.0", "--bgpListen", "::", "--bgpListen", "[::1]", "--bgpListen", "[fd00::1]:1179"];
+    let listen = peering(typed(&bgp(&words)).unwrap()).listen;
+    assert_eq!(
+        listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["0.0.0.0:179", "[::]:179", "[::1]:179", "[fd00::1]:1179"]
+    );
+}
+
+#[test]
+fn settings_of_all_peers_come_from_everywhere() {
+    let settings = |config| peering(config).defaults;
+    let words = [
+        ["--bgpHoldTime", "30s"],
+        ["--bgpRestartTime", "1m"],
+        ["--bgpSource", "10.0.0.1"],
+        ["--bgpNextHop", "10.0.0.7"],
+        ["--bgpMed", "7"],
+        ["--bgpLocalPref", "200"],
+        ["--bgpPrepend", "2"],
+        ["--bgpCommunity", "65000:1"],
+        ["--bgpCommunity", "65000:1:2"],
+    ];
+    let typed = settings(typed(&bgp(&[&words.concat()[..], &["--bgpGtsm"]].concat())).unwrap());
+    assert_eq!((typed.hold_time().seconds(), typed.restart_time().seconds(), typed.gtsm()), (30, 60, true));
+    assert_eq!((typed.med, typed.local_pref(), typed.prepend().get()), (Some(7), 200, 2));
+    assert_eq!(typed.communities().map(|each| each.to_string()).collect::<Vec<_>>(), ["65000:1", "65000:1:2"]);
+    let file = "bgpHoldTime = \"30s\"\nbgpRestartTime = \"1m\"\nbgpSource = \"10.0.0.1\"\nbgpNextHop = \"10.0.0.7\"\nbgpMed = 7\n\
+                bgpLocalPref = 200\nbgpPrepend = 2\nbgpCommunity = [\"65000:1\", \"65000:1:2\"]\nbgpGtsm = true";
+    let file: Given = toml::from_str(file).unwrap();
+    assert_eq!(settings(Config::from_given(given(parsed(&bgp(&[]))).unwrap().or(file)).unwrap()), typed);
 }
 
 const ORIGINAL: [&str; 5] = ["--arp", "--adapter", "eth0", "--ipamRange", "192.168.0.85-192.168.0.90"];
@@ -60,9 +103,20 @@ fn what_contradicts_or_is_missing_is_named() {
         (vec!["--bgp", "--bgpAs", "65000"], "--bgpRouterId is missing"),
         (bgp(&["--bgpPeer", "10.0.0.254"]), "ADDRESS:AS"),
         (bgp(&["--bgpPeer", "10.0.0.254:1", "--bgpPeer", "10.0.0.254:2"]), "twice"),
-        (words(&["--bgpAs", "65000"]), "go with --bgp"),
-        (words(&["--gobgp", "127.0.0.1"]), "go with --bgp"),
-        (bgp(&["--gobgp", "127.0.0.1:50051"]), "do not go with --gobgp"),
+        (words(&["--bgpAs", "65000"]), "--bgpAs goes with --bgp"),
+        (words(&["--bgpCommunity", "no-export"]), "--bgpCommunity goes with --bgp"),
+        (bgp(&["--bgpAggregation", "33"]), "--bgpAggregation: 33 is no length"),
+        (bgp(&["--bgpListen", "host"]), "--bgpListen host: write IP"),
+        (bgp(&["--bgpPassive"]), "--bgpPassive needs --bgpListen"),
+        (bgp(&["--bgpHoldTime", "2s"]), "--bgpHoldTime: a hold time is 3 s"),
+        (bgp(&["--bgpRestartTime", "2h"]), "--bgpRestartTime: a restart time"),
+        (bgp(&["--bgpSource", "0.0.0.0"]), "--bgpSource: 0.0.0.0"),
+        (bgp(&["--bgpNextHop", "127.0.0.1"]), "--bgpNextHop: 127.0.0.1"),
+        (bgp(&["--bgpPrepend", "33"]), "--bgpPrepend: an AS number"),
+        (bgp(&["--bgpCommunity", "no-such"]), "--bgpCommunity: \"no-such\" is no community"),
+        (words(&["--gobgp", "127.0.0.1"]), "--gobgp goes with --bgp"),
+        (bgp(&["--gobgp", "127.0.0.1:50051"]), "--bgpAs does not go with --gobgp"),
+        (vec!["--bgp", "--gobgp", "127.0.0.1", "--bgpNextHop", "fd00::1"], "an address of IPv4"),
         (vec!["--bgp", "--gobgp", "localhost"], "--gobgp localhost: write it as ADDRESS:PORT"),
         (vec!["--arp", "--adapter", "eth0"], "--ipamRange is missing"),
         (vec!["--arp", "--ipamRange", "10.0.0.1"], "--adapter is missing"),
@@ -99,11 +153,11 @@ fn the_originals_command_line_for_equinix_metal_is_understood() {
     };
     let found = metal(&[], Some("s3cret")).unwrap().unwrap();
     assert_eq!(found.api.to_string(), "https://api.equinix.com/metal/v1");
-    assert_eq!((found.device, found.peers.len()), (None, 0));
+    assert_eq!((found.device, found.peering.peers.len()), (None, 0));
     assert!(!format!("{found:?}").contains("s3cret"));
     let more = ["--metalApiUrl", "http://127.0.0.1:8080", "--bgpPeer", "10.0.0.254:65530"];
     let found = metal(&more, Some("s3cret")).unwrap().unwrap();
-    assert!(found.api.is_plain() && found.peers.len() == 1);
+    assert!(found.api.is_plain() && found.peering.peers.len() == 1);
     assert!(metal(&[], None).unwrap_err().to_string().contains("METAL_AUTH_TOKEN or PACKET_AUTH_TOKEN"));
     let error = metal(&[], Some("two words")).unwrap_err().to_string();
     assert!(error.contains("the token: ") && !error.contains("two words"), "{error}");

@@ -1,42 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is written of a load-balancer: a version, then its fields in the order of [`LoadBalancerV1`], as postcard lays them out
-//! (its specification 1.0: integers as varints, texts and lists behind their length). About 25 bytes a backend: what a start reads and a
+//! What is written of a load-balancer, and of a [`peer`]: a version, then its fields in the order of the types here, as postcard lays
+//! them out (its specification 1.0: integers as varints, texts and lists behind their length). About 25 bytes a backend: what a start reads and a
 //! memory card writes is little.
 //!
 //! The types are the record's own, made of nothing of the core's, so that the words of the core and of the API can change without
 //! what is on disks out there. Reading goes through the core's constructors: what could not be created cannot be read either.
 
+pub mod peer;
 #[cfg(test)]
 mod tests;
+pub mod uplink;
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    num::NonZeroU32,
-    sync::Arc,
-};
+use std::{net::Ipv4Addr, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use slb_core::{
-    model::{
-        Backend, BackendId, BackendIp, BackendSettings, Endpoint, Forwarding, Invalid, LoadBalancer, LoadBalancerId,
-        Name, Phase, Port, Target, Vip, Weight,
-    },
-    peer::{Password, Peer},
-    uplink::Uplink,
+use slb_core::model::{
+    Advertise, Backend, BackendId, BackendIp, BackendSettings, Endpoint, Forwarding, Invalid, LoadBalancer,
+    LoadBalancerId, Name, Phase, Port, Target, Vip, Weight,
 };
 use uuid::Uuid;
 
 /// The version that is written, and the latest that is understood.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why a record makes no sense.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// A later version of slb wrote it.
-    #[error("it was written by a later version of slb (record version {found}, this one knows {VERSION})")]
+    #[error("it was written by a later version of slb (record version {found}, this one knows {known})")]
     Later {
         /// The version of the record.
         found: u8,
+        /// The latest version of its kind that is understood.
+        known: u8,
     },
     /// It is not of the shape of its version.
     #[error("it is not a record")]
@@ -57,6 +53,13 @@ struct LoadBalancerV1 {
     port: u16,
     backends: Option<Vec<BackendV1>>,
     phase: PhaseV1,
+}
+
+/// Follows the fields of the first version. Written by number, in this order.
+#[derive(Serialize, Deserialize)]
+enum AdvertiseV2 {
+    Always,
+    WithBackends,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,21 +85,6 @@ enum PhaseV1 {
     Deleting,
 }
 
-#[derive(Serialize, Deserialize)]
-struct PeerV1 {
-    asn: NonZeroU32,
-    password: Option<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct UplinkV1 {
-    device: [u8; 16],
-    asn: NonZeroU32,
-    address: [u8; 4],
-    /// Addresses, and records of their own.
-    peers: Vec<(String, Vec<u8>)>,
-}
-
 /// The record of a load-balancer. Its id is the key, not part of it.
 ///
 /// # Errors
@@ -113,7 +101,11 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
             Phase::Deleting => PhaseV1::Deleting,
         },
     };
-    postcard::to_extend(&record, vec![VERSION])
+    let advertise = match load_balancer.advertise {
+        Advertise::Always => AdvertiseV2::Always,
+        Advertise::WithBackends => AdvertiseV2::WithBackends,
+    };
+    postcard::to_extend(&(record, advertise), vec![VERSION])
 }
 
 /// The load-balancer of a record.
@@ -121,7 +113,11 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
 /// # Errors
 /// It is no record, of a later version, or holds a value that cannot be.
 pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadable> {
-    let LoadBalancerV1 { serial, name, vip, port, backends, phase } = parse(bytes)?;
+    let (LoadBalancerV1 { serial, name, vip, port, backends, phase }, advertise) = match version(bytes)? {
+        (1, fields) => (whole(fields)?, AdvertiseV2::Always),
+        (VERSION, fields) => whole(fields)?,
+        (found, _) => return Err(Unreadable::Later { found, known: VERSION }),
+    };
     let backends =
         backends.map(|backends| backends.into_iter().map(Backend::try_from).collect::<Result<Arc<[_]>, _>>());
     Ok(LoadBalancer {
@@ -134,60 +130,23 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
             PhaseV1::Active => Phase::Active,
             PhaseV1::Deleting => Phase::Deleting,
         },
+        advertise: match advertise {
+            AdvertiseV2::Always => Advertise::Always,
+            AdvertiseV2::WithBackends => Advertise::WithBackends,
+        },
     })
 }
 
-/// The record of a peer. Its address is the key, not part of it.
-///
-/// # Errors
-/// As with [`encode`].
-pub fn encode_peer(peer: &Peer) -> Result<Vec<u8>, postcard::Error> {
-    let password = peer.password.as_ref().map(|password| password.expose().to_owned());
-    postcard::to_extend(&PeerV1 { asn: peer.asn, password }, vec![VERSION])
+/// The version of a record, and what follows it.
+fn version(bytes: &[u8]) -> Result<(u8, &[u8]), Unreadable> {
+    Ok(postcard::take_from_bytes(bytes)?)
 }
 
-/// The peer of a record.
-///
-/// # Errors
-/// As with [`decode`].
-pub fn decode_peer(address: &str, bytes: &[u8]) -> Result<Peer, Unreadable> {
-    let ip: IpAddr = address.parse().map_err(|_| Invalid(format!("{address:?} is no address")))?;
-    let PeerV1 { asn, password } = parse(bytes)?;
-    Ok(Peer { address: ip.try_into()?, asn, password: password.map(Password::try_from).transpose()? })
-}
-
-/// The record of what the provider says of this machine.
-///
-/// # Errors
-/// As with [`encode`].
-pub fn encode_uplink(uplink: &Uplink) -> Result<Vec<u8>, postcard::Error> {
-    let peers = uplink.peers.iter().map(|peer| Ok((peer.address.to_string(), encode_peer(peer)?)));
-    let record = UplinkV1 {
-        device: uplink.device.into_bytes(),
-        asn: uplink.asn,
-        address: uplink.address.octets(),
-        peers: peers.collect::<Result<_, postcard::Error>>()?,
-    };
-    postcard::to_extend(&record, vec![VERSION])
-}
-
-/// What the provider said of this machine.
-///
-/// # Errors
-/// As with [`decode`].
-pub fn decode_uplink(bytes: &[u8]) -> Result<Uplink, Unreadable> {
-    let UplinkV1 { device, asn, address, peers } = parse(bytes)?;
-    let peers = peers.iter().map(|(address, record)| decode_peer(address, record)).collect::<Result<_, _>>()?;
-    Ok(Uplink { device: Uuid::from_bytes(device), asn, address: address.into(), peers })
-}
-
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
-    match postcard::take_from_bytes(bytes)? {
-        (VERSION, fields) => match postcard::take_from_bytes(fields)? {
-            (record, []) => Ok(record),
-            (_, rest) => Err(Unreadable::Longer(rest.len())),
-        },
-        (found, _) => Err(Unreadable::Later { found }),
+/// The fields, and nothing after them.
+fn whole<T: DeserializeOwned>(fields: &[u8]) -> Result<T, Unreadable> {
+    match postcard::take_from_bytes(fields)? {
+        (record, []) => Ok(record),
+        (_, rest) => Err(Unreadable::Longer(rest.len())),
     }
 }
 

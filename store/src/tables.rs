@@ -93,7 +93,7 @@ pub fn read(path: &Path, database: &Database) -> Result<Snapshot, Error> {
         Ok(())
     })?;
     each(path, transaction, PEERS, |address, bytes| {
-        let peer = record::decode_peer(address, bytes).map_err(|source| unreadable(path, "peer", address, source))?;
+        let peer = record::peer::decode(address, bytes).map_err(|source| unreadable(path, "peer", address, source))?;
         snapshot.peers.insert(peer.address, peer);
         Ok(())
     })?;
@@ -110,7 +110,7 @@ pub fn read(path: &Path, database: &Database) -> Result<Snapshot, Error> {
     })?;
     each(path, transaction, SINGLES, |key, bytes| {
         if key == UPLINK_KEY {
-            let uplink = record::decode_uplink(bytes).map_err(|source| unreadable(path, "the", key, source))?;
+            let uplink = record::uplink::decode(bytes).map_err(|source| unreadable(path, "the", key, source))?;
             snapshot.uplink = Some(uplink);
         }
         Ok(())
@@ -172,13 +172,13 @@ impl<'a> Tables<'a> {
             }
             Write::Restored(name) => drop(self.originals.remove(name.as_str())?),
             Write::Peer(peer) => {
-                let bytes = record::encode_peer(peer).map_err(io::Error::other)?;
+                let bytes = record::peer::encode(peer).map_err(io::Error::other)?;
                 self.peers.insert(peer.address.to_string().as_str(), bytes.as_slice())?;
             }
             Write::NoPeer(address) => drop(self.peers.remove(address.to_string().as_str())?),
             Write::Adapter(name) => drop(self.texts.insert(ADAPTER_KEY, name.as_str())?),
             Write::Uplink(uplink) => {
-                let bytes = record::encode_uplink(uplink).map_err(io::Error::other)?;
+                let bytes = record::uplink::encode(uplink).map_err(io::Error::other)?;
                 self.singles.insert(UPLINK_KEY, bytes.as_slice())?;
             }
             Write::Identity(identity) => drop(self.texts.insert(IDENTITY_KEY, identity.to_string().as_str())?),

@@ -20,8 +20,8 @@ use redb::{Database, Key, TableDefinition, Value};
 use slb_core::{
     errors::Chain,
     model::{
-        Backend, BackendId, BackendSettings, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Name, Phase, Port,
-        Target, Vip, Weight,
+        Advertise, Backend, BackendId, BackendSettings, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Name,
+        Phase, Port, Target, Vip, Weight,
     },
     peer::{Peer, PeerAddress},
     ports::{SettingChange, Snapshot, Store, Write},
@@ -84,6 +84,7 @@ fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> L
         endpoint: Endpoint { vip: vip(id), port: port(u16::from(id) + 1) },
         backends: backends.map(|count| (0..count).map(backend).collect()),
         phase: if deleting { Phase::Deleting } else { Phase::Active },
+        advertise: if id.is_multiple_of(2) { Advertise::Always } else { Advertise::WithBackends },
     }
 }
 
@@ -115,7 +116,7 @@ fn writes() -> impl Strategy<Value = Write> {
 fn peer() -> impl Strategy<Value = Peer> {
     (peer_address(), 1_u32.., prop::option::of("[ -~]{1,80}")).prop_map(|(address, asn, password)| {
         let password = password.map(|text| text.try_into().unwrap());
-        Peer { address, asn: asn.try_into().unwrap(), password }
+        Peer { password, ..Peer::new(address, asn.try_into().unwrap()) }
     })
 }
 

@@ -6,7 +6,8 @@
 use std::{net::Ipv4Addr, time::Instant};
 
 use libfuzzer_sys::fuzz_target;
-use slb_advert::bgp::{PeerSettings, Speaker, session::Session};
+use slb_advert::bgp::{Speaker, session::Session};
+use slb_core::model::Vip;
 
 /// Marker, length and type (RFC 4271, section 4.1).
 const HEADER: usize = 19;
@@ -14,7 +15,7 @@ const HEADER: usize = 19;
 fuzz_target!(|input: (u8, &[u8])| {
     let (piece, bytes) = input;
     let speaker = Speaker { asn: 65_000, router_id: Ipv4Addr::new(10, 0, 0, 1) };
-    let peer = PeerSettings::new(Ipv4Addr::new(10, 0, 0, 254).into(), 65_530);
+    let peer = "10.0.0.254:65530".parse().expect("a peer");
     let now = Instant::now();
     let mut session = Session::new(speaker, peer, Ipv4Addr::new(10, 0, 0, 1).into(), false, now);
     for piece in bytes.chunks(usize::from(piece).max(1)) {
@@ -22,7 +23,7 @@ fuzz_target!(|input: (u8, &[u8])| {
             break;
         }
     }
-    session.announce(&["203.0.113.10".parse().expect("a VIP")]);
+    session.announce(&["203.0.113.10".parse::<Vip>().expect("a VIP").into()]);
     let mut said = &session.output()[..];
     while !said.is_empty() {
         let length = usize::from(u16::from_be_bytes([said[16], said[17]]));

@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tells routers by BGP where a VIP lives (RFC 4271): announces a /32 for each, and learns nothing.
+//! Tells routers by BGP where a VIP lives (RFC 4271): announces a /32 for each or the network around it, and learns nothing.
 //!
-//! Reading order: `peer` (what the operator says) – `notification`, `wire`, `open`, `update` (the codec) – `session` (one connection;
-//! pure) – `table` (what all sessions share) – `connect` and `task` (sockets, trying again).
+//! Reading order: `notification`, `wire`, `open`, `update` (the codec) – `session` (one connection; pure) – `collision` (one of two;
+//! pure) – `table` (what all sessions share) – `connect`, `listen`, `outbox`, `conversation` (sockets) – `task` (a peer: trying
+//! again) – `shutdown` (leaving gracefully).
 //!
 //! Sessions stand on their own: a change of one VIP is one UPDATE to each peer, and a peer that comes or goes is nobody else's
 //! business. When the process ends without [`Bgp::leave`], peers that restart gracefully (RFC 4724) keep the routes until it is back.
 
+mod collision;
 mod connect;
+mod conversation;
+mod listen;
 mod notification;
 mod open;
-mod peer;
+mod outbox;
 pub mod session;
+mod shutdown;
 mod table;
 mod task;
 mod update;
@@ -20,27 +25,29 @@ mod wire;
 use std::{
     collections::BTreeMap,
     future::Future,
+    io,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use slb_core::{
     model::Vip,
-    peer::{Peer, PeerAddress},
+    peer::{Peer, PeerAddress, PeerSettings},
     ports::{Advertiser, Cause, Probe, Verdict},
-    routing::{PeerStatus, Routing},
+    prefix::{Prefix, PrefixLength},
+    routing::{PeerStatus, Routing, Shutdown, ShutdownStatus},
     step::AdvertStep,
 };
-use tokio::sync::mpsc::{self, UnboundedSender};
-use tracing::info;
-
-pub use self::{
-    notification::Notification,
-    peer::{BadPeer, PeerSettings},
-    session::Speaker,
-    update::{Community, LargeCommunity},
+use tokio::{
+    net::TcpStream,
+    sync::mpsc::{self, UnboundedSender},
+    task::JoinSet,
 };
+use tracing::{info, warn};
+
+pub use self::{listen::Listener, notification::Notification, session::Speaker};
 use self::{
+    shutdown::Leaving,
     table::Table,
     task::{Order, Task},
 };
@@ -49,6 +56,8 @@ use self::{
 #[derive(Clone, Debug)]
 pub struct Bgp {
     speaker: Speaker,
+    /// For all peers.
+    defaults: PeerSettings,
     table: Table,
     sessions: Arc<Mutex<Sessions>>,
 }
@@ -58,24 +67,52 @@ struct Sessions {
     /// Whether peers are connected to yet.
     begun: bool,
     /// Peers to be connected to.
-    waiting: Vec<PeerSettings>,
-    orders: BTreeMap<IpAddr, UnboundedSender<Order>>,
+    waiting: Vec<Peer>,
+    orders: BTreeMap<PeerAddress, UnboundedSender<Order>>,
+    listeners: Vec<Listener>,
+    /// Those that accept; they end with this.
+    accepting: JoinSet<()>,
+    /// Whether routers are asked to prefer other ways.
+    leaving: Option<Leaving>,
 }
 
 impl Bgp {
-    /// A speaker without peers.
+    /// A speaker without peers. What is not asked for of a peer itself is as in `defaults`. VIPs are announced as the networks of this
+    /// length around them, as long as there is one in it.
     #[must_use]
-    pub fn new(speaker: Speaker) -> Self {
-        Self { speaker, table: Table::default(), sessions: Arc::default() }
+    pub fn new(speaker: Speaker, defaults: PeerSettings, aggregation: PrefixLength) -> Self {
+        Self { speaker, defaults, table: Table::new(aggregation), sessions: Arc::default() }
+    }
+
+    /// Has peers connect to this listener, too. Call it before peers are added. Within a tokio runtime.
+    ///
+    /// # Errors
+    /// Too many open files.
+    pub fn listen(&self, listener: Listener) -> io::Result<()> {
+        let socket = listener.socket()?;
+        let sessions = Arc::downgrade(&self.sessions);
+        let take = move |from: IpAddr, stream| match sessions.upgrade() {
+            Some(sessions) => sessions.lock().unwrap_or_else(PoisonError::into_inner).incoming(from, stream),
+            None => Err(stream),
+        };
+        let mut sessions = self.sessions();
+        sessions.accepting.spawn(Listener::run(socket, take));
+        sessions.listeners.push(listener);
+        Ok(())
     }
 
     /// Adds a peer, or gives one that is there other settings with a new session. It is connected to once [`begin`](Self::begin) was
     /// called. Within a tokio runtime.
-    pub fn add_peer(&self, peer: PeerSettings) {
+    pub fn add_peer(&self, peer: Peer) {
+        let peer = peer.or(&self.defaults);
         self.remove_peer(peer.address);
         info!("Add a peer configuration for:{}", peer.address);
-        self.table.add_peer(peer.address, peer.asn);
+        self.table.add_peer(peer.clone());
         let mut sessions = self.sessions();
+        if let Err(why) = sessions.expect(&peer) {
+            self.table.complain(peer.address, &why);
+            warn!(peer = %peer.address, "this BGP peer cannot connect: {why}");
+        }
         if sessions.begun {
             sessions.start(self, peer);
         } else {
@@ -84,8 +121,9 @@ impl Bgp {
     }
 
     /// Removes a peer; its session ends with words to its operator. Whether there was one.
-    pub fn remove_peer(&self, address: IpAddr) -> bool {
+    pub fn remove_peer(&self, address: PeerAddress) -> bool {
         let mut sessions = self.sessions();
+        sessions.listeners.iter().for_each(|listener| listener.forget(address.address()));
         let waited = sessions.waiting.len();
         sessions.waiting.retain(|peer| peer.address != address);
         let orders = sessions.orders.remove(&address);
@@ -109,7 +147,7 @@ impl Bgp {
     /// Ends all sessions for good, with words to the operators of the peers (RFC 9003): routes go at once.
     pub fn leave(&self, words: &str) {
         let mut sessions = self.sessions();
-        sessions.tell(&Order::Leave(Notification::ADMINISTRATIVE_SHUTDOWN, words.to_owned()));
+        sessions.tell(|| Order::Leave(Notification::ADMINISTRATIVE_SHUTDOWN, words.to_owned()));
         sessions.orders.clear();
     }
 
@@ -119,15 +157,38 @@ impl Bgp {
 }
 
 impl Sessions {
-    fn start(&mut self, bgp: &Bgp, peer: PeerSettings) {
+    fn start(&mut self, bgp: &Bgp, peer: Peer) {
         let (orders, received) = mpsc::unbounded_channel();
+        if let Some(leaving) = &self.leaving {
+            let _ = orders.send(leaving.order());
+        }
         self.orders.insert(peer.address, orders);
-        tokio::spawn(Task { speaker: bgp.speaker, peer, table: bgp.table.clone(), orders: received }.run());
+        tokio::spawn(Task::new(bgp.speaker, peer, bgp.table.clone(), received).run());
     }
 
     /// A session that has ended needs no orders.
-    fn tell(&self, order: &Order) {
-        self.orders.values().for_each(|orders| drop(orders.send(order.clone())));
+    fn tell(&self, order: impl Fn() -> Order) {
+        self.orders.values().for_each(|orders| drop(orders.send(order())));
+    }
+
+    /// Gets ready for a peer to connect. In words, why it cannot although it should.
+    fn expect(&self, peer: &Peer) -> Result<(), String> {
+        let mut listeners = self.listeners.iter().filter(|listener| listener.hears(peer)).peekable();
+        if listeners.peek().is_none() && peer.settings.passive() {
+            return Err("it is to connect to slb, which does not listen: see --bgpListen".to_owned());
+        }
+        listeners
+            .try_for_each(|listener| listener.expect(peer))
+            .map_err(|error| format!("no password can be set: {error}"))
+    }
+
+    /// Hands a connection to the peer that it is from.
+    fn incoming(&self, from: IpAddr, stream: TcpStream) -> Result<(), TcpStream> {
+        let address = PeerAddress::try_from(from).ok();
+        let Some(orders) = address.and_then(|address| self.orders.get(&address)) else { return Err(stream) };
+        // A session that is just ending closes it.
+        let _ = orders.send(Order::Incoming(stream));
+        Ok(())
     }
 }
 
@@ -136,16 +197,28 @@ impl Routing for Bgp {
         self.table.peers()
     }
 
-    fn routes(&self) -> Vec<Vip> {
+    fn routes(&self) -> Vec<Prefix> {
         self.table.routes()
     }
 
     fn add(&self, peer: &Peer) {
-        self.add_peer(peer.into());
+        self.add_peer(peer.clone());
     }
 
     fn remove(&self, address: PeerAddress) {
-        self.remove_peer(address.address());
+        self.remove_peer(address);
+    }
+
+    fn shut_down(&self, shutdown: Shutdown) {
+        self.begin_shutdown(shutdown);
+    }
+
+    fn come_back(&self) {
+        self.end_shutdown();
+    }
+
+    fn shutdown(&self) -> Option<ShutdownStatus> {
+        self.sessions().leaving.as_ref().map(Leaving::status)
     }
 }
 
@@ -164,13 +237,15 @@ impl Advertiser for Bgp {
                 AdvertStep::Withdraw(vip) => withdrawn.push(vip),
             }
         }
-        self.table.change(&announced, &withdrawn);
+        let change = self.table.change(&announced, &withdrawn);
         let sessions = self.sessions();
-        if !withdrawn.is_empty() {
-            sessions.tell(&Order::Withdraw(withdrawn.into()));
+        if !change.withdrawn.is_empty() {
+            let withdrawn: Arc<[_]> = change.withdrawn.into_iter().collect();
+            sessions.tell(|| Order::Withdraw(Arc::clone(&withdrawn)));
         }
-        if !announced.is_empty() {
-            sessions.tell(&Order::Announce(announced.into()));
+        if !change.announced.is_empty() {
+            let announced: Arc<[_]> = change.announced.into_iter().collect();
+            sessions.tell(|| Order::Announce(Arc::clone(&announced)));
         }
         steps.iter().map(|_| Verdict::Applied).collect()
     }

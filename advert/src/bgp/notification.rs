@@ -33,6 +33,8 @@ impl Notification {
     pub(super) const UNEXPECTED_IN_ESTABLISHED: (u8, u8) = (5, 3);
     pub(super) const ADMINISTRATIVE_SHUTDOWN: (u8, u8) = (6, 2);
     pub(super) const PEER_DECONFIGURED: (u8, u8) = (6, 3);
+    pub(super) const CONNECTION_REJECTED: (u8, u8) = (6, 5);
+    pub(super) const COLLISION: (u8, u8) = (6, 7);
 
     pub(super) fn new((code, subcode): (u8, u8), data: impl Into<Vec<u8>>) -> Self {
         Self { code, subcode, data: data.into() }

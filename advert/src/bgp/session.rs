@@ -8,12 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use slb_core::model::Vip;
+use slb_core::{
+    peer::{NextHop, Peer, RestartTime},
+    prefix::Prefix,
+    routing::{Agreed, Messages, Traffic},
+};
 
 use super::{
+    collision::Identity,
     notification::Notification,
     open::{Capabilities, GracefulRestart, IPV4_UNICAST, Open},
-    peer::PeerSettings,
     update::{self, Attributes, can_be_next_hop},
     wire::{self, Framer, Message},
 };
@@ -44,6 +48,8 @@ pub enum Phase {
 /// What became of what was heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// The peer has said who it is.
+    Met,
     /// Routes may be sent from now on.
     Established,
     /// All of them are to be sent once more.
@@ -70,36 +76,47 @@ pub enum Ended {
 #[derive(Debug)]
 pub struct Session {
     speaker: Speaker,
-    peer: PeerSettings,
+    peer: Peer,
     /// The own address of the connection.
     local: IpAddr,
     phase: Phase,
     framer: Framer,
     output: Vec<u8>,
+    /// Since it was last taken.
+    traffic: Traffic,
     /// Agreed upon; zero for none.
     hold_time: Duration,
     /// When the peer has been silent for too long; `None` for never.
     hold_until: Option<Instant>,
     keepalive_at: Option<Instant>,
+    /// What the peer said of itself.
+    met: Option<Open>,
+    /// Whether the peer is to prefer other ways.
+    draining: bool,
     /// How routes are sent, or why none can be.
     routes: Result<Attributes, String>,
 }
 
 impl Session {
     /// Begins on a connection that stands. `restarted` says that this process is new, and that the peer has routes of the one before.
-    pub fn new(speaker: Speaker, peer: PeerSettings, local: IpAddr, restarted: bool, now: Instant) -> Self {
+    pub fn new(speaker: Speaker, peer: Peer, local: IpAddr, restarted: bool, now: Instant) -> Self {
         let families = BTreeSet::from([IPV4_UNICAST]);
-        let graceful_restart =
-            peer.restart_time.map(|time| GracefulRestart { restarted, time, preserved: families.clone() });
+        let settings = &peer.settings;
+        let restart_time = settings.restart_time();
+        let graceful_restart = (restart_time != RestartTime::NONE).then(|| GracefulRestart {
+            restarted,
+            time: restart_time.into(),
+            preserved: families.clone(),
+        });
         let open = Open {
             asn: speaker.asn,
-            hold_time: u16::try_from(peer.hold_time.as_secs()).unwrap_or(u16::MAX),
+            hold_time: settings.hold_time().seconds(),
             identifier: speaker.router_id,
             can: Capabilities {
                 families,
                 route_refresh: true,
                 four_octet_as: true,
-                ipv4_over_ipv6: local.is_ipv6(),
+                ipv4_over_ipv6: settings.next_hop.map_or(local.is_ipv6(), |hop| hop.address().is_ipv6()),
                 graceful_restart,
             },
         };
@@ -110,9 +127,12 @@ impl Session {
             phase: Phase::OpenSent,
             framer: Framer::default(),
             output: open.encode(),
+            traffic: Traffic { sent: Messages { open: 1, ..Messages::default() }, ..Traffic::default() },
             hold_time: Duration::ZERO,
             hold_until: Some(now + PATIENCE),
             keepalive_at: None,
+            met: None,
+            draining: false,
             routes: Err("the session is not established".to_owned()),
         }
     }
@@ -123,9 +143,34 @@ impl Session {
         self.phase
     }
 
+    /// Who the peer is, once it has said so.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        let restarts = |open: &Open| open.can.graceful_restart.is_some();
+        self.met.as_ref().map(|open| Identity { identifier: open.identifier, asn: open.asn, restarts: restarts(open) })
+    }
+
     /// What is to be sent.
     pub fn output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.output)
+    }
+
+    /// The messages since the last time.
+    pub(super) fn traffic(&mut self) -> Traffic {
+        std::mem::take(&mut self.traffic)
+    }
+
+    /// What was agreed upon, once the session is established.
+    pub(super) fn agreed(&self) -> Option<Agreed> {
+        let open = self.met.as_ref().filter(|_| self.phase == Phase::Established)?;
+        Some(Agreed {
+            local_address: self.local,
+            router_id: open.identifier,
+            hold_time: self.hold_time,
+            four_octet_as: open.can.four_octet_as,
+            graceful_restart: open.can.graceful_restart.is_some()
+                && self.peer.settings.restart_time() != RestartTime::NONE,
+            next_hop: self.routes.as_ref().ok().map(|attributes| attributes.next_hop),
+        })
     }
 
     /// When [`tick`](Self::tick) is due.
@@ -175,18 +220,27 @@ impl Session {
     }
 
     fn take(&mut self, message: Message, now: Instant) -> Result<Option<Event>, Ended> {
+        let received = &mut self.traffic.received;
+        match message {
+            Message::Open(_) => received.open += 1,
+            Message::Update => received.update += 1,
+            Message::Notification(_) => received.notification += 1,
+            Message::Keepalive => received.keepalive += 1,
+            Message::RouteRefresh => received.route_refresh += 1,
+        }
         if let Message::Notification(notification) = message {
             return Err(Ended::Said(notification));
         }
         match (self.phase, message) {
             (Phase::OpenSent, Message::Open(open)) => {
                 self.meet(&open)?;
+                self.met = Some(open);
                 self.phase = Phase::OpenConfirm;
                 self.heard(now);
                 // A session without timers begins with one all the same.
                 self.hold_until = self.hold_until.or(Some(now + PATIENCE));
                 self.keepalive(now);
-                Ok(None)
+                Ok(Some(Event::Met))
             }
             (Phase::OpenConfirm, Message::Keepalive) => {
                 self.phase = Phase::Established;
@@ -214,7 +268,7 @@ impl Session {
 
     /// Agrees with the peer, or does not.
     fn meet(&mut self, open: &Open) -> Result<(), Ended> {
-        if open.asn != self.peer.asn {
+        if open.asn != self.peer.asn.get() {
             let why = format!("the peer is AS {}, not AS {}", open.asn, self.peer.asn);
             return Err(self.answer(why, Notification::new(Notification::BAD_PEER_AS, [])));
         }
@@ -223,7 +277,7 @@ impl Session {
             let why = format!("the peer has the BGP identifier of this speaker, {}", open.identifier);
             return Err(self.answer(why, Notification::new(Notification::BAD_IDENTIFIER, [])));
         }
-        self.hold_time = self.peer.hold_time.min(Duration::from_secs(open.hold_time.into()));
+        self.hold_time = Duration::from(self.peer.settings.hold_time()).min(Duration::from_secs(open.hold_time.into()));
         self.routes = self.attributes(is_internal, &open.can);
         Ok(())
     }
@@ -234,7 +288,8 @@ impl Session {
         }
         // Peers on this host reach it by the loopback adapter, which is nobody's next hop.
         let own = if can_be_next_hop(self.local) { self.local } else { self.speaker.router_id.into() };
-        let next_hop = self.peer.next_hop.unwrap_or(own);
+        let settings = &self.peer.settings;
+        let next_hop = settings.next_hop.map_or(own, NextHop::address);
         if next_hop.is_ipv6() && !can.ipv4_over_ipv6 {
             return Err(
                 "the peer takes no IPv4 routes with an IPv6 next hop (RFC 8950): give it an IPv4 next hop".to_owned()
@@ -245,43 +300,62 @@ impl Session {
             is_internal,
             four_octet_as: can.four_octet_as,
             next_hop,
-            prepend: self.peer.prepend,
-            med: self.peer.med,
-            local_preference: self.peer.local_preference,
-            communities: self.peer.communities.clone(),
-            large_communities: self.peer.large_communities.clone(),
+            prepend: settings.prepend().get(),
+            med: settings.med,
+            local_preference: settings.local_pref(),
+            communities: settings.communities().collect(),
         })
     }
 
-    /// Sends routes to the VIPs. Does nothing before the session is established: all of them are sent then.
-    pub fn announce(&mut self, vips: &[Vip]) {
+    /// From now on, routes are sent so that the peer prefers other ways (RFC 8326), or as they were.
+    pub(super) fn drain(&mut self, draining: bool) {
+        self.draining = draining;
+    }
+
+    /// Sends routes. Does nothing before the session is established: all of them are sent then.
+    pub fn announce(&mut self, prefixes: &[Prefix]) {
         if let (Phase::Established, Ok(attributes)) = (self.phase, &self.routes) {
-            self.output.extend(update::announce(attributes, vips).concat());
+            let messages = match self.draining {
+                true => update::announce(&attributes.draining(), prefixes),
+                false => update::announce(attributes, prefixes),
+            };
+            self.update(&messages);
         }
     }
 
     /// Takes routes back.
-    pub fn withdraw(&mut self, vips: &[Vip]) {
+    pub fn withdraw(&mut self, prefixes: &[Prefix]) {
         if let (Phase::Established, Ok(attributes)) = (self.phase, &self.routes) {
-            self.output.extend(update::withdraw(attributes.next_hop, vips).concat());
+            let messages = update::withdraw(attributes.next_hop, prefixes);
+            self.update(&messages);
         }
     }
 
     /// Says that all routes have been sent.
     pub fn end_of_routes(&mut self) {
         if self.phase == Phase::Established {
-            self.output.extend(update::end_of_routes());
+            self.update(&[update::end_of_routes()]);
         }
     }
 
     /// Ends the session for good.
     pub fn leave(&mut self, code: (u8, u8), communication: &str) {
-        self.output.extend(wire::notification(&Notification::leaving(code, communication)));
+        self.notify(&Notification::leaving(code, communication));
     }
 
     fn answer(&mut self, why: String, answer: Notification) -> Ended {
-        self.output.extend(wire::notification(&answer));
+        self.notify(&answer);
         Ended::Answered { why, answer }
+    }
+
+    fn notify(&mut self, notification: &Notification) {
+        self.traffic.sent.notification += 1;
+        self.output.extend(wire::notification(notification));
+    }
+
+    fn update(&mut self, messages: &[Vec<u8>]) {
+        self.traffic.sent.update += messages.len() as u64;
+        self.output.extend(messages.concat());
     }
 
     fn heard(&mut self, now: Instant) {
@@ -289,6 +363,7 @@ impl Session {
     }
 
     fn keepalive(&mut self, now: Instant) {
+        self.traffic.sent.keepalive += 1;
         self.output.extend(wire::keepalive());
         self.keepalive_at = (!self.hold_time.is_zero()).then(|| now + self.hold_time / 3);
     }

@@ -2,16 +2,19 @@
 //! What all sessions share: the routes, and how each peer is doing.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
 use slb_core::{
     model::Vip,
-    routing::{PeerState, PeerStatus},
+    peer::{Peer, PeerAddress},
+    prefix::{Prefix, PrefixLength},
+    routing::{Agreed, PeerState, PeerStatus, Traffic},
 };
+
+use crate::routes::{Change, Routes};
 
 /// Shared by all that hold a clone.
 #[derive(Clone, Debug, Default)]
@@ -19,8 +22,8 @@ pub(super) struct Table(Arc<Mutex<Contents>>);
 
 #[derive(Debug, Default)]
 struct Contents {
-    routes: BTreeSet<Vip>,
-    peers: BTreeMap<IpAddr, PeerStatus>,
+    routes: Routes,
+    peers: BTreeMap<PeerAddress, PeerStatus>,
 }
 
 impl Table {
@@ -28,43 +31,67 @@ impl Table {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A table without routes; VIPs are announced as networks of this length.
+    pub(super) fn new(length: PrefixLength) -> Self {
+        Self(Arc::new(Mutex::new(Contents { routes: Routes::new(length), ..Contents::default() })))
+    }
+
     /// Every route that is to be announced.
-    pub(super) fn routes(&self) -> Vec<Vip> {
-        self.contents().routes.iter().copied().collect()
+    pub(super) fn routes(&self) -> Vec<Prefix> {
+        self.contents().routes.all()
     }
 
     /// Every peer.
     pub(super) fn peers(&self) -> Vec<PeerStatus> {
-        self.contents().peers.values().cloned().collect()
+        let contents = self.contents();
+        let routes = contents.routes.all().len();
+        let announced = |status: &PeerStatus| {
+            let is_told = status.session.as_ref().is_some_and(|session| session.next_hop.is_some());
+            if is_told { routes } else { 0 }
+        };
+        contents
+            .peers
+            .values()
+            .map(|status| PeerStatus { routes_announced: announced(status), ..status.clone() })
+            .collect()
     }
 
-    /// Adds routes and takes some away.
-    pub(super) fn change(&self, announced: &[Vip], withdrawn: &[Vip]) {
-        let routes = &mut self.contents().routes;
-        routes.extend(announced);
-        for vip in withdrawn {
-            routes.remove(vip);
+    /// Adds VIPs and takes some away. What peers are to be told.
+    pub(super) fn change(&self, announced: &[Vip], withdrawn: &[Vip]) -> Change {
+        self.contents().routes.change(announced, withdrawn)
+    }
+
+    pub(super) fn add_peer(&self, peer: Peer) {
+        self.contents().peers.insert(peer.address, PeerStatus::new(peer, SystemTime::now()));
+    }
+
+    /// Counts a try to connect.
+    pub(super) fn attempt(&self, address: PeerAddress) {
+        if let Some(status) = self.contents().peers.get_mut(&address) {
+            status.connection_attempts += 1;
         }
     }
 
-    pub(super) fn add_peer(&self, address: IpAddr, asn: u32) {
-        let status = PeerStatus {
-            address,
-            asn,
-            state: PeerState::Idle,
-            since: SystemTime::now(),
-            times_established: 0,
-            last_error: None,
-        };
-        self.contents().peers.insert(address, status);
+    /// Counts messages.
+    pub(super) fn count(&self, address: PeerAddress, traffic: Traffic) {
+        if let Some(status) = self.contents().peers.get_mut(&address) {
+            status.traffic += traffic;
+        }
     }
 
-    pub(super) fn remove_peer(&self, address: IpAddr) {
+    /// Writes down what was agreed upon with a peer.
+    pub(super) fn agree(&self, address: PeerAddress, agreed: Option<Agreed>) {
+        if let Some(status) = self.contents().peers.get_mut(&address) {
+            status.session = agreed;
+        }
+    }
+
+    pub(super) fn remove_peer(&self, address: PeerAddress) {
         self.contents().peers.remove(&address);
     }
 
     /// Writes down how a peer is doing. Whether the error is another than before, or the session was established.
-    pub(super) fn note(&self, address: IpAddr, state: PeerState, error: Option<&str>) -> bool {
+    pub(super) fn note(&self, address: PeerAddress, state: PeerState, error: Option<&str>) -> bool {
         let contents = &mut *self.contents();
         let Some(status) = contents.peers.get_mut(&address) else { return false };
         let [was, is] = [status.state, state].map(|state| state == PeerState::Established);
@@ -74,6 +101,8 @@ impl Table {
         if is {
             status.times_established += u64::from(!was);
             status.last_error = None;
+        } else {
+            status.session = None;
         }
         status.state = state;
         let Some(error) = error else { return false };
@@ -83,7 +112,7 @@ impl Table {
     }
 
     /// Writes down why an established session announces nothing.
-    pub(super) fn complain(&self, address: IpAddr, why: &str) {
+    pub(super) fn complain(&self, address: PeerAddress, why: &str) {
         if let Some(status) = self.contents().peers.get_mut(&address) {
             status.last_error = Some(why.to_owned());
         }

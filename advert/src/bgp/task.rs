@@ -1,27 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One task for each peer: connects, talks, and tries again. What happens to one session never touches another.
+//! One task for each peer: connects or waits for the peer to, talks, and tries again. What happens to one session never touches another.
 
 use std::{
-    collections::VecDeque,
     hash::{BuildHasher, RandomState},
-    io,
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use slb_core::{model::Vip, routing::PeerState};
+use slb_core::{
+    peer::Peer,
+    prefix::Prefix,
+    routing::{Agreed, PeerState, Words},
+};
 use tokio::{
     net::TcpStream,
     select,
     sync::mpsc::UnboundedReceiver,
-    time::{sleep, sleep_until, timeout},
+    time::{sleep_until, timeout},
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
-    connect::connect,
-    peer::PeerSettings,
-    session::{Ended, Event, Phase, Session, Speaker},
+    collision::{Origin, Other, Stays, resolve},
+    connect::{accept, connect},
+    conversation::Conversation,
+    notification::Notification,
+    session::{Event, Phase, Speaker},
     table::Table,
 };
 
@@ -31,169 +36,354 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// How long a peer may take nothing of what is to be sent (RFC 9687: at least 8 minutes, and twice the hold time).
-const SEND_HOLD: Duration = Duration::from_secs(480);
-/// How long a session that is left may take to be rid of its last words.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What the task is asked for.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Order {
     /// New routes.
-    Announce(Arc<[Vip]>),
+    Announce(Arc<[Prefix]>),
     /// Routes no more.
-    Withdraw(Arc<[Vip]>),
+    Withdraw(Arc<[Prefix]>),
+    /// The peer has connected.
+    Incoming(TcpStream),
+    /// Ask the peer to prefer other ways.
+    Drain,
+    /// End the session with words for the peer's operator, and begin none.
+    Down(Words),
+    /// Announce as before, over a new session if need be.
+    ComeBack,
     /// End the session with these numbers and words, and the task with it.
     Leave((u8, u8), String),
 }
 
 /// The task's state.
 pub(super) struct Task {
-    pub(super) speaker: Speaker,
-    pub(super) peer: PeerSettings,
-    pub(super) table: Table,
-    pub(super) orders: UnboundedReceiver<Order>,
+    speaker: Speaker,
+    peer: Peer,
+    table: Table,
+    orders: UnboundedReceiver<Order>,
+    /// The peer has the routes of the process before, and keeps them while this one gets ready.
+    restarted: bool,
+    /// Whether the peer is asked to prefer other ways.
+    draining: bool,
+    /// Whether there is to be no session.
+    is_down: bool,
+    /// Before the next try.
+    pause: Duration,
+    /// When that is.
+    try_at: Option<Instant>,
+    connecting: Option<Connecting>,
+    /// The connection that counts.
+    current: Option<Conversation>,
+    /// Another one, until it is clear which of the two stays.
+    rival: Option<Conversation>,
 }
 
-/// Why talking ended.
-enum Over {
-    /// As ordered.
-    Left,
-    Failed(String),
+type Connecting = Pin<Box<dyn Future<Output = Result<TcpStream, String>> + Send>>;
+
+/// What the task waits for.
+enum Happened {
+    Current(Result<Vec<Event>, String>),
+    Rival(Result<Vec<Event>, String>),
+    Connected(Result<TcpStream, String>),
+    TryAgain,
+    Ordered(Option<Order>),
 }
 
 impl Task {
+    pub(super) fn new(speaker: Speaker, peer: Peer, table: Table, orders: UnboundedReceiver<Order>) -> Self {
+        Self {
+            speaker,
+            peer,
+            table,
+            orders,
+            restarted: true,
+            draining: false,
+            is_down: false,
+            pause: FIRST_PAUSE,
+            try_at: None,
+            connecting: None,
+            current: None,
+            rival: None,
+        }
+    }
+
     /// Runs until it is told to leave, or nobody can tell it anything any more.
     pub(super) async fn run(mut self) {
-        // The peer has the routes of the process before, and keeps them while this one gets ready.
-        let mut restarted = true;
-        let mut pause = FIRST_PAUSE;
+        self.set_out();
         loop {
-            let address = self.peer.address;
-            self.table.note(address, PeerState::Connect, None);
-            let connected = select! {
-                // Cancel-safe: a connection that nobody waits for is closed.
-                connected = timeout(CONNECT_TIMEOUT, connect(&self.peer)) => connected,
-                // Cancel-safe: an order is taken only if this arm runs.
-                () = left(&mut self.orders) => return,
-            };
-            let over = match connected {
-                Ok(Ok(stream)) => self.talk(stream, &mut restarted, &mut pause).await,
-                Ok(Err(error)) => Over::Failed(format!("could not connect: {error}")),
-                Err(_) => Over::Failed(format!("could not connect: no answer within {} s", CONNECT_TIMEOUT.as_secs())),
-            };
-            let Over::Failed(why) = over else { return };
-            if self.table.note(address, PeerState::Idle, Some(&why)) {
-                warn!(peer = %address, "BGP peer down: {why}");
+            match self.next().await {
+                Happened::Current(heard) => match heard {
+                    Ok(events) => self.react(events).await,
+                    Err(why) => self.lost(why).await,
+                },
+                Happened::Rival(Ok(events)) => {
+                    // What is heard on the rival is news of the rival alone: it is looked at as if it were the one that counts.
+                    std::mem::swap(&mut self.current, &mut self.rival);
+                    self.react(events).await;
+                    self.put_the_further_first();
+                }
+                Happened::Rival(Err(why)) => {
+                    debug!(peer = %self.peer.address, "another BGP connection ended: {why}");
+                    if let Some(rival) = self.rival.take() {
+                        rival.last_words().await;
+                    }
+                }
+                Happened::Connected(Ok(stream)) => self.begin(Origin::Ours, stream).await,
+                Happened::Connected(Err(why)) => {
+                    if self.current.is_none() {
+                        self.rest(&why);
+                    }
+                }
+                Happened::TryAgain => self.connect(),
+                Happened::Ordered(Some(Order::Announce(routes))) => self.each(|talk| talk.session.announce(&routes)),
+                Happened::Ordered(Some(Order::Withdraw(routes))) => self.each(|talk| talk.session.withdraw(&routes)),
+                Happened::Ordered(Some(Order::Incoming(stream))) => match accept(&stream, &self.peer) {
+                    Ok(()) => self.begin(Origin::Theirs, stream).await,
+                    Err(error) => debug!(peer = %self.peer.address, "a connection was gone at once: {error}"),
+                },
+                Happened::Ordered(Some(Order::Drain)) => self.drain(true),
+                Happened::Ordered(Some(Order::Down(words))) => {
+                    self.is_down = true;
+                    (self.connecting, self.try_at) = (None, None);
+                    self.leave(Notification::ADMINISTRATIVE_SHUTDOWN, words.as_str()).await;
+                    self.down(PeerState::Idle, "slb is shut down: see /bgp/shutdown");
+                }
+                Happened::Ordered(Some(Order::ComeBack)) => {
+                    self.drain(false);
+                    if std::mem::take(&mut self.is_down) {
+                        self.pause = FIRST_PAUSE;
+                        self.set_out();
+                    }
+                }
+                Happened::Ordered(Some(Order::Leave(code, words))) => return self.leave(code, &words).await,
+                // The process ends: the peer keeps the routes, as far as it restarts gracefully.
+                Happened::Ordered(None) => return,
             }
-            select! {
-                // Cancel-safe: time is all that passes.
-                () = sleep(spread(pause)) => {}
-                // Cancel-safe: as above.
-                () = left(&mut self.orders) => return,
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    async fn talk(&mut self, stream: TcpStream, restarted: &mut bool, pause: &mut Duration) -> Over {
-        let local = match stream.local_addr() {
-            Ok(address) => address.ip(),
-            Err(error) => return Over::Failed(format!("could not connect: {error}")),
+    async fn next(&mut self) -> Happened {
+        let try_at = self.try_at;
+        select! {
+            // Cancel-safe, both: says so itself.
+            heard = hear(&mut self.current), if self.current.is_some() => Happened::Current(heard),
+            heard = hear(&mut self.rival), if self.rival.is_some() => Happened::Rival(heard),
+            // Cancel-safe: the task keeps the future.
+            connected = finish(&mut self.connecting), if self.connecting.is_some() => {
+                self.connecting = None;
+                Happened::Connected(connected)
+            }
+            // Cancel-safe: made anew from the deadline each time.
+            () = sleep_until(try_at.unwrap_or_else(Instant::now).into()), if try_at.is_some() => Happened::TryAgain,
+            // Cancel-safe: an order stays in the channel until it is returned.
+            order = self.orders.recv() => Happened::Ordered(order),
+        }
+    }
+
+    /// Connects, or waits for the peer to.
+    fn set_out(&mut self) {
+        if self.peer.settings.passive() {
+            self.note(PeerState::Active);
+        } else {
+            self.connect();
+        }
+    }
+
+    async fn leave(&mut self, code: (u8, u8), words: &str) {
+        for conversation in self.current.take().into_iter().chain(self.rival.take()) {
+            conversation.leave(code, words).await;
+        }
+    }
+
+    /// All routes are announced again, with other attributes.
+    fn drain(&mut self, draining: bool) {
+        self.draining = draining;
+        self.each(|talk| talk.session.drain(draining));
+        self.send_all();
+    }
+
+    fn connect(&mut self) {
+        self.note(PeerState::Connect);
+        self.table.attempt(self.peer.address);
+        self.try_at = None;
+        let peer = self.peer.clone();
+        self.connecting = Some(Box::pin(async move {
+            match timeout(CONNECT_TIMEOUT, connect(&peer)).await {
+                Ok(Ok(stream)) => Ok(stream),
+                Ok(Err(error)) => Err(format!("could not connect: {error}")),
+                Err(_) => Err(format!("could not connect: no answer within {} s", CONNECT_TIMEOUT.as_secs())),
+            }
+        }));
+    }
+
+    /// There is a connection, maybe beside another.
+    async fn begin(&mut self, origin: Origin, stream: TcpStream) {
+        if self.is_down {
+            return;
+        }
+        let begun =
+            Conversation::begin(origin, stream, self.speaker, self.peer.clone(), self.table.clone(), self.restarted);
+        let mut conversation = match begun {
+            Ok(conversation) => conversation,
+            Err(error) if self.current.is_none() && origin == Origin::Ours => {
+                return self.rest(&format!("could not connect: {error}"));
+            }
+            Err(_) => return,
         };
-        let mut session = Session::new(self.speaker, self.peer.clone(), local, *restarted, Instant::now());
-        let mut outbox = Outbox::default();
-        let mut inbox = vec![0; 16 << 10];
-        self.table.note(self.peer.address, PeerState::OpenSent, None);
-        loop {
-            outbox.push(&session.output());
-            let deadline = session.deadline().into_iter().chain(outbox.deadline()).min();
-            let heard = select! {
-                // Cancel-safe: readiness stays.
-                ready = stream.readable() => match ready.and_then(|()| stream.try_read(&mut inbox)) {
-                    Ok(0) => return Over::Failed("the peer closed the connection".to_owned()),
-                    Ok(length) => session.hear(inbox.get(..length).unwrap_or_default(), Instant::now()),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                    Err(error) => return Over::Failed(format!("the connection broke: {error}")),
-                },
-                // Cancel-safe: readiness stays.
-                ready = stream.writable(), if !outbox.is_empty() => match ready.and_then(|()| outbox.write(&stream)) {
-                    Ok(()) => continue,
-                    Err(error) => return Over::Failed(format!("the connection broke: {error}")),
-                },
-                // Cancel-safe: an order is taken only if this arm runs.
-                order = self.orders.recv() => match order {
-                    Some(Order::Leave(code, words)) => {
-                        session.leave(code, &words);
-                        outbox.push(&session.output());
-                        outbox.flush(&stream).await;
-                        return Over::Left;
-                    }
-                    // The process ends: the peer keeps the routes, as far as it restarts gracefully.
-                    None => return Over::Left,
-                    Some(order) => {
-                        self.obey(&mut session, &order);
-                        continue;
-                    }
-                },
-                // Cancel-safe: the deadline is computed anew.
-                () = sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => {
-                    if outbox.is_stuck() {
-                        return Over::Failed("the peer took nothing for minutes (send hold timer, RFC 9687)".to_owned());
-                    }
-                    session.tick(Instant::now()).map(|()| Vec::new())
-                }
-            };
-            match heard {
-                Ok(events) => {
-                    for event in events {
-                        self.react(&mut session, event, restarted, pause);
-                    }
-                    if session.phase() == Phase::OpenConfirm {
-                        self.table.note(self.peer.address, PeerState::OpenConfirm, None);
-                    }
-                }
-                Err(ended @ (Ended::Said(_) | Ended::Answered { .. })) => {
-                    outbox.push(&session.output());
-                    outbox.flush(&stream).await;
-                    return Over::Failed(ended.to_string());
+        conversation.session.drain(self.draining);
+        self.try_at = None;
+        match &self.current {
+            None => {
+                self.current = Some(conversation);
+                self.note(PeerState::OpenSent);
+            }
+            // One more of the same end: the newer one counts.
+            Some(_) => {
+                if let Some(old) = self.rival.replace(conversation) {
+                    old.leave(Notification::COLLISION, "").await;
                 }
             }
         }
     }
 
-    fn react(&self, session: &mut Session, event: Event, restarted: &mut bool, pause: &mut Duration) {
+    /// Does what follows from what the peer said on the connection that counts.
+    async fn react(&mut self, events: Vec<Event>) {
+        for event in events {
+            let Some(conversation) = &mut self.current else { return };
+            match event {
+                Event::Met => {
+                    if self.rival.is_none() {
+                        self.note(PeerState::OpenConfirm);
+                    } else if !self.stays().await {
+                        return;
+                    }
+                }
+                Event::Established => {
+                    self.restarted = false;
+                    self.pause = FIRST_PAUSE;
+                    self.connecting = None;
+                    let agreed = conversation.session.agreed();
+                    let mute = conversation.session.mute().map(str::to_owned);
+                    if let Some(rival) = self.rival.take() {
+                        rival.leave(Notification::COLLISION, "").await;
+                    }
+                    self.up(agreed, mute.as_deref());
+                    self.send_all();
+                }
+                Event::Refresh => self.send_all(),
+            }
+        }
+    }
+
+    /// The peer has said on the one that counts who it is: one of two has to go, if it is known on which. Whether this one stays.
+    async fn stays(&mut self) -> bool {
+        let Some((this, rival)) = self.current.as_ref().zip(self.rival.as_ref()) else { return true };
+        let Some(identity) = this.session.identity() else { return true };
+        let other = Other { origin: rival.origin, phase: rival.session.phase() };
+        let verdict = resolve(self.speaker, identity, this.origin, other);
+        let goes = match verdict {
+            Stays::Both => None,
+            Stays::This => self.rival.take(),
+            Stays::Other => std::mem::replace(&mut self.current, self.rival.take()),
+        };
+        if let Some(goes) = goes {
+            debug!(peer = %self.peer.address, "of two BGP connections one is closed: {:?}", goes.origin);
+            goes.leave(Notification::COLLISION, "").await;
+        }
+        self.note_phase();
+        verdict != Stays::Other
+    }
+
+    fn put_the_further_first(&mut self) {
+        let is_up =
+            |talk: &Option<Conversation>| talk.as_ref().is_some_and(|talk| talk.session.phase() == Phase::Established);
+        if self.current.is_none() || is_up(&self.rival) {
+            std::mem::swap(&mut self.current, &mut self.rival);
+        }
+    }
+
+    fn up(&self, agreed: Option<Agreed>, mute: Option<&str>) {
         let address = self.peer.address;
-        if event == Event::Established {
-            *restarted = false;
-            *pause = FIRST_PAUSE;
-            self.table.note(address, PeerState::Established, None);
-            info!("Peer Up Key={address} State=BGP_FSM_ESTABLISHED");
-            if let Some(why) = session.mute() {
-                self.table.complain(address, why);
-                warn!(peer = %address, "no routes are announced to this BGP peer: {why}");
-            }
+        self.note(PeerState::Established);
+        self.table.agree(address, agreed);
+        info!("Peer Up Key={address} State=BGP_FSM_ESTABLISHED");
+        if let Some(why) = mute {
+            self.table.complain(address, why);
+            warn!(peer = %address, "no routes are announced to this BGP peer: {why}");
         }
-        session.announce(&self.table.routes());
-        session.end_of_routes();
     }
 
-    fn obey(&self, session: &mut Session, order: &Order) {
-        match order {
-            Order::Announce(vips) => session.announce(vips),
-            Order::Withdraw(vips) => session.withdraw(vips),
-            Order::Leave(..) => {}
+    fn send_all(&mut self) {
+        let routes = self.table.routes();
+        if let Some(conversation) = &mut self.current {
+            conversation.session.announce(&routes);
+            conversation.session.end_of_routes();
+        }
+    }
+
+    /// Does something with every connection; those that are not established take no routes.
+    fn each(&mut self, mut work: impl FnMut(&mut Conversation)) {
+        self.current.iter_mut().chain(&mut self.rival).for_each(&mut work);
+    }
+
+    /// The connection that counts is over.
+    async fn lost(&mut self, why: String) {
+        if let Some(conversation) = std::mem::replace(&mut self.current, self.rival.take()) {
+            conversation.last_words().await;
+        }
+        if self.current.is_some() {
+            self.note_phase();
+        } else if self.connecting.is_some() {
+            self.down(PeerState::Connect, &why);
+        } else {
+            self.rest(&why);
+        }
+    }
+
+    /// Waits before another try, or for the peer.
+    fn rest(&mut self, why: &str) {
+        if self.peer.settings.passive() {
+            return self.down(PeerState::Active, why);
+        }
+        self.down(PeerState::Idle, why);
+        self.try_at = Some(Instant::now() + spread(self.pause));
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    fn down(&self, state: PeerState, why: &str) {
+        if self.table.note(self.peer.address, state, Some(why)) {
+            warn!(peer = %self.peer.address, "BGP peer down: {why}");
+        }
+    }
+
+    fn note(&self, state: PeerState) {
+        self.table.note(self.peer.address, state, None);
+    }
+
+    fn note_phase(&self) {
+        match self.current.as_ref().map(|conversation| conversation.session.phase()) {
+            Some(Phase::OpenSent) => self.note(PeerState::OpenSent),
+            Some(Phase::OpenConfirm) => self.note(PeerState::OpenConfirm),
+            Some(Phase::Established) => self.note(PeerState::Established),
+            None => {}
         }
     }
 }
 
-/// Ends with an order to leave, or when nobody can give one. All others are for a session, which begins with the whole table.
-async fn left(orders: &mut UnboundedReceiver<Order>) {
-    loop {
-        match orders.recv().await {
-            Some(Order::Leave(..)) | None => return,
-            Some(Order::Announce(_) | Order::Withdraw(_)) => {}
-        }
+/// What is heard next, if somebody talks.
+async fn hear(conversation: &mut Option<Conversation>) -> Result<Vec<Event>, String> {
+    match conversation {
+        Some(conversation) => conversation.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What becomes of connecting, if somebody does.
+async fn finish(connecting: &mut Option<Connecting>) -> Result<TcpStream, String> {
+    match connecting {
+        Some(connecting) => connecting.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -201,51 +391,4 @@ async fn left(orders: &mut UnboundedReceiver<Order>) {
 fn spread(pause: Duration) -> Duration {
     let chance = RandomState::new().hash_one(()) % 256;
     pause * 3 / 4 + pause / 4 * u32::try_from(chance).unwrap_or_default() / 256
-}
-
-/// What is to be sent, and since when nothing of it could be.
-#[derive(Default)]
-struct Outbox {
-    bytes: VecDeque<u8>,
-    waiting_since: Option<Instant>,
-}
-
-impl Outbox {
-    fn push(&mut self, bytes: &[u8]) {
-        if self.bytes.is_empty() && !bytes.is_empty() {
-            self.waiting_since = Some(Instant::now());
-        }
-        self.bytes.extend(bytes);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.waiting_since.map(|since| since + SEND_HOLD)
-    }
-
-    fn is_stuck(&self) -> bool {
-        self.deadline().is_some_and(|at| at <= Instant::now())
-    }
-
-    /// Sends as much as the connection takes.
-    fn write(&mut self, stream: &TcpStream) -> io::Result<()> {
-        match stream.try_write(self.bytes.as_slices().0) {
-            Ok(sent) => {
-                self.bytes.drain(..sent);
-                self.waiting_since = (!self.bytes.is_empty()).then(Instant::now);
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Sends all of it, if the connection takes it soon. It ends either way.
-    async fn flush(&mut self, stream: &TcpStream) {
-        let all = async { while !self.is_empty() && stream.writable().await.is_ok() && self.write(stream).is_ok() {} };
-        let _ = timeout(LAST_WORDS, all).await;
-    }
 }

@@ -5,17 +5,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use slb_core::model::Vip;
+use slb_core::{peer::Community, prefix::Prefix};
 
 use super::{
     open::AS_TRANS,
     wire::{HEADER, LONGEST, UPDATE, message},
 };
-
-/// A community of RFC 1997; two halves as it is written, `65000:80`.
-pub type Community = (u16, u16);
-/// A large community (RFC 8092), `65000:1:2`.
-pub type LargeCommunity = (u32, u32, u32);
+use crate::{
+    attribute::{self, mp_reach, mp_unreach},
+    routes::nlri,
+};
 
 /// What goes with every route to one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,54 +31,34 @@ pub(super) struct Attributes {
     pub(super) med: Option<u32>,
     pub(super) local_preference: u32,
     pub(super) communities: Vec<Community>,
-    pub(super) large_communities: Vec<LargeCommunity>,
 }
 
-// Flags of attributes.
-const TRANSITIVE: u8 = 0x40;
-const OPTIONAL: u8 = 0x80;
-const EXTENDED_LENGTH: u8 = 0x10;
-
-// IANA, "BGP Path Attributes".
-const ORIGIN: u8 = 1;
-const AS_PATH: u8 = 2;
-const NEXT_HOP: u8 = 3;
-const MULTI_EXIT_DISC: u8 = 4;
-const LOCAL_PREF: u8 = 5;
-const COMMUNITIES: u8 = 8;
-const MP_REACH_NLRI: u8 = 14;
-const MP_UNREACH_NLRI: u8 = 15;
-const AS4_PATH: u8 = 17;
-const LARGE_COMMUNITY: u8 = 32;
-
-const ORIGIN_IGP: u8 = 0;
-const AS_SEQUENCE: u8 = 2;
 /// AFI and SAFI of IPv4 unicast.
 const IPV4_UNICAST: [u8; 3] = [0, 1, 1];
-/// A VIP as a prefix: its length, then its bytes.
+/// The longest prefix: its length, then its bytes.
 const PREFIX: usize = 5;
 
-/// The messages that announce the VIPs.
-pub(super) fn announce(attributes: &Attributes, vips: &[Vip]) -> Vec<Vec<u8>> {
+/// The messages that announce the routes.
+pub(super) fn announce(attributes: &Attributes, prefixes: &[Prefix]) -> Vec<Vec<u8>> {
     let fixed = attributes.encode();
     match attributes.next_hop {
-        IpAddr::V4(_) => each_fitting(fixed.len(), vips, |prefixes| body(&[], &fixed, prefixes)),
+        IpAddr::V4(_) => each_fitting(fixed.len(), prefixes, |prefixes| body(&[], &fixed, prefixes)),
         IpAddr::V6(next_hop) => {
             let head = [&IPV4_UNICAST[..], &[16], &next_hop.octets(), &[0]].concat();
-            each_fitting(fixed.len() + 4 + head.len(), vips, |prefixes| {
-                let reach = attribute(OPTIONAL, MP_REACH_NLRI, &[&head, prefixes].concat());
+            each_fitting(fixed.len() + 4 + head.len(), prefixes, |prefixes| {
+                let reach = mp_reach(&[&head, prefixes].concat());
                 body(&[], &[&fixed[..], &reach].concat(), &[])
             })
         }
     }
 }
 
-/// The messages that withdraw the VIPs, in the form in which they were announced with this next hop.
-pub(super) fn withdraw(next_hop: IpAddr, vips: &[Vip]) -> Vec<Vec<u8>> {
+/// The messages that withdraw the routes, in the form in which they were announced with this next hop.
+pub(super) fn withdraw(next_hop: IpAddr, prefixes: &[Prefix]) -> Vec<Vec<u8>> {
     match next_hop {
-        IpAddr::V4(_) => each_fitting(0, vips, |prefixes| body(prefixes, &[], &[])),
-        IpAddr::V6(_) => each_fitting(4 + IPV4_UNICAST.len(), vips, |prefixes| {
-            let unreach = attribute(OPTIONAL, MP_UNREACH_NLRI, &[&IPV4_UNICAST, prefixes].concat());
+        IpAddr::V4(_) => each_fitting(0, prefixes, |prefixes| body(prefixes, &[], &[])),
+        IpAddr::V6(_) => each_fitting(4 + IPV4_UNICAST.len(), prefixes, |prefixes| {
+            let unreach = mp_unreach(&[&IPV4_UNICAST, prefixes].concat());
             body(&[], &unreach, &[])
         }),
     }
@@ -90,19 +69,12 @@ pub(super) fn end_of_routes() -> Vec<u8> {
     body(&[], &[], &[])
 }
 
-/// A message for each part of the VIPs that fits beside `fixed` bytes.
-fn each_fitting(fixed: usize, vips: &[Vip], body: impl Fn(&[u8]) -> Vec<u8>) -> Vec<Vec<u8>> {
+/// A message for each part of the routes that fits beside `fixed` bytes.
+fn each_fitting(fixed: usize, prefixes: &[Prefix], body: impl Fn(&[u8]) -> Vec<u8>) -> Vec<Vec<u8>> {
     /// Two lengths, of what is withdrawn and of the attributes.
     const LENGTHS: usize = 4;
     let fitting = LONGEST.saturating_sub(HEADER + LENGTHS + fixed) / PREFIX;
-    let prefixes = |vips: &[Vip]| {
-        let bytes = vips.iter().flat_map(|vip| {
-            let [a, b, c, d] = vip.address().octets();
-            [32, a, b, c, d]
-        });
-        bytes.collect::<Vec<u8>>()
-    };
-    vips.chunks(fitting.max(1)).map(|vips| body(&prefixes(vips))).collect()
+    prefixes.chunks(fitting.max(1)).map(|part| body(&part.iter().copied().flat_map(nlri).collect::<Vec<_>>())).collect()
 }
 
 fn body(withdrawn: &[u8], attributes: &[u8], announced: &[u8]) -> Vec<u8> {
@@ -111,53 +83,35 @@ fn body(withdrawn: &[u8], attributes: &[u8], announced: &[u8]) -> Vec<u8> {
     message(UPDATE, &[&of_withdrawn[..], withdrawn, &of_attributes, attributes, announced].concat())
 }
 
-fn attribute(flags: u8, kind: u8, value: &[u8]) -> Vec<u8> {
-    match u8::try_from(value.len()) {
-        Ok(length) => [&[flags, kind, length], value].concat(),
-        Err(_) => {
-            let [high, low] = u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes();
-            [&[flags | EXTENDED_LENGTH, kind, high, low], value].concat()
-        }
-    }
-}
-
 impl Attributes {
+    /// With which routers prefer other ways (RFC 8326, sections 4.1 and 4.2).
+    pub(super) fn draining(&self) -> Self {
+        let mut draining = Self { local_preference: 0, ..self.clone() };
+        if !draining.communities.contains(&Community::GRACEFUL_SHUTDOWN) {
+            draining.communities.push(Community::GRACEFUL_SHUTDOWN);
+        }
+        draining
+    }
+
     /// All but the routes, in the order of their numbers.
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = attribute(TRANSITIVE, ORIGIN, &[ORIGIN_IGP]);
         let narrow = u16::try_from(self.asn).unwrap_or(AS_TRANS);
-        bytes.extend(if self.four_octet_as {
-            attribute(TRANSITIVE, AS_PATH, &self.path(&self.asn.to_be_bytes()))
-        } else {
-            attribute(TRANSITIVE, AS_PATH, &self.path(&narrow.to_be_bytes()))
-        });
-        if let IpAddr::V4(next_hop) = self.next_hop {
-            bytes.extend(attribute(TRANSITIVE, NEXT_HOP, &next_hop.octets()));
-        }
-        if let Some(med) = self.med {
-            bytes.extend(attribute(OPTIONAL, MULTI_EXIT_DISC, &med.to_be_bytes()));
-        }
-        if self.is_internal {
-            bytes.extend(attribute(TRANSITIVE, LOCAL_PREF, &self.local_preference.to_be_bytes()));
-        }
-        if !self.communities.is_empty() {
-            let value: Vec<u8> = self
-                .communities
-                .iter()
-                .flat_map(|(high, low)| [high.to_be_bytes(), low.to_be_bytes()])
-                .flatten()
-                .collect();
-            bytes.extend(attribute(OPTIONAL | TRANSITIVE, COMMUNITIES, &value));
-        }
-        if !self.four_octet_as && !self.is_internal && u32::from(narrow) != self.asn {
-            bytes.extend(attribute(OPTIONAL | TRANSITIVE, AS4_PATH, &self.path(&self.asn.to_be_bytes())));
-        }
-        if !self.large_communities.is_empty() {
-            let numbers = self.large_communities.iter().flat_map(|(a, b, c)| [*a, *b, *c]);
-            let value: Vec<u8> = numbers.flat_map(u32::to_be_bytes).collect();
-            bytes.extend(attribute(OPTIONAL | TRANSITIVE, LARGE_COMMUNITY, &value));
-        }
-        bytes
+        let wide = self.path(&self.asn.to_be_bytes());
+        let path = if self.four_octet_as { wide.clone() } else { self.path(&narrow.to_be_bytes()) };
+        let is_cut = !self.four_octet_as && !self.is_internal && u32::from(narrow) != self.asn;
+        let next_hop =
+            if let IpAddr::V4(next_hop) = self.next_hop { Some(attribute::next_hop(next_hop)) } else { None };
+        let attributes = [
+            Some(attribute::origin()),
+            Some(attribute::as_path(&path)),
+            next_hop,
+            self.med.map(attribute::med),
+            self.is_internal.then(|| attribute::local_pref(self.local_preference)),
+            attribute::communities(&self.communities),
+            is_cut.then(|| attribute::as4_path(&wide)),
+            attribute::large_communities(&self.communities),
+        ];
+        attributes.into_iter().flatten().flatten().collect()
     }
 
     /// Empty within one AS, else one sequence.
@@ -166,7 +120,7 @@ impl Attributes {
             return Vec::new();
         }
         let count = self.prepend.saturating_add(1);
-        [AS_SEQUENCE, count].into_iter().chain(number.repeat(count.into())).collect()
+        [attribute::AS_SEQUENCE, count].into_iter().chain(number.repeat(count.into())).collect()
     }
 }
 

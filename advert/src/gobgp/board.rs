@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the daemon is to announce, and what it says of its peers; or why it says nothing.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use slb_core::{
+    model::Vip,
+    prefix::{Prefix, PrefixLength},
+    routing::PeerStatus,
 };
 
-use slb_core::{model::Vip, routing::PeerStatus};
-
 use super::{Daemon, path::Change};
+use crate::routes::Routes;
 
 /// Shared by all that hold a clone.
 #[derive(Clone, Debug)]
@@ -16,33 +18,30 @@ pub(super) struct Board(Arc<Mutex<Contents>>);
 
 #[derive(Debug)]
 struct Contents {
-    routes: BTreeSet<Vip>,
+    routes: Routes,
     peers: Result<Vec<PeerStatus>, String>,
 }
 
 impl Board {
-    pub(super) fn new(daemon: Daemon) -> Self {
+    pub(super) fn new(daemon: Daemon, aggregation: PrefixLength) -> Self {
         let peers = Err(format!("GoBGP at {daemon} has not been asked yet"));
-        Self(Arc::new(Mutex::new(Contents { routes: BTreeSet::new(), peers })))
+        Self(Arc::new(Mutex::new(Contents { routes: Routes::new(aggregation), peers })))
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every route that is to be announced.
-    pub(super) fn routes(&self) -> BTreeSet<Vip> {
-        self.contents().routes.clone()
+    /// Every route that is to be announced, in order.
+    pub(super) fn routes(&self) -> Vec<Prefix> {
+        self.contents().routes.all()
     }
 
-    pub(super) fn change(&self, changes: &[Change]) {
-        let routes = &mut self.contents().routes;
-        for change in changes {
-            match change {
-                Change::Announce(vip) => routes.insert(*vip),
-                Change::Withdraw(vip) => routes.remove(vip),
-            };
-        }
+    /// Adds VIPs and takes some away. What the daemon is to be told.
+    pub(super) fn change(&self, announced: &[Vip], withdrawn: &[Vip]) -> Vec<Change> {
+        let change = self.contents().routes.change(announced, withdrawn);
+        let withdrawn = change.withdrawn.into_iter().map(Change::Withdraw);
+        withdrawn.chain(change.announced.into_iter().map(Change::Announce)).collect()
     }
 
     pub(super) fn peers(&self) -> Result<Vec<PeerStatus>, String> {

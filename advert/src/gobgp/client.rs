@@ -2,16 +2,10 @@
 //! GoBGP's API as far as slb uses it. Version 3 and version 4 differ in the name of the service and the number of the table; what is
 //! asked and answered is the same (proto/gobgp.proto).
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    time::{Duration, SystemTime},
-};
+use std::time::Duration;
 
 use futures_util::stream;
-use slb_core::{
-    model::Vip,
-    routing::{PeerState, PeerStatus},
-};
+use slb_core::prefix::Prefix;
 use tokio::time::timeout;
 use tonic::{
     Code, Status, Streaming,
@@ -20,7 +14,7 @@ use tonic::{
 
 use super::{
     Daemon,
-    path::{Change, IPV4_UNICAST, own},
+    path::{Change, Form, IPV4_UNICAST},
     wire::{
         api::go_bgp_service_client::GoBgpServiceClient,
         apipb::gobgp_api_client::GobgpApiClient,
@@ -125,19 +119,19 @@ impl Client {
     }
 
     /// Carries out the changes, in order.
-    pub(super) async fn write(&mut self, changes: &[Change], node: Ipv4Addr) -> Result<(), Error> {
+    pub(super) async fn write(&mut self, changes: &[Change], form: &Form) -> Result<(), Error> {
         let packs: Vec<AddPathStreamRequest> = changes
             .chunks(PACK)
             .map(|changes| AddPathStreamRequest {
                 table_type: self.table,
-                paths: changes.iter().map(|change| change.path(node)).collect(),
+                paths: changes.iter().map(|change| form.path(*change)).collect(),
             })
             .collect();
         call!(self, "change its table", add_path_stream(stream::iter(packs.clone()))).map(drop)
     }
 
     /// What this node put into the table, and whether it is as it would be put there now.
-    pub(super) async fn own(&mut self, node: Ipv4Addr) -> Result<Vec<(Vip, bool)>, Error> {
+    pub(super) async fn own(&mut self, form: &Form) -> Result<Vec<(Prefix, bool)>, Error> {
         const DOING: &str = "read its table";
         let request = ListPathRequest {
             table_type: self.table,
@@ -150,21 +144,19 @@ impl Client {
         let mut found = Vec::new();
         while let Some(listed) = within(DOING, listed.message()).await? {
             let paths = listed.destination.into_iter().flat_map(|destination| destination.paths);
-            found.extend(paths.filter_map(|path| own(&path, node)));
+            found.extend(paths.filter_map(|path| form.own(&path)));
         }
         Ok(found)
     }
 
-    /// Its peers, in the order of their addresses.
-    /// One that has never been up is said to be down since `began`.
-    pub(super) async fn peers(&mut self, began: SystemTime) -> Result<Vec<PeerStatus>, Error> {
+    /// Its peers.
+    pub(super) async fn peers(&mut self) -> Result<Vec<Peer>, Error> {
         const DOING: &str = "ask for its peers";
         let mut listed = call!(self, DOING, list_peer(ListPeerRequest {}))?;
         let mut peers = Vec::new();
         while let Some(listed) = within(DOING, listed.message()).await? {
-            peers.extend(listed.peer.and_then(|peer| status(peer, began)));
+            peers.extend(listed.peer);
         }
-        peers.sort_by_key(|peer| peer.address);
         Ok(peers)
     }
 
@@ -173,31 +165,4 @@ impl Client {
         let request = WatchEventRequest { peer: Some(watch_event_request::Peer {}) };
         call!(self, "listen to what happens to its peers", watch_event(request))
     }
-}
-
-/// What the daemon says of a peer; nothing if it does not say where the peer is.
-fn status(peer: Peer, began: SystemTime) -> Option<PeerStatus> {
-    let (conf, is) = (peer.conf.unwrap_or_default(), peer.state.unwrap_or_default());
-    let address: IpAddr =
-        [&conf.neighbor_address, &is.neighbor_address].into_iter().find_map(|text| text.parse().ok())?;
-    let state = match is.session_state {
-        // It waits for the peer to connect.
-        2 | 3 => PeerState::Connect,
-        4 => PeerState::OpenSent,
-        5 => PeerState::OpenConfirm,
-        6 => PeerState::Established,
-        _ => PeerState::Idle,
-    };
-    let is_established = state == PeerState::Established;
-    let times = peer.timers.and_then(|timers| timers.state).unwrap_or_default();
-    let since = if is_established { times.uptime } else { times.downtime };
-    let since = since.filter(|time| time.seconds > 0).and_then(|time| SystemTime::try_from(time).ok());
-    Some(PeerStatus {
-        address,
-        asn: if is.peer_asn == 0 { conf.peer_asn } else { is.peer_asn },
-        state,
-        since: since.unwrap_or(began),
-        times_established: u64::from(is.flops) + u64::from(is_established),
-        last_error: Some(is.disconnect_message).filter(|message| !is_established && !message.is_empty()),
-    })
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Has a GoBGP that runs already tell routers where a VIP lives: puts a /32 for each into its table, over gRPC.
 //!
-//! Reading order: `path` (what a route looks like to GoBGP; pure) – `client` (its API, in two versions) – `board` (what is to be, and
-//! what the daemon says of its peers) – `task` (connects, brings the daemon's table in line, keeps it there).
+//! Reading order: `path` (what a route looks like to GoBGP; pure) – `client` (its API, in two versions) – `status` (a peer as it
+//! describes it) – `board` (what is to be, and what is) – `task` (connects, brings the daemon's table in line, keeps it there).
 //!
 //! Peers are the daemon's own affair. Routes that others put into its table stay; those that slb put there bear its mark, so that what
 //! an earlier process left is found again.
@@ -10,6 +10,7 @@
 mod board;
 mod client;
 mod path;
+mod status;
 mod task;
 mod wire;
 
@@ -25,13 +26,19 @@ use slb_core::{
     model::Vip,
     peer::{Peer, PeerAddress},
     ports::{Advertiser, Cause, Probe, Verdict},
-    routing::{PeerStatus, Routing},
+    prefix::{Prefix, PrefixLength},
+    routing::{PeerStatus, Routing, Shutdown, ShutdownStatus},
     step::AdvertStep,
 };
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tracing::warn;
 
-use self::{board::Board, path::Change, task::Task};
+pub use self::path::Attributes;
+use self::{
+    board::Board,
+    path::{Change, Form},
+    task::Task,
+};
 
 /// The port of GoBGP's API.
 const PORT: u16 = 50051;
@@ -67,7 +74,8 @@ impl fmt::Display for Daemon {
 #[derive(Clone, Debug)]
 pub struct Gobgp {
     daemon: Daemon,
-    node: Ipv4Addr,
+    form: Form,
+    attributes: Attributes,
     board: Board,
     changes: UnboundedSender<Vec<Change>>,
 }
@@ -78,18 +86,26 @@ pub struct Beginning(UnboundedReceiver<Vec<Change>>);
 
 impl Gobgp {
     /// Nothing is asked of the daemon yet. `node` tells the routes of this host from those of others that use the same daemon: an
-    /// address of this host, by custom, or 0.0.0.0 where nobody else does.
+    /// address of this host, by custom, or 0.0.0.0 where nobody else does. VIPs are announced as the networks of the length of
+    /// `aggregation` around them.
     #[must_use]
-    pub fn new(daemon: Daemon, node: Ipv4Addr) -> (Self, Beginning) {
+    pub fn new(daemon: Daemon, node: Ipv4Addr, attributes: Attributes, aggregation: PrefixLength) -> (Self, Beginning) {
         let (changes, changed) = mpsc::unbounded_channel();
-        (Self { daemon, node, board: Board::new(daemon), changes }, Beginning(changed))
+        let (form, board) = (Form::new(node, &attributes), Board::new(daemon, aggregation));
+        (Self { daemon, form, attributes, board, changes }, Beginning(changed))
     }
 
     /// Connects, and goes on for as long as there is a handle. Call this when the routes of a start have been applied: marked routes
     /// that are not among them are withdrawn. Within a tokio runtime.
     pub fn begin(&self, Beginning(changes): Beginning) {
-        let began = SystemTime::now();
-        let task = Task { daemon: self.daemon, node: self.node, board: self.board.clone(), began, changes };
+        let task = Task {
+            daemon: self.daemon,
+            form: self.form.clone(),
+            attributes: self.attributes.clone(),
+            board: self.board.clone(),
+            began: SystemTime::now(),
+            changes,
+        };
         tokio::spawn(task.run());
     }
 }
@@ -103,8 +119,8 @@ impl Routing for Gobgp {
         self.board.peers().err()
     }
 
-    fn routes(&self) -> Vec<Vip> {
-        self.board.routes().into_iter().collect()
+    fn routes(&self) -> Vec<Prefix> {
+        self.board.routes()
     }
 
     fn peers_belong_to(&self) -> Option<String> {
@@ -117,6 +133,15 @@ impl Routing for Gobgp {
 
     /// None was added.
     fn remove(&self, _: PeerAddress) {}
+
+    /// The sessions are the daemon's.
+    fn shut_down(&self, _: Shutdown) {}
+
+    fn come_back(&self) {}
+
+    fn shutdown(&self) -> Option<ShutdownStatus> {
+        None
+    }
 }
 
 impl Advertiser for Gobgp {
@@ -127,14 +152,14 @@ impl Advertiser for Gobgp {
 
     /// Always succeeds: what the daemon has missed while it was away, it hears when it is back.
     async fn apply(&mut self, steps: &[AdvertStep]) -> Vec<Verdict> {
-        let changes: Vec<Change> = steps
-            .iter()
-            .map(|step| match *step {
-                AdvertStep::Advertise(vip) => Change::Announce(vip),
-                AdvertStep::Withdraw(vip) => Change::Withdraw(vip),
-            })
-            .collect();
-        self.board.change(&changes);
+        let (mut announced, mut withdrawn) = (Vec::new(), Vec::new());
+        for step in steps {
+            match *step {
+                AdvertStep::Advertise(vip) => announced.push(vip),
+                AdvertStep::Withdraw(vip) => withdrawn.push(vip),
+            }
+        }
+        let changes = self.board.change(&announced, &withdrawn);
         // Nobody listens before the beginning is over, and none has to: the board has it all.
         let _ = self.changes.send(changes);
         steps.iter().map(|_| Verdict::Applied).collect()

@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Routes to VIPs as GoBGP knows them.
+//! Routes as GoBGP knows them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
 };
 
-use slb_core::model::Vip;
+use slb_core::{
+    peer::{Communities, Community},
+    prefix::Prefix,
+};
 
 use super::wire::gobgp::{Family, Path};
+use crate::{
+    attribute,
+    routes::{from_nlri, nlri},
+};
 
 /// Marks a path as slb's ("SLB"). GoBGP keeps who put a path there as an AS number and an id, and tells no peer.
 const MARK: u32 = 0x53_4c_42;
@@ -16,101 +23,130 @@ const MARK: u32 = 0x53_4c_42;
 /// AFI and SAFI of IPv4 unicast.
 pub(super) const IPV4_UNICAST: Family = Family { afi: 1, safi: 1 };
 
-/// Flags, type, length and value (RFC 4271, section 4.3): from an interior protocol.
-const ORIGIN_IGP: [u8; 4] = [0x40, 1, 1, 0];
-/// The unspecified address stands for the daemon's own address in each of its sessions.
-const NEXT_HOP_SELF: [u8; 7] = [0x40, 3, 4, 0, 0, 0, 0];
+/// Stands for the daemon's own address in each of its sessions.
+const NEXT_HOP_SELF: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
+
+/// What goes with every route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Where packets are sent to; `None` is the daemon's own address in each of its sessions.
+    pub next_hop: Option<Ipv4Addr>,
+    /// Of several ways into the same AS the lowest is preferred.
+    pub med: Option<u32>,
+    /// Within the AS the highest is preferred.
+    pub local_pref: Option<u32>,
+    /// Labels.
+    pub communities: Communities,
+}
 
 /// A change of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    Announce(Vip),
-    Withdraw(Vip),
+    Announce(Prefix),
+    Withdraw(Prefix),
 }
 
-impl Change {
-    /// The same for GoBGP.
-    pub(super) fn path(self, node: Ipv4Addr) -> Path {
-        let (vip, is_withdraw) = match self {
-            Self::Announce(vip) => (vip, false),
-            Self::Withdraw(vip) => (vip, true),
+/// How this node's routes look to GoBGP.
+#[derive(Clone, Debug)]
+pub(super) struct Form {
+    /// Tells them from those of other nodes.
+    node: String,
+    /// Encoded, one each.
+    attributes: Vec<Vec<u8>>,
+}
+
+impl Form {
+    pub(super) fn new(node: Ipv4Addr, attributes: &Attributes) -> Self {
+        let communities: Vec<Community> = attributes.communities.iter().collect();
+        let attributes = [
+            Some(attribute::origin()),
+            Some(attribute::next_hop(attributes.next_hop.unwrap_or(NEXT_HOP_SELF))),
+            attributes.med.map(attribute::med),
+            attributes.local_pref.map(attribute::local_pref),
+            attribute::communities(&communities),
+            attribute::large_communities(&communities),
+        ];
+        Self { node: node.to_string(), attributes: attributes.into_iter().flatten().collect() }
+    }
+
+    /// A change in the daemon's words.
+    pub(super) fn path(&self, change: Change) -> Path {
+        let (prefix, is_withdraw) = match change {
+            Change::Announce(prefix) => (prefix, false),
+            Change::Withdraw(prefix) => (prefix, true),
         };
-        let [a, b, c, d] = vip.address().octets();
         Path {
             is_withdraw,
             family: Some(IPV4_UNICAST),
             source_asn: MARK,
-            source_id: node.to_string(),
-            nlri_binary: vec![32, a, b, c, d],
-            pattrs_binary: attributes(),
+            source_id: self.node.clone(),
+            nlri_binary: nlri(prefix).collect(),
+            pattrs_binary: self.attributes.clone(),
         }
     }
-}
 
-fn attributes() -> Vec<Vec<u8>> {
-    vec![ORIGIN_IGP.to_vec(), NEXT_HOP_SELF.to_vec()]
-}
-
-/// What this node put into the table: whose prefix, and whether it is as it would be put there now.
-pub(super) fn own(path: &Path, node: Ipv4Addr) -> Option<(Vip, bool)> {
-    if path.source_asn != MARK || path.source_id != node.to_string() {
-        return None;
+    /// The route, if this node put it into the table, and whether it is as it would be put there now.
+    pub(super) fn own(&self, path: &Path) -> Option<(Prefix, bool)> {
+        if path.source_asn != MARK || path.source_id != self.node {
+            return None;
+        }
+        let [mut is, mut would_be] = [&path.pattrs_binary, &self.attributes].map(Clone::clone);
+        is.sort();
+        would_be.sort();
+        Some((from_nlri(&path.nlri_binary)?, is == would_be))
     }
-    let [32, a, b, c, d] = path.nlri_binary[..] else { return None };
-    let vip = Vip::try_from(Ipv4Addr::from([a, b, c, d])).ok()?;
-    let [mut is, mut would_be] = [path.pattrs_binary.clone(), attributes()];
-    is.sort();
-    would_be.sort();
-    Some((vip, is == would_be))
 }
 
 /// What brings a table that has `is` to `wanted`; what is not as it would be put there now is put there again.
-pub(super) fn difference(is: &BTreeMap<Vip, bool>, wanted: &BTreeSet<Vip>) -> Vec<Change> {
-    let surplus = is.keys().filter(|vip| !wanted.contains(vip)).copied().map(Change::Withdraw);
-    let missing = wanted.iter().filter(|vip| is.get(vip) != Some(&true)).copied().map(Change::Announce);
+pub(super) fn difference(is: &BTreeMap<Prefix, bool>, wanted: &BTreeSet<Prefix>) -> Vec<Change> {
+    let surplus = is.keys().filter(|prefix| !wanted.contains(prefix)).copied().map(Change::Withdraw);
+    let missing = wanted.iter().filter(|prefix| is.get(prefix) != Some(&true)).copied().map(Change::Announce);
     surplus.chain(missing).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use slb_core::model::Vip;
 
     use super::*;
 
     const NODE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
-    fn vip(last: u8) -> Vip {
-        Vip::try_from(Ipv4Addr::new(203, 0, 113, last)).unwrap()
+    fn route(last: u8) -> Prefix {
+        Vip::try_from(Ipv4Addr::new(203, 0, 113, last)).unwrap().into()
     }
 
     #[test]
     fn what_was_put_there_is_found_again() {
-        let path = Change::Announce(vip(1)).path(NODE);
-        assert_eq!(own(&path, NODE), Some((vip(1), true)));
-        let other = Path { pattrs_binary: vec![ORIGIN_IGP.to_vec()], ..path };
-        assert_eq!(own(&other, NODE), Some((vip(1), false)));
+        let form = Form::new(NODE, &Attributes::default());
+        let path = form.path(Change::Announce(route(1)));
+        assert_eq!(form.own(&path), Some((route(1), true)));
+        let with_med = Form::new(NODE, &Attributes { med: Some(7), ..Attributes::default() });
+        assert_eq!(with_med.own(&path), Some((route(1), false)));
     }
 
     #[test]
     fn what_others_put_there_is_not_ours() {
-        let path = Change::Announce(vip(1)).path(NODE);
-        assert_eq!(own(&path, Ipv4Addr::new(10, 0, 0, 2)), None);
-        assert_eq!(own(&Path { source_asn: 65_000, ..path.clone() }, NODE), None);
-        assert_eq!(own(&Path { nlri_binary: vec![24, 203, 0, 113], ..path }, NODE), None);
+        let form = Form::new(NODE, &Attributes::default());
+        let path = form.path(Change::Announce(route(1)));
+        assert_eq!(Form::new(Ipv4Addr::new(10, 0, 0, 2), &Attributes::default()).own(&path), None);
+        assert_eq!(form.own(&Path { source_asn: 65_000, ..path.clone() }), None);
+        assert_eq!(form.own(&Path { nlri_binary: vec![33, 203, 0, 113, 1], ..path }), None);
     }
 
     proptest! {
         /// Whatever is there, the difference makes it what is wanted, and then there is none.
         #[test]
         fn a_difference_leads_to_what_is_wanted(
-            is in prop::collection::btree_map(any::<u8>().prop_map(vip), any::<bool>(), 0..20),
-            wanted in prop::collection::btree_set(any::<u8>().prop_map(vip), 0..20),
+            is in prop::collection::btree_map(any::<u8>().prop_map(route), any::<bool>(), 0..20),
+            wanted in prop::collection::btree_set(any::<u8>().prop_map(route), 0..20),
         ) {
             let mut table = is.clone();
             for change in difference(&is, &wanted) {
                 match change {
-                    Change::Announce(vip) => prop_assert!(table.insert(vip, true) != Some(true)),
-                    Change::Withdraw(vip) => prop_assert!(table.remove(&vip).is_some()),
+                    Change::Announce(route) => prop_assert!(table.insert(route, true) != Some(true)),
+                    Change::Withdraw(route) => prop_assert!(table.remove(&route).is_some()),
                 }
             }
             prop_assert_eq!(table.keys().copied().collect::<BTreeSet<_>>(), wanted.clone());

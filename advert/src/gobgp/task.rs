@@ -3,12 +3,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
     time::{Duration, SystemTime},
 };
 
 use slb_core::{
     errors::Chain,
+    peer::PeerAddress,
     routing::{PeerState, PeerStatus},
 };
 use tokio::{
@@ -22,7 +22,8 @@ use super::{
     Daemon,
     board::Board,
     client::{Client, Error},
-    path::{Change, difference},
+    path::{Attributes, Change, Form, difference},
+    status::status,
 };
 
 /// The pause before another try. A daemon that restarts is back within seconds, and its peers are without routes until then.
@@ -35,7 +36,8 @@ const TABLE_INTERVAL: Duration = Duration::from_secs(60);
 /// The task's state.
 pub(super) struct Task {
     pub(super) daemon: Daemon,
-    pub(super) node: Ipv4Addr,
+    pub(super) form: Form,
+    pub(super) attributes: Attributes,
     pub(super) board: Board,
     pub(super) began: SystemTime,
     pub(super) changes: UnboundedReceiver<Vec<Change>>,
@@ -82,7 +84,7 @@ impl Task {
                     while let Ok(more) = self.changes.try_recv() {
                         changes.extend(more);
                     }
-                    client.write(&changes, self.node).await?;
+                    client.write(&changes, &self.form).await?;
                 }
                 // Cancel-safe: an event that is not taken stays in the stream.
                 event = events.message() => match event {
@@ -99,19 +101,23 @@ impl Task {
 
     /// Gives the daemon what it lacks of the routes, and takes back what an earlier process left.
     async fn align(&mut self, client: &mut Client) -> Result<(), Error> {
-        let is: BTreeMap<_, _> = client.own(self.node).await?.into_iter().collect();
+        let is: BTreeMap<_, _> = client.own(&self.form).await?.into_iter().collect();
         // Changes that wait are on the board: told again after a newer one they would undo it for a moment.
         while self.changes.try_recv().is_ok() {}
-        let changes = difference(&is, &self.board.routes());
+        let changes = difference(&is, &self.board.routes().into_iter().collect());
         if changes.is_empty() {
             return Ok(());
         }
         info!(changes = changes.len(), "bringing the table of GoBGP at {} in line", self.daemon);
-        client.write(&changes, self.node).await
+        client.write(&changes, &self.form).await
     }
 
     async fn ask_for_peers(&self, client: &mut Client) -> Result<(), Error> {
-        let peers = client.peers(self.began).await?;
+        let routes = self.board.routes().len();
+        let peers = client.peers().await?;
+        let status = |peer| status(peer, self.began, &self.attributes, routes);
+        let mut peers: Vec<PeerStatus> = peers.into_iter().filter_map(status).collect();
+        peers.sort_by_key(|status| status.peer.address);
         let is = established(&peers);
         let was = established(&self.board.note(peers));
         for address in is.difference(&was) {
@@ -124,6 +130,6 @@ impl Task {
     }
 }
 
-fn established(peers: &[PeerStatus]) -> BTreeSet<IpAddr> {
-    peers.iter().filter(|peer| peer.state == PeerState::Established).map(|peer| peer.address).collect()
+fn established(peers: &[PeerStatus]) -> BTreeSet<PeerAddress> {
+    peers.iter().filter(|status| status.state == PeerState::Established).map(|status| status.peer.address).collect()
 }

@@ -39,4 +39,11 @@ impl Bird {
         let words = ["-f", "-c", &format!("{folder}/bird.conf"), "-s", &format!("{folder}/bird.ctl")];
         Self { _process: router.spawn("bird", &words) }
     }
+
+    /// What BIRD knows of a route, in its words: attributes are lines like `BGP.med: 7`.
+    pub fn route(router: &Node, prefix: &str) -> String {
+        let control = format!("/run/bird-{}/bird.ctl", router.name());
+        let words = ["-s", &control, "show", "route", "for", prefix, "all"];
+        String::from_utf8_lossy(&router.output("birdc", &words).stdout).into_owned()
+    }
 }

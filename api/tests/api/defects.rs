@@ -29,7 +29,7 @@ async fn the_documented_calls_work() {
         server.get("/loadbalancers").await.body,
         format!(
             "[{{\"uuid\":\"{id}\",\"name\":\"test loadbalancer\",\"eip\":\"192.0.2.1\",\"port\":6443,\"backends\":null,\
-             \"status\":\"active\"}}]\n"
+             \"status\":\"active\",\"advertise\":\"always\"}}]\n"
         )
     );
     let form = "application/x-www-form-urlencoded";
@@ -42,7 +42,7 @@ async fn the_documented_calls_work() {
         format!(
             "{{\"uuid\":\"{id}\",\"name\":\"test loadbalancer\",\"eip\":\"192.0.2.1\",\"port\":6443,\"backends\":[\
              {{\"uuid\":\"{backend}\",\"ip\":\"10.80.96.25\",\"port\":6443,\"type\":\"MASQ\",\"weight\":1}}],\
-             \"status\":\"active\"}}\n"
+             \"status\":\"active\",\"advertise\":\"always\"}}\n"
         )
     );
     assert_eq!(server.send("DELETE", &format!("{path}/{backend}"), "").await.status, 204);

@@ -52,7 +52,7 @@ impl Memory {
             return Err(fault);
         }
         let routing = self.board.routing().ok_or(Rejected::NoRouting)?;
-        let is_there = |address: PeerAddress| routing.peers().iter().any(|peer| peer.address == address.address());
+        let is_there = |address: PeerAddress| routing.peers().iter().any(|status| status.peer.address == address);
         match command {
             PeerCommand::Add(peer) if is_there(peer.address) => Err(Rejected::PeerExists(peer.address).into()),
             PeerCommand::Add(peer) => {

@@ -123,8 +123,8 @@ impl<W: World> Controller<W> {
         let mut peers = snapshot.peers;
         if let Some(routing) = board.routing() {
             // Whatever is given as an option counts, and is no business of those who add and remove.
-            let given: BTreeSet<_> = routing.peers().iter().map(|peer| peer.address).collect();
-            peers.retain(|address, _| !given.contains(&address.address()));
+            let given: BTreeSet<_> = routing.peers().iter().map(|status| status.peer.address).collect();
+            peers.retain(|address, _| !given.contains(address));
             peers.values().for_each(|peer| routing.add(peer));
         }
         board.post_used(state.last_serial() > 0);

@@ -14,7 +14,7 @@ impl<W: World> Controller<W> {
         if let Some(owner) = routing.peers_belong_to() {
             return Err(Rejected::PeersElsewhere(owner).into());
         }
-        let is_there = |address: PeerAddress| routing.peers().iter().any(|peer| peer.address == address.address());
+        let is_there = |address: PeerAddress| routing.peers().iter().any(|status| status.peer.address == address);
         match command {
             PeerCommand::Add(peer) => {
                 if is_there(peer.address) {

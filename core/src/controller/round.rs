@@ -272,7 +272,7 @@ fn log(command: &Command, change: &Change) {
     let LoadBalancer { id: lb, name, endpoint, .. } = &**load_balancer;
     match command {
         Command::Create(_) => info!(%lb, %name, %endpoint, "created load-balancer"),
-        Command::Update(..) => info!(%lb, %name, %endpoint, "renamed load-balancer"),
+        Command::Update(..) => info!(%lb, %name, %endpoint, "changed load-balancer"),
         Command::Delete(_) => info!(%lb, %name, %endpoint, "deleted load-balancer"),
         Command::AddBackend(_, added) => info!(%lb, %endpoint, backend = %added.target, "added backend"),
         Command::UpdateBackend(_, backend, _) => info!(%lb, %endpoint, %backend, "changed backend"),

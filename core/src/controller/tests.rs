@@ -23,9 +23,10 @@ use super::{Controller, Drivers};
 use crate::{
     board::Board,
     cleanup::clean_up,
-    command::{Answer, Command, Failure, LoadBalancerChange, NewLoadBalancer, Rejected, Request, Unfit},
+    command::{Answer, BackendChange, Command, Failure, LoadBalancerChange, NewLoadBalancer, Rejected, Request, Unfit},
     model::{
-        Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Port, Target, Vip, Weight,
+        Advertise, Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Port, Target,
+        Vip, Weight,
     },
     observed::ServiceView,
     plan::{Observed, Scope, plan},
@@ -55,7 +56,14 @@ fn backend(number: u8) -> Backend {
 
 fn create(number: u128, wanted: Option<Vip>) -> Command {
     let name = Name::try_from(format!("lb {number}")).unwrap();
-    Command::Create(NewLoadBalancer { id: lb(number), name, port: port(6443), vip: wanted, backends: None })
+    Command::Create(NewLoadBalancer {
+        id: lb(number),
+        name,
+        port: port(6443),
+        vip: wanted,
+        advertise: Advertise::default(),
+        backends: None,
+    })
 }
 
 /// A controller at work on a world.
@@ -163,6 +171,34 @@ fn creates_in_order_programs_before_binding_and_announces_last() {
     );
     server.ask(Command::Delete(lb(2))).unwrap();
     assert_eq!(server.board.list(), Some(Vec::new()));
+}
+
+/// Told of once there is a place to send connections, and no more before it goes; at once if that is no longer asked for.
+#[test]
+fn a_vip_is_advertised_while_there_is_a_place_to_send_connections() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    let Command::Create(new) = create(1, None) else { panic!("no creation") };
+    server.ask(Command::Create(NewLoadBalancer { advertise: Advertise::WithBackends, ..new })).unwrap();
+    let steps = |server: &mut Server, command: Command| {
+        sim.with(|remains| remains.log.clear());
+        server.ask(command).unwrap();
+        server.check();
+        sim.with(|remains| remains.log.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let weigh = |weight: u16| {
+        let change = BackendChange { weight: Some(Weight::from(weight)), ..BackendChange::default() };
+        Command::UpdateBackend(lb(1), backend(1).id, change)
+    };
+    let advertised = |steps: Vec<String>| steps.last().is_some_and(|step| step == "advertise 192.168.0.85");
+    let withdrawn = |steps: Vec<String>| steps.first().is_some_and(|step| step == "withdraw 192.168.0.85");
+    server.check();
+    assert!(advertised(steps(&mut server, Command::AddBackend(lb(1), backend(1)))));
+    assert!(withdrawn(steps(&mut server, weigh(0))));
+    assert!(advertised(steps(&mut server, weigh(1))));
+    assert!(withdrawn(steps(&mut server, Command::RemoveBackend(lb(1), backend(1).id))));
+    let always = LoadBalancerChange { advertise: Some(Advertise::Always), ..LoadBalancerChange::default() };
+    assert!(advertised(steps(&mut server, Command::Update(lb(1), always))));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::model::{Backend, BackendId, LoadBalancerId, Name, Port, Weight};
+use crate::model::{Advertise, Backend, BackendId, LoadBalancerId, Name, Port, Weight};
 
 fn vip(last: u8) -> Vip {
     Vip::try_from(Ipv4Addr::new(192, 168, 0, last)).unwrap()
@@ -37,9 +37,9 @@ fn settings() -> impl Strategy<Value = BackendSettings> {
 
 fn states() -> impl Strategy<Value = State> {
     let backends = prop::collection::btree_map(targets(), settings(), 0..4);
-    prop::collection::btree_map(endpoints(), (any::<bool>(), backends), 0..8).prop_map(|all| {
+    prop::collection::btree_map(endpoints(), (any::<bool>(), any::<bool>(), backends), 0..8).prop_map(|all| {
         let load_balancers =
-            all.into_iter().zip(1_u64..).map(|((endpoint, (active, backends)), serial)| LoadBalancer {
+            all.into_iter().zip(1_u64..).map(|((endpoint, (active, always, backends)), serial)| LoadBalancer {
                 id: LoadBalancerId(Uuid::from_u128(serial.into())),
                 serial,
                 name: Name::try_from(String::new()).unwrap(),
@@ -56,6 +56,7 @@ fn states() -> impl Strategy<Value = State> {
                         .collect(),
                 ),
                 phase: if active { Phase::Active } else { Phase::Deleting },
+                advertise: if always { Advertise::Always } else { Advertise::WithBackends },
             });
         State::restore(load_balancers.collect(), 0).unwrap()
     })
@@ -113,6 +114,20 @@ proptest! {
                 prop_assert!(active.all(|each| kernel.services.contains_key(&each.endpoint)));
             }
         }
+    }
+
+    /// The network is told of a VIP if one of its load-balancers wants that, and is told nothing while it has no place to go.
+    #[test]
+    fn advertised_if_one_of_its_load_balancers_wants_that(state in states(), kernel in kernels()) {
+        let first = plan(&state, &kernel, &Scope::All);
+        let wants = |each: &std::sync::Arc<LoadBalancer>| {
+            let has_place = each.backends().iter().any(|backend| backend.settings.weight.get() > 0);
+            each.phase == Phase::Active && (each.advertise == Advertise::Always || has_place)
+        };
+        let expected: BTreeSet<Vip> = state.load_balancers().filter(|each| wants(each)).map(|each| each.endpoint.vip).collect();
+        prop_assert_eq!(carried_out(&first, kernel).advertised, expected);
+        let withdrawn = first.keys().position(|stage| *stage == Stage::Withdraw);
+        prop_assert!(withdrawn.is_none_or(|position| position == 0), "the place goes first");
     }
 
     /// Taking away goes the other way round: never a bound VIP without its services.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     command::PartialTarget,
-    model::{BackendSettings, Name, Target, Weight},
+    model::{Advertise, BackendSettings, Name, Target, Weight},
 };
 
 fn vip(last: u8) -> Vip {
@@ -40,7 +40,14 @@ fn acts() -> impl Strategy<Value = Act> {
     let new = (fresh, 1_i64..3, prop::collection::vec((0_u8..3, 1_u8..5), 0..3)).prop_map(|(id, number, backends)| {
         let backends = backends.into_iter().map(|(which, last)| backend(which, last)).collect();
         let name = Name::try_from("x".to_owned()).unwrap();
-        NewLoadBalancer { id, name, port: port(number), vip: None, backends: Some(backends) }
+        NewLoadBalancer {
+            id,
+            name,
+            port: port(number),
+            vip: None,
+            advertise: Advertise::Always,
+            backends: Some(backends),
+        }
     });
     let weigh =
         (id(), backend_id(), any::<u16>(), prop::option::of(79_i64..82)).prop_map(|(id, which, weight, number)| {
@@ -105,6 +112,7 @@ fn records_that_contradict_each_other_are_refused() {
         endpoint: Endpoint { vip: vip(1), port: port(number) },
         backends: None,
         phase: Phase::Active,
+        advertise: Advertise::Always,
     };
     assert!(State::restore(vec![record(1, 80), record(2, 81)], 0).is_ok());
     assert!(State::restore(vec![record(1, 80), record(2, 80)], 0).is_err());

@@ -138,7 +138,7 @@ fn uplink(device: Uuid, groups: Vec<Neighbor>) -> Result<Option<Uplink>, Error> 
         let asn = number(group.peer_as, "the peers'")?;
         for ip in group.peer_ips.unwrap_or_default() {
             let address = PeerAddress::try_from(ip).map_err(|error| bad(error.to_string()))?;
-            peers.insert(address, Peer { address, asn, password: password.clone() });
+            peers.insert(address, Peer { password: password.clone(), ..Peer::new(address, asn) });
         }
     }
     let peers: Vec<Peer> = peers.into_values().collect();

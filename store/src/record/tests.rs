@@ -8,20 +8,25 @@ use super::*;
 const ID: LoadBalancerId = LoadBalancerId(Uuid::from_u128(1));
 
 /// On disks out there: a change that breaks one of these needs a new version, and a decoder for the old one.
-const WRITTEN: [&[u8]; 4] = [
+const WRITTEN: [&[u8]; 5] = [
     include_bytes!("../../tests/records/v1-one-backend.bin"),
     include_bytes!("../../tests/records/v1-two-backends.bin"),
     include_bytes!("../../tests/records/v1-never-a-backend.bin"),
     include_bytes!("../../tests/records/v1-no-backend-left-deleting.bin"),
+    include_bytes!("../../tests/records/v2-advertised-with-backends.bin"),
 ];
 
 #[test]
-fn the_records_out_there_are_read_and_written_as_ever() {
-    let [one, two, never, none] = WRITTEN.map(|bytes| {
+fn the_records_out_there_are_read() {
+    let [one, two, never, none, told] = WRITTEN.map(|bytes| {
         let load_balancer = decode(ID, bytes).unwrap();
-        assert_eq!(encode(&load_balancer).unwrap(), bytes);
+        let written = encode(&load_balancer).unwrap();
+        assert_eq!(decode(ID, &written).unwrap(), load_balancer);
+        assert_eq!(written == bytes, bytes[0] == VERSION, "the latest version is written");
         load_balancer
     });
+    assert_eq!([one.advertise, told.advertise], [Advertise::Always, Advertise::WithBackends]);
+    assert_eq!(LoadBalancer { advertise: Advertise::Always, ..told }, one);
     assert_eq!((one.id, one.serial, one.name.as_str()), (ID, 7, "test loadbalancer"));
     assert_eq!((one.endpoint.to_string().as_str(), one.phase), ("192.168.0.85:6443", Phase::Active));
     let [backend] = one.backends() else { panic!("{one:?}") };
@@ -48,8 +53,8 @@ const NO_PORT: [u8; 2] = [0x80, 0];
 
 #[test]
 fn a_later_version_is_named() {
-    let error = refused(&[VERSION, 7], &[2, 7]);
-    assert_eq!(error.to_string(), "it was written by a later version of slb (record version 2, this one knows 1)");
+    let error = refused(&[1, 7], &[3, 7]);
+    assert_eq!(error.to_string(), "it was written by a later version of slb (record version 3, this one knows 2)");
 }
 
 #[test]
@@ -81,21 +86,6 @@ fn what_cannot_be_is_refused() {
         let error = refused(&from, &to);
         assert!(matches!(error, Unreadable::Invalid(_)), "{to:?}: {error:?}");
     }
-}
-
-#[test]
-fn peers_are_read_as_they_were_written() {
-    for password in [None, Some("a secret".to_owned())] {
-        let password = password.map(|text| Password::try_from(text).unwrap());
-        let address = "fd00::fe".parse::<IpAddr>().unwrap().try_into().unwrap();
-        let peer = Peer { address, asn: NonZeroU32::MAX, password };
-        let bytes = encode_peer(&peer).unwrap();
-        assert_eq!(decode_peer("fd00::fe", &bytes).unwrap(), peer);
-        assert!(matches!(decode_peer("", &bytes), Err(Unreadable::Invalid(_))));
-        assert!(matches!(decode_peer("fd00::fe", &bytes[..3]), Err(Unreadable::Malformed(_))));
-    }
-    // On disks out there: AS 65530, without a password.
-    assert!(decode_peer("10.0.0.254", &[1, 0xfa, 0xff, 3, 0]).is_ok_and(|peer| peer.asn.get() == 65530));
 }
 
 proptest! {

@@ -1,15 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Two sessions that talk to each other, and one that is talked to badly.
 
+use slb_core::{model::Vip, peer::PeerSettings};
+
 use super::*;
 
 const OWN: Speaker = Speaker { asn: 65000, router_id: Ipv4Addr::new(10, 0, 0, 1) };
 const OTHER: Speaker = Speaker { asn: 4_200_000_001, router_id: Ipv4Addr::new(10, 0, 0, 254) };
 
+fn route() -> Prefix {
+    "203.0.113.10".parse::<Vip>().unwrap().into()
+}
+
 fn session(own: Speaker, other: u32, local: &str, hold: u64, now: Instant) -> Session {
     let local: IpAddr = local.parse().unwrap();
-    let settings = PeerSettings { hold_time: Duration::from_secs(hold), ..PeerSettings::new(local, other) };
-    Session::new(own, settings, local, false, now)
+    let hold_time = Some(Duration::from_secs(hold).try_into().unwrap());
+    let settings = PeerSettings { hold_time, ..PeerSettings::default() };
+    let address = "10.0.0.99".parse::<IpAddr>().unwrap().try_into().unwrap();
+    let peer = Peer { settings, ..Peer::new(address, other.try_into().unwrap()) };
+    Session::new(own, peer, local, false, now)
 }
 
 /// Both ends, until neither has anything to say.
@@ -28,7 +37,7 @@ fn talk(one: &mut Session, other: &mut Session, now: Instant) -> Result<Vec<Even
 fn established(now: Instant) -> (Session, Session) {
     let mut one = session(OWN, OTHER.asn, "10.0.0.1", 90, now);
     let mut other = session(OTHER, OWN.asn, "10.0.0.254", 9, now);
-    assert_eq!(talk(&mut one, &mut other, now), Ok(vec![Event::Established]));
+    assert_eq!(talk(&mut one, &mut other, now), Ok(vec![Event::Met, Event::Established]));
     (one, other)
 }
 
@@ -66,7 +75,7 @@ fn a_session_without_timers_stands_for_ever_once_it_stands() {
 #[test]
 fn routes_wait_for_the_session() {
     let now = Instant::now();
-    let vip: Vip = "203.0.113.10".parse().unwrap();
+    let vip = route();
     let mut one = session(OWN, OTHER.asn, "10.0.0.1", 90, now);
     let before = one.output();
     one.announce(&[vip]);
@@ -119,6 +128,6 @@ fn a_peer_that_cannot_take_the_routes_is_named() {
     let mut other = session(OTHER, OWN.asn, "10.0.0.254", 90, now);
     talk(&mut one, &mut other, now).unwrap();
     assert!(one.mute().is_some_and(|why| why.contains("RFC 8950")));
-    one.announce(&["203.0.113.10".parse().unwrap()]);
+    one.announce(&[route()]);
     assert!(one.output().is_empty());
 }

@@ -6,12 +6,11 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::command::BackendChange;
 
 /// What a client may do.
 #[derive(Clone, Debug)]
 enum Act {
-    Create(u128),
+    Create(u128, Advertise),
     Delete(u128),
     Add(u128, u8),
     Weigh(u128, u8, u16),
@@ -21,7 +20,10 @@ enum Act {
 impl Act {
     fn command(&self) -> Command {
         match *self {
-            Self::Create(number) => create(number, None),
+            Self::Create(number, advertise) => {
+                let Command::Create(new) = create(number, None) else { panic!("no creation") };
+                Command::Create(NewLoadBalancer { advertise, ..new })
+            }
             Self::Delete(number) => Command::Delete(lb(number)),
             Self::Add(number, which) => Command::AddBackend(lb(number), backend(which)),
             Self::Weigh(number, which, weight) => {
@@ -36,8 +38,9 @@ impl Act {
 
 fn act() -> impl Strategy<Value = Act> {
     let number = 1_u128..5;
+    let advertise = prop_oneof![Just(Advertise::Always), Just(Advertise::WithBackends)];
     prop_oneof![
-        3 => number.clone().prop_map(Act::Create),
+        3 => (number.clone(), advertise).prop_map(|(number, advertise)| Act::Create(number, advertise)),
         2 => number.clone().prop_map(Act::Delete),
         3 => (number.clone(), 1_u8..4).prop_map(|(number, which)| Act::Add(number, which)),
         1 => (number.clone(), 1_u8..4, 0_u16..3).prop_map(|(number, which, weight)| Act::Weigh(number, which, weight)),
@@ -49,7 +52,7 @@ fn act() -> impl Strategy<Value = Act> {
 fn once_each(acts: Vec<Vec<Act>>) -> Vec<Vec<Act>> {
     let mut seen = BTreeSet::new();
     let fresh = |act: &Act, seen: &mut BTreeSet<u128>| match act {
-        Act::Create(number) => seen.insert(*number),
+        Act::Create(number, _) => seen.insert(*number),
         Act::Delete(_) | Act::Add(..) | Act::Weigh(..) | Act::Remove(..) => true,
     };
     acts.into_iter().map(|batch| batch.into_iter().filter(|act| fresh(act, &mut seen)).collect()).collect()

@@ -8,7 +8,8 @@ use crate::{
     command::PeerCommand,
     peer::{Peer, PeerAddress},
     ports::Snapshot,
-    routing::{PeerState, PeerStatus, Routing},
+    prefix::Prefix,
+    routing::{PeerStatus, Routing, Shutdown, ShutdownStatus},
 };
 
 #[derive(Debug, Default)]
@@ -16,18 +17,11 @@ struct Routers(Mutex<BTreeMap<PeerAddress, Peer>>);
 
 impl Routing for Routers {
     fn peers(&self) -> Vec<PeerStatus> {
-        let status = |peer: &Peer| PeerStatus {
-            address: peer.address.address(),
-            asn: peer.asn.get(),
-            state: PeerState::Idle,
-            since: SystemTime::UNIX_EPOCH,
-            times_established: 0,
-            last_error: None,
-        };
+        let status = |peer: &Peer| PeerStatus::new(peer.clone(), SystemTime::UNIX_EPOCH);
         self.0.lock().unwrap().values().map(status).collect()
     }
 
-    fn routes(&self) -> Vec<Vip> {
+    fn routes(&self) -> Vec<Prefix> {
         Vec::new()
     }
 
@@ -38,11 +32,19 @@ impl Routing for Routers {
     fn remove(&self, address: PeerAddress) {
         self.0.lock().unwrap().remove(&address);
     }
+
+    fn shut_down(&self, _: Shutdown) {}
+
+    fn come_back(&self) {}
+
+    fn shutdown(&self) -> Option<ShutdownStatus> {
+        None
+    }
 }
 
 fn peer(last: u8, asn: u32) -> Peer {
     let address = IpAddr::from([10, 0, 0, last]).try_into().unwrap();
-    Peer { address, asn: NonZeroU32::new(asn).unwrap(), password: None }
+    Peer::new(address, NonZeroU32::new(asn).unwrap())
 }
 
 /// A controller on the disk of a world, with these peers given as options, and the routers it tells.
@@ -75,14 +77,14 @@ fn peers_are_told_once_they_are_written_down_and_again_after_a_start() {
 
     // An option counts more than what is on the disk.
     let (mut controller, routers) = start(&sim, &[peer(1, 1)]);
-    assert_eq!(routers.peers().iter().map(|peer| peer.asn).collect::<Vec<_>>(), [1, 65_002]);
+    assert_eq!(routers.peers().iter().map(|status| status.peer.asn.get()).collect::<Vec<_>>(), [1, 65_002]);
     let option = ask(&mut controller, PeerCommand::Remove(one.address));
     assert!(matches!(option, Some(Err(Failure::Rejected(Rejected::PeerIsAnOption(_))))), "{option:?}");
     assert!(matches!(ask(&mut controller, PeerCommand::Remove(two.address)), Some(Ok(Answer::Gone))));
     let unknown = ask(&mut controller, PeerCommand::Remove(two.address));
     assert!(matches!(unknown, Some(Err(Failure::Rejected(Rejected::UnknownPeer(_))))), "{unknown:?}");
     let (_, routers) = start(&sim, &[]);
-    assert_eq!(routers.peers().iter().map(|peer| peer.asn).collect::<Vec<_>>(), [65_001]);
+    assert_eq!(routers.peers().iter().map(|status| status.peer.asn.get()).collect::<Vec<_>>(), [65_001]);
 }
 
 #[test]
@@ -130,7 +132,7 @@ impl Routing for Daemon {
         Some("GoBGP".to_owned())
     }
 
-    fn routes(&self) -> Vec<Vip> {
+    fn routes(&self) -> Vec<Prefix> {
         Vec::new()
     }
 
@@ -140,6 +142,14 @@ impl Routing for Daemon {
 
     fn remove(&self, address: PeerAddress) {
         panic!("{address}");
+    }
+
+    fn shut_down(&self, _: Shutdown) {}
+
+    fn come_back(&self) {}
+
+    fn shutdown(&self) -> Option<ShutdownStatus> {
+        None
     }
 }
 
