@@ -291,7 +291,11 @@ impl Task {
             debug!(peer = %self.peer.address, "of two BGP connections one is closed: {:?}", goes.origin);
             goes.leave(Notification::COLLISION, "").await;
         }
-        self.note_phase();
+        // Not the phase of this one: it may be a message further.
+        match verdict {
+            Stays::This | Stays::Both => self.note(PeerState::OpenConfirm),
+            Stays::Other => self.state().into_iter().for_each(|state| self.note(state)),
+        }
         verdict != Stays::Other
     }
 
@@ -332,8 +336,8 @@ impl Task {
         if let Some(conversation) = std::mem::replace(&mut self.current, self.rival.take()) {
             conversation.last_words().await;
         }
-        if self.current.is_some() {
-            self.note_phase();
+        if let Some(state) = self.state() {
+            self.down(state, &why);
         } else if self.connecting.is_some() {
             self.down(PeerState::Connect, &why);
         } else {
@@ -361,13 +365,14 @@ impl Task {
         self.table.note(self.peer.address, state, None);
     }
 
-    fn note_phase(&self) {
-        match self.current.as_ref().map(|conversation| conversation.session.phase()) {
-            Some(Phase::OpenSent) => self.note(PeerState::OpenSent),
-            Some(Phase::OpenConfirm) => self.note(PeerState::OpenConfirm),
-            Some(Phase::Established) => self.note(PeerState::Established),
-            None => {}
-        }
+    /// How far the connection that counts has come.
+    fn state(&self) -> Option<PeerState> {
+        let conversation = self.current.as_ref()?;
+        Some(match conversation.session.phase() {
+            Phase::OpenSent => PeerState::OpenSent,
+            Phase::OpenConfirm => PeerState::OpenConfirm,
+            Phase::Established => PeerState::Established,
+        })
     }
 }
 
