@@ -5,12 +5,15 @@
 
 #[path = "../advert/tests/bgp/bird.rs"]
 mod bird;
+#[path = "bgp/flow.rs"]
+mod flow;
 #[path = "bgp/routed.rs"]
 mod routed;
 
 use std::net::SocketAddr;
 
 use bird::Bird;
+use flow::Flow;
 use routed::Site;
 use slb_lab::{Node, Server, http, wait};
 
@@ -157,10 +160,9 @@ fn two_nodes_share_a_vip() {
     assert_eq!(answers, ["two"; 8]);
 }
 
-/// The router keeps the route while slb is away, and the kernel goes on balancing.
-fn a_restart_moves_no_traffic() {
+/// The router keeps the route while slb is away, and the kernel goes on balancing: what flows loses no packet.
+fn a_restart_loses_nothing() {
     let site = Site::new();
-    let _web = site.web();
     let _bird = Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, None);
     let peer = ["--bgpPeer", "10.0.0.254:65530"];
     let mut server = start(&site, &peer);
@@ -172,17 +174,69 @@ fn a_restart_moves_no_traffic() {
         site.router.sh("ip route replace 198.51.100.0/24 via 10.1.0.10 && ip route del 198.51.100.0/24");
         changes.said().iter().any(|line| line.contains("198.51.100.0")).then_some(())
     });
+    let ends = [&site.client, &site.backends[0]];
+    let flow = Flow::start(&site.client, SocketAddr::from(([203, 0, 113, 10], 80)), ends[1], 80);
+    flow.goes_on();
+    let before = ends.map(sent_again);
+
     server.process().kill();
-    let at = SocketAddr::from(([203, 0, 113, 10], 80));
-    assert_eq!(http::get(&site.client, at).unwrap(), "one");
+    flow.goes_on();
     let mut server = start(&site, &peer);
     server.process().line("that the peer is up", |said| said.contains("Peer Up"));
-    assert_eq!(http::get(&site.client, at).unwrap(), "one");
     // What BIRD does with stale routes it has done when a route that came later is there.
     let _ = server.create(r#"{"name":"later","port":80}"#);
     wait::until("the later route", || site.has_route("203.0.113.11").then_some(()));
+    flow.goes_on();
+    assert_eq!(ends.map(sent_again), before);
     let said = changes.said();
     assert!(!said.iter().any(|line| line.contains("203.0.113.10")), "{said:?}");
+
+    // The count would have told.
+    site.router.sh("iptables-legacy -A FORWARD -j DROP");
+    wait::until("lost segments", || (ends.map(sent_again) != before).then_some(()));
+    site.router.sh("iptables-legacy -D FORWARD -j DROP");
+    flow.goes_on();
+    flow.end();
+}
+
+/// How many TCP segments a host had to send again, ever.
+fn sent_again(node: &Node) -> u64 {
+    let counted = node.run("nstat", &["-asz", "TcpRetransSegs"]);
+    counted
+        .lines()
+        .find_map(|line| line.strip_prefix("TcpRetransSegs")?.split_whitespace().next()?.parse().ok())
+        .unwrap()
+}
+
+/// Nobody can say goodbye: both sides notice by silence.
+fn a_link_that_went_down_and_up_has_its_route_again() {
+    let site = Site::new();
+    let _web = site.web();
+    // The hold time of a session is the shorter of what both want.
+    let session = format!("local 10.0.0.254 as {ROUTERS}; neighbor 10.0.0.1 as {OWN}; hold time 3;");
+    let _bird = Bird::run(&site.router, &session);
+    let mut server = start(&site, &["--bgpPeer", "10.0.0.254:65530"]);
+    let web = server.create(r#"{"name":"web","port":80}"#);
+    let _ = server.add_backend(&web, r#"{"ip":"10.0.0.11","port":80}"#);
+    wait::until("the route", || site.has_route("203.0.113.10").then_some(()));
+
+    site.lb.sh("ip link set eth0 down");
+    wait::until("no route", || (!site.has_route("203.0.113.10")).then_some(()));
+    server.process().line("why", |said| said.contains("BGP peer down: the peer was silent for 3 s"));
+    let seen = |server: &Server| server.ask("GET", "/bgp/peers/10.0.0.254", "").json();
+    wait::until("the API to say why", || {
+        let peer = seen(&server);
+        let why = peer["lastError"].as_str()?;
+        (peer["state"] != "established" && why.contains("could not connect: Network is unreachable")).then_some(())
+    });
+
+    // The kernel forgot the default route with the link; whoever manages the network puts it back.
+    site.lb.sh("ip link set eth0 up && ip route add default via 10.0.0.254");
+    wait::until("the session", || (seen(&server)["timesEstablished"] == 2).then_some(()));
+    wait::until("the route again", || site.has_route("203.0.113.10").then_some(()));
+    let peer = seen(&server);
+    assert_eq!((&peer["state"], &peer["lastError"]), (&"established".into(), &serde_json::Value::Null), "{peer}");
+    assert_eq!(http::get(&site.client, SocketAddr::from(([203, 0, 113, 10], 80))).unwrap(), "one");
 }
 
 slb_lab::main! {
@@ -192,6 +246,7 @@ slb_lab::main! {
         a_route_needs_a_backend_if_that_is_asked_for,
         a_router_may_connect,
         two_nodes_share_a_vip,
-        a_restart_moves_no_traffic,
+        a_restart_loses_nothing,
+        a_link_that_went_down_and_up_has_its_route_again,
     ],
 }

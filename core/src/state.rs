@@ -49,6 +49,12 @@ impl Change {
 }
 
 impl Change {
+    /// The load-balancer that was not there before.
+    #[must_use]
+    pub fn created(&self) -> Option<&Arc<LoadBalancer>> {
+        self.after.as_ref().filter(|_| self.before.is_none())
+    }
+
     /// Whether it asks anything of the kernel; a new name does not.
     #[must_use]
     pub fn concerns_kernel(&self) -> bool {

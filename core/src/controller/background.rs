@@ -120,7 +120,7 @@ impl<W: World> Controller<W> {
                 if !starting {
                     self.log_repairs(scope);
                 }
-                self.converge(scope, now).await
+                self.converge(scope, &[], now).await
             }
             Err(cause) => {
                 warn!(error = %Chain(&*cause), "could not read the state of the kernel; it is tried again");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Brings the kernel and the network to the desired state, stage by stage. What failed is tried again in the background. Once a
 //! step of the host or the network failed, the VIP's later steps are skipped; services and backends stand for themselves: a VIP is
-//! bound and advertised if one of its services is there, whatever became of the others.
+//! bound and advertised if one of its services is there to stay, whatever became of the others.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use super::{Controller, Drivers, World, background::Retry};
 use crate::{
     command::Failure,
     errors::{Chain, Shared},
-    model::{Endpoint, Phase, Vip},
+    model::{Endpoint, LoadBalancer, Phase, Vip},
     plan::{Observed, Scope, plan},
     ports::{Advertiser, Cause, Dataplane, Host, Verdict},
     state::Change,
@@ -78,12 +78,15 @@ impl Failed {
 }
 
 impl<W: World> Controller<W> {
-    /// Carries out the plan for `scope`, from what was last observed.
-    pub(super) async fn converge(&mut self, scope: &Scope, now: Instant) -> Failures {
+    /// Carries out the plan for `scope`, from what was last observed. `asked` is what requests have
+    /// changed in the state; a creation among it that fails will be undone.
+    pub(super) async fn converge(&mut self, scope: &Scope, asked: &[Change], now: Instant) -> Failures {
         let mut failed = Failures::new();
         let mut held_up = BTreeSet::new();
         for mut steps in plan(&self.state, &self.observed, scope).into_values() {
-            steps.retain(|step| !held_up.contains(&step.vip()) && (!step.tells() || self.serves(step.vip())));
+            steps.retain(|step| {
+                !held_up.contains(&step.vip()) && (!step.tells() || self.serves(step.vip(), asked, &failed))
+            });
             let verdicts = self.drivers.apply(&steps).await;
             for (step, verdict) in steps.into_iter().zip(verdicts) {
                 let (may_pass, cause) = match verdict {
@@ -106,17 +109,22 @@ impl<W: World> Controller<W> {
         failed
     }
 
-    /// Whether any of the VIP's services is there.
-    fn serves(&self, vip: Vip) -> bool {
-        self.state
-            .on(vip)
-            .any(|each| each.phase == Phase::Active && self.observed.services.contains_key(&each.endpoint))
+    /// Whether any of the VIP's services is there to stay. That of a creation that failed is not.
+    fn serves(&self, vip: Vip, asked: &[Change], failed: &Failures) -> bool {
+        let failed = failed.get(&vip).map(Vec::as_slice).unwrap_or_default();
+        let goes = |service: &LoadBalancer| {
+            let creates = |change: &Change| change.created().is_some_and(|created| created.id == service.id);
+            failed.iter().any(|why| asked.iter().any(|change| creates(change) && why.holds_up(change)))
+        };
+        self.state.on(vip).any(|each| {
+            each.phase == Phase::Active && self.observed.services.contains_key(&each.endpoint) && !goes(each)
+        })
     }
 
     /// The same after a fresh look at the kernel.
-    pub(super) async fn observe_and_converge(&mut self, scope: &Scope, now: Instant) -> Failures {
+    pub(super) async fn observe_and_converge(&mut self, scope: &Scope, asked: &[Change], now: Instant) -> Failures {
         match self.observe(now).await {
-            Ok(()) => self.converge(scope, now).await,
+            Ok(()) => self.converge(scope, asked, now).await,
             Err(cause) => {
                 let cause = Shared::from(cause);
                 let vips: BTreeSet<Vip> = match scope {

@@ -90,8 +90,8 @@ impl<W: World> Controller<W> {
             return self.take_back(applied, cause);
         }
         let scope = Scope::Vips(applied.keys().copied().collect());
-        let failed = self.converge(&scope, now).await;
-        let mut failed = self.look_again(failed, now).await;
+        let failed = self.converge(&scope, &changes, now).await;
+        let mut failed = self.look_again(failed, &changes, now).await;
         self.finish_deletions(&scope, &mut failed, now).await;
         for (vip, applied) in applied {
             let failed = failed.remove(&vip).unwrap_or_default();
@@ -118,12 +118,12 @@ impl<W: World> Controller<W> {
 
     /// What failed may have failed because somebody else changed the kernel since it was last read. That is not the request's fault:
     /// it gets another try on a fresh look.
-    async fn look_again(&mut self, mut failed: Failures, now: Instant) -> Failures {
+    async fn look_again(&mut self, mut failed: Failures, asked: &[Change], now: Instant) -> Failures {
         let may_pass = |failed: &[Failed]| failed.iter().any(Failed::may_pass);
         let again: BTreeSet<Vip> = failed.iter().filter(|(_, all)| may_pass(all)).map(|(vip, _)| *vip).collect();
         if !again.is_empty() {
             failed.retain(|vip, _| !again.contains(vip));
-            failed.append(&mut self.observe_and_converge(&Scope::Vips(again), now).await);
+            failed.append(&mut self.observe_and_converge(&Scope::Vips(again), asked, now).await);
         }
         failed
     }
@@ -148,8 +148,7 @@ impl<W: World> Controller<W> {
 
     fn writes(&self, changes: &[Change]) -> Vec<Write> {
         let mut writes: Vec<Write> = changes.iter().filter_map(Change::write).collect();
-        let created =
-            changes.iter().filter(|change| change.before.is_none()).filter_map(|change| change.after.as_ref());
+        let created = changes.iter().filter_map(Change::created);
         let reused: BTreeSet<Vip> = created.map(|created| created.endpoint.vip).collect();
         writes.extend(reused.into_iter().filter(|vip| self.released.contains_key(vip)).map(Write::Reused));
         let erased = changes.iter().filter(|change| change.after.is_none()).filter_map(|change| change.before.as_ref());
@@ -209,7 +208,7 @@ impl<W: World> Controller<W> {
             return false;
         }
         let scope = Scope::Vips(BTreeSet::from([vip]));
-        let mut failed = self.observe_and_converge(&scope, now).await;
+        let mut failed = self.observe_and_converge(&scope, &[], now).await;
         self.finish_deletions(&scope, &mut failed, now).await;
         !failed.values().flatten().any(|why| why.holds_up(&change))
     }

@@ -32,7 +32,7 @@ use crate::{
     plan::{Observed, Scope, plan},
     ports::{HostEvent, PoolError},
     sim::{Sim, SimWorld, drivers, served},
-    step::{DataplaneStep, HostStep, Step},
+    step::{AdvertStep, DataplaneStep, HostStep, Step},
 };
 
 const INTERVAL: Duration = Duration::from_secs(30);

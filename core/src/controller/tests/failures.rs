@@ -113,6 +113,27 @@ fn a_deletion_that_fails_is_finished_later() {
 }
 
 #[test]
+fn a_creation_beside_a_deletion_that_fails_is_served() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    let going = server.created(1).endpoint;
+    sim.with(|remains| remains.broken.push((Step::Dataplane(DataplaneStep::RemoveService(going)), false)));
+    server.ask(Command::Delete(lb(1))).unwrap_err();
+    let mut second = create(2, Some(going.vip));
+    if let Command::Create(new) = &mut second {
+        new.port = port(80);
+    }
+    server.ask(second).unwrap();
+    sim.with(|remains| {
+        assert!(remains.kernel.host.bound.contains(&going.vip));
+        assert!(remains.kernel.advertised.contains(&going.vip));
+    });
+    sim.with(|remains| remains.broken.clear());
+    server.pass(INTERVAL);
+    server.check();
+}
+
+#[test]
 fn a_full_disk_changes_nothing() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();

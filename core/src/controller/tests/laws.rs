@@ -58,6 +58,33 @@ fn once_each(acts: Vec<Vec<Act>>) -> Vec<Vec<Act>> {
     acts.into_iter().map(|batch| batch.into_iter().filter(|act| fresh(act, &mut seen)).collect()).collect()
 }
 
+/// What a creation asks for: a last byte of its VIP, a port and backends.
+type Wanted = (Option<u8>, i64, BTreeSet<u8>);
+
+fn wanted() -> impl Strategy<Value = Wanted> {
+    (prop::option::of(85_u8..88), 80_i64..82, prop::collection::btree_set(1_u8..4, 0..3))
+}
+
+fn create_as(number: u128, (last, at, backends): &Wanted) -> Command {
+    let name = Name::try_from(format!("lb {number}")).unwrap();
+    let backends = Some(backends.iter().copied().map(backend).collect());
+    Command::Create(NewLoadBalancer { id: lb(number), name, port: port(*at), vip: last.map(vip), backends })
+}
+
+/// A step that comes before a VIP is bound, or binds it.
+fn building() -> impl Strategy<Value = Step> {
+    let endpoint = (85_u8..91, 80_i64..82).prop_map(|(last, at)| Endpoint { vip: vip(last), port: port(at) });
+    (endpoint, 0_u8..6).prop_map(|(endpoint, which)| match which {
+        0 => Step::Host(HostStep::Bind(endpoint.vip)),
+        1 => Step::Host(HostStep::EnableSourceNat(endpoint.vip)),
+        2 => Step::Dataplane(DataplaneStep::AddService(endpoint)),
+        _ => {
+            let Backend { target, settings, .. } = backend(which - 2);
+            Step::Dataplane(DataplaneStep::AddBackend(endpoint, target, settings))
+        }
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
@@ -134,5 +161,26 @@ proptest! {
         server.check();
         let state = &server.controller.state;
         prop_assert!(plan(state, &server.controller.observed, &Scope::All).is_empty());
+    }
+    /// The network hears nothing of what is undone: as long as nobody deletes, no VIP is taken back.
+    #[test]
+    fn a_creation_that_fails_is_never_told(
+        rounds in prop::collection::vec(prop::collection::vec(wanted(), 1..4), 1..5),
+        broken in prop::collection::vec((building(), any::<bool>()), 0..6),
+    ) {
+        let sim = Sim::default();
+        sim.with(|remains| remains.broken = broken);
+        let mut server = Server::start(&sim).unwrap();
+        let mut numbers = 1..;
+        for round in &rounds {
+            let creations = round.iter().zip(numbers.by_ref()).map(|(wanted, number)| create_as(number, wanted));
+            let (ended, _) = server.ask_all(creations.collect());
+            prop_assert!(ended.is_some());
+            server.check();
+        }
+        let taken_back = |step: &&Step| {
+            matches!(step, Step::Host(HostStep::Unbind(_)) | Step::Advert(AdvertStep::Withdraw(_)))
+        };
+        prop_assert_eq!(sim.with(|remains| remains.log.iter().find(taken_back).copied()), None);
     }
 }
