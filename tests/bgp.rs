@@ -212,10 +212,8 @@ fn sent_again(node: &Node) -> u64 {
 fn a_link_that_went_down_and_up_has_its_route_again() {
     let site = Site::new();
     let _web = site.web();
-    // The hold time of a session is the shorter of what both want.
-    let session = format!("local 10.0.0.254 as {ROUTERS}; neighbor 10.0.0.1 as {OWN}; hold time 3;");
-    let _bird = Bird::run(&site.router, &session);
-    let mut server = start(&site, &["--bgpPeer", "10.0.0.254:65530"]);
+    let _bird = Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, None);
+    let mut server = start(&site, &["--bgpPeer", "10.0.0.254:65530", "--bgpHoldTime", "3s"]);
     let web = server.create(r#"{"name":"web","port":80}"#);
     let _ = server.add_backend(&web, r#"{"ip":"10.0.0.11","port":80}"#);
     wait::until("the route", || site.has_route("203.0.113.10").then_some(()));

@@ -68,7 +68,14 @@ fn wanted() -> impl Strategy<Value = Wanted> {
 fn create_as(number: u128, (last, at, backends): &Wanted) -> Command {
     let name = Name::try_from(format!("lb {number}")).unwrap();
     let backends = Some(backends.iter().copied().map(backend).collect());
-    Command::Create(NewLoadBalancer { id: lb(number), name, port: port(*at), vip: last.map(vip), backends })
+    Command::Create(NewLoadBalancer {
+        id: lb(number),
+        name,
+        port: port(*at),
+        vip: last.map(vip),
+        backends,
+        advertise: Advertise::default(),
+    })
 }
 
 /// A step that comes before a VIP is bound, or binds it.
