@@ -28,7 +28,7 @@ use ipvs::{Client, Destination, Forward, Request, Service, ServiceId, scheduler}
 use slb_core::{
     model::{
         Advertise, Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Phase, Port,
-        Target, Vip,
+        ServiceSettings, Target, Vip,
     },
     plan::{Observed, Scope, Stage, plan},
     ports::{Dataplane, Store, Verdict, Write},
@@ -113,6 +113,7 @@ async fn fill_the_store() {
         backends: Some(Arc::clone(&backends)),
         phase: Phase::Active,
         advertise: Advertise::Always,
+        service: ServiceSettings::default(),
     };
     let writes = (1..).zip(vips()).map(record).map(|record| Write::Put(Arc::new(record))).collect();
     Redb::open(Path::new(STATE)).unwrap().commit(writes).await.unwrap();

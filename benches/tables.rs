@@ -24,7 +24,7 @@ use std::{
 
 use slb_advert::bgp::{Bgp, Speaker};
 use slb_core::{
-    model::{Advertise, Endpoint, LoadBalancer, LoadBalancerId, Name, Phase, Port, Vip},
+    model::{Advertise, Endpoint, LoadBalancer, LoadBalancerId, Name, Phase, Port, ServiceSettings, Vip},
     peer::PeerSettings,
     ports::{Advertiser, Store, Write},
     prefix::PrefixLength,
@@ -183,6 +183,7 @@ async fn fill_the_store() {
         endpoint: Endpoint { vip, port },
         backends: None,
         advertise: Advertise::default(),
+        service: ServiceSettings::default(),
         phase: Phase::Active,
     };
     let writes = (1..).zip(vips()).map(|each| Write::Put(Arc::new(record(each)))).collect();

@@ -160,6 +160,44 @@ fn two_nodes_share_a_vip() {
     assert_eq!(answers, ["two"; 8]);
 }
 
+/// Whichever node a connection comes by, and whichever is left: `mh` sends a client to the same backend on all of them.
+fn clients_keep_their_backend_on_another_node() {
+    let site = Site::new();
+    let _web = site.web();
+    let spare = site.segments[0].host("spare", "10.0.0.2/24");
+    spare.sh("ip link set lo up && ip route add default via 10.0.0.254");
+    site.router.sh("sysctl -qw net.ipv4.fib_multipath_hash_policy=1");
+    let clients: Vec<String> = (20..28).map(|last| format!("10.1.0.{last}")).collect();
+    clients.iter().for_each(|client| drop(site.client.sh(&format!("ip addr add {client}/24 dev eth0"))));
+    let _bird = Bird::run(&site.router, "local 10.0.0.254 as 65530; neighbor range 10.0.0.0/24 as 65000;");
+    let peer = ["--bgpPeer", "10.0.0.254:65530"];
+    let nodes = [start_on(&site.lb, "10.0.0.1", &peer), start_on(&spare, "10.0.0.2", &peer)];
+    let backends = r#"[{"ip":"10.0.0.11","port":80},{"ip":"10.0.0.12","port":80}]"#;
+    let wish = format!(r#"{{"name":"web","port":80,"eip":"203.0.113.10","scheduler":"mh","backends":{backends}}}"#);
+    let [one, _two] = nodes.each_ref().map(|server| server.create(&wish));
+    assert_eq!(one["scheduler"], "mh");
+    let ways = || {
+        let route = site.router.sh("ip -4 route show 203.0.113.10");
+        ["via 10.0.0.1 ", "via 10.0.0.2 "].map(|way| route.contains(way))
+    };
+    wait::until("both ways", || (ways() == [true, true]).then_some(()));
+    let ask = |client: &String| site.client.sh(&format!("curl -s -m 10 --interface {client} http://203.0.113.10/"));
+    let chosen: Vec<String> = clients.iter().map(ask).collect();
+    let connections = |node: &Node| {
+        let listed = node.sh("ipvsadm -ln --stats -t 203.0.113.10:80 | awk '/TCP/ { print $3 }'");
+        listed.trim().parse::<u32>().unwrap()
+    };
+    wait::until("connections by both nodes", || {
+        assert_eq!(clients.iter().map(ask).collect::<Vec<_>>(), chosen);
+        (connections(&site.lb) > 0 && connections(&spare) > 0).then_some(())
+    });
+    let different: std::collections::BTreeSet<_> = chosen.iter().collect();
+    assert_eq!(different.len(), 2, "all clients were sent to one backend: {chosen:?}");
+    nodes[0].delete(&one);
+    wait::until("one way", || (ways() == [false, true]).then_some(()));
+    assert_eq!(clients.iter().map(ask).collect::<Vec<_>>(), chosen);
+}
+
 /// The router keeps the route while slb is away, and the kernel goes on balancing: what flows loses no packet.
 fn a_restart_loses_nothing() {
     let site = Site::new();
@@ -244,6 +282,7 @@ slb_lab::main! {
         a_route_needs_a_backend_if_that_is_asked_for,
         a_router_may_connect,
         two_nodes_share_a_vip,
+        clients_keep_their_backend_on_another_node,
         a_restart_loses_nothing,
         a_link_that_went_down_and_up_has_its_route_again,
     ],

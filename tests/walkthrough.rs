@@ -48,7 +48,8 @@ fn walkthrough() {
     "port": 6443,
     "backends": null,
     "status": "active",
-    "advertise": "always"
+    "advertise": "always",
+    "scheduler": "rr"
   }}
 ]
 "#

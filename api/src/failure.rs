@@ -17,7 +17,7 @@ use slb_core::{
     command::{Failure, Rejected},
     errors::Chain,
     model::Invalid,
-    ports::{Cause, PoolError},
+    ports::{Cause, Lacking, PoolError},
 };
 
 use crate::problem::{Kind, Members, Problem};
@@ -64,7 +64,11 @@ impl From<Failure> for Problem {
                 caused(kind, &detail, &cause, Members::default())
             }
             Failure::Step { step, may_pass, undone, cause } => caused(
-                if may_pass { Kind::StepFailed } else { Kind::StepRefused },
+                match cause.downcast_ref::<Lacking>() {
+                    Some(Lacking(_)) => Kind::Unsupported,
+                    None if may_pass => Kind::StepFailed,
+                    None => Kind::StepRefused,
+                },
                 &detail,
                 &cause,
                 Members { step: Some(step.to_string()), undone: Some(undone), ..Members::default() },

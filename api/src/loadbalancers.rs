@@ -7,7 +7,7 @@ use axum::{extract::State, response::Response};
 use serde::{Serialize, Serializer};
 use slb_core::{
     command::{Answer, Command, Failure, LoadBalancerChange, NewLoadBalancer, Rejected},
-    model::{Backend, Invalid, LoadBalancer, LoadBalancerId, Phase, Target},
+    model::{Backend, Invalid, LoadBalancer, LoadBalancerId, Phase, ServiceSettings, Target},
 };
 use uuid::Uuid;
 
@@ -49,6 +49,7 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
         port: wish.port,
         vip: wish.eip,
         advertise: wish.advertise,
+        service: ServiceSettings { scheduler: wish.scheduler },
         backends: (!backends.is_empty()).then_some(backends),
     };
     match api.mailbox.ask(Command::Create(new)).await.map_err(|failure| creation_failed(failure, &targets))? {
@@ -96,7 +97,13 @@ pub(crate) fn known(api: &Api, id: LoadBalancerId) -> Result<Arc<LoadBalancer>, 
 
 async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result<Response, Problem> {
     check_repeated(&*known(api, id)?, &edit)?;
-    let change = LoadBalancerChange { name: edit.name, advertise: edit.advertise, vip: edit.eip, port: edit.port };
+    let change = LoadBalancerChange {
+        name: edit.name,
+        advertise: edit.advertise,
+        scheduler: edit.scheduler,
+        vip: edit.eip,
+        port: edit.port,
+    };
     match api.mailbox.ask(Command::Update(id, change)).await? {
         Answer::LoadBalancer(load_balancer) => Ok(reply::ok(&LoadBalancerView::from(&*load_balancer))),
         Answer::Backend(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),

@@ -92,6 +92,8 @@ kinds! {
     PeersElsewhere = "peers-elsewhere" CONFLICT "The peers are those of another program";
     /// The field cannot be changed.
     Immutable = "immutable" CONFLICT "The field cannot be changed";
+    /// A module is missing, or the kernel is too old.
+    Unsupported = "unsupported" CONFLICT "The kernel lacks what is asked for";
     /// It is on its way out.
     BeingDeleted = "being-deleted" CONFLICT "The load-balancer is being deleted";
     /// Another host answers for the address.

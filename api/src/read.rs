@@ -4,7 +4,7 @@
 use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use slb_core::{
-    model::{Advertise, BackendIp, Forwarding, Invalid, Name, Phase, Port, Vip, Weight},
+    model::{Advertise, BackendIp, Forwarding, Invalid, Name, Phase, Port, Scheduler, Vip, Weight},
     peer::{Communities, Community, HoldTime, NextHop, Password, PeerAddress, Prepend, RestartTime},
     routing::Words,
 };
@@ -123,6 +123,10 @@ pub(crate) fn forwarding(node: &Node) -> Result<Forwarding, String> {
 
 pub(crate) fn advertise(node: &Node) -> Result<Advertise, String> {
     text(node)?.parse::<Advertise>().map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn scheduler(node: &Node) -> Result<Scheduler, String> {
+    text(node)?.parse::<Scheduler>().map_err(|invalid| invalid.to_string())
 }
 
 pub(crate) fn phase(node: &Node) -> Result<Phase, String> {

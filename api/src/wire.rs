@@ -9,13 +9,13 @@ mod tests;
 use serde::{Serialize, Serializer};
 use slb_core::model::{
     Advertise, Backend, BackendId, BackendIp, BackendSettings, Forwarding, LoadBalancer, LoadBalancerId, Name, Phase,
-    Port, Target, Vip, Weight,
+    Port, Scheduler, Target, Vip, Weight,
 };
 use uuid::Uuid;
 
 use crate::{
     fields::Fields,
-    read::{advertise, forwarding, ip, name, phase, port, uuid, vip, weight},
+    read::{advertise, forwarding, ip, name, phase, port, scheduler, uuid, vip, weight},
 };
 
 /// A load-balancer as it is shown.
@@ -29,6 +29,7 @@ pub(crate) struct LoadBalancerView<'a> {
     backends: Option<&'a [Backend]>,
     status: Phase,
     advertise: Advertise,
+    scheduler: Scheduler,
 }
 
 impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
@@ -41,6 +42,7 @@ impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
             backends: load_balancer.backends.as_deref(),
             status: load_balancer.phase,
             advertise: load_balancer.advertise,
+            scheduler: load_balancer.service.scheduler,
         }
     }
 }
@@ -87,6 +89,7 @@ pub(crate) struct LoadBalancerWish {
     pub(crate) port: Port,
     pub(crate) eip: Option<Vip>,
     pub(crate) advertise: Advertise,
+    pub(crate) scheduler: Scheduler,
     pub(crate) backends: Vec<BackendWish>,
 }
 
@@ -96,11 +99,12 @@ impl FromFields for LoadBalancerWish {
         let port = fields.required("port", port);
         let eip = fields.nullable("eip", vip);
         let advertise = fields.optional("advertise", advertise).unwrap_or_default();
+        let scheduler = fields.optional("scheduler", scheduler).unwrap_or_default();
         let backends = fields.list("backends", BackendWish::from_fields);
         fields.refuse("uuid", "is chosen by the server");
         fields.refuse("status", "is set by the server");
         fields.finish();
-        Some(Self { name: name?, port: port?, eip, advertise, backends: backends.unwrap_or_default() })
+        Some(Self { name: name?, port: port?, eip, advertise, scheduler, backends: backends.unwrap_or_default() })
     }
 }
 
@@ -141,6 +145,7 @@ pub(crate) struct LoadBalancerEdit {
     pub(crate) backends: Option<Vec<BackendEdit>>,
     pub(crate) status: Option<Phase>,
     pub(crate) advertise: Option<Advertise>,
+    pub(crate) scheduler: Option<Scheduler>,
 }
 
 impl LoadBalancerEdit {
@@ -153,6 +158,7 @@ impl LoadBalancerEdit {
             backends: fields.list("backends", |fields| Some(BackendEdit::read(fields, false))),
             status: fields.optional("status", phase),
             advertise: fields.optional("advertise", advertise),
+            scheduler: fields.optional("scheduler", scheduler),
         };
         fields.finish();
         edit

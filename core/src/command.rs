@@ -9,8 +9,8 @@ use tracing::Span;
 
 use crate::{
     model::{
-        Advertise, Backend, BackendId, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Name, Port, Target, Vip,
-        Weight,
+        Advertise, Backend, BackendId, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Name, Port, Scheduler,
+        ServiceSettings, Target, Vip, Weight,
     },
     peer::{Peer, PeerAddress},
     ports::{Cause, PoolError},
@@ -78,18 +78,22 @@ pub struct NewLoadBalancer {
     pub vip: Option<Vip>,
     /// When the network is told of it.
     pub advertise: Advertise,
+    /// How it balances.
+    pub service: ServiceSettings,
     /// Backends it starts with; `None` is not the same as an empty list, see [`LoadBalancer::backends`].
     pub backends: Option<Vec<Backend>>,
 }
 
-/// A change to a load-balancer. What is `None` stays. Only the name and when it is advertised can differ from what is: the rest may be repeated, so that
-/// what GET returned can be sent back edited.
+/// A change to a load-balancer. What is `None` stays. The address and the port cannot differ from what is, and may be repeated, so that what
+/// GET returned can be sent back edited.
 #[derive(Clone, Debug, Default)]
 pub struct LoadBalancerChange {
     /// The new label.
     pub name: Option<Name>,
     /// When the network is told of it.
     pub advertise: Option<Advertise>,
+    /// Which backend new connections go to.
+    pub scheduler: Option<Scheduler>,
     /// Must be what it is.
     pub vip: Option<Vip>,
     /// Must be what it is.

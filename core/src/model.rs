@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The words: what a load-balancer and a backend are. Wrong values do not construct; parse at the border, trust inside.
 
+mod scheduler;
+
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -11,6 +13,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use self::scheduler::{Scheduler, ServiceSettings};
 
 /// Names a load-balancer for as long as it exists. A version 4 UUID, printed in lower case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -392,6 +396,8 @@ pub struct LoadBalancer {
     pub phase: Phase,
     /// When the network is told of it.
     pub advertise: Advertise,
+    /// How it balances.
+    pub service: ServiceSettings,
 }
 
 impl LoadBalancer {

@@ -7,7 +7,7 @@ use std::{
     net::Ipv4Addr,
 };
 
-use crate::model::{BackendSettings, Endpoint, Target, Vip};
+use crate::model::{BackendSettings, Endpoint, ServiceSettings, Target, Vip};
 
 /// What a host reports of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,8 +29,8 @@ pub type Services = BTreeMap<Endpoint, ServiceView>;
 /// A service as the data plane reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServiceView {
-    /// Whether the service's own settings differ from what slb asks for.
-    pub drifted: bool,
+    /// The service's own settings; `None` for what slb never asks for.
+    pub settings: Option<ServiceSettings>,
     /// Its backends; `None` for settings that slb never asks for.
     pub backends: BTreeMap<Target, Option<BackendSettings>>,
 }

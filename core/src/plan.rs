@@ -104,8 +104,8 @@ impl Step {
             Self::Dataplane(DataplaneStep::RemoveService(_)) => Stage::RemoveService,
             Self::Dataplane(DataplaneStep::RemoveBackend(..)) => Stage::Prune,
             Self::Dataplane(
-                DataplaneStep::AddService(_)
-                | DataplaneStep::ResetService(_)
+                DataplaneStep::AddService(..)
+                | DataplaneStep::SetService(..)
                 | DataplaneStep::AddBackend(..)
                 | DataplaneStep::SetBackend(..),
             ) => Stage::Program,
@@ -130,9 +130,13 @@ impl Observed {
 
 fn note_dataplane(services: &mut Services, step: DataplaneStep) {
     match step {
-        DataplaneStep::AddService(endpoint) => drop(services.insert(endpoint, ServiceView::default())),
+        DataplaneStep::AddService(endpoint, settings) => {
+            services.insert(endpoint, ServiceView { settings: Some(settings), ..ServiceView::default() });
+        }
         DataplaneStep::RemoveService(endpoint) => drop(services.remove(&endpoint)),
-        DataplaneStep::ResetService(endpoint) => services.entry(endpoint).or_default().drifted = false,
+        DataplaneStep::SetService(endpoint, settings) => {
+            services.entry(endpoint).or_default().settings = Some(settings);
+        }
         DataplaneStep::AddBackend(endpoint, target, settings)
         | DataplaneStep::SetBackend(endpoint, target, settings) => {
             services.entry(endpoint).or_default().backends.insert(target, Some(settings));
@@ -182,12 +186,12 @@ impl Steps {
             (Phase::Deleting, None) => {}
             (Phase::Deleting, Some(_)) => self.push(Step::Dataplane(DataplaneStep::RemoveService(endpoint))),
             (Phase::Active, None) => {
-                self.push(Step::Dataplane(DataplaneStep::AddService(endpoint)));
+                self.push(Step::Dataplane(DataplaneStep::AddService(endpoint, load_balancer.service)));
                 self.of_backends(endpoint, load_balancer, &BTreeMap::new());
             }
             (Phase::Active, Some(service)) => {
-                if service.drifted {
-                    self.push(Step::Dataplane(DataplaneStep::ResetService(endpoint)));
+                if service.settings != Some(load_balancer.service) {
+                    self.push(Step::Dataplane(DataplaneStep::SetService(endpoint, load_balancer.service)));
                 }
                 self.of_backends(endpoint, load_balancer, &service.backends);
             }

@@ -37,6 +37,11 @@ pub enum Verdict {
     Refused(Cause),
 }
 
+/// The kernel lacks what is asked for: it needs a module, or is too old. Drivers give it as the cause of [`Verdict::Refused`].
+#[derive(Debug, thiserror::Error)]
+#[error("the kernel has no {0}")]
+pub struct Lacking(pub String);
+
 /// One record to write or erase; a commit takes many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {

@@ -335,6 +335,7 @@ pub fn served(load_balancers: &[Arc<LoadBalancer>]) -> Observed {
             kernel.host.source_nat.insert(endpoint.vip);
         }
         let service = kernel.services.entry(endpoint).or_default();
+        service.settings = Some(load_balancer.service);
         service.backends.extend(load_balancer.backends().iter().map(|each| (each.target, Some(each.settings))));
     }
     kernel

@@ -59,7 +59,8 @@ impl Change {
     #[must_use]
     pub fn concerns_kernel(&self) -> bool {
         let Some((before, after)) = self.before.as_ref().zip(self.after.as_ref()) else { return true };
-        (before.phase, before.advertise, before.backends()) != (after.phase, after.advertise, after.backends())
+        let told = |side: &LoadBalancer| (side.phase, side.advertise, side.service);
+        (told(before), before.backends()) != (told(after), after.backends())
     }
 
     /// Whether the step is about its service, or about a backend that it adds, changes or removes.
@@ -165,6 +166,7 @@ impl State {
             backends: (!backends.is_empty()).then(|| backends.into()),
             phase: Phase::Active,
             advertise: new.advertise,
+            service: new.service,
         };
         Ok(self.done(None, Some(after)))
     }
@@ -224,6 +226,7 @@ impl State {
             after.name.clone_from(name);
         }
         after.advertise = change.advertise.unwrap_or(after.advertise);
+        after.service.scheduler = change.scheduler.unwrap_or(after.service.scheduler);
         Ok(self.done(Some(before), Some(after)))
     }
 

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::model::{BackendSettings, Endpoint, Target, Vip};
+use crate::model::{BackendSettings, Endpoint, ServiceSettings, Target, Vip};
 
 /// One change, with the driver it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +44,10 @@ pub enum HostStep {
 /// What the data plane is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataplaneStep {
-    /// Balance connections to the endpoint, round-robin, with no backend yet.
-    AddService(Endpoint),
-    /// Set the service's own settings back to what slb asks for; its backends stay.
-    ResetService(Endpoint),
+    /// Balance connections to the endpoint, with no backend yet.
+    AddService(Endpoint, ServiceSettings),
+    /// Change the settings of a service that is there; its backends stay.
+    SetService(Endpoint, ServiceSettings),
     /// Stop balancing the endpoint; its backends go with it.
     RemoveService(Endpoint),
     /// Send connections to this backend too.
@@ -88,8 +88,8 @@ impl DataplaneStep {
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
         match *self {
-            Self::AddService(endpoint)
-            | Self::ResetService(endpoint)
+            Self::AddService(endpoint, _)
+            | Self::SetService(endpoint, _)
             | Self::RemoveService(endpoint)
             | Self::AddBackend(endpoint, ..)
             | Self::SetBackend(endpoint, ..)
@@ -101,7 +101,7 @@ impl DataplaneStep {
     #[must_use]
     pub fn target(&self) -> Option<Target> {
         match *self {
-            Self::AddService(_) | Self::ResetService(_) | Self::RemoveService(_) => None,
+            Self::AddService(..) | Self::SetService(..) | Self::RemoveService(_) => None,
             Self::AddBackend(_, target, _) | Self::SetBackend(_, target, _) | Self::RemoveBackend(_, target) => {
                 Some(target)
             }
@@ -142,8 +142,8 @@ impl fmt::Display for HostStep {
 impl fmt::Display for DataplaneStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AddService(endpoint) => write!(f, "add service {endpoint}"),
-            Self::ResetService(endpoint) => write!(f, "reset service {endpoint}"),
+            Self::AddService(endpoint, settings) => write!(f, "add service {endpoint} ({settings})"),
+            Self::SetService(endpoint, settings) => write!(f, "set service {endpoint} ({settings})"),
             Self::RemoveService(endpoint) => write!(f, "remove service {endpoint}"),
             Self::AddBackend(endpoint, target, settings) => {
                 write!(f, "add backend {target} ({settings}) to {endpoint}")
@@ -153,6 +153,12 @@ impl fmt::Display for DataplaneStep {
             }
             Self::RemoveBackend(endpoint, target) => write!(f, "remove backend {target} from {endpoint}"),
         }
+    }
+}
+
+impl fmt::Display for ServiceSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.scheduler.fmt(f)
     }
 }
 

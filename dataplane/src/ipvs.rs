@@ -8,7 +8,7 @@ use slb_core::{
     errors::Shared,
     model::Endpoint,
     observed::{ServiceView, Services},
-    ports::{Cause, Dataplane, Verdict},
+    ports::{Cause, Dataplane, Lacking, Verdict},
     step::DataplaneStep,
 };
 
@@ -74,8 +74,8 @@ impl Ipvs {
             .each(|service, destinations| {
                 if let Some(endpoint) = translate::endpoint(service.id()) {
                     let backends: BTreeMap<_, _> = destinations.iter().filter_map(translate::backend).collect();
-                    let drifted = translate::drifted(endpoint, &service);
-                    services.insert(endpoint, ServiceView { drifted, backends });
+                    let settings = translate::service_settings(endpoint, &service);
+                    services.insert(endpoint, ServiceView { settings, backends });
                 }
             })
             .await?;
@@ -104,11 +104,28 @@ impl Ipvs {
         match translate::reading(step, &refusal) {
             Reading::Done => Verdict::Applied,
             Reading::Failed => failed(refusal),
+            Reading::Lacking(what) => self.lacking(step, what).await,
             Reading::Instead(request) => match self.client.execute(*request).await {
                 Ok(()) => Verdict::Applied,
                 Err(Error::Refused { source, .. }) => failed(source),
                 Err(error) => Verdict::Retry(error.into()),
             },
+        }
+    }
+}
+
+impl Ipvs {
+    /// What looks like a scheduler that the kernel does not have, unless it is the kernel that does not know the client any more.
+    async fn lacking(&mut self, step: &DataplaneStep, what: String) -> Verdict {
+        match Client::open().await {
+            Ok(client) => self.client = client,
+            Err(error) => return Verdict::Retry(error.into()),
+        }
+        match self.client.execute(translate::request(step)).await {
+            Ok(()) => Verdict::Applied,
+            Err(error) if error.errno() == Some(libc::ENOENT) => Verdict::Refused(Lacking(what).into()),
+            Err(Error::Refused { source, .. }) => failed(source),
+            Err(error) => Verdict::Retry(error.into()),
         }
     }
 }

@@ -8,15 +8,15 @@ use ipvs::{
     ServiceId, scheduler,
 };
 use slb_core::{
-    model::{BackendSettings, Endpoint, Forwarding, Port, Target, Vip, Weight},
+    model::{BackendSettings, Endpoint, Forwarding, Port, Scheduler, ServiceSettings, Target, Vip, Weight},
     step::DataplaneStep,
 };
 
 /// The request that carries out a step.
 pub fn request(step: &DataplaneStep) -> Request {
     match *step {
-        DataplaneStep::AddService(endpoint) => Request::NewService(service(endpoint)),
-        DataplaneStep::ResetService(endpoint) => Request::SetService(service(endpoint)),
+        DataplaneStep::AddService(endpoint, settings) => Request::NewService(service(endpoint, settings)),
+        DataplaneStep::SetService(endpoint, settings) => Request::SetService(service(endpoint, settings)),
         DataplaneStep::RemoveService(endpoint) => Request::DelService(service_id(endpoint)),
         DataplaneStep::AddBackend(endpoint, target, settings) => {
             Request::NewDestination(service_id(endpoint), destination(target, settings))
@@ -37,6 +37,8 @@ pub enum Reading {
     Done,
     /// The object is there already, or is not there yet: this request makes it what the step says.
     Instead(Box<Request>),
+    /// The kernel lacks this.
+    Lacking(String),
     /// The step failed.
     Failed,
 }
@@ -44,11 +46,16 @@ pub enum Reading {
 /// Reads the refusal of a step's request.
 pub fn reading(step: &DataplaneStep, refusal: &Refusal) -> Reading {
     match *step {
-        DataplaneStep::AddService(endpoint) if refusal.already_exists() => {
-            Reading::Instead(Box::new(Request::SetService(service(endpoint))))
+        DataplaneStep::AddService(_, settings) | DataplaneStep::SetService(_, settings)
+            if refusal.errno() == libc::ENOENT =>
+        {
+            Reading::Lacking(format!("scheduler {0} (module ip_vs_{0})", settings.scheduler))
         }
-        DataplaneStep::ResetService(endpoint) if refusal.no_such_service() => {
-            Reading::Instead(Box::new(Request::NewService(service(endpoint))))
+        DataplaneStep::AddService(endpoint, settings) if refusal.already_exists() => {
+            Reading::Instead(Box::new(Request::SetService(service(endpoint, settings))))
+        }
+        DataplaneStep::SetService(endpoint, settings) if refusal.no_such_service() => {
+            Reading::Instead(Box::new(Request::NewService(service(endpoint, settings))))
         }
         DataplaneStep::AddBackend(endpoint, target, settings) if refusal.already_exists() => {
             Reading::Instead(Box::new(Request::SetDestination(service_id(endpoint), destination(target, settings))))
@@ -57,8 +64,8 @@ pub fn reading(step: &DataplaneStep, refusal: &Refusal) -> Reading {
             Reading::Instead(Box::new(Request::NewDestination(service_id(endpoint), destination(target, settings))))
         }
         DataplaneStep::RemoveService(_) | DataplaneStep::RemoveBackend(..) if refusal.not_found() => Reading::Done,
-        DataplaneStep::AddService(_)
-        | DataplaneStep::ResetService(_)
+        DataplaneStep::AddService(..)
+        | DataplaneStep::SetService(..)
         | DataplaneStep::RemoveService(_)
         | DataplaneStep::AddBackend(..)
         | DataplaneStep::SetBackend(..)
@@ -71,9 +78,28 @@ pub fn may_pass(refusal: &Refusal) -> bool {
     matches!(refusal.errno(), libc::ENOMEM | libc::ENOBUFS | libc::EAGAIN | libc::EINTR | libc::EBUSY | libc::ESRCH)
 }
 
-/// The service that slb asks for: round-robin, nothing else set.
-pub fn service(endpoint: Endpoint) -> Service {
-    Service::new(service_id(endpoint), scheduler::RR)
+/// The service that slb asks for: nothing else set.
+pub fn service(endpoint: Endpoint, settings: ServiceSettings) -> Service {
+    Service::new(service_id(endpoint), scheduler(settings.scheduler))
+}
+
+fn scheduler(of: Scheduler) -> ipvs::Name {
+    match of {
+        Scheduler::Rr => scheduler::RR,
+        Scheduler::Wrr => scheduler::WRR,
+        Scheduler::Lc => scheduler::LC,
+        Scheduler::Wlc => scheduler::WLC,
+        Scheduler::Sh => scheduler::SH,
+        Scheduler::Mh => scheduler::MH,
+        Scheduler::Dh => scheduler::DH,
+        Scheduler::Sed => scheduler::SED,
+        Scheduler::Nq => scheduler::NQ,
+        Scheduler::Fo => scheduler::FO,
+        Scheduler::Ovf => scheduler::OVF,
+        Scheduler::Lblc => scheduler::LBLC,
+        Scheduler::Lblcr => scheduler::LBLCR,
+        Scheduler::Twos => scheduler::TWOS,
+    }
 }
 
 /// The service's key.
@@ -91,9 +117,10 @@ pub fn endpoint(id: &ServiceId) -> Option<Endpoint> {
     }
 }
 
-/// Whether the service's own settings differ from what slb asks for.
-pub fn drifted(endpoint: Endpoint, observed: &ObservedService) -> bool {
-    *observed.as_requested() != service(endpoint)
+/// The service's own settings; `None` for what slb never asks for.
+pub fn service_settings(endpoint: Endpoint, observed: &ObservedService) -> Option<ServiceSettings> {
+    let all = Scheduler::ALL.into_iter().map(|scheduler| ServiceSettings { scheduler });
+    all.into_iter().find(|settings| service(endpoint, *settings) == *observed.as_requested())
 }
 
 /// The backend as the plan compares it. `None` as a whole if slb cannot name it: of another family, on port 0.
@@ -136,10 +163,11 @@ mod tests {
     fn steps_are_what_ipvsadm_would_be_told() {
         let at = endpoint_of(6443);
         let target = Target { ip: "10.80.96.25".parse().unwrap(), port: at.port };
+        let hashed = ServiceSettings { scheduler: Scheduler::Mh };
         let local = BackendSettings { forwarding: Forwarding::Local, weight: Weight::from(7) };
         for (step, expected) in [
-            (DataplaneStep::AddService(at), "-A -t 192.168.0.85:6443 -s rr"),
-            (DataplaneStep::ResetService(at), "-E -t 192.168.0.85:6443 -s rr"),
+            (DataplaneStep::AddService(at, ServiceSettings::default()), "-A -t 192.168.0.85:6443 -s rr"),
+            (DataplaneStep::SetService(at, hashed), "-E -t 192.168.0.85:6443 -s mh"),
             (DataplaneStep::RemoveService(at), "-D -t 192.168.0.85:6443"),
             (
                 DataplaneStep::AddBackend(at, target, BackendSettings::default()),
@@ -149,6 +177,14 @@ mod tests {
             (DataplaneStep::RemoveBackend(at, target), "-d -t 192.168.0.85:6443 -r 10.80.96.25:6443"),
         ] {
             assert_eq!(request(&step).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn schedulers_are_named_as_the_kernel_names_them() {
+        for each in Scheduler::ALL {
+            let asked = service(endpoint_of(80), ServiceSettings { scheduler: each });
+            assert_eq!(asked.scheduler.to_string(), each.name());
         }
     }
 

@@ -4,15 +4,16 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use slb_core::{
-    model::{BackendSettings, Endpoint, Forwarding, Port, Target, Weight},
+    model::{BackendSettings, Endpoint, Forwarding, Port, Scheduler, ServiceSettings, Target, Weight},
     observed::{ServiceView, Services},
-    ports::{Dataplane, Verdict},
-    step::DataplaneStep::{self, AddBackend, AddService, RemoveBackend, RemoveService, ResetService, SetBackend},
+    ports::{Dataplane, Lacking, Verdict},
+    step::DataplaneStep::{self, AddBackend, AddService, RemoveBackend, RemoveService, SetBackend, SetService},
 };
 use slb_dataplane::Ipvs;
 use slb_lab::Node;
 
 const VIP: &str = "192.168.0.85";
+const RR: ServiceSettings = ServiceSettings { scheduler: Scheduler::Rr };
 
 /// Runs on a host, on a thread and runtime of its own.
 fn on(node: &Node, work: impl AsyncFnOnce(&mut Ipvs) + Send) {
@@ -57,12 +58,15 @@ fn backends() -> Vec<(Target, BackendSettings)> {
 
 fn desired() -> Services {
     let backends = backends().into_iter().map(|(target, settings)| (target, Some(settings))).collect();
-    Services::from([(endpoint(80), ServiceView { drifted: false, backends }), (endpoint(443), ServiceView::default())])
+    Services::from([
+        (endpoint(80), ServiceView { settings: Some(RR), backends }),
+        (endpoint(443), ServiceView { settings: Some(RR), ..ServiceView::default() }),
+    ])
 }
 
 fn steps() -> Vec<DataplaneStep> {
     let backends = backends().into_iter().map(|(target, settings)| AddBackend(endpoint(80), target, settings));
-    [AddService(endpoint(80)), AddService(endpoint(443))].into_iter().chain(backends).collect()
+    [AddService(endpoint(80), RR), AddService(endpoint(443), RR)].into_iter().chain(backends).collect()
 }
 
 fn what_was_asked_for_is_observed() {
@@ -87,7 +91,7 @@ fn what_is_there_in_another_shape_is_seen_and_put_right() {
     on(&node, async |ipvs| {
         let observed = ipvs.observe().await.unwrap();
         let service = &observed[&endpoint(80)];
-        assert!(service.drifted);
+        assert_eq!(service.settings, None);
         let direct = Target { port: port(80), ..target(2) };
         assert_eq!(service.backends, [(target(1), None), (direct, None)].into(), "settings that are never asked for");
 
@@ -95,9 +99,34 @@ fn what_is_there_in_another_shape_is_seen_and_put_right() {
         applied(ipvs, &[RemoveBackend(endpoint(80), direct)]).await;
         assert_eq!(ipvs.observe().await.unwrap(), desired());
         let change = settings(Forwarding::Masquerade, 7);
-        applied(ipvs, &[ResetService(endpoint(8080))]).await;
+        applied(ipvs, &[SetService(endpoint(8080), RR)]).await;
         applied(ipvs, &[SetBackend(endpoint(8080), target(1), change)]).await;
         assert_eq!(ipvs.observe().await.unwrap()[&endpoint(8080)].backends, [(target(1), Some(change))].into());
+    });
+}
+
+/// Those that this kernel has; what it lacks is said to be lacking, and changes nothing.
+fn schedulers_are_set_and_observed() {
+    let node = Node::new("lb");
+    on(&node, async |ipvs| {
+        applied(ipvs, &[AddService(endpoint(80), RR)]).await;
+        let mut last = RR;
+        let mut lacking = Vec::new();
+        for scheduler in Scheduler::ALL {
+            let settings = ServiceSettings { scheduler };
+            let verdicts = ipvs.apply(&[SetService(endpoint(80), settings)]).await;
+            if let [Verdict::Applied] = verdicts[..] {
+                last = settings;
+            } else {
+                let is_lacking = matches!(&verdicts[..], [Verdict::Refused(cause)] if cause.is::<Lacking>());
+                assert!(is_lacking, "{scheduler}: {verdicts:?}");
+                lacking.push(scheduler);
+            }
+            assert_eq!(ipvs.observe().await.unwrap()[&endpoint(80)].settings, Some(last), "{scheduler}");
+            assert!(node.sh("ipvsadm -Sn").contains(&format!("-s {}", last.scheduler)), "{scheduler}");
+        }
+        // Linux 5.13 has it, Debian's builds of it have not.
+        assert!(lacking.iter().all(|scheduler| *scheduler == Scheduler::Twos), "{lacking:?}");
     });
 }
 
@@ -111,7 +140,7 @@ fn a_backend_of_a_service_that_is_gone_may_come_later() {
     let node = Node::new("lb");
     on(&node, async |ipvs| {
         let add = AddBackend(endpoint(80), target(1), BackendSettings::default());
-        let verdicts = ipvs.apply(&[add, AddService(endpoint(443))]).await;
+        let verdicts = ipvs.apply(&[add, AddService(endpoint(443), RR)]).await;
         assert!(matches!(verdicts[..], [Verdict::Retry(_), Verdict::Applied]), "{verdicts:?}");
     });
 }
@@ -119,9 +148,9 @@ fn a_backend_of_a_service_that_is_gone_may_come_later() {
 fn without_the_privilege_it_is_refused_for_good() {
     let node = Node::new("lb");
     on(&node, async |ipvs| {
-        applied(ipvs, &[AddService(endpoint(80))]).await;
+        applied(ipvs, &[AddService(endpoint(80), RR)]).await;
         caps::drop(None, caps::CapSet::Effective, caps::Capability::CAP_NET_ADMIN).unwrap();
-        let verdicts = ipvs.apply(&[AddService(endpoint(80)), RemoveService(endpoint(80))]).await;
+        let verdicts = ipvs.apply(&[AddService(endpoint(80), RR), RemoveService(endpoint(80))]).await;
         assert!(matches!(verdicts[..], [Verdict::Refused(_), Verdict::Refused(_)]), "{verdicts:?}");
     });
 }
@@ -130,6 +159,7 @@ slb_lab::main! {
     fast: [
         what_was_asked_for_is_observed,
         what_is_there_in_another_shape_is_seen_and_put_right,
+        schedulers_are_set_and_observed,
         services_of_other_kinds_are_not_seen,
         a_backend_of_a_service_that_is_gone_may_come_later,
         without_the_privilege_it_is_refused_for_good,

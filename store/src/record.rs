@@ -16,7 +16,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use slb_core::model::{
     Advertise, Backend, BackendId, BackendIp, BackendSettings, Endpoint, Forwarding, Invalid, LoadBalancer,
-    LoadBalancerId, Name, Phase, Port, Target, Vip, Weight,
+    LoadBalancerId, Name, Phase, Port, Scheduler, ServiceSettings, Target, Vip, Weight,
 };
 use uuid::Uuid;
 
@@ -55,9 +55,18 @@ struct LoadBalancerV1 {
     phase: PhaseV1,
 }
 
-/// Follows the fields of the first version. Written by number, in this order.
-#[derive(Serialize, Deserialize)]
+/// Follows the fields of the first version.
+#[derive(Default, Serialize, Deserialize)]
+struct MoreV2 {
+    advertise: AdvertiseV2,
+    /// By name.
+    scheduler: String,
+}
+
+/// Written by number, in this order.
+#[derive(Default, Serialize, Deserialize)]
 enum AdvertiseV2 {
+    #[default]
     Always,
     WithBackends,
 }
@@ -101,11 +110,14 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
             Phase::Deleting => PhaseV1::Deleting,
         },
     };
-    let advertise = match load_balancer.advertise {
-        Advertise::Always => AdvertiseV2::Always,
-        Advertise::WithBackends => AdvertiseV2::WithBackends,
+    let more = MoreV2 {
+        advertise: match load_balancer.advertise {
+            Advertise::Always => AdvertiseV2::Always,
+            Advertise::WithBackends => AdvertiseV2::WithBackends,
+        },
+        scheduler: load_balancer.service.scheduler.name().to_owned(),
     };
-    postcard::to_extend(&(record, advertise), vec![VERSION])
+    postcard::to_extend(&(record, more), vec![VERSION])
 }
 
 /// The load-balancer of a record.
@@ -113,8 +125,10 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
 /// # Errors
 /// It is no record, of a later version, or holds a value that cannot be.
 pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadable> {
-    let (LoadBalancerV1 { serial, name, vip, port, backends, phase }, advertise) = match version(bytes)? {
-        (1, fields) => (whole(fields)?, AdvertiseV2::Always),
+    let (LoadBalancerV1 { serial, name, vip, port, backends, phase }, more) = match version(bytes)? {
+        (1, fields) => {
+            (whole(fields)?, MoreV2 { scheduler: Scheduler::default().name().to_owned(), ..MoreV2::default() })
+        }
         (VERSION, fields) => whole(fields)?,
         (found, _) => return Err(Unreadable::Later { found, known: VERSION }),
     };
@@ -130,10 +144,11 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
             PhaseV1::Active => Phase::Active,
             PhaseV1::Deleting => Phase::Deleting,
         },
-        advertise: match advertise {
+        advertise: match more.advertise {
             AdvertiseV2::Always => Advertise::Always,
             AdvertiseV2::WithBackends => Advertise::WithBackends,
         },
+        service: ServiceSettings { scheduler: more.scheduler.parse()? },
     })
 }
 

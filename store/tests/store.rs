@@ -21,7 +21,7 @@ use slb_core::{
     errors::Chain,
     model::{
         Advertise, Backend, BackendId, BackendSettings, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Name,
-        Phase, Port, Target, Vip, Weight,
+        Phase, Port, Scheduler, ServiceSettings, Target, Vip, Weight,
     },
     peer::{Peer, PeerAddress},
     ports::{SettingChange, Snapshot, Store, Write},
@@ -85,6 +85,7 @@ fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> L
         backends: backends.map(|count| (0..count).map(backend).collect()),
         phase: if deleting { Phase::Deleting } else { Phase::Active },
         advertise: if id.is_multiple_of(2) { Advertise::Always } else { Advertise::WithBackends },
+        service: ServiceSettings { scheduler: Scheduler::ALL[usize::from(id) % Scheduler::ALL.len()] },
     }
 }
 

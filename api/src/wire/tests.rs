@@ -46,14 +46,18 @@ fn backend() -> impl Strategy<Value = Backend> {
     })
 }
 
+fn scheduler() -> impl Strategy<Value = Scheduler> {
+    prop::sample::select(Scheduler::ALL.to_vec())
+}
+
 fn advertise() -> impl Strategy<Value = Advertise> {
     prop_oneof![Just(Advertise::Always), Just(Advertise::WithBackends)]
 }
 
 fn load_balancer() -> impl Strategy<Value = LoadBalancer> {
     let phase = prop_oneof![Just(Phase::Active), Just(Phase::Deleting)];
-    (any_uuid(), any_name(), any_vip(), any_port(), option::of(vec(backend(), 0..4)), phase, advertise()).prop_map(
-        |(id, name, vip, port, backends, phase, advertise)| LoadBalancer {
+    (any_uuid(), any_name(), any_vip(), any_port(), option::of(vec(backend(), 0..4)), phase, advertise(), scheduler())
+        .prop_map(|(id, name, vip, port, backends, phase, advertise, scheduler)| LoadBalancer {
             id: LoadBalancerId(id),
             serial: 1,
             name,
@@ -61,8 +65,8 @@ fn load_balancer() -> impl Strategy<Value = LoadBalancer> {
             backends: backends.map(Arc::from),
             phase,
             advertise,
-        },
-    )
+            service: slb_core::model::ServiceSettings { scheduler },
+        })
 }
 
 proptest! {
@@ -73,7 +77,7 @@ proptest! {
         prop_assert_eq!(edit.uuid, Some(is.id.0));
         prop_assert_eq!(edit.name.as_ref(), Some(&is.name));
         prop_assert_eq!((edit.eip, edit.port), (Some(is.endpoint.vip), Some(is.endpoint.port)));
-        prop_assert_eq!((edit.status, edit.advertise), (Some(is.phase), Some(is.advertise)));
+        prop_assert_eq!((edit.status, edit.advertise, edit.scheduler), (Some(is.phase), Some(is.advertise), Some(is.service.scheduler)));
         prop_assert_eq!(backends.len(), is.backends().len());
         for (edit, backend) in backends.iter().zip(is.backends()) {
             prop_assert!(edit.repeats(backend) && edit.uuid.is_some() && edit.weight.is_some());
@@ -88,14 +92,14 @@ proptest! {
     }
 
     #[test]
-    fn a_wish_is_read_as_it_was_written(name in any_name(), port in any_port(), eip in option::of(any_vip()), advertise in advertise(), backends in vec(wish(), 0..4)) {
+    fn a_wish_is_read_as_it_was_written(name in any_name(), port in any_port(), eip in option::of(any_vip()), advertise in advertise(), scheduler in scheduler(), backends in vec(wish(), 0..4)) {
         let list: Vec<_> = backends.iter().map(|backend| json!({
             "ip": backend.target.ip, "port": backend.target.port,
             "type": backend.settings.forwarding, "weight": f64::from(backend.settings.weight.get()),
         })).collect();
-        let body = json!({"name": name.as_str(), "port": port, "eip": eip, "advertise": advertise, "backends": list}).to_string();
+        let body = json!({"name": name.as_str(), "port": port, "eip": eip, "advertise": advertise, "scheduler": scheduler, "backends": list}).to_string();
         let read: LoadBalancerWish = parse(body.as_bytes()).unwrap();
-        prop_assert_eq!(read, LoadBalancerWish { name, port, eip, advertise, backends });
+        prop_assert_eq!(read, LoadBalancerWish { name, port, eip, advertise, scheduler, backends });
     }
 
     /// Near JSON, so that it gets past the first character.

@@ -29,7 +29,7 @@ async fn the_documented_calls_work() {
         server.get("/loadbalancers").await.body,
         format!(
             "[{{\"uuid\":\"{id}\",\"name\":\"test loadbalancer\",\"eip\":\"192.0.2.1\",\"port\":6443,\"backends\":null,\
-             \"status\":\"active\",\"advertise\":\"always\"}}]\n"
+             \"status\":\"active\",\"advertise\":\"always\",\"scheduler\":\"rr\"}}]\n"
         )
     );
     let form = "application/x-www-form-urlencoded";
@@ -42,7 +42,7 @@ async fn the_documented_calls_work() {
         format!(
             "{{\"uuid\":\"{id}\",\"name\":\"test loadbalancer\",\"eip\":\"192.0.2.1\",\"port\":6443,\"backends\":[\
              {{\"uuid\":\"{backend}\",\"ip\":\"10.80.96.25\",\"port\":6443,\"type\":\"MASQ\",\"weight\":1}}],\
-             \"status\":\"active\",\"advertise\":\"always\"}}\n"
+             \"status\":\"active\",\"advertise\":\"always\",\"scheduler\":\"rr\"}}\n"
         )
     );
     assert_eq!(server.send("DELETE", &format!("{path}/{backend}"), "").await.status, 204);
@@ -149,6 +149,25 @@ async fn defect_5_backends_of_a_creation_are_taken_and_ids_are_the_servers() {
 }
 
 #[tokio::test]
+async fn what_the_kernel_lacks_is_a_conflict_and_what_nobody_knows_is_invalid() {
+    let server = Server::new();
+    let (path, _) = server.create_with_backend().await;
+    let reply = server.send("PATCH", &path, r#"{"scheduler":"random"}"#).await;
+    assert_eq!((reply.status.as_u16(), reply.pointers()), (422, vec!["#/scheduler".to_owned()]));
+    assert!(reply.body.contains("there are rr, wrr, lc"), "{}", reply.body);
+    let endpoint = Endpoint { vip: "192.0.2.1".parse::<Vip>().unwrap(), port: 80_i64.try_into().unwrap() };
+    server.fail(Failure::Step {
+        step: Step::Dataplane(DataplaneStep::SetService(endpoint, slb_core::model::ServiceSettings::default())),
+        may_pass: false,
+        undone: true,
+        cause: Box::new(slb_core::ports::Lacking("scheduler twos (module ip_vs_twos)".to_owned())),
+    });
+    let reply = server.send("PATCH", &path, r#"{"scheduler":"twos"}"#).await;
+    assert_eq!((reply.status.as_u16(), &reply.json()["type"]), (409, &serde_json::json!("/problems/unsupported")));
+    assert!(reply.body.contains("the kernel has no scheduler twos"), "{}", reply.body);
+}
+
+#[tokio::test]
 async fn defect_6_a_step_that_fails_is_told_and_shown_nowhere() {
     let server = Server::new();
     let (path, backend) = server.create_with_backend().await;
@@ -161,7 +180,7 @@ async fn defect_6_a_step_that_fails_is_told_and_shown_nowhere() {
             ("PATCH", backend.clone(), r#"{"weight":3}"#),
         ] {
             server.fail(Failure::Step {
-                step: Step::Dataplane(DataplaneStep::AddService(endpoint)),
+                step: Step::Dataplane(DataplaneStep::AddService(endpoint, slb_core::model::ServiceSettings::default())),
                 may_pass,
                 undone: true,
                 cause: Box::new(std::io::Error::from_raw_os_error(12)),
@@ -169,7 +188,7 @@ async fn defect_6_a_step_that_fails_is_told_and_shown_nowhere() {
             let reply = server.send(method, &path, body).await;
             assert_eq!(reply.problem(), (status, kind.to_owned()));
             let problem = reply.json();
-            assert_eq!(problem["step"], "add service 192.0.2.1:80");
+            assert_eq!(problem["step"], "add service 192.0.2.1:80 (rr)");
             assert_eq!(problem["undone"], true);
             assert_eq!(problem["cause"], "Cannot allocate memory (os error 12)");
             assert!(text(&problem["detail"]).ends_with("Cannot allocate memory (os error 12)"));

@@ -25,8 +25,8 @@ use crate::{
     cleanup::clean_up,
     command::{Answer, BackendChange, Command, Failure, LoadBalancerChange, NewLoadBalancer, Rejected, Request, Unfit},
     model::{
-        Advertise, Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Port, Target,
-        Vip, Weight,
+        Advertise, Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Port, Scheduler,
+        ServiceSettings, Target, Vip, Weight,
     },
     observed::ServiceView,
     plan::{Observed, Scope, plan},
@@ -62,6 +62,7 @@ fn create(number: u128, wanted: Option<Vip>) -> Command {
         port: port(6443),
         vip: wanted,
         advertise: Advertise::default(),
+        service: ServiceSettings::default(),
         backends: None,
     })
 }
@@ -155,7 +156,7 @@ fn creates_in_order_programs_before_binding_and_announces_last() {
     server.ask(Command::AddBackend(lb(1), backend(1))).unwrap();
     server.check();
     let log: Vec<String> = sim.with(|remains| remains.log.iter().map(ToString::to_string).collect());
-    assert_eq!(log[..3], ["add service 192.168.0.85:6443", "bind 192.168.0.85", "advertise 192.168.0.85"]);
+    assert_eq!(log[..3], ["add service 192.168.0.85:6443 (rr)", "bind 192.168.0.85", "advertise 192.168.0.85"]);
     sim.with(|remains| remains.log.clear());
     assert_eq!(server.ask(Command::Delete(lb(1))).unwrap(), Answer::Gone);
     server.check();
@@ -199,6 +200,21 @@ fn a_vip_is_advertised_while_there_is_a_place_to_send_connections() {
     assert!(withdrawn(steps(&mut server, Command::RemoveBackend(lb(1), backend(1).id))));
     let always = LoadBalancerChange { advertise: Some(Advertise::Always), ..LoadBalancerChange::default() };
     assert!(advertised(steps(&mut server, Command::Update(lb(1), always))));
+}
+
+/// In place: connections and backends stay.
+#[test]
+fn a_scheduler_is_changed_in_place() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    let _ = server.created(1);
+    sim.with(|remains| remains.log.clear());
+    let change = LoadBalancerChange { scheduler: Some(Scheduler::Mh), ..LoadBalancerChange::default() };
+    server.ask(Command::Update(lb(1), change.clone())).unwrap();
+    server.check();
+    assert_eq!(sim.with(|remains| remains.log[0].to_string()), "set service 192.168.0.85:6443 (mh)");
+    server.ask(Command::Update(lb(1), change)).unwrap();
+    assert_eq!(sim.with(|remains| remains.log.len()), 1, "what is so already is not written again");
 }
 
 #[test]
@@ -267,7 +283,7 @@ fn a_service_of_another_program_is_neither_taken_nor_touched() {
     let sim = Sim::default();
     let foreign = Endpoint { vip: vip(85), port: port(6443) };
     sim.with(|remains| {
-        remains.kernel.services.insert(foreign, ServiceView { drifted: true, ..ServiceView::default() });
+        remains.kernel.services.insert(foreign, ServiceView::default());
         remains.kernel.host.bound.insert(vip(86));
     });
     let mut server = Server::start(&sim).unwrap();
@@ -276,7 +292,7 @@ fn a_service_of_another_program_is_neither_taken_nor_touched() {
     server.pass(INTERVAL);
     sim.with(|remains| {
         assert_eq!(remains.kernel.services.len(), 1);
-        assert!(remains.kernel.services[&foreign].drifted);
+        assert_eq!(remains.kernel.services[&foreign].settings, None);
         assert!(remains.kernel.host.bound.contains(&vip(86)));
     });
 }
@@ -356,7 +372,7 @@ fn damage_from_outside_is_repaired_at_once_or_at_the_interval() {
 
     sim.with(|remains| {
         let service = remains.kernel.services.get_mut(&endpoint).unwrap();
-        service.drifted = true;
+        service.settings = None;
         service.backends.insert(backend(9).target, None);
         service
             .backends

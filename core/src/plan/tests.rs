@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::model::{Advertise, Backend, BackendId, LoadBalancerId, Name, Port, Weight};
+use crate::model::{Advertise, Backend, BackendId, LoadBalancerId, Name, Port, Scheduler, ServiceSettings, Weight};
 
 fn vip(last: u8) -> Vip {
     Vip::try_from(Ipv4Addr::new(192, 168, 0, last)).unwrap()
@@ -35,37 +35,47 @@ fn settings() -> impl Strategy<Value = BackendSettings> {
     })
 }
 
+fn services() -> impl Strategy<Value = ServiceSettings> {
+    prop::sample::select(vec![Scheduler::Rr, Scheduler::Mh]).prop_map(|scheduler| ServiceSettings { scheduler })
+}
+
 fn states() -> impl Strategy<Value = State> {
     let backends = prop::collection::btree_map(targets(), settings(), 0..4);
-    prop::collection::btree_map(endpoints(), (any::<bool>(), any::<bool>(), backends), 0..8).prop_map(|all| {
-        let load_balancers =
-            all.into_iter().zip(1_u64..).map(|((endpoint, (active, always, backends)), serial)| LoadBalancer {
-                id: LoadBalancerId(Uuid::from_u128(serial.into())),
-                serial,
-                name: Name::try_from(String::new()).unwrap(),
-                endpoint,
-                backends: Some(
-                    backends
-                        .into_iter()
-                        .zip(0_u128..)
-                        .map(|((target, settings), id)| Backend {
-                            id: BackendId(Uuid::from_u128(id)),
-                            target,
-                            settings,
-                        })
-                        .collect(),
-                ),
-                phase: if active { Phase::Active } else { Phase::Deleting },
-                advertise: if always { Advertise::Always } else { Advertise::WithBackends },
-            });
-        State::restore(load_balancers.collect(), 0).unwrap()
-    })
+    prop::collection::btree_map(endpoints(), (any::<bool>(), any::<bool>(), services(), backends), 0..8).prop_map(
+        |all| {
+            let load_balancers =
+                all.into_iter().zip(1_u64..).map(|((endpoint, (active, always, service, backends)), serial)| {
+                    LoadBalancer {
+                        id: LoadBalancerId(Uuid::from_u128(serial.into())),
+                        serial,
+                        name: Name::try_from(String::new()).unwrap(),
+                        endpoint,
+                        backends: Some(
+                            backends
+                                .into_iter()
+                                .zip(0_u128..)
+                                .map(|((target, settings), id)| Backend {
+                                    id: BackendId(Uuid::from_u128(id)),
+                                    target,
+                                    settings,
+                                })
+                                .collect(),
+                        ),
+                        phase: if active { Phase::Active } else { Phase::Deleting },
+                        advertise: if always { Advertise::Always } else { Advertise::WithBackends },
+                        service,
+                    }
+                });
+            State::restore(load_balancers.collect(), 0).unwrap()
+        },
+    )
 }
 
 fn kernels() -> impl Strategy<Value = Observed> {
     let set = || prop::collection::btree_set(vips(), 0..6);
     let backends = prop::collection::btree_map(targets(), prop::option::of(settings()), 0..4);
-    let service = (any::<bool>(), backends).prop_map(|(drifted, backends)| ServiceView { drifted, backends });
+    let service =
+        (prop::option::of(services()), backends).prop_map(|(settings, backends)| ServiceView { settings, backends });
     let services = prop::collection::btree_map(endpoints(), service, 0..8);
     (set(), set(), set(), services).prop_map(|(bound, source_nat, advertised, services)| Observed {
         host: HostView { bound, source_nat, ..HostView::default() },

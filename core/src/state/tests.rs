@@ -46,6 +46,7 @@ fn acts() -> impl Strategy<Value = Act> {
             port: port(number),
             vip: None,
             advertise: Advertise::Always,
+            service: crate::model::ServiceSettings::default(),
             backends: Some(backends),
         }
     });
@@ -113,6 +114,7 @@ fn records_that_contradict_each_other_are_refused() {
         backends: None,
         phase: Phase::Active,
         advertise: Advertise::Always,
+        service: crate::model::ServiceSettings::default(),
     };
     assert!(State::restore(vec![record(1, 80), record(2, 81)], 0).is_ok());
     assert!(State::restore(vec![record(1, 80), record(2, 80)], 0).is_err());

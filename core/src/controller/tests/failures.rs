@@ -48,7 +48,7 @@ fn a_vip_is_advertised_as_long_as_one_of_its_services_is_there() {
     }
     server.ask(second).unwrap();
     let adds = [first, Endpoint { port: port(80), ..first }]
-        .map(|endpoint| (Step::Dataplane(DataplaneStep::AddService(endpoint)), false));
+        .map(|endpoint| (Step::Dataplane(DataplaneStep::AddService(endpoint, ServiceSettings::default())), false));
     for broken in [&adds[..1], &adds[..]] {
         sim.with(|remains| {
             remains.kernel = Observed::default();
@@ -64,7 +64,7 @@ fn a_vip_is_advertised_as_long_as_one_of_its_services_is_there() {
 fn a_failing_step_undoes_the_request_and_says_which() {
     let endpoint = Endpoint { vip: vip(85), port: port(6443) };
     let bind = Step::Host(HostStep::Bind(vip(85)));
-    let add = Step::Dataplane(DataplaneStep::AddService(endpoint));
+    let add = Step::Dataplane(DataplaneStep::AddService(endpoint, ServiceSettings::default()));
     for broken in [bind, add] {
         let sim = Sim::default();
         sim.with(|remains| remains.broken.push((broken, false)));

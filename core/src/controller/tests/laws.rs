@@ -75,6 +75,7 @@ fn create_as(number: u128, (last, at, backends): &Wanted) -> Command {
         vip: last.map(vip),
         backends,
         advertise: Advertise::default(),
+        service: ServiceSettings::default(),
     })
 }
 
@@ -84,7 +85,7 @@ fn building() -> impl Strategy<Value = Step> {
     (endpoint, 0_u8..6).prop_map(|(endpoint, which)| match which {
         0 => Step::Host(HostStep::Bind(endpoint.vip)),
         1 => Step::Host(HostStep::EnableSourceNat(endpoint.vip)),
-        2 => Step::Dataplane(DataplaneStep::AddService(endpoint)),
+        2 => Step::Dataplane(DataplaneStep::AddService(endpoint, ServiceSettings::default())),
         _ => {
             let Backend { target, settings, .. } = backend(which - 2);
             Step::Dataplane(DataplaneStep::AddBackend(endpoint, target, settings))
