@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -65,6 +65,7 @@ pub struct Given {
     /// A BGP peer, ADDRESS:AS or ADDRESS:AS:PASSWORD, an IPv6 address in brackets; repeat it for more (in the environment, spaces
     /// between them)
     #[arg(long = "bgpPeer", env = "SLB_BGP_PEER", value_name = "PEER", value_delimiter = ' ', hide_env_values = true)]
+    #[serde(deserialize_with = "texts")]
     pub bgp_peer: Vec<String>,
     /// Have a GoBGP that runs already announce VIPs, with --bgp: where its API listens, like 127.0.0.1:50051
     #[arg(long, env = "SLB_GOBGP", value_name = "ADDRESS:PORT")]
@@ -75,6 +76,7 @@ pub struct Given {
     /// Let BGP peers connect to this address, IP or IP:PORT, an IPv6 address with a port in brackets; repeat it for more (in the
     /// environment, spaces between them) [default: slb connects, and does not listen]
     #[arg(long = "bgpListen", env = "SLB_BGP_LISTEN", value_name = "IP[:PORT]", value_delimiter = ' ')]
+    #[serde(deserialize_with = "texts")]
     pub bgp_listen: Vec<String>,
     /// Wait for BGP peers to connect, instead of connecting to them
     #[arg(long = "bgpPassive", env = "SLB_BGP_PASSIVE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
@@ -106,6 +108,7 @@ pub struct Given {
     /// A label of the routes: 65000:100, 65000:1:2 or a well-known name like no-export; repeat it for more (in the environment,
     /// spaces between them)
     #[arg(long = "bgpCommunity", env = "SLB_BGP_COMMUNITY", value_name = "COMMUNITY", value_delimiter = ' ')]
+    #[serde(deserialize_with = "texts")]
     pub bgp_community: Vec<String>,
     /// Addresses to hand out as VIPs: A-B, CIDR, single addresses, or a comma-separated list of them
     #[arg(long = "ipamRange", env = "SLB_IPAM_RANGE", value_name = "RANGE")]
@@ -194,4 +197,20 @@ impl Given {
             log_format: self.log_format.or(there.log_format),
         }
     }
+}
+
+/// A list of texts in the file, or one alone.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "write a text in \"\", or a list of them in []")]
+enum Texts {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// No error has what was read: there may be a password in it.
+fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    Ok(match Texts::deserialize(from)? {
+        Texts::One(text) => vec![text],
+        Texts::Several(texts) => texts,
+    })
 }

@@ -46,6 +46,9 @@ fn peers_come_from_everywhere() {
     let file: Given = toml::from_str("bgpPeer = [\"[fd00::fe]:65530\", \"10.0.0.254:65530:a b\"]").unwrap();
     let line = given(parsed(&bgp(&[]))).unwrap();
     assert_eq!(peers(Config::from_given(line.or(file)).unwrap()), expected);
+    let one: Given = toml::from_str("bgpPeer = \"10.0.0.254:65530:a b\"").unwrap();
+    let line = given(parsed(&bgp(&[]))).unwrap();
+    assert_eq!(peers(Config::from_given(line.or(one)).unwrap()), expected[..1]);
 }
 
 #[test]
@@ -227,10 +230,13 @@ fn a_mistake_in_the_file_is_one_line_that_says_where() {
         ("arp = true\niparmRange = \"10.0.0.1\"\n", "line 2: unknown field `iparmRange`"),
         ("\n\nadapter = \n", "line 3: "),
         ("port = \"x\"", "line 1: invalid type"),
+        ("bgpPeer = { peer = \"10.0.0.254:65530:s3cret\" }", "line 1: write a text in \"\", or a list of them in []"),
+        ("bgpPeer = [\"10.0.0.254:65530:s3cret\", 7]", "line 1: write a text"),
+        ("bgpPeer = 10.0.0.254:65530:s3cret", "line 1: "),
     ] {
         std::fs::write(&path, text).unwrap();
         let error = read(&path).unwrap_err().to_string();
-        assert!(error.contains(expected) && !error.contains('\n'), "{error}");
+        assert!(error.contains(expected) && !error.contains('\n') && !error.contains("s3cret"), "{error}");
     }
     std::fs::remove_file(&path).unwrap();
 }

@@ -7,18 +7,18 @@ use std::{net::IpAddr, str::FromStr};
 use super::{Password, Peer, PeerAddress};
 use crate::model::Invalid;
 
-/// Why a text describes no peer.
+/// Why a text describes no peer. What is taken for an address or a number may be a password in the wrong place: no error has it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadPeer {
     /// It is not of the form.
     #[error("write a peer as ADDRESS:AS or ADDRESS:AS:PASSWORD, an IPv6 address in brackets")]
     Form,
     /// No address.
-    #[error("{0:?} is no IP address of a host")]
-    Address(String),
+    #[error("a peer begins with the IP address of a host: write it as ADDRESS:AS, an IPv6 address in brackets")]
+    Address,
     /// No AS number.
-    #[error("{0:?} is no AS number: they go from 1 to 4294967295")]
-    Asn(String),
+    #[error("what follows {0} is no AS number: they go from 1 to 4294967295")]
+    Asn(PeerAddress),
     /// The password does not fit.
     #[error(transparent)]
     Password(#[from] Invalid),
@@ -35,9 +35,8 @@ impl FromStr for Peer {
         let (asn, password) = rest.split_once(':').map_or((rest, None), |(asn, password)| (asn, Some(password)));
         let is_as_written = |ip: &IpAddr| ip.is_ipv6() == text.starts_with('[');
         let ip: Option<IpAddr> = address.parse().ok().filter(is_as_written);
-        let address =
-            ip.and_then(|ip| PeerAddress::try_from(ip).ok()).ok_or_else(|| BadPeer::Address(address.to_owned()))?;
-        let number = asn.parse().map_err(|_| BadPeer::Asn(asn.to_owned()))?;
+        let address = ip.and_then(|ip| PeerAddress::try_from(ip).ok()).ok_or(BadPeer::Address)?;
+        let number = asn.parse().map_err(|_| BadPeer::Asn(address))?;
         let password = password.map(|text| Password::try_from(text.to_owned())).transpose()?;
         Ok(Self { password, ..Self::new(address, number) })
     }
@@ -79,6 +78,10 @@ mod tests {
             "10.0.0.1:x:secret",
             "10.0.0.1:1:",
             "host:1:secret",
+            "10.0.0.1:secret",
+            "10.0.0.1:secret:1",
+            "secret:10.0.0.1:1",
+            "[secret]:1",
         ] {
             let error = peer(text).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
