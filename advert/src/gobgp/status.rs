@@ -4,7 +4,7 @@
 use std::{
     net::IpAddr,
     num::NonZeroU32,
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use slb_core::{
@@ -17,6 +17,9 @@ use super::{
     path::Attributes,
     wire::gobgp::{self, Message, Messages},
 };
+
+/// What has four digits for its year, as RFC 3339 writes it, ends here: with the year 9999.
+const LAST_YEAR: Duration = Duration::from_secs(253_402_300_800);
 
 /// What the daemon says of a peer. One that has never been up is said to be down since `began`. Nothing if it does not say who and where
 /// the peer is.
@@ -35,6 +38,7 @@ pub(super) fn status(
     let times = timers.state.unwrap_or_default();
     let since = if is_established { times.uptime } else { times.downtime };
     let since = since.filter(|time| time.seconds > 0).and_then(|time| SystemTime::try_from(time).ok());
+    let since = since.filter(|time| time.duration_since(UNIX_EPOCH).is_ok_and(|age| age < LAST_YEAR));
     let settings = PeerSettings {
         hold_time: hold_time(timers.config.unwrap_or_default()),
         restart_time: restart_time(peer.graceful_restart.unwrap_or_default()),
@@ -98,5 +102,28 @@ fn count(of: Message) -> slb_core::routing::Messages {
         notification: of.notification,
         keepalive: of.keepalive,
         route_refresh: of.refresh,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost_types::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn times_that_cannot_be_shown_are_not_believed() {
+        let began = UNIX_EPOCH + Duration::from_secs(7);
+        let since = |seconds, nanos| {
+            let state = gobgp::TimersState { downtime: Some(Timestamp { seconds, nanos }), ..Default::default() };
+            let conf = gobgp::PeerConf { neighbor_address: "10.0.0.254".to_owned(), peer_asn: 65530 };
+            let timers = gobgp::Timers { state: Some(state), ..Default::default() };
+            let peer = gobgp::Peer { conf: Some(conf), timers: Some(timers), ..Default::default() };
+            status(peer, began, &Attributes::default(), 0).unwrap().since
+        };
+        assert_eq!(since(1_700_000_000, 0), UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+        for (seconds, nanos) in [(0, 0), (-1, 0), (1, -2_000_000_000), (253_402_300_800, 0), (i64::MAX, i32::MAX)] {
+            assert_eq!(since(seconds, nanos), began, "{seconds}.{nanos}");
+        }
     }
 }

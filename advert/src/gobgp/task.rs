@@ -108,8 +108,10 @@ impl Task {
         if changes.is_empty() {
             return Ok(());
         }
-        info!(changes = changes.len(), "bringing the table of GoBGP at {} in line", self.daemon);
-        client.write(&changes, &self.form).await
+        client.write(&changes, &self.form).await?;
+        // Not before: a daemon that refuses them is asked every second.
+        info!(changes = changes.len(), "brought the table of GoBGP at {} in line", self.daemon);
+        Ok(())
     }
 
     async fn ask_for_peers(&self, client: &mut Client) -> Result<(), Error> {
