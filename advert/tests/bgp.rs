@@ -24,8 +24,9 @@ use bird::Bird;
 use frr::Frr;
 use gobgp::Gobgp;
 use incoming::{
-    a_router_that_restarted_is_heard_at_once, both_ends_may_connect, of_two_connections_one_stays,
-    peers_that_connect_get_the_routes, strangers_are_refused, who_listens_connects_as_well,
+    a_router_that_restarted_is_heard_at_once, both_ends_may_connect, nobody_connects_before_the_beginning,
+    of_two_connections_one_stays, peers_that_connect_get_the_routes, strangers_are_refused,
+    who_listens_connects_as_well,
 };
 use shutdown::a_router_is_asked_to_prefer_other_ways_before_the_session_ends;
 use slb_advert::bgp::{Bgp, Speaker};
@@ -66,12 +67,19 @@ impl Site {
 
     /// Runs one with this identifier.
     fn speak_as(&self, identifier: &str, story: impl AsyncFnOnce(Bgp) + Send) {
+        self.prepare(identifier, async |bgp| {
+            bgp.begin();
+            story(bgp).await;
+        });
+    }
+
+    /// Runs one that has not begun.
+    fn prepare(&self, identifier: &str, story: impl AsyncFnOnce(Bgp) + Send) {
         self.lb.inside(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let speaker = Speaker { asn: OWN, router_id: identifier.parse().unwrap() };
                 let bgp = Bgp::new(speaker, PeerSettings::default(), self.aggregation);
-                bgp.begin();
                 story(bgp).await;
             });
         });
@@ -416,6 +424,7 @@ slb_lab::main! {
         both_ends_may_connect,
         of_two_connections_one_stays,
         a_router_that_restarted_is_heard_at_once,
+        nobody_connects_before_the_beginning,
         strangers_are_refused,
         who_listens_connects_as_well,
         a_router_is_asked_to_prefer_other_ways_before_the_session_ends,

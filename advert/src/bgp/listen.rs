@@ -24,7 +24,7 @@ const BACKLOG: i32 = 128;
 /// The pause after a failure, such as too many open files.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Listens for peers of one address family.
+/// A place where peers of one address family connect to.
 #[derive(Debug)]
 pub struct Listener {
     at: SocketAddr,
@@ -32,7 +32,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens there. Nobody is accepted yet.
+    /// Takes the place. Whoever connects is refused until it [`begin`](Self::begin)s: a connection that stands before there is a key
+    /// would be one that nobody has signed.
     ///
     /// # Errors
     /// The kernel's: the address is in use, or not one of this host.
@@ -47,7 +48,6 @@ impl Listener {
         }
         socket.set_reuse_address(true)?;
         socket.bind(&at.into())?;
-        socket.listen(BACKLOG)?;
         Ok(Self { at, socket })
     }
 
@@ -103,11 +103,12 @@ impl Listener {
         }
     }
 
-    /// Another handle of the socket, to accept from.
+    /// Lets peers connect. Another handle of the socket, to accept from.
     ///
     /// # Errors
-    /// Too many open files.
-    pub(super) fn socket(&self) -> io::Result<Socket> {
+    /// Somebody else listens there by now; too many open files.
+    pub(super) fn begin(&self) -> io::Result<Socket> {
+        self.socket.listen(BACKLOG)?;
         self.socket.try_clone()
     }
 }

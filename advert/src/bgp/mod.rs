@@ -38,6 +38,7 @@ use slb_core::{
     routing::{PeerStatus, Routing, Shutdown, ShutdownStatus},
     step::AdvertStep,
 };
+use socket2::Socket;
 use tokio::{
     net::TcpStream,
     sync::mpsc::{self, UnboundedSender},
@@ -84,19 +85,16 @@ impl Bgp {
         Self { speaker, defaults, table: Table::new(aggregation), sessions: Arc::default() }
     }
 
-    /// Has peers connect to this listener, too. Call it before peers are added. Within a tokio runtime.
+    /// Has peers connect to this listener, too, once [`begin`](Self::begin) was called. Call it before peers are added. Within a tokio
+    /// runtime.
     ///
     /// # Errors
-    /// Too many open files.
+    /// Somebody else listens there by now; too many open files.
     pub fn listen(&self, listener: Listener) -> io::Result<()> {
-        let socket = listener.socket()?;
-        let sessions = Arc::downgrade(&self.sessions);
-        let take = move |from: IpAddr, stream| match sessions.upgrade() {
-            Some(sessions) => sessions.lock().unwrap_or_else(PoisonError::into_inner).incoming(from, stream),
-            None => Err(stream),
-        };
         let mut sessions = self.sessions();
-        sessions.accepting.spawn(Listener::run(socket, take));
+        if sessions.begun {
+            sessions.accept(self, listener.begin()?);
+        }
         sessions.listeners.push(listener);
         Ok(())
     }
@@ -134,13 +132,20 @@ impl Bgp {
         orders.is_some() || sessions.waiting.len() < waited
     }
 
-    /// Connects to the peers. Call this when the routes of a start have been applied: a peer that kept the routes of the process before
-    /// drops what it does not hear of by then.
+    /// Connects to the peers, and lets them connect. Call this when the routes of a start have been applied: a peer that kept the routes
+    /// of the process before drops what it does not hear of by then.
     pub fn begin(&self) {
         let mut sessions = self.sessions();
         sessions.begun = true;
         for peer in std::mem::take(&mut sessions.waiting) {
             sessions.start(self, peer);
+        }
+        let begun: Vec<_> = sessions.listeners.iter().map(Listener::begin).collect();
+        for socket in begun {
+            match socket {
+                Ok(socket) => sessions.accept(self, socket),
+                Err(error) => warn!("BGP peers are not listened for: {error}"),
+            }
         }
     }
 
@@ -164,6 +169,15 @@ impl Sessions {
         }
         self.orders.insert(peer.address, orders);
         tokio::spawn(Task::new(bgp.speaker, peer, bgp.table.clone(), received).run());
+    }
+
+    fn accept(&mut self, bgp: &Bgp, socket: Socket) {
+        let sessions = Arc::downgrade(&bgp.sessions);
+        let take = move |from: IpAddr, stream| match sessions.upgrade() {
+            Some(sessions) => sessions.lock().unwrap_or_else(PoisonError::into_inner).incoming(from, stream),
+            None => Err(stream),
+        };
+        self.accepting.spawn(Listener::run(socket, take));
     }
 
     /// A session that has ended needs no orders.

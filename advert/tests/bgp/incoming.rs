@@ -128,6 +128,19 @@ pub fn a_router_that_restarted_is_heard_at_once() {
     });
 }
 
+/// Before passwords are known, a connection would be one that nobody has signed.
+pub fn nobody_connects_before_the_beginning() {
+    let site = Site::new();
+    let connect = || site.router.inside(|| TcpStream::connect("10.0.0.1:179"));
+    site.prepare("10.0.0.1", async |bgp| {
+        listen(&bgp, "0.0.0.0:179");
+        bgp.add_peer(passive("10.0.0.254:65530"));
+        assert!(connect().is_err());
+        bgp.begin();
+        until("that it listens", || connect().ok()).await;
+    });
+}
+
 /// Who is no peer is told so, and a peer that is to connect but cannot is shown.
 pub fn strangers_are_refused() {
     let site = Site::new();
