@@ -26,6 +26,9 @@ pub(super) struct Conversation {
     stream: TcpStream,
     outbox: Outbox,
     inbox: Vec<u8>,
+    /// The peer wants all routes once more. It gets them when it has taken what there is: else who asks and does not read would fill
+    /// the memory.
+    wants_all: bool,
 }
 
 impl Conversation {
@@ -43,7 +46,16 @@ impl Conversation {
     ) -> io::Result<Self> {
         let address = peer.address;
         let session = Session::new(speaker, peer, stream.local_addr()?.ip(), restarted, Instant::now());
-        Ok(Self { origin, session, address, table, stream, outbox: Outbox::default(), inbox: vec![0; 16 << 10] })
+        Ok(Self {
+            origin,
+            session,
+            address,
+            table,
+            stream,
+            outbox: Outbox::default(),
+            inbox: vec![0; 16 << 10],
+            wants_all: false,
+        })
     }
 
     /// Waits until something happens, and sends what is to be sent meanwhile. Cancel-safe: it waits for nothing but readiness and time,
@@ -54,6 +66,10 @@ impl Conversation {
     pub(super) async fn next(&mut self) -> Result<Vec<Event>, String> {
         loop {
             self.prepare();
+            if self.wants_all && self.outbox.is_empty() {
+                self.wants_all = false;
+                return Ok(vec![Event::Refresh]);
+            }
             let deadline = self.session.deadline().into_iter().chain(self.outbox.deadline()).min();
             let heard = select! {
                 // Cancel-safe: readiness stays.
@@ -79,8 +95,13 @@ impl Conversation {
                 }
             };
             match heard {
-                Ok(events) if events.is_empty() => {}
-                Ok(events) => return Ok(events),
+                Ok(mut events) => {
+                    self.wants_all |= events.contains(&Event::Refresh);
+                    events.retain(|event| *event != Event::Refresh);
+                    if !events.is_empty() {
+                        return Ok(events);
+                    }
+                }
                 Err(ended) => return Err(ended.to_string()),
             }
         }

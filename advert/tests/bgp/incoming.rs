@@ -141,6 +141,33 @@ pub fn nobody_connects_before_the_beginning() {
     });
 }
 
+/// Whoever asks for all routes again and again, and reads none, gets them once it does: what waits does not grow.
+pub fn asking_again_and_again_fills_no_memory() {
+    const TIMES: u64 = 10_000;
+    let site = Site::new();
+    let (router, connect) = (&site.router, || TcpStream::connect("10.0.0.1:179").unwrap());
+    let refresh = [&greeting()[..17], &[23, 5, 0, 1, 0, 1]].concat();
+    std::thread::scope(|scope| {
+        site.speak(async |mut bgp| {
+            listen(&bgp, "0.0.0.0:179");
+            bgp.apply(&[Advertise(vip(1))]).await;
+            bgp.add_peer(passive("10.0.0.254:65530"));
+            let (enough, end) = std::sync::mpsc::channel::<()>();
+            scope.spawn(move || {
+                let mut stream = router.inside(connect);
+                stream.write_all(&greeting()).unwrap();
+                stream.write_all(&refresh.repeat(usize::try_from(TIMES).unwrap())).unwrap();
+                let _ = end.recv();
+            });
+            let asked = || (peer(&bgp, "10.0.0.254").traffic.received.route_refresh == TIMES).then_some(());
+            until("all requests", asked).await;
+            let sent = peer(&bgp, "10.0.0.254").traffic.sent.update;
+            assert!((2..TIMES / 10).contains(&sent), "{sent}");
+            drop(enough);
+        });
+    });
+}
+
 /// Who is no peer is told so, and a peer that is to connect but cannot is shown.
 pub fn strangers_are_refused() {
     let site = Site::new();
