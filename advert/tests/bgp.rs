@@ -24,9 +24,10 @@ use bird::Bird;
 use frr::Frr;
 use gobgp::Gobgp;
 use incoming::{
-    a_router_that_restarted_is_heard_at_once, asking_again_and_again_fills_no_memory, both_ends_may_connect,
-    nobody_connects_before_the_beginning, of_two_connections_one_stays, peers_that_connect_get_the_routes,
-    strangers_are_refused, who_listens_connects_as_well,
+    a_router_that_restarted_hears_nothing_on_the_old_connection, a_router_that_restarted_is_heard_at_once,
+    asking_again_and_again_fills_no_memory, both_ends_may_connect, nobody_connects_before_the_beginning,
+    of_two_connections_one_stays, peers_that_connect_get_the_routes, strangers_are_refused,
+    who_listens_connects_as_well,
 };
 use shutdown::a_router_is_asked_to_prefer_other_ways_before_the_session_ends;
 use slb_advert::bgp::{Bgp, Speaker};
@@ -424,6 +425,7 @@ slb_lab::main! {
         both_ends_may_connect,
         of_two_connections_one_stays,
         a_router_that_restarted_is_heard_at_once,
+        a_router_that_restarted_hears_nothing_on_the_old_connection,
         nobody_connects_before_the_beginning,
         asking_again_and_again_fills_no_memory,
         strangers_are_refused,

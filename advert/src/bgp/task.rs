@@ -289,7 +289,11 @@ impl Task {
         };
         if let Some(goes) = goes {
             debug!(peer = %self.peer.address, "of two BGP connections one is closed: {:?}", goes.origin);
-            goes.leave(Notification::COLLISION, "").await;
+            // A peer that has restarted gave up the one that stood, and is told nothing on it: it could take that for an end of the
+            // session, and drop its routes (RFC 4724, section 4.2).
+            if verdict == Stays::Other || other.phase != Phase::Established {
+                goes.leave(Notification::COLLISION, "").await;
+            }
         }
         // Not the phase of this one: it may be a message further.
         match verdict {

@@ -128,6 +128,38 @@ pub fn a_router_that_restarted_is_heard_at_once() {
     });
 }
 
+/// What stood before a restart ends without a word: the router could take one for an end, and drop its routes (RFC 4724).
+pub fn a_router_that_restarted_hears_nothing_on_the_old_connection() {
+    let site = Site::new();
+    let (router, connect) = (&site.router, || TcpStream::connect("10.0.0.1:179").unwrap());
+    // The greeting with the capability of graceful restart, for 120 s.
+    let open = [&greeting()[..17], &[35, 1, 4, 0xff, 0xfa, 0, 90, 10, 0, 0, 254, 6, 2, 4, 64, 2, 0, 120]].concat();
+    let (sender, stands) = tokio::sync::oneshot::channel();
+    std::thread::scope(|scope| {
+        site.speak(async |bgp| {
+            listen(&bgp, "0.0.0.0:179");
+            bgp.add_peer(passive("10.0.0.254:65530"));
+            let whole = [&open, &greeting()[29..]].concat();
+            let router = scope.spawn(move || {
+                let mut before = router.inside(connect);
+                before.write_all(&whole).unwrap();
+                stands.blocking_recv().unwrap();
+                let mut after = router.inside(connect);
+                after.write_all(&whole).unwrap();
+                let mut said = Vec::new();
+                let _ = before.read_to_end(&mut said);
+                (said, after)
+            });
+            established(&bgp, "10.0.0.254").await;
+            sender.send(()).unwrap();
+            until("the end of the old connection", || router.is_finished().then_some(())).await;
+            let (said, _after) = router.join().unwrap();
+            assert!(!said.windows(5).any(|part| part == [0, 21, 3, 6, 7]), "{said:?}");
+            established(&bgp, "10.0.0.254").await;
+        });
+    });
+}
+
 /// Before passwords are known, a connection would be one that nobody has signed.
 pub fn nobody_connects_before_the_beginning() {
     let site = Site::new();
