@@ -187,14 +187,18 @@ impl<'a> Tables<'a> {
     }
 }
 
-/// Hands every row of a table to `take`, in order.
+/// Hands every row of a table to `take`, in order. A table that an earlier version of slb did not know has none.
 fn each<K: Key + 'static, V: Value + 'static>(
     path: &Path,
     transaction: &ReadTransaction,
     table: TableDefinition<'_, K, V>,
     mut take: impl for<'a> FnMut(K::SelfType<'a>, V::SelfType<'a>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let table = transaction.open_table(table).map_err(|error| unread(path, error))?;
+    let table = match transaction.open_table(table) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        Err(error) => return Err(unread(path, error)),
+    };
     for row in table.iter().map_err(|error| unread(path, error))? {
         let (key, value) = row.map_err(|error| unread(path, error))?;
         take(key.value(), value.value())?;

@@ -251,6 +251,25 @@ fn a_record_that_makes_no_sense_is_named() {
     }
 }
 
+/// What came with later versions is not there yet.
+#[test]
+fn a_store_of_an_earlier_version_is_read_and_written() {
+    let folder = with_row(TableDefinition::<&str, &str>::new("texts"), "adapter", "eth0");
+    let database = Database::open(folder.0.join("slb.redb")).unwrap();
+    let transaction = database.begin_write().unwrap();
+    for table in [TableDefinition::<&str, &[u8]>::new("singles"), TableDefinition::new("peers")] {
+        assert!(transaction.delete_table(table).unwrap());
+    }
+    transaction.commit().unwrap();
+    drop(database);
+    let mut store = Redb::open(&folder.0).unwrap();
+    let before = load(&mut store);
+    assert_eq!((before.adapter.as_deref(), before.peers.len(), &before.uplink), (Some("eth0"), 0, &None));
+    let peer = Peer::new("10.0.0.254".parse::<IpAddr>().unwrap().try_into().unwrap(), std::num::NonZeroU32::MIN);
+    block_on(store.commit(vec![Write::Peer(peer.clone())])).unwrap();
+    assert_eq!(load(&mut store).peers.into_values().collect::<Vec<_>>(), [peer]);
+}
+
 #[test]
 fn a_later_format_is_refused() {
     let folder = with_row(TableDefinition::<&str, u64>::new("numbers"), "format", 2);
