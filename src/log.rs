@@ -78,7 +78,7 @@ struct Line {
 impl Line {
     fn add(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
-            value.clone_into(&mut self.message);
+            self.message = one_line(value);
             return;
         }
         self.fields.push_str(&format!(" {}={}", field.name(), quoted(value)));
@@ -90,6 +90,18 @@ fn quoted(value: &str) -> String {
     let quoted = format!("{value:?}");
     let is_plain = !value.is_empty() && !value.contains([' ', '=']) && quoted.len() == value.len() + 2;
     if is_plain { value.to_owned() } else { quoted }
+}
+
+/// What does not print as itself is escaped: there may be words of a provider's or a daemon's in a message, and an event is a line.
+fn one_line(message: &str) -> String {
+    let escaped = |char: char| (char.escape_debug().len() > 1 && !"\"'\\".contains(char)).then(|| char.escape_debug());
+    message.chars().fold(String::with_capacity(message.len()), |mut line, char| {
+        match escaped(char) {
+            Some(escaped) => line.extend(escaped),
+            None => line.push(char),
+        }
+        line
+    })
 }
 
 impl Visit for Line {
@@ -119,6 +131,17 @@ mod tests {
             ("two\u{2028}lines", "\"two\\u{2028}lines\""),
         ] {
             assert_eq!(quoted(name), shown);
+        }
+    }
+
+    #[test]
+    fn no_message_can_look_like_two() {
+        for (message, shown) in [
+            ("größer: \"it's\" a\\b", "größer: \"it's\" a\\b"),
+            ("away\nINFO[0000] well", "away\\nINFO[0000] well"),
+            ("\u{1b}[2J\u{202e}evil", "\\u{1b}[2J\\u{202e}evil"),
+        ] {
+            assert_eq!(one_line(message), shown);
         }
     }
 }
