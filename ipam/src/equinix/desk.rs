@@ -11,7 +11,10 @@ use std::{
 };
 
 use slb_core::{errors::Chain, model::Vip, ports::PoolError};
-use tokio::{sync::Notify, time::sleep};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout_at},
+};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
@@ -110,8 +113,15 @@ impl Desk {
         let timing = self.client.timing();
         let deadline = Instant::now() + timing.acquire;
         let mut failures = 0;
+        let mut last = None;
         loop {
-            let error = match self.attempt(request).await {
+            let attempt = self.attempt(request);
+            let answered = match last.take() {
+                None => attempt.await,
+                // Looking for what became of the first may take longer than anybody waits.
+                Some(error) => timeout_at(deadline.into(), attempt).await.unwrap_or(Err(error)),
+            };
+            let error = match answered {
                 Ok(reservation) => return Ok(reservation),
                 Err(error) => error,
             };
@@ -121,6 +131,7 @@ impl Desk {
                 return Err(error);
             }
             debug!(error = %Chain(&error), failures, "an address is asked for again");
+            last = Some(error);
             sleep(pause).await;
         }
     }

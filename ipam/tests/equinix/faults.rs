@@ -97,6 +97,19 @@ async fn patience_has_an_end() {
     site.check_log();
 }
 
+/// Nobody says what became of the request, and nobody answers who is asked about it: what it has left is released later.
+#[tokio::test]
+async fn patience_has_an_end_when_in_doubt() {
+    let site = Site::new();
+    let mut pool = site.pool(Timing { acquire: Duration::from_secs(1), ..QUICK }, &[]);
+    site.until("the first sweep", |books| books.count("GET") > 0).await;
+    site.metal.fail("POST", &[lost(Effect::Done, Then::Answer(500, "X-A: b", ""))]);
+    site.metal.fail("GET", &[lost(Effect::None, Then::Silence)]);
+    let error = acquire(&mut pool).await.unwrap_err();
+    assert!(words(&error).contains("500"), "{}", words(&error));
+    site.until_reserved(&[]).await;
+}
+
 /// Whoever stops waiting leaves nothing behind, even if the API answers much later.
 #[tokio::test]
 async fn what_nobody_waits_for_is_released() {
