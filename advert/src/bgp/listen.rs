@@ -51,6 +51,11 @@ impl Listener {
         Ok(Self { at, socket })
     }
 
+    /// The place.
+    pub(super) fn at(&self) -> SocketAddr {
+        self.at
+    }
+
     /// Whether this peer could connect to it.
     pub(super) fn hears(&self, peer: &Peer) -> bool {
         self.at.is_ipv4() == peer.address.address().is_ipv4()

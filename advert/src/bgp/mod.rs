@@ -23,7 +23,7 @@ mod update;
 mod wire;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     io,
     net::IpAddr,
@@ -71,6 +71,8 @@ struct Sessions {
     waiting: Vec<Peer>,
     orders: BTreeMap<PeerAddress, UnboundedSender<Order>>,
     listeners: Vec<Listener>,
+    /// Peers that cannot connect: a connection that seems to be from one is not signed.
+    unheard: BTreeSet<PeerAddress>,
     /// Those that accept; they end with this.
     accepting: JoinSet<()>,
     /// Whether routers are asked to prefer other ways.
@@ -108,6 +110,7 @@ impl Bgp {
         self.table.add_peer(peer.clone());
         let mut sessions = self.sessions();
         if let Err(why) = sessions.expect(&peer) {
+            sessions.unheard.insert(peer.address);
             self.table.complain(peer.address, &why);
             warn!(peer = %peer.address, "this BGP peer cannot connect: {why}");
         }
@@ -122,6 +125,7 @@ impl Bgp {
     pub fn remove_peer(&self, address: PeerAddress) -> bool {
         let mut sessions = self.sessions();
         sessions.listeners.iter().for_each(|listener| listener.forget(address.address()));
+        sessions.unheard.remove(&address);
         let waited = sessions.waiting.len();
         sessions.waiting.retain(|peer| peer.address != address);
         let orders = sessions.orders.remove(&address);
@@ -140,11 +144,11 @@ impl Bgp {
         for peer in std::mem::take(&mut sessions.waiting) {
             sessions.start(self, peer);
         }
-        let begun: Vec<_> = sessions.listeners.iter().map(Listener::begin).collect();
-        for socket in begun {
+        let begun: Vec<_> = sessions.listeners.iter().map(|listener| (listener.at(), listener.begin())).collect();
+        for (at, socket) in begun {
             match socket {
                 Ok(socket) => sessions.accept(self, socket),
-                Err(error) => warn!("BGP peers are not listened for: {error}"),
+                Err(error) => warn!("BGP peers cannot connect to {at}: {error}"),
             }
         }
     }
@@ -198,7 +202,7 @@ impl Sessions {
 
     /// Hands a connection to the peer that it is from.
     fn incoming(&self, from: IpAddr, stream: TcpStream) -> Result<(), TcpStream> {
-        let address = PeerAddress::try_from(from).ok();
+        let address = PeerAddress::try_from(from).ok().filter(|address| !self.unheard.contains(address));
         let Some(orders) = address.and_then(|address| self.orders.get(&address)) else { return Err(stream) };
         // A session that is just ending closes it.
         let _ = orders.send(Order::Incoming(stream));

@@ -200,22 +200,26 @@ pub fn asking_again_and_again_fills_no_memory() {
     });
 }
 
-/// Who is no peer is told so, and a peer that is to connect but cannot is shown.
+/// Who is no peer is told so, and a peer that is to connect but cannot is shown, and not heard: what seems to be from it is not signed.
 pub fn strangers_are_refused() {
     let site = Site::new();
     site.speak(async |bgp| {
         bgp.add_peer(passive("10.0.0.254:65530"));
         assert!(peer(&bgp, "10.0.0.254").last_error.is_some_and(|why| why.contains("--bgpListen")));
         listen(&bgp, "0.0.0.0:179");
+        let is_refused = async || {
+            let stranger = site.router.inside(|| TcpStream::connect("10.0.0.1:179").unwrap());
+            stranger.set_nonblocking(true).unwrap();
+            let mut said = Vec::new();
+            until("a NOTIFICATION", || {
+                let _ = (&stranger).read_to_end(&mut said);
+                said.ends_with(&[3, 6, 5]).then_some(())
+            })
+            .await;
+        };
+        is_refused().await;
         bgp.remove_peer(peer_of("10.0.0.254:65530").address);
-        let stranger = site.router.inside(|| TcpStream::connect("10.0.0.1:179").unwrap());
-        stranger.set_nonblocking(true).unwrap();
-        let mut said = Vec::new();
-        until("a NOTIFICATION", || {
-            let _ = (&stranger).read_to_end(&mut said);
-            said.ends_with(&[3, 6, 5]).then_some(())
-        })
-        .await;
+        is_refused().await;
     });
 }
 
