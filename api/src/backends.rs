@@ -5,17 +5,17 @@ use axum::{extract::State, response::Response};
 use serde::{Serialize, Serializer};
 use slb_core::{
     command::{Answer, BackendChange, Command, PartialTarget, Rejected},
-    model::{Backend, BackendId, LoadBalancer},
+    model::{Backend, BackendId, Invalid, LoadBalancer, Target},
 };
 use uuid::Uuid;
 
 use crate::{
     Api,
-    extract::{BackendPath, LoadBalancerPath, Wish},
-    loadbalancers::known,
+    extract::{BackendPath, LoadBalancerPath, Wish, Wishes},
+    loadbalancers::{blamed, check_distinct, known},
     problem::Problem,
     reply,
-    wire::{BackendEdit, BackendView, BackendWish, Partial, Whole},
+    wire::{BackendEdit, BackendView, BackendWish, ListedBackend, Partial, Whole},
 };
 
 /// All backends of a load-balancer, in the order they were added.
@@ -50,6 +50,30 @@ pub(crate) async fn add(
             Ok(reply::created(&place, &BackendView::from(&backend)))
         }
         Answer::LoadBalancer(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
+    }
+}
+
+/// These and no others. One that was there at the same address and port stays, with its id and its connections.
+pub(crate) async fn replace_all(
+    State(api): State<Api>,
+    LoadBalancerPath(id): LoadBalancerPath,
+    Wishes(listed): Wishes<ListedBackend>,
+) -> Result<Response, Problem> {
+    let before = known(&api, id)?;
+    let targets: Vec<Target> = listed.iter().map(|each| each.wish.target).collect();
+    check_distinct("#", &targets)?;
+    for (index, ListedBackend { uuid, wish }) in listed.iter().enumerate() {
+        let there = before.backends().iter().find(|backend| backend.target == wish.target);
+        if uuid.is_some_and(|uuid| there.is_none_or(|backend| backend.id.0 != uuid)) {
+            let why = format!("is not that of the backend {}; leave it out for a new one", wish.target);
+            return Err(Problem::invalid_at(&format!("#/{index}/uuid"), &Invalid(why)));
+        }
+    }
+    let backends = listed.into_iter().map(|each| with_new_id(each.wish)).collect();
+    let answer = api.mailbox.ask(Command::ReplaceBackends(id, backends)).await;
+    match answer.map_err(|failure| blamed("#", failure, &targets))? {
+        Answer::LoadBalancer(after) => Ok(reply::ok(&List(&after))),
+        Answer::Backend(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     Api,
-    fields::{Fields, Findings},
+    fields::{self, Fields, Findings},
     json::Node,
     problem::{Kind, Problem},
     read::{parse_peer_address, parse_uuid},
@@ -89,19 +89,34 @@ impl<T: FromFields> FromRequest<Api> for Wish<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        if announced_length(request.headers()).is_some_and(|length| length > DISCARD_LIMIT) {
-            return Err(too_large());
-        }
-        let timeout = api.options.body_timeout;
-        match tokio::time::timeout(timeout, read(request.into_body())).await {
-            Ok(Ok(Some(body))) => parse(&body).map(Self),
-            Ok(Ok(None)) => Err(too_large()),
-            Ok(Err(error)) => Err(Problem::new(Kind::BodyIncomplete, slb_core::errors::Chain(&error).to_string())),
-            Err(_elapsed) => Err(Problem::new(
-                Kind::BodySlow,
-                format!("the body has not arrived within {} seconds", timeout.as_secs_f32()),
-            )),
-        }
+        parse(&body(request, api).await?).map(Self)
+    }
+}
+
+/// A list of wishes read from the body.
+pub(crate) struct Wishes<T>(pub(crate) Vec<T>);
+
+impl<T: FromFields> FromRequest<Api> for Wishes<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        parse_list(&body(request, api).await?).map(Self)
+    }
+}
+
+async fn body(request: Request, api: &Api) -> Result<Vec<u8>, Problem> {
+    if announced_length(request.headers()).is_some_and(|length| length > DISCARD_LIMIT) {
+        return Err(too_large());
+    }
+    let timeout = api.options.body_timeout;
+    match tokio::time::timeout(timeout, read(request.into_body())).await {
+        Ok(Ok(Some(body))) => Ok(body),
+        Ok(Ok(None)) => Err(too_large()),
+        Ok(Err(error)) => Err(Problem::new(Kind::BodyIncomplete, slb_core::errors::Chain(&error).to_string())),
+        Err(_elapsed) => Err(Problem::new(
+            Kind::BodySlow,
+            format!("the body has not arrived within {} seconds", timeout.as_secs_f32()),
+        )),
     }
 }
 
@@ -136,13 +151,32 @@ fn too_large() -> Problem {
 /// # Errors
 /// It is not JSON, or not what is asked for; then everything that is wrong with it.
 pub(crate) fn parse<T: FromFields>(body: &[u8]) -> Result<T, Problem> {
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Err(Problem::new(Kind::NotJson, "the body is empty; send a JSON object"));
-    }
+    check_not_empty(body, "a JSON object")?;
     let mut findings = Findings::default();
     let fields = Fields::of(Node::parse(body)?, "#".to_owned(), &mut findings);
     match fields.and_then(T::from_fields) {
         Some(wish) if findings.is_empty() => Ok(wish),
         _ => Err(Problem::invalid(findings)),
     }
+}
+
+/// The wishes that a body lists.
+///
+/// # Errors
+/// As with [`parse`].
+fn parse_list<T: FromFields>(body: &[u8]) -> Result<Vec<T>, Problem> {
+    check_not_empty(body, "a JSON array")?;
+    let mut findings = Findings::default();
+    let wishes = fields::list(Node::parse(body)?, "#", &mut findings, T::from_fields);
+    match wishes {
+        Some(wishes) if findings.is_empty() => Ok(wishes),
+        _ => Err(Problem::invalid(findings)),
+    }
+}
+
+fn check_not_empty(body: &[u8], wanted: &str) -> Result<(), Problem> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err(Problem::new(Kind::NotJson, format!("the body is empty; send {wanted}")));
+    }
+    Ok(())
 }

@@ -49,6 +49,25 @@ impl Findings {
     }
 }
 
+/// The objects of a list; `at` is the pointer to it. Anything but a list is a finding.
+pub(crate) fn list<T>(
+    node: Node,
+    at: &str,
+    findings: &mut Findings,
+    mut read: impl FnMut(Fields<'_>) -> Option<T>,
+) -> Option<Vec<T>> {
+    match node {
+        Node::List(items) => {
+            let item = |(index, item)| read(Fields::of(item, format!("{at}/{index}"), findings)?);
+            Some(items.into_iter().enumerate().filter_map(item).collect())
+        }
+        other @ (Node::Null | Node::Bool(_) | Node::Number(_) | Node::Text(_) | Node::Object(_)) => {
+            findings.add(|| (at.to_owned(), format!("must be an array in [], not {}", other.kind())));
+            None
+        }
+    }
+}
+
 /// The fields of one object, taken one by one. What has not been taken by the time of [`Fields::finish`] is unknown.
 pub(crate) struct Fields<'f> {
     at: String,
@@ -105,27 +124,12 @@ impl<'f> Fields<'f> {
     }
 
     /// A list of objects that may be left out; null is an empty one.
-    pub(crate) fn list<T>(
-        &mut self,
-        name: &'static str,
-        mut read: impl FnMut(Fields<'_>) -> Option<T>,
-    ) -> Option<Vec<T>> {
-        match self.take(name)? {
-            Node::Null => Some(Vec::new()),
-            Node::List(items) => {
-                let at = pointer(&self.at, name);
-                let items = items.into_iter().enumerate();
-                Some(
-                    items
-                        .filter_map(|(index, item)| read(Fields::of(item, format!("{at}/{index}"), self.findings)?))
-                        .collect(),
-                )
-            }
-            other @ (Node::Bool(_) | Node::Number(_) | Node::Text(_) | Node::Object(_)) => {
-                self.found(name, || format!("must be an array in [], not {}", other.kind()));
-                None
-            }
+    pub(crate) fn list<T>(&mut self, name: &'static str, read: impl FnMut(Fields<'_>) -> Option<T>) -> Option<Vec<T>> {
+        let node = self.take(name)?;
+        if matches!(node, Node::Null) {
+            return Some(Vec::new());
         }
+        list(node, &pointer(&self.at, name), self.findings, read)
     }
 
     /// A field that exists elsewhere in the API but must not be given here.

@@ -41,7 +41,7 @@ pub(crate) async fn show(State(api): State<Api>, LoadBalancerPath(id): LoadBalan
 /// A new one, with the backends it starts with.
 pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancerWish>) -> Result<Response, Problem> {
     let targets: Vec<Target> = wish.backends.iter().map(|backend| backend.target).collect();
-    check_distinct(&targets)?;
+    check_distinct("#/backends", &targets)?;
     let backends: Vec<Backend> = wish.backends.into_iter().map(with_new_id).collect();
     let new = NewLoadBalancer {
         id: LoadBalancerId(Uuid::new_v4()),
@@ -52,7 +52,7 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
         service: ServiceSettings { scheduler: wish.scheduler },
         backends: (!backends.is_empty()).then_some(backends),
     };
-    match api.mailbox.ask(Command::Create(new)).await.map_err(|failure| creation_failed(failure, &targets))? {
+    match api.mailbox.ask(Command::Create(new)).await.map_err(|failure| blamed("#/backends", failure, &targets))? {
         Answer::LoadBalancer(load_balancer) => {
             let place = format!("/loadbalancer/{}", load_balancer.id);
             Ok(reply::created(&place, &LoadBalancerView::from(&*load_balancer)))
@@ -136,24 +136,24 @@ fn repeat(edits: &[BackendEdit], backends: &[Backend]) -> bool {
     edits.len() == backends.len() && edits.iter().zip(backends).all(|(edit, backend)| edit.repeats(backend))
 }
 
-/// The same backend twice in one list.
-fn check_distinct(targets: &[Target]) -> Result<(), Problem> {
+/// The same backend twice in the list at this pointer.
+pub(crate) fn check_distinct(at: &str, targets: &[Target]) -> Result<(), Problem> {
     let mut seen = BTreeMap::new();
     for (index, target) in targets.iter().enumerate() {
         if let Some(first) = seen.insert(target, index) {
-            let detail = format!("#/backends/{first} and #/backends/{index} are both {target}");
+            let detail = format!("{at}/{first} and {at}/{index} are both {target}");
             return Err(Problem::new(Kind::BackendExists, detail));
         }
     }
     Ok(())
 }
 
-/// Knows where in the body the backends were.
-fn creation_failed(failure: Failure, targets: &[Target]) -> Problem {
+/// Knows that the backends were at this pointer of the body.
+pub(crate) fn blamed(at: &str, failure: Failure, targets: &[Target]) -> Problem {
     if let Failure::Rejected(rejected @ Rejected::BackendIsVip(culprit)) = &failure
         && let Some(index) = targets.iter().position(|target| target == culprit)
     {
-        return Problem::invalid_at(&format!("#/backends/{index}/ip"), &Invalid(rejected.to_string()));
+        return Problem::invalid_at(&format!("{at}/{index}/ip"), &Invalid(rejected.to_string()));
     }
     failure.into()
 }

@@ -50,6 +50,7 @@ routes! {
     DELETE "/loadbalancer/{uuid}" => loadbalancers::delete;
     GET "/loadbalancer/{uuid}/backend" => backends::list;
     POST "/loadbalancer/{uuid}/backend" => backends::add;
+    PUT "/loadbalancer/{uuid}/backend" => backends::replace_all;
     GET "/loadbalancer/{uuid}/backend/{backenduuid}" => backends::show;
     PUT "/loadbalancer/{uuid}/backend/{backenduuid}" => backends::replace;
     PATCH "/loadbalancer/{uuid}/backend/{backenduuid}" => backends::update;

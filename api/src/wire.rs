@@ -117,13 +117,33 @@ pub(crate) struct BackendWish {
 
 impl FromFields for BackendWish {
     fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
+        fields.refuse("uuid", "is chosen by the server");
+        Self::read(fields)
+    }
+}
+
+impl BackendWish {
+    fn read(mut fields: Fields<'_>) -> Option<Self> {
         let ip = fields.required("ip", ip);
         let port = fields.required("port", port);
         let forwarding = fields.optional("type", forwarding).unwrap_or_default();
         let weight = fields.optional("weight", weight).unwrap_or_default();
-        fields.refuse("uuid", "is chosen by the server");
         fields.finish();
         Some(Self { target: Target { ip: ip?, port: port? }, settings: BackendSettings { forwarding, weight } })
+    }
+}
+
+/// A backend of the list that `PUT /loadbalancer/{uuid}/backend` takes: as GET shows it, or new.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ListedBackend {
+    pub(crate) uuid: Option<Uuid>,
+    pub(crate) wish: BackendWish,
+}
+
+impl FromFields for ListedBackend {
+    fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
+        let uuid = fields.optional("uuid", uuid);
+        Some(Self { uuid, wish: BackendWish::read(fields)? })
     }
 }
 

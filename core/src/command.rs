@@ -29,6 +29,8 @@ pub enum Command {
     Delete(LoadBalancerId),
     /// Send connections to one more backend.
     AddBackend(LoadBalancerId, Backend),
+    /// Send connections to these backends and no others. One at an address and port that is there already keeps its id.
+    ReplaceBackends(LoadBalancerId, Vec<Backend>),
     /// Change a backend's weight.
     UpdateBackend(LoadBalancerId, BackendId, BackendChange),
     /// Send no more connections to a backend.

@@ -154,10 +154,7 @@ impl State {
         let endpoint = Endpoint { vip, port: new.port };
         self.check_endpoint(endpoint)?;
         let backends = new.backends.unwrap_or_default();
-        let mut targets = BTreeMap::new();
-        for backend in &backends {
-            check_backend(endpoint, backend, targets.insert(backend.target, backend.id))?;
-        }
+        check_backends(endpoint, &backends)?;
         let after = LoadBalancer {
             id: new.id,
             serial: self.last_serial + 1,
@@ -181,6 +178,7 @@ impl State {
             Command::Update(id, change) => self.update(*id, change),
             Command::Delete(id) => self.mark_deleting(*id),
             Command::AddBackend(id, backend) => self.add_backend(*id, backend),
+            Command::ReplaceBackends(id, backends) => self.replace_backends(*id, backends),
             Command::UpdateBackend(id, backend, change) => self.update_backend(*id, *backend, change),
             Command::RemoveBackend(id, backend) => self.remove_backend(*id, *backend),
         }
@@ -236,6 +234,16 @@ impl State {
         check_backend(before.endpoint, backend, same.map(|other| other.id))?;
         let backends = before.backends().iter().chain([backend]).cloned().collect();
         let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
+        Ok(self.done(Some(before), Some(after)))
+    }
+
+    fn replace_backends(&mut self, id: LoadBalancerId, backends: &[Backend]) -> Result<Change, Rejected> {
+        let before = self.active(id)?;
+        check_backends(before.endpoint, backends)?;
+        let known = |target| before.backends().iter().find(|each| each.target == target).map(|each| each.id);
+        let kept = backends.iter().map(|each| Backend { id: known(each.target).unwrap_or(each.id), ..each.clone() });
+        let has_ever_had = before.backends.is_some() || !backends.is_empty();
+        let after = LoadBalancer { backends: has_ever_had.then(|| kept.collect()), ..LoadBalancer::clone(&before) };
         Ok(self.done(Some(before), Some(after)))
     }
 
@@ -302,6 +310,12 @@ pub struct Contradiction {
 
 fn known_backend(load_balancer: &LoadBalancer, backend: BackendId) -> Result<&Backend, Rejected> {
     load_balancer.backend(backend).ok_or(Rejected::UnknownBackend { load_balancer: load_balancer.id, backend })
+}
+
+/// Whether all of them could be the backends of a load-balancer there.
+fn check_backends(endpoint: Endpoint, backends: &[Backend]) -> Result<(), Rejected> {
+    let mut targets = BTreeMap::new();
+    backends.iter().try_for_each(|backend| check_backend(endpoint, backend, targets.insert(backend.target, backend.id)))
 }
 
 /// `holder` is the backend that has the target already.

@@ -30,6 +30,48 @@ async fn a_backend_is_not_the_load_balancer_itself() {
     assert_eq!(server.get("/loadbalancers").await.json().as_array().unwrap().len(), 1);
 }
 
+/// What GET shows can be sent back edited; what stays keeps its id.
+#[tokio::test]
+async fn all_backends_are_replaced_at_once() {
+    let server = Server::new();
+    let (path, backend) = server.create_with_backend().await;
+    let path = format!("{path}/backend");
+    let shown = server.get(&backend).await.json();
+    let more =
+        json!([{"ip": "10.0.0.2", "port": 80}, shown, {"ip": "10.0.0.3", "port": 80, "weight": 7, "type": "masq"}]);
+    let reply = server.send("PUT", &path, &more.to_string()).await;
+    assert_eq!(reply.status.as_u16(), 200, "{}", reply.body);
+    let now = reply.json();
+    assert_eq!((&now[1], &now[0]["weight"], &now[2]["weight"]), (&shown, &json!(1), &json!(7)));
+    assert_eq!(server.get(&path).await.json(), now);
+
+    let before = server.get(&path).await.body;
+    let strange = json!({"ip": "10.0.0.9", "port": 80, "uuid": shown["uuid"]});
+    for (body, status, expected) in [
+        (json!([strange]), 422, "#/0/uuid"),
+        (json!([{"ip": "10.0.0.2", "port": 80}, {"ip": "192.0.2.1", "port": 80}]), 422, "#/1/ip"),
+        (json!([{"ip": "10.0.0.2", "port": 0}]), 422, "#/0/port"),
+        (json!([{"ip": "10.0.0.2", "port": 80}, 7]), 422, "#/1"),
+        (json!({"ip": "10.0.0.2", "port": 80}), 422, "#"),
+        (json!(null), 422, "#"),
+        (
+            json!([{"ip": "10.0.0.2", "port": 80}, {"ip": "10.0.0.2", "port": 80}]),
+            409,
+            "#/0 and #/1 are both 10.0.0.2:80",
+        ),
+    ] {
+        let reply = server.send("PUT", &path, &body.to_string()).await;
+        assert_eq!(reply.status.as_u16(), status, "{body}: {}", reply.body);
+        match status {
+            422 => assert_eq!(reply.pointers(), [expected], "{body}"),
+            _ => assert_eq!(reply.json()["detail"], expected, "{body}"),
+        }
+        assert_eq!(server.get(&path).await.body, before, "{body}");
+    }
+    assert_eq!(server.send("PUT", &path, "").await.status.as_u16(), 400);
+    assert_eq!(server.send("PUT", &path, "[]").await.body, "[]\n");
+}
+
 #[tokio::test]
 async fn only_the_weight_can_be_changed() {
     let server = Server::new();

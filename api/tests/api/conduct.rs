@@ -26,7 +26,7 @@ async fn other_methods_are_405_and_allow_says_which_there_are() {
         ("/loadbalancer", "POST, OPTIONS"),
         ("/loadbalancers", "GET, HEAD, OPTIONS"),
         ("/loadbalancer/x", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
-        ("/loadbalancer/x/backend", "GET, HEAD, POST, OPTIONS"),
+        ("/loadbalancer/x/backend", "GET, HEAD, POST, PUT, OPTIONS"),
         ("/loadbalancer/x/backend/y", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
     ] {
         let reply = server.send("OPTIONS", path, "").await;

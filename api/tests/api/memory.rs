@@ -77,7 +77,7 @@ impl Memory {
                 let change = self.state.create(new, vip)?;
                 Ok(self.whole(change))
             }
-            Command::Update(..) => {
+            Command::Update(..) | Command::ReplaceBackends(..) => {
                 let change = self.state.apply(&command)?;
                 Ok(self.whole(change))
             }

@@ -87,6 +87,7 @@ impl<W: World> Controller<W> {
             Command::Update(id, _)
             | Command::Delete(id)
             | Command::AddBackend(id, _)
+            | Command::ReplaceBackends(id, _)
             | Command::UpdateBackend(id, ..)
             | Command::RemoveBackend(id, _) => id,
         };

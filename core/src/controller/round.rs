@@ -77,6 +77,7 @@ impl<W: World> Controller<W> {
                 Command::Update(..)
                 | Command::Delete(_)
                 | Command::AddBackend(..)
+                | Command::ReplaceBackends(..)
                 | Command::UpdateBackend(..)
                 | Command::RemoveBackend(..) => self.state.apply(&command),
             };
@@ -107,6 +108,7 @@ impl<W: World> Controller<W> {
         let added = match command {
             Command::Create(new) => new.backends.as_deref().unwrap_or_default(),
             Command::AddBackend(_, backend) => std::slice::from_ref(backend),
+            Command::ReplaceBackends(_, backends) => backends,
             Command::Update(..) | Command::Delete(_) | Command::UpdateBackend(..) | Command::RemoveBackend(..) => &[],
         };
         let broadcasts = &self.observed.host.broadcasts;
@@ -255,7 +257,9 @@ fn succeed(Applied { command, change, asker }: Applied) {
     asker.span.in_scope(|| log(&command, &change));
     let answer = match (command, change.after) {
         (Command::Delete(_), _) | (Command::RemoveBackend(..), _) | (_, None) => Ok(Answer::Gone),
-        (Command::Create(_) | Command::Update(..), Some(after)) => Ok(Answer::LoadBalancer(after)),
+        (Command::Create(_) | Command::Update(..) | Command::ReplaceBackends(..), Some(after)) => {
+            Ok(Answer::LoadBalancer(after))
+        }
         (Command::AddBackend(_, backend), Some(_)) => Ok(Answer::Backend(backend)),
         (Command::UpdateBackend(id, backend, _), Some(after)) => match after.backend(backend) {
             Some(found) => Ok(Answer::Backend(found.clone())),
@@ -274,6 +278,7 @@ fn log(command: &Command, change: &Change) {
         Command::Update(..) => info!(%lb, %name, %endpoint, "changed load-balancer"),
         Command::Delete(_) => info!(%lb, %name, %endpoint, "deleted load-balancer"),
         Command::AddBackend(_, added) => info!(%lb, %endpoint, backend = %added.target, "added backend"),
+        Command::ReplaceBackends(_, backends) => info!(%lb, %endpoint, backends = backends.len(), "replaced backends"),
         Command::UpdateBackend(_, backend, _) => info!(%lb, %endpoint, %backend, "changed backend"),
         Command::RemoveBackend(_, backend) => info!(%lb, %endpoint, %backend, "removed backend"),
     }

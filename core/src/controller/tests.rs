@@ -202,6 +202,30 @@ fn a_vip_is_advertised_while_there_is_a_place_to_send_connections() {
     assert!(advertised(steps(&mut server, Command::Update(lb(1), always))));
 }
 
+/// New ones come before old ones go, and what stays is not touched.
+#[test]
+fn all_backends_are_replaced_at_once() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    let _ = server.created(1);
+    let replace = |all: &[u8]| Command::ReplaceBackends(lb(1), all.iter().copied().map(backend).collect());
+    server.ask(replace(&[1, 2])).unwrap();
+    server.check();
+    sim.with(|remains| remains.log.clear());
+    server.ask(replace(&[2, 3])).unwrap();
+    server.check();
+    let log: Vec<String> = sim.with(|remains| remains.log.iter().map(ToString::to_string).collect());
+    let [one, three] = [1, 3].map(|which| backend(which).target);
+    let expected = [
+        format!("add backend {three} (MASQ weight 1) to 192.168.0.85:6443"),
+        format!("remove backend {one} from 192.168.0.85:6443"),
+    ];
+    assert_eq!(log, expected);
+    let twice = server.ask(replace(&[4, 4]));
+    assert!(matches!(twice, Err(Failure::Rejected(Rejected::BackendExists { .. }))), "{twice:?}");
+    server.check();
+}
+
 /// In place: connections and backends stay.
 #[test]
 fn a_scheduler_is_changed_in_place() {

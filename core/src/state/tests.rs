@@ -56,7 +56,10 @@ fn acts() -> impl Strategy<Value = Act> {
             let change = BackendChange { weight: Some(Weight::from(weight)), target, forwarding: None };
             Command::UpdateBackend(id, which, change)
         });
+    let replaced = prop::collection::vec((0_u8..4, 1_u8..5), 0..4);
+    let replaced = replaced.prop_map(|all| all.into_iter().map(|(which, last)| backend(which, last)).collect());
     prop_oneof![
+        2 => (id(), replaced).prop_map(|(id, backends)| Act::Apply(Command::ReplaceBackends(id, backends))),
         3 => (1_u8..4, new.clone()).prop_map(|(last, new)| Act::Create(last, new)),
         2 => (1_u8..4, 0_u128..4, new).prop_map(|(last, id, new)| {
             Act::Create(last, NewLoadBalancer { id: LoadBalancerId(Uuid::from_u128(id)), ..new })
@@ -67,6 +70,17 @@ fn acts() -> impl Strategy<Value = Act> {
         1 => weigh.prop_map(Act::Apply),
         1 => id().prop_map(Act::Erase),
     ]
+}
+
+/// The backends are those that were asked for, in that order; what was there before keeps its id.
+fn check_replaced(wanted: &[Backend], change: &Change) {
+    let [before, after] = [&change.before, &change.after].map(|side| side.as_ref().unwrap().backends());
+    let asked = |backend: &Backend| (backend.target, backend.settings);
+    assert!(after.iter().map(asked).eq(wanted.iter().map(asked)));
+    for backend in after {
+        let known = before.iter().find(|each| each.target == backend.target);
+        assert!(known.is_none_or(|known| known.id == backend.id));
+    }
 }
 
 proptest! {
@@ -80,7 +94,13 @@ proptest! {
             let change = match act {
                 Act::Create(last, new) if state.get(new.id).is_none() => state.create(new, vip(last)),
                 Act::Create(..) => continue,
-                Act::Apply(command) => state.apply(&command),
+                Act::Apply(command) => {
+                    let change = state.apply(&command);
+                    if let (Command::ReplaceBackends(_, wanted), Ok(change)) = (&command, &change) {
+                        check_replaced(wanted, change);
+                    }
+                    change
+                }
                 Act::Erase(id) => Ok(state.erase(id)),
             };
             let Ok(change) = change else {

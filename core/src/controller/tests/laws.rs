@@ -15,6 +15,7 @@ enum Act {
     Add(u128, u8),
     Weigh(u128, u8, u16),
     Remove(u128, u8),
+    Replace(u128, Vec<u8>),
 }
 
 impl Act {
@@ -32,6 +33,9 @@ impl Act {
                 Command::UpdateBackend(lb(number), backend(which).id, change)
             }
             Self::Remove(number, which) => Command::RemoveBackend(lb(number), backend(which).id),
+            Self::Replace(number, ref all) => {
+                Command::ReplaceBackends(lb(number), all.iter().copied().map(backend).collect())
+            }
         }
     }
 }
@@ -44,7 +48,9 @@ fn act() -> impl Strategy<Value = Act> {
         2 => number.clone().prop_map(Act::Delete),
         3 => (number.clone(), 1_u8..4).prop_map(|(number, which)| Act::Add(number, which)),
         1 => (number.clone(), 1_u8..4, 0_u16..3).prop_map(|(number, which, weight)| Act::Weigh(number, which, weight)),
-        1 => (number, 1_u8..4).prop_map(|(number, which)| Act::Remove(number, which)),
+        1 => (number.clone(), 1_u8..4).prop_map(|(number, which)| Act::Remove(number, which)),
+        2 => (number, prop::collection::btree_set(1_u8..4, 0..4))
+            .prop_map(|(number, all)| Act::Replace(number, all.into_iter().collect())),
     ]
 }
 
@@ -53,7 +59,7 @@ fn once_each(acts: Vec<Vec<Act>>) -> Vec<Vec<Act>> {
     let mut seen = BTreeSet::new();
     let fresh = |act: &Act, seen: &mut BTreeSet<u128>| match act {
         Act::Create(number, _) => seen.insert(*number),
-        Act::Delete(_) | Act::Add(..) | Act::Weigh(..) | Act::Remove(..) => true,
+        Act::Delete(_) | Act::Add(..) | Act::Weigh(..) | Act::Remove(..) | Act::Replace(..) => true,
     };
     acts.into_iter().map(|batch| batch.into_iter().filter(|act| fresh(act, &mut seen)).collect()).collect()
 }
@@ -114,7 +120,7 @@ proptest! {
                     for (act, answer) in batch.iter().zip(answers) {
                         let id = match act.command() {
                             Command::Create(new) => new.id,
-                            Command::Delete(id) | Command::AddBackend(id, _) | Command::UpdateBackend(id, ..)
+                            Command::Delete(id) | Command::AddBackend(id, _) | Command::ReplaceBackends(id, _) | Command::UpdateBackend(id, ..)
                             | Command::RemoveBackend(id, _) | Command::Update(id, _) => id,
                         };
                         match answer {
