@@ -125,8 +125,9 @@ fn uplink(device: Uuid, groups: Vec<Neighbor>) -> Result<Option<Uplink>, Error> 
     let mut peers = BTreeMap::new();
     for group in groups.into_iter().filter(|group| group.address_family == IPV4) {
         let asn = number(group.customer_as, "the own")?;
-        let IpAddr::V4(address) = group.customer_ip else {
-            return Err(bad(format!("the own address is {}, not of IPv4", group.customer_ip)));
+        let host = PeerAddress::try_from(group.customer_ip).map_err(|error| bad(error.to_string()))?;
+        let IpAddr::V4(address) = host.address() else {
+            return Err(bad(format!("the own address is {host}, not of IPv4")));
         };
         let one = *own.get_or_insert((asn, address));
         if one != (asn, address) {

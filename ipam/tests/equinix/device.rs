@@ -99,6 +99,7 @@ async fn neighbours_that_make_no_sense_are_not_believed() {
         ("customer_as", json!(0), "the own: 0 is no AS number"),
         ("peer_as", json!(0), "the peers': 0 is no AS number"),
         ("customer_ip", json!("fd00::1"), "not of IPv4"),
+        ("customer_ip", json!("0.0.0.0"), "0.0.0.0 is not the address of a single host"),
         ("peer_ips", json!(["224.0.0.1"]), "not the address of a single host"),
         ("md5_password", json!("grün"), "ASCII"),
     ] {
