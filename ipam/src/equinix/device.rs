@@ -44,8 +44,9 @@ impl fmt::Display for Which {
     }
 }
 
-/// Finds the device and its neighbours. If the API is away, they are as they were `last`. If it never told them, or tells now that they
-/// are not to be had, says why, once, and asks again: what is wrong is put right there, and a server that ended would ask more often.
+/// Finds the device and its neighbours. If the API is away, or refuses the token and so says nothing of them, they are as they were
+/// `last`. If it never told them, or tells now that they are not to be had, says why, once, and asks again: what is wrong is put right
+/// there, and a server that ended would ask more often.
 pub async fn locate(client: &Client, project: Uuid, which: &Which, last: Option<&Uplink>) -> Uplink {
     let last = last.filter(|last| !matches!(which, Which::Id(id) if *id != last.device));
     let mut device = None;
@@ -60,6 +61,10 @@ pub async fn locate(client: &Client, project: Uuid, which: &Which, last: Option<
             Err(error) => match last {
                 Some(last) if error.may_pass() => {
                     warn!(error = %Chain(&error), "Equinix Metal is away: going on with the routers that it named last");
+                    return last.clone();
+                }
+                Some(last) if error.is_about_the_token() => {
+                    warn!(error = %Chain(&error), "Equinix Metal refuses the token: going on with the routers that it named last");
                     return last.clone();
                 }
                 _ => Chain(&error).to_string(),

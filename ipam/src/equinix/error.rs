@@ -95,6 +95,11 @@ impl Error {
         }
     }
 
+    /// Whether nothing is said but that whoever asks may not.
+    pub(super) fn is_about_the_token(&self) -> bool {
+        matches!(self, Self::Refused { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. })
+    }
+
     /// Whether the API may have carried out the call all the same.
     pub(super) fn leaves_doubt(&self) -> bool {
         match self {

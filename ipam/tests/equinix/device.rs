@@ -126,6 +126,10 @@ async fn the_routers_of_the_last_start_do_while_the_api_is_away() {
     site.metal.fail("GET", &[away; 4]);
     assert_eq!(locate(&client, project, &which, Some(&known)).await, known);
     site.until_said("Equinix Metal is away").await;
+    // A token that has expired is no reason to serve nobody after a reboot.
+    site.metal.fail("GET", &[Fault { done: Effect::None, then: Then::Answer(401, "X-A: b", "") }]);
+    assert_eq!(locate(&client, project, &which, Some(&known)).await, known);
+    site.until_said("Equinix Metal refuses the token").await;
 
     let other = Uplink { asn: 65_001.try_into().unwrap(), ..known.clone() };
     assert_eq!(locate(&client, project, &which, Some(&other)).await, known);
