@@ -56,6 +56,26 @@ fn a_weight_of_zero_takes_a_backend_out_of_the_turn() {
     assert_eq!(answers(), ["one", "one", "two", "two"]);
 }
 
+/// The next connection goes to what came last.
+fn all_backends_are_replaced_in_one_change() {
+    let site = Site::new(SLB);
+    let _web = site.web();
+    let server = site.start(&[]);
+    let web = server.create(r#"{"name":"web","port":80,"backends":[{"ip":"192.168.0.11","port":80}]}"#);
+    let path = format!("/loadbalancer/{}/backend", web["uuid"].as_str().unwrap());
+    assert_eq!(site.get(&web).unwrap(), "one");
+    let before = site.lb.tables();
+    for (last, expected) in [(12, "two"), (11, "one")] {
+        let replaced = server.ask("PUT", &path, &format!(r#"[{{"ip":"192.168.0.{last}","port":80}}]"#));
+        assert_eq!(replaced.status, 200, "{}", replaced.body);
+        assert_eq!((0..4).map(|_| site.get(&web).unwrap()).collect::<Vec<_>>(), [expected; 4]);
+    }
+    assert_eq!(site.lb.tables(), before);
+    let refused = server.ask("PUT", &path, r#"[{"ip":"192.168.0.12","port":80},{"ip":"192.168.0.255","port":80}]"#);
+    assert_eq!(refused.status, 409, "{}", refused.body);
+    assert_eq!(site.lb.tables(), before);
+}
+
 fn a_backend_that_could_never_get_a_connection_is_refused() {
     let site = Site::new(SLB);
     site.lb.sh("ip link set lo up");
@@ -99,6 +119,7 @@ fn a_backend_that_is_refused_holds_up_nobody() {
 slb_lab::main! { fast: [
        two_ports_of_one_vip_live_and_die_apart,
        a_weight_of_zero_takes_a_backend_out_of_the_turn,
+       all_backends_are_replaced_in_one_change,
        a_backend_that_could_never_get_a_connection_is_refused,
        a_backend_that_is_refused_holds_up_nobody,
    ]

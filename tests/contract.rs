@@ -86,7 +86,7 @@ fn expected(load_balancers: &[Value]) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     for load_balancer in load_balancers {
         let service = format!("{}:{}", load_balancer["eip"].as_str().unwrap(), load_balancer["port"]);
-        lines.insert(format!("-A -t {service} -s rr"));
+        lines.insert(format!("-A -t {service} -s {}", load_balancer["scheduler"].as_str().unwrap()));
         for backend in load_balancer["backends"].as_array().into_iter().flatten() {
             let (ip, port, weight) = (backend["ip"].as_str().unwrap(), &backend["port"], &backend["weight"]);
             let forward = match backend["type"].as_str() {
