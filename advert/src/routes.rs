@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use slb_core::{
     model::Vip,
     prefix::{Prefix, PrefixLength},
+    step::AdvertStep,
 };
 
 /// VIPs, and the networks around them.
@@ -38,8 +39,12 @@ impl Routes {
         routes
     }
 
-    /// Adds VIPs and takes some away. A network is announced with its first VIP, and again if one of it is; it is withdrawn with the last.
-    pub(crate) fn change(&mut self, announced: &[Vip], withdrawn: &[Vip]) -> Change {
+    /// Adds VIPs and takes some away, the new ones first. A network is announced with its first VIP, and again if one of it is; it is withdrawn with the last.
+    pub(crate) fn change(&mut self, steps: &[AdvertStep]) -> Change {
+        let announced =
+            steps.iter().filter_map(|step| if let AdvertStep::Advertise(vip) = step { Some(vip) } else { None });
+        let withdrawn =
+            steps.iter().filter_map(|step| if let AdvertStep::Withdraw(vip) = step { Some(vip) } else { None });
         let mut change = Change::default();
         for vip in announced {
             let prefix = Prefix::around(*vip, self.length);
@@ -113,7 +118,9 @@ mod tests {
                 // The plan never has a VIP in both.
                 let withdrawn: Vec<Vip> = withdrawn.into_iter().filter(|vip| !announced.contains(vip)).collect();
                 let told_again: Vec<Vip> = announced.iter().copied().filter(|vip| wanted.contains(vip)).collect();
-                let change = routes.change(&announced, &withdrawn);
+                let steps = announced.iter().copied().map(AdvertStep::Advertise);
+                let steps: Vec<_> = steps.chain(withdrawn.iter().copied().map(AdvertStep::Withdraw)).collect();
+                let change = routes.change(&steps);
                 prop_assert!(change.announced.is_disjoint(&change.withdrawn));
                 for vip in told_again {
                     prop_assert!(change.announced.contains(&Prefix::around(vip, length)));

@@ -248,14 +248,7 @@ impl Advertiser for Bgp {
 
     /// Always succeeds: what a peer that is away has missed, it hears when it is back.
     async fn apply(&mut self, steps: &[AdvertStep]) -> Vec<Verdict> {
-        let (mut announced, mut withdrawn) = (Vec::new(), Vec::new());
-        for step in steps {
-            match *step {
-                AdvertStep::Advertise(vip) => announced.push(vip),
-                AdvertStep::Withdraw(vip) => withdrawn.push(vip),
-            }
-        }
-        let change = self.table.change(&announced, &withdrawn);
+        let change = self.table.change(steps);
         let sessions = self.sessions();
         if !change.withdrawn.is_empty() {
             let withdrawn: Arc<[_]> = change.withdrawn.into_iter().collect();

@@ -8,10 +8,10 @@ use std::{
 };
 
 use slb_core::{
-    model::Vip,
     peer::{Peer, PeerAddress},
     prefix::{Prefix, PrefixLength},
     routing::{Agreed, PeerState, PeerStatus, Traffic},
+    step::AdvertStep,
 };
 
 use crate::routes::{Change, Routes};
@@ -57,8 +57,8 @@ impl Table {
     }
 
     /// Adds VIPs and takes some away. What peers are to be told.
-    pub(super) fn change(&self, announced: &[Vip], withdrawn: &[Vip]) -> Change {
-        self.contents().routes.change(announced, withdrawn)
+    pub(super) fn change(&self, steps: &[AdvertStep]) -> Change {
+        self.contents().routes.change(steps)
     }
 
     pub(super) fn add_peer(&self, peer: Peer) {

@@ -4,9 +4,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slb_core::{
-    model::Vip,
     prefix::{Prefix, PrefixLength},
     routing::PeerStatus,
+    step::AdvertStep,
 };
 
 use super::{Daemon, path::Change};
@@ -38,8 +38,8 @@ impl Board {
     }
 
     /// Adds VIPs and takes some away. What the daemon is to be told.
-    pub(super) fn change(&self, announced: &[Vip], withdrawn: &[Vip]) -> Vec<Change> {
-        let change = self.contents().routes.change(announced, withdrawn);
+    pub(super) fn change(&self, steps: &[AdvertStep]) -> Vec<Change> {
+        let change = self.contents().routes.change(steps);
         let withdrawn = change.withdrawn.into_iter().map(Change::Withdraw);
         withdrawn.chain(change.announced.into_iter().map(Change::Announce)).collect()
     }

@@ -152,16 +152,8 @@ impl Advertiser for Gobgp {
 
     /// Always succeeds: what the daemon has missed while it was away, it hears when it is back.
     async fn apply(&mut self, steps: &[AdvertStep]) -> Vec<Verdict> {
-        let (mut announced, mut withdrawn) = (Vec::new(), Vec::new());
-        for step in steps {
-            match *step {
-                AdvertStep::Advertise(vip) => announced.push(vip),
-                AdvertStep::Withdraw(vip) => withdrawn.push(vip),
-            }
-        }
-        let changes = self.board.change(&announced, &withdrawn);
-        // Nobody listens before the beginning is over, and none has to: the board has it all.
-        let _ = self.changes.send(changes);
+        // What is sent before the beginning waits, and is on the board as well.
+        let _ = self.changes.send(self.board.change(steps));
         steps.iter().map(|_| Verdict::Applied).collect()
     }
 }
