@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     future::Future,
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
 };
 
 use futures_util::future::Either;
@@ -98,7 +98,7 @@ impl ports::Pool for Pool {
     fn acquire(
         &mut self,
         wanted: Option<Vip>,
-        avoid: &BTreeMap<Ipv4Addr, String>,
+        avoid: &BTreeMap<IpAddr, String>,
     ) -> impl Future<Output = Result<Vip, PoolError>> + Send + 'static {
         match self {
             Self::Ranges(ranges) => Either::Left(ranges.acquire(wanted, avoid)),

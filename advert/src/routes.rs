@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The routes that routers are told of, made of VIPs. Pure.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use slb_core::{
     model::Vip,
@@ -76,8 +79,12 @@ impl Routes {
 
 /// A network in an UPDATE (RFC 4271, section 4.3): its length, and as many bytes of it as count.
 pub(crate) fn nlri(prefix: Prefix) -> impl Iterator<Item = u8> {
-    let length = prefix.length().get();
-    std::iter::once(length).chain(prefix.first().octets().into_iter().take(usize::from(length).div_ceil(8)))
+    let length = prefix.length();
+    let bytes = match prefix.first() {
+        IpAddr::V4(first) => first.octets().to_vec(),
+        IpAddr::V6(first) => first.octets().to_vec(),
+    };
+    std::iter::once(length).chain(bytes.into_iter().take(usize::from(length).div_ceil(8)))
 }
 
 /// What [`nlri`] makes; `None` if it is something else.

@@ -8,7 +8,7 @@ mod cable;
 #[path = "wire/log.rs"]
 mod log;
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use cable::{Cable, NEIGHBOUR};
 use caps::{CapSet, Capability};
@@ -34,8 +34,12 @@ fn on_cable(test: impl AsyncFnOnce(&Cable) + Send) {
 
 const FOREIGN: Mac = Mac([2, 0, 0, 0, 0, 0x99]);
 
+fn ip(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, last)
+}
+
 fn vip(last: u8) -> Vip {
-    format!("10.0.0.{last}").parse().unwrap()
+    ip(last).try_into().unwrap()
 }
 
 /// Announces thrice, 100 ms apart, and then each second.
@@ -159,7 +163,7 @@ fn who_probes_for_the_same_address_is_about_to_take_it() {
         let arp = Arp::open("eth0", patient()).unwrap();
         let (outcome, ()) = tokio::join!(arp.probe(vip(21)), async {
             wire.take(1).await;
-            cable.say(&Frame::probe(FOREIGN, vip(21).address()));
+            cable.say(&Frame::probe(FOREIGN, ip(21)));
         });
         assert_eq!(outcome.unwrap(), Probe::InUse { holder: FOREIGN.to_string() });
     });
@@ -172,7 +176,7 @@ fn a_conflict_is_defended_and_logged_once() {
         let mut wire = cable.listen();
         apply(&mut arp, &[Advertise(vip(85))]).await;
         wire.take(2).await;
-        let [claim, _] = Frame::announcement(FOREIGN, vip(85).address());
+        let [claim, _] = Frame::announcement(FOREIGN, ip(85));
         let claimed = announcement(vip(85), &FOREIGN.to_string())[0].clone();
         cable.say(&claim);
         let defended = announcement(vip(85), &cable.mac("eth0"));
@@ -197,7 +201,7 @@ fn a_withdrawn_vip_is_silent() {
         apply(&mut arp, &[Advertise(vip(85)), Advertise(vip(86))]).await;
         wire.take(4).await;
         apply(&mut arp, &[Withdraw(vip(85)), Withdraw(vip(87))]).await;
-        cable.say(&Frame::announcement(FOREIGN, vip(85).address())[0]);
+        cable.say(&Frame::announcement(FOREIGN, ip(85))[0]);
         let [claim, _] = announcement(vip(85), &FOREIGN.to_string());
         while untimed(&wire.take(1).await) != [&claim] {}
         // The last rounds and a refresh of the VIP that stayed.
@@ -252,7 +256,7 @@ fn an_adapter_made_anew_under_its_name_is_found() {
         let mut wire = cable.listen();
         apply(&mut arp, &[Advertise(vip(85))]).await;
         assert_eq!(untimed(&wire.take(2).await), announcement(vip(85), &cable.mac("eth0")));
-        cable.say(&Frame::announcement(FOREIGN, vip(85).address())[0]);
+        cable.say(&Frame::announcement(FOREIGN, ip(85))[0]);
         assert_eq!(untimed(&wire.take(3).await)[1..], announcement(vip(85), &cable.mac("eth0")));
     });
 }

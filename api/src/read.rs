@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Readers of single values. An error is in words for who typed the value.
 
-use std::{net::IpAddr, num::NonZeroU32, time::Duration};
+use std::{fmt::Display, net::IpAddr, num::NonZeroU32, time::Duration};
 
 use slb_core::{
-    model::{Advertise, BackendIp, Forwarding, Invalid, Name, Phase, Port, Scheduler, Vip, Weight},
+    model::{Advertise, BackendIp, Family, Forwarding, Invalid, Name, Phase, Port, Scheduler, Vip, Weight},
     peer::{Communities, Community, HoldTime, NextHop, Password, PeerAddress, Prepend, RestartTime},
     routing::Words,
 };
@@ -28,11 +28,20 @@ pub(crate) fn weight(node: &Node) -> Result<Weight, String> {
 }
 
 pub(crate) fn vip(node: &Node) -> Result<Vip, String> {
-    text(node)?.parse::<Vip>().map_err(|invalid| invalid.to_string())
+    let vip = text(node)?.parse::<Vip>().map_err(|invalid| invalid.to_string())?;
+    of_ipv4(vip, vip.family())
 }
 
 pub(crate) fn ip(node: &Node) -> Result<BackendIp, String> {
-    text(node)?.parse::<BackendIp>().map_err(|invalid| invalid.to_string())
+    let ip = text(node)?.parse::<BackendIp>().map_err(|invalid| invalid.to_string())?;
+    of_ipv4(ip, ip.family())
+}
+
+fn of_ipv4<T: Display>(address: T, family: Family) -> Result<T, String> {
+    match family {
+        Family::Ipv4 => Ok(address),
+        Family::Ipv6 => Err(format!("{address} is an IPv6 address; this version balances IPv4 only")),
+    }
 }
 
 pub(crate) fn peer_address(node: &Node) -> Result<PeerAddress, String> {

@@ -9,8 +9,8 @@ use tracing::Span;
 
 use crate::{
     model::{
-        Advertise, Backend, BackendId, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Name, Port, Scheduler,
-        ServiceSettings, Target, Vip, Weight,
+        Advertise, Backend, BackendId, Endpoint, Family, Forwarding, LoadBalancer, LoadBalancerId, Name, Port,
+        Scheduler, ServiceSettings, Target, Vip, Weight,
     },
     peer::{Peer, PeerAddress},
     ports::{Cause, PoolError},
@@ -213,6 +213,9 @@ pub enum Unfit {
     /// What is delivered locally keeps its port (`ip_vs_null_xmit`).
     #[error("is LOCAL, and what is delivered locally keeps its port: it can only be {0}, the load-balancer's")]
     OtherPort(Port),
+    /// Address translation does not lead from one family to the other (`ip_vs_add_dest`).
+    #[error("is not an {0} address as the VIP is, and there is no way from one family to the other")]
+    OtherFamily(Family),
 }
 
 impl Unfit {
@@ -220,7 +223,7 @@ impl Unfit {
     #[must_use]
     pub fn field(self) -> &'static str {
         match self {
-            Self::IsBroadcast => "ip",
+            Self::IsBroadcast | Self::OtherFamily(_) => "ip",
             Self::OtherPort(_) => "port",
         }
     }

@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The words: what a load-balancer and a backend are. Wrong values do not construct; parse at the border, trust inside.
 
+mod address;
 mod scheduler;
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    num::NonZeroU16,
-    str::FromStr,
-    sync::Arc,
-};
+use std::{fmt, net::SocketAddr, num::NonZeroU16, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use self::scheduler::{Scheduler, ServiceSettings};
+pub use self::{
+    address::{BackendIp, Family, Vip, all_hosts},
+    scheduler::{Scheduler, ServiceSettings},
+};
 
 /// Names a load-balancer for as long as it exists. A version 4 UUID, printed in lower case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -117,54 +115,6 @@ impl fmt::Display for Port {
     }
 }
 
-/// A virtual IP: the address that clients connect to. IPv4, an ordinary unicast address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Ipv4Addr", into = "Ipv4Addr")]
-pub struct Vip(Ipv4Addr);
-
-impl Vip {
-    /// The address.
-    #[must_use]
-    pub fn address(self) -> Ipv4Addr {
-        self.0
-    }
-}
-
-impl TryFrom<Ipv4Addr> for Vip {
-    type Error = Invalid;
-
-    fn try_from(address: Ipv4Addr) -> Result<Self, Invalid> {
-        unicast(address)?;
-        Ok(Self(address))
-    }
-}
-
-impl FromStr for Vip {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        Self::try_from(parse_ipv4(text)?)
-    }
-}
-
-impl From<Vip> for Ipv4Addr {
-    fn from(vip: Vip) -> Self {
-        vip.0
-    }
-}
-
-impl From<Vip> for IpAddr {
-    fn from(vip: Vip) -> Self {
-        Self::V4(vip.0)
-    }
-}
-
-impl fmt::Display for Vip {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// Where clients connect to: a VIP and a TCP port. One load-balancer each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
@@ -176,11 +126,11 @@ pub struct Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.vip, self.port)
+        SocketAddr::new(self.vip.address(), self.port.get()).fmt(f)
     }
 }
 
-/// Where a backend listens: an IPv4 unicast address and a port.
+/// Where a backend listens: a unicast address and a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Target {
     /// The backend's address.
@@ -197,49 +147,7 @@ impl From<Target> for SocketAddr {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.ip, self.port)
-    }
-}
-
-/// A backend's address: IPv4, unicast. May be a loopback address, which the kernel serves to clients on this host only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Ipv4Addr", into = "Ipv4Addr")]
-pub struct BackendIp(Ipv4Addr);
-
-impl BackendIp {
-    /// The address.
-    #[must_use]
-    pub fn address(self) -> Ipv4Addr {
-        self.0
-    }
-}
-
-impl TryFrom<Ipv4Addr> for BackendIp {
-    type Error = Invalid;
-
-    fn try_from(address: Ipv4Addr) -> Result<Self, Invalid> {
-        unicast(address)?;
-        Ok(Self(address))
-    }
-}
-
-impl FromStr for BackendIp {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        Self::try_from(parse_ipv4(text)?)
-    }
-}
-
-impl From<BackendIp> for Ipv4Addr {
-    fn from(ip: BackendIp) -> Self {
-        ip.0
-    }
-}
-
-impl fmt::Display for BackendIp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        SocketAddr::from(*self).fmt(f)
     }
 }
 
@@ -425,24 +333,3 @@ impl LoadBalancer {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(pub String);
-
-fn parse_ipv4(text: &str) -> Result<Ipv4Addr, Invalid> {
-    match text.parse::<IpAddr>() {
-        Ok(IpAddr::V4(address)) => Ok(address),
-        Ok(IpAddr::V6(address)) => {
-            Err(Invalid(format!("{address} is an IPv6 address; this version balances IPv4 only")))
-        }
-        Err(_) => Err(Invalid(format!("{text:?} is not an IP address"))),
-    }
-}
-
-fn unicast(address: Ipv4Addr) -> Result<(), Invalid> {
-    let [first, ..] = address.octets();
-    let what = match first {
-        0 => "an address of \"this network\" (0.0.0.0/8)",
-        224..=239 => "a multicast address",
-        240..=255 => "a reserved or broadcast address",
-        _ => return Ok(()),
-    };
-    Err(Invalid(format!("{address} is {what}, not a host's")))
-}

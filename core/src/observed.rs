@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::IpAddr,
 };
 
 use crate::model::{BackendSettings, Endpoint, ServiceSettings, Target, Vip};
@@ -12,18 +12,18 @@ use crate::model::{BackendSettings, Endpoint, ServiceSettings, Target, Vip};
 /// What a host reports of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostView {
-    /// Every address on the adapter that is bound the way slb binds VIPs (/32), whoever put it there.
+    /// Every address on the adapter that is bound the way slb binds VIPs (/32, /128), whoever put it there.
     pub bound: BTreeSet<Vip>,
     /// Every other address that must not be handed out, with the reason in words that follow "ADDRESS is …": this
     /// host's own addresses on any adapter, and its gateways.
-    pub taken: BTreeMap<Ipv4Addr, String>,
+    pub taken: BTreeMap<IpAddr, String>,
     /// Every address that means all hosts of a network of this host, on any adapter. No server has one.
-    pub broadcasts: BTreeSet<Ipv4Addr>,
+    pub broadcasts: BTreeSet<IpAddr>,
     /// The VIPs for which slb's source NAT is in place.
     pub source_nat: BTreeSet<Vip>,
 }
 
-/// What a data plane reports: every TCP service on an IPv4 address, whoever put it there.
+/// What a data plane reports: every TCP service on an address, whoever put it there.
 pub type Services = BTreeMap<Endpoint, ServiceView>;
 
 /// A service as the data plane reports it.

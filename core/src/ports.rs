@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
     future::Future,
-    net::Ipv4Addr,
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -133,7 +133,7 @@ pub trait Pool: Send {
     fn acquire(
         &mut self,
         wanted: Option<Vip>,
-        avoid: &BTreeMap<Ipv4Addr, String>,
+        avoid: &BTreeMap<IpAddr, String>,
     ) -> impl Future<Output = Result<Vip, PoolError>> + Send + 'static;
 
     /// Gives an address back, once nothing of it is left in the kernel or the store. What a provider has to be told, it is told in the
@@ -197,9 +197,9 @@ pub trait Host: Send {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostEvent {
     /// An address appeared, on any adapter.
-    AddressAdded(Ipv4Addr),
+    AddressAdded(IpAddr),
     /// An address went, from any adapter.
-    AddressRemoved(Ipv4Addr),
+    AddressRemoved(IpAddr),
     /// The adapter came up, changed its hardware address, or its bond or bridge moved: neighbours have to be told again.
     LinkUp,
     /// The adapter went down or away.

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What routers are told of: the VIP alone, or the network around it.
 
-use std::{fmt, net::Ipv4Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
-use crate::model::{Invalid, Vip};
+use crate::model::{Family, Invalid, Vip};
 
 /// The bits that all addresses of a network share, 8 to 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,40 +44,53 @@ impl TryFrom<u8> for PrefixLength {
 /// A network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Prefix {
-    first: Ipv4Addr,
-    length: PrefixLength,
+    first: IpAddr,
+    length: u8,
 }
 
 impl Prefix {
-    /// The network of that length around a VIP.
+    /// The network of that length around a VIP of IPv4; a VIP of IPv6 alone.
     #[must_use]
     pub fn around(vip: Vip, length: PrefixLength) -> Self {
-        let first = u32::from(vip.address()) & !others(length);
-        Self { first: first.into(), length }
+        match vip.address() {
+            IpAddr::V4(address) => {
+                let first = Ipv4Addr::from_bits(address.to_bits() & !others_v4(length.0));
+                Self { first: first.into(), length: length.0 }
+            }
+            first @ IpAddr::V6(_) => Self { first, length: Family::Ipv6.bits() },
+        }
     }
 
     /// Its first address.
     #[must_use]
-    pub fn first(self) -> Ipv4Addr {
+    pub fn first(self) -> IpAddr {
         self.first
     }
 
     /// Its last address.
     #[must_use]
-    pub fn last(self) -> Ipv4Addr {
-        (u32::from(self.first) | others(self.length)).into()
+    pub fn last(self) -> IpAddr {
+        match self.first {
+            IpAddr::V4(first) => Ipv4Addr::from_bits(first.to_bits() | others_v4(self.length)).into(),
+            IpAddr::V6(first) => Ipv6Addr::from_bits(first.to_bits() | others_v6(self.length)).into(),
+        }
     }
 
-    /// How long what its addresses share is.
+    /// How many bits its addresses share.
     #[must_use]
-    pub fn length(self) -> PrefixLength {
+    pub fn length(self) -> u8 {
         self.length
     }
 }
 
 /// The bits that differ.
-fn others(length: PrefixLength) -> u32 {
-    u32::MAX.checked_shr(length.0.into()).unwrap_or_default()
+fn others_v4(length: u8) -> u32 {
+    u32::MAX.checked_shr(length.into()).unwrap_or_default()
+}
+
+/// The bits that differ.
+fn others_v6(length: u8) -> u128 {
+    u128::MAX.checked_shr(length.into()).unwrap_or_default()
 }
 
 impl From<Vip> for Prefix {
@@ -85,7 +101,7 @@ impl From<Vip> for Prefix {
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.first, self.length.0)
+        write!(f, "{}/{}", self.first, self.length)
     }
 }
 

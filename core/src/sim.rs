@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::{Future, pending, poll_fn},
     io,
-    net::Ipv4Addr,
+    net::IpAddr,
     pin::pin,
     sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
@@ -176,7 +176,7 @@ pub struct SimPool {
 }
 
 impl SimPool {
-    fn take(&mut self, wanted: Option<Vip>, avoid: &BTreeMap<Ipv4Addr, String>) -> Result<Vip, PoolError> {
+    fn take(&mut self, wanted: Option<Vip>, avoid: &BTreeMap<IpAddr, String>) -> Result<Vip, PoolError> {
         let free = |vip: &&Vip| !self.held.contains(vip) && !avoid.contains_key(&vip.address());
         let found = match wanted {
             Some(wanted) => self.all.iter().filter(free).find(|vip| **vip == wanted),
@@ -200,7 +200,7 @@ impl Pool for SimPool {
     fn acquire(
         &mut self,
         wanted: Option<Vip>,
-        avoid: &BTreeMap<Ipv4Addr, String>,
+        avoid: &BTreeMap<IpAddr, String>,
     ) -> impl Future<Output = Result<Vip, PoolError>> + Send + 'static {
         let taken = self.take(wanted, avoid);
         let sim = self.sim.clone();

@@ -324,6 +324,9 @@ fn check_backend(endpoint: Endpoint, backend: &Backend, holder: Option<BackendId
     if target.ip.address() == endpoint.vip.address() {
         return Err(Rejected::BackendIsVip(target));
     }
+    if target.ip.family() != endpoint.vip.family() {
+        return Err(Rejected::Unfit { target, why: Unfit::OtherFamily(endpoint.vip.family()) });
+    }
     if backend.settings.forwarding == Forwarding::Local && target.port != endpoint.port {
         return Err(Rejected::Unfit { target, why: Unfit::OtherPort(endpoint.port) });
     }

@@ -31,7 +31,7 @@ pub enum AdvertStep {
 /// What the host around the data plane is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostStep {
-    /// Put the VIP on the adapter, as a /32.
+    /// Put the VIP on the adapter, as a /32 or /128.
     Bind(Vip),
     /// Take it off.
     Unbind(Vip),

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Steps to IPVS requests, and IPVS objects to observations. Pure.
 
-use std::net::IpAddr;
-
 use ipvs::{
     Destination, DestinationId, Forward, ObservedDestination, ObservedService, Protocol, Refusal, Request, Service,
     ServiceId, scheduler,
@@ -107,10 +105,10 @@ pub fn service_id(endpoint: Endpoint) -> ServiceId {
     ServiceId::tcp(endpoint.vip.into(), endpoint.port.get())
 }
 
-/// Where the service listens, if slb could have made it: TCP on an IPv4 address.
+/// Where the service listens, if slb could have made it: TCP on an address.
 pub fn endpoint(id: &ServiceId) -> Option<Endpoint> {
     match *id {
-        ServiceId::Address { protocol: Protocol::Tcp, address: IpAddr::V4(address), port } => {
+        ServiceId::Address { protocol: Protocol::Tcp, address, port } => {
             Some(Endpoint { vip: Vip::try_from(address).ok()?, port: Port::try_from(i64::from(port)).ok()? })
         }
         ServiceId::Address { .. } | ServiceId::Fwmark { .. } => None,
@@ -123,12 +121,11 @@ pub fn service_settings(endpoint: Endpoint, observed: &ObservedService) -> Optio
     all.into_iter().find(|settings| service(endpoint, *settings) == *observed.as_requested())
 }
 
-/// The backend as the plan compares it. `None` as a whole if slb cannot name it: of another family, on port 0.
+/// The backend as the plan compares it. `None` as a whole if slb cannot name it: on port 0.
 pub fn backend(observed: &ObservedDestination) -> Option<(Target, Option<BackendSettings>)> {
     let asked = observed.as_requested();
-    let IpAddr::V4(address) = asked.id.address else { return None };
     let port = Port::try_from(i64::from(asked.id.port)).ok()?;
-    let target = Target { ip: address.try_into().ok()?, port };
+    let target = Target { ip: asked.id.address.try_into().ok()?, port };
     Some((target, settings(asked).filter(|settings| destination(target, *settings) == *asked)))
 }
 
@@ -148,7 +145,7 @@ fn destination(target: Target, settings: BackendSettings) -> Destination {
 }
 
 fn destination_id(target: Target) -> DestinationId {
-    DestinationId { address: target.ip.address().into(), port: target.port.get() }
+    DestinationId { address: target.ip.address(), port: target.port.get() }
 }
 
 #[cfg(test)]
@@ -189,11 +186,12 @@ mod tests {
     }
 
     #[test]
-    fn only_tcp_on_ipv4_could_be_ours() {
-        let address = IpAddr::from([192, 168, 0, 85]);
+    fn only_tcp_could_be_ours() {
+        let address = endpoint_of(6443).vip.address();
         assert_eq!(endpoint(&ServiceId::tcp(address, 6443)), Some(endpoint_of(6443)));
         assert_eq!(endpoint(&ServiceId::udp(address, 6443)), None);
         assert_eq!(endpoint(&ServiceId::tcp(address, 0)), None);
-        assert_eq!(endpoint(&ServiceId::tcp("fd00::1".parse().unwrap(), 6443)), None);
+        let ipv6 = Endpoint { vip: "fd00::85".parse().unwrap(), ..endpoint_of(6443) };
+        assert_eq!(endpoint(&ServiceId::tcp(ipv6.vip.address(), 6443)), Some(ipv6));
     }
 }

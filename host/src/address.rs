@@ -15,7 +15,12 @@ use netlink_packet_route::{
     address::{AddressAttribute, AddressMessage, AddressProtocol},
     route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage},
 };
-use slb_core::{model::Vip, observed::HostView, ports::Verdict, step::HostStep};
+use slb_core::{
+    model::{Family, Vip},
+    observed::HostView,
+    ports::Verdict,
+    step::HostStep,
+};
 
 use crate::{Error, link::Adapter};
 
@@ -77,8 +82,11 @@ impl Change {
 
 fn host_address(vip: Vip, index: u32) -> AddressMessage {
     let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
-    message.header.prefix_len = HOST_PREFIX;
+    message.header.family = match vip.family() {
+        Family::Ipv4 => AddressFamily::Inet,
+        Family::Ipv6 => AddressFamily::Inet6,
+    };
+    message.header.prefix_len = vip.family().bits();
     message.header.index = index;
     message.attributes = vec![AddressAttribute::Local(vip.into()), AddressAttribute::Address(vip.into())];
     message
@@ -229,7 +237,8 @@ pub(crate) fn view(adapter: &str, adapters: &[Adapter], addresses: &[Address], g
             }
         }
     }
-    let broadcasts = addresses.iter().flat_map(Address::broadcasts).collect();
+    let broadcasts = addresses.iter().flat_map(Address::broadcasts).map(IpAddr::from).collect();
+    let taken = taken.into_iter().map(|(address, why): (Ipv4Addr, _)| (address.into(), why)).collect();
     HostView { bound, taken, broadcasts, source_nat: BTreeSet::new() }
 }
 

@@ -95,9 +95,9 @@ enum State {
 impl Watched {
     fn tell(&mut self, message: &RouteNetlinkMessage) -> Option<HostEvent> {
         if let RouteNetlinkMessage::NewAddress(message) = message {
-            Address::of(message).map(|address| HostEvent::AddressAdded(address.local))
+            Address::of(message).map(|address| HostEvent::AddressAdded(address.local.into()))
         } else if let RouteNetlinkMessage::DelAddress(message) = message {
-            Address::of(message).map(|address| HostEvent::AddressRemoved(address.local))
+            Address::of(message).map(|address| HostEvent::AddressRemoved(address.local.into()))
         } else if let RouteNetlinkMessage::NewLink(link) = message {
             if is_of_bridge(link) { None } else { self.note(link) }
         } else if let RouteNetlinkMessage::DelLink(link) = message {

@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeSet,
     io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     thread,
     time::Duration,
 };
@@ -41,6 +41,10 @@ async fn ready() -> Linux {
 }
 
 fn vip(text: &str) -> Vip {
+    text.parse().unwrap()
+}
+
+fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
@@ -83,10 +87,10 @@ fn vips_come_and_go_in_packs_and_others_stay() {
         assert_eq!(view.source_nat, bound);
         bound.insert(vip("192.168.0.99"));
         assert_eq!(view.bound, bound);
-        assert_eq!(view.taken[&Ipv4Addr::new(192, 168, 0, 2)], "eth0's own address");
-        assert_eq!(view.taken[&Ipv4Addr::new(192, 168, 0, 1)], "the default gateway");
-        assert_eq!(view.taken[&Ipv4Addr::new(192, 168, 0, 255)], "the broadcast address of 192.168.0.0/24");
-        assert_eq!(view.taken[&Ipv4Addr::new(127, 0, 0, 1)], "lo's own address");
+        assert_eq!(view.taken[&ip("192.168.0.2")], "eth0's own address");
+        assert_eq!(view.taken[&ip("192.168.0.1")], "the default gateway");
+        assert_eq!(view.taken[&ip("192.168.0.255")], "the broadcast address of 192.168.0.0/24");
+        assert_eq!(view.taken[&ip("127.0.0.1")], "lo's own address");
 
         applied(&mut linux, &each(&many(), Unbind, DisableSourceNat)).await;
         applied(&mut linux, &each(&many(), Unbind, DisableSourceNat)).await;
@@ -109,7 +113,7 @@ fn what_is_there_already_is_not_written_again() {
         applied(&mut linux, &steps).await;
         linux.observe().await.unwrap();
         node.sh("ip addr add 10.99.0.1/32 dev lo");
-        assert_eq!(addresses.next().await.unwrap(), HostEvent::AddressAdded(Ipv4Addr::new(10, 99, 0, 1)));
+        assert_eq!(addresses.next().await.unwrap(), HostEvent::AddressAdded(ip("10.99.0.1")));
         if let Some(rules) = &mut rules {
             node.sh("nft add table ip marker");
             let event = format!("{:?}", rules.next().await.unwrap());
@@ -281,7 +285,7 @@ fn events_arrive() {
     on(&node, async || {
         let mut monitor = Monitor::open("eth0").await.unwrap();
         let mut linux = Linux::new("eth0").unwrap();
-        let (own, address) = (Ipv4Addr::new(192, 168, 0, 2), Ipv4Addr::new(192, 168, 0, 85));
+        let (own, address) = (ip("192.168.0.2"), ip("192.168.0.85"));
         let mut told = async |line: &str, expected: &[HostEvent]| {
             node.sh(line);
             for expected in expected {

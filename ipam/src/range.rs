@@ -88,8 +88,8 @@ impl Range {
 
     /// Whether the address is one of them.
     #[must_use]
-    pub fn contains(self, address: Ipv4Addr) -> bool {
-        (self.first..=self.last).contains(&address.into())
+    pub fn contains(self, address: IpAddr) -> bool {
+        (IpAddr::V4(self.first())..=IpAddr::V4(self.last())).contains(&address)
     }
 
     /// All addresses between two that hosts can have are such: what hosts cannot have, 0/8 and 224/3, is at the ends.

@@ -9,7 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     future::{Future, ready},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     str::FromStr,
 };
 
@@ -72,7 +72,7 @@ impl Ranges {
         self.ranges.iter().map(|range| range.size()).sum()
     }
 
-    fn take(&mut self, wanted: Option<Vip>, avoid: &BTreeMap<Ipv4Addr, String>) -> Result<Vip, PoolError> {
+    fn take(&mut self, wanted: Option<Vip>, avoid: &BTreeMap<IpAddr, String>) -> Result<Vip, PoolError> {
         let vip = match wanted {
             Some(wanted) => self.take_wanted(wanted, avoid)?,
             None => self.never_used(avoid).or_else(|| self.longest_released(avoid)).ok_or_else(|| self.exhausted())?,
@@ -81,7 +81,7 @@ impl Ranges {
         Ok(vip)
     }
 
-    fn take_wanted(&self, wanted: Vip, avoid: &BTreeMap<Ipv4Addr, String>) -> Result<Vip, PoolError> {
+    fn take_wanted(&self, wanted: Vip, avoid: &BTreeMap<IpAddr, String>) -> Result<Vip, PoolError> {
         if !self.contains(wanted) {
             return Err(PoolError::Outside { wanted, pool: self.to_string() });
         }
@@ -96,7 +96,7 @@ impl Ranges {
 
     /// The lowest address that never was handed out and need not be avoided. Moves the frontier, so that the next search does not
     /// begin at the beginning.
-    fn never_used(&mut self, avoid: &BTreeMap<Ipv4Addr, String>) -> Option<Vip> {
+    fn never_used(&mut self, avoid: &BTreeMap<IpAddr, String>) -> Option<Vip> {
         if let Some(vip) = self.skipped.iter().find(|vip| !avoid.contains_key(&vip.address())) {
             return Some(*vip);
         }
@@ -110,7 +110,7 @@ impl Ranges {
                 if self.held.contains(&vip) || self.turns.contains_key(&vip) {
                     continue;
                 }
-                if !avoid.contains_key(&address) {
+                if !avoid.contains_key(&vip.address()) {
                     return Some(vip);
                 }
                 self.skipped.insert(vip);
@@ -119,7 +119,7 @@ impl Ranges {
         None
     }
 
-    fn longest_released(&self, avoid: &BTreeMap<Ipv4Addr, String>) -> Option<Vip> {
+    fn longest_released(&self, avoid: &BTreeMap<IpAddr, String>) -> Option<Vip> {
         self.released.values().copied().find(|vip| self.contains(*vip) && !avoid.contains_key(&vip.address()))
     }
 
@@ -182,7 +182,7 @@ impl Pool for Ranges {
     fn acquire(
         &mut self,
         wanted: Option<Vip>,
-        avoid: &BTreeMap<Ipv4Addr, String>,
+        avoid: &BTreeMap<IpAddr, String>,
     ) -> impl Future<Output = Result<Vip, PoolError>> + Send + 'static {
         ready(self.take(wanted, avoid))
     }

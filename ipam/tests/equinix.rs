@@ -264,7 +264,7 @@ async fn a_wanted_address_is_used_and_never_released() {
         let error = acquire_wanted(&mut pool, address).await.unwrap_err();
         assert!(matches!(error, PoolError::Unavailable { .. }) && words(&error).contains(why), "{error}");
     }
-    let avoid = BTreeMap::from([(Ipv4Addr::new(10, 9, 9, 1), "bound elsewhere".to_owned())]);
+    let avoid = BTreeMap::from([(vip("10.9.9.1").address(), "bound elsewhere".to_owned())]);
     let error = pool.acquire(Some(vip("10.9.9.1")), &avoid).await.unwrap_err();
     assert!(words(&error).ends_with("it is bound elsewhere"), "{error}");
 
@@ -281,7 +281,7 @@ async fn a_wanted_address_is_used_and_never_released() {
 async fn an_address_to_be_avoided_goes_back() {
     let site = Site::new();
     let mut pool = site.pool(QUICK, &[]);
-    let avoid = BTreeMap::from([(Ipv4Addr::new(147, 75, 84, 1), "bound elsewhere".to_owned())]);
+    let avoid = BTreeMap::from([(vip("147.75.84.1").address(), "bound elsewhere".to_owned())]);
     let error = pool.acquire(None, &avoid).await.unwrap_err();
     assert!(words(&error).contains("147.75.84.1 cannot be used: it is bound elsewhere"), "{error}");
     site.until_reserved(&[]).await;

@@ -6,22 +6,25 @@
 //! The types are the record's own, made of nothing of the core's, so that the words of the core and of the API can change without
 //! what is on disks out there. Reading goes through the core's constructors: what could not be created cannot be read either.
 
+mod earlier;
 pub mod peer;
 #[cfg(test)]
 mod tests;
 pub mod uplink;
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use slb_core::model::{
     Advertise, Backend, BackendId, BackendIp, BackendSettings, Endpoint, Forwarding, Invalid, LoadBalancer,
-    LoadBalancerId, Name, Phase, Port, Scheduler, ServiceSettings, Target, Vip, Weight,
+    LoadBalancerId, Name, Phase, Port, ServiceSettings, Target, Vip, Weight,
 };
 use uuid::Uuid;
 
+use self::earlier::{LoadBalancerV1, MoreV2};
+
 /// The version that is written, and the latest that is understood.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Why a record makes no sense.
 #[derive(Debug, thiserror::Error)]
@@ -46,35 +49,30 @@ pub enum Unreadable {
 }
 
 #[derive(Serialize, Deserialize)]
-struct LoadBalancerV1 {
+struct LoadBalancerV3 {
     serial: u64,
     name: String,
-    vip: [u8; 4],
+    /// The number of its family, 0 for IPv4 and 1 for IPv6, and its 4 or 16 bytes.
+    vip: IpAddr,
     port: u16,
-    backends: Option<Vec<BackendV1>>,
+    backends: Option<Vec<BackendV3>>,
     phase: PhaseV1,
-}
-
-/// Follows the fields of the first version.
-#[derive(Default, Serialize, Deserialize)]
-struct MoreV2 {
     advertise: AdvertiseV2,
     /// By name.
     scheduler: String,
 }
 
 /// Written by number, in this order.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 enum AdvertiseV2 {
-    #[default]
     Always,
     WithBackends,
 }
 
 #[derive(Serialize, Deserialize)]
-struct BackendV1 {
+struct BackendV3 {
     id: [u8; 16],
-    ip: [u8; 4],
+    ip: IpAddr,
     port: u16,
     forwarding: ForwardingV1,
     weight: u16,
@@ -99,25 +97,23 @@ enum PhaseV1 {
 /// # Errors
 /// None that can be met: every length is known before it is written.
 pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> {
-    let record = LoadBalancerV1 {
+    let record = LoadBalancerV3 {
         serial: load_balancer.serial,
         name: load_balancer.name.as_str().to_owned(),
-        vip: load_balancer.endpoint.vip.address().octets(),
+        vip: load_balancer.endpoint.vip.address(),
         port: load_balancer.endpoint.port.get(),
-        backends: load_balancer.backends.as_ref().map(|backends| backends.iter().map(BackendV1::from).collect()),
+        backends: load_balancer.backends.as_ref().map(|backends| backends.iter().map(BackendV3::from).collect()),
         phase: match load_balancer.phase {
             Phase::Active => PhaseV1::Active,
             Phase::Deleting => PhaseV1::Deleting,
         },
-    };
-    let more = MoreV2 {
         advertise: match load_balancer.advertise {
             Advertise::Always => AdvertiseV2::Always,
             Advertise::WithBackends => AdvertiseV2::WithBackends,
         },
         scheduler: load_balancer.service.scheduler.name().to_owned(),
     };
-    postcard::to_extend(&(record, more), vec![VERSION])
+    postcard::to_extend(&record, vec![VERSION])
 }
 
 /// The load-balancer of a record.
@@ -125,30 +121,30 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
 /// # Errors
 /// It is no record, of a later version, or holds a value that cannot be.
 pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadable> {
-    let (LoadBalancerV1 { serial, name, vip, port, backends, phase }, more) = match version(bytes)? {
-        (1, fields) => {
-            (whole(fields)?, MoreV2 { scheduler: Scheduler::default().name().to_owned(), ..MoreV2::default() })
-        }
+    let record = match version(bytes)? {
+        (1, fields) => whole::<LoadBalancerV1>(fields)?.into(),
+        (2, fields) => whole::<(LoadBalancerV1, MoreV2)>(fields)?.into(),
         (VERSION, fields) => whole(fields)?,
         (found, _) => return Err(Unreadable::Later { found, known: VERSION }),
     };
+    let LoadBalancerV3 { serial, name, vip, port, backends, phase, advertise, scheduler } = record;
     let backends =
         backends.map(|backends| backends.into_iter().map(Backend::try_from).collect::<Result<Arc<[_]>, _>>());
     Ok(LoadBalancer {
         id,
         serial,
         name: Name::try_from(name)?,
-        endpoint: Endpoint { vip: Vip::try_from(Ipv4Addr::from(vip))?, port: Port::try_from(i64::from(port))? },
+        endpoint: Endpoint { vip: Vip::try_from(vip)?, port: Port::try_from(i64::from(port))? },
         backends: backends.transpose()?,
         phase: match phase {
             PhaseV1::Active => Phase::Active,
             PhaseV1::Deleting => Phase::Deleting,
         },
-        advertise: match more.advertise {
+        advertise: match advertise {
             AdvertiseV2::Always => Advertise::Always,
             AdvertiseV2::WithBackends => Advertise::WithBackends,
         },
-        service: ServiceSettings { scheduler: more.scheduler.parse()? },
+        service: ServiceSettings { scheduler: scheduler.parse()? },
     })
 }
 
@@ -165,12 +161,12 @@ fn whole<T: DeserializeOwned>(fields: &[u8]) -> Result<T, Unreadable> {
     }
 }
 
-impl From<&Backend> for BackendV1 {
+impl From<&Backend> for BackendV3 {
     fn from(backend: &Backend) -> Self {
         let Backend { id, target: Target { ip, port }, settings: BackendSettings { forwarding, weight } } = *backend;
         Self {
             id: id.0.into_bytes(),
-            ip: ip.address().octets(),
+            ip: ip.address(),
             port: port.get(),
             forwarding: match forwarding {
                 Forwarding::Masquerade => ForwardingV1::Masquerade,
@@ -181,17 +177,17 @@ impl From<&Backend> for BackendV1 {
     }
 }
 
-impl TryFrom<BackendV1> for Backend {
+impl TryFrom<BackendV3> for Backend {
     type Error = Invalid;
 
-    fn try_from(BackendV1 { id, ip, port, forwarding, weight }: BackendV1) -> Result<Self, Invalid> {
+    fn try_from(BackendV3 { id, ip, port, forwarding, weight }: BackendV3) -> Result<Self, Invalid> {
         let forwarding = match forwarding {
             ForwardingV1::Masquerade => Forwarding::Masquerade,
             ForwardingV1::Local => Forwarding::Local,
         };
         Ok(Self {
             id: BackendId(Uuid::from_bytes(id)),
-            target: Target { ip: BackendIp::try_from(Ipv4Addr::from(ip))?, port: Port::try_from(i64::from(port))? },
+            target: Target { ip: BackendIp::try_from(ip)?, port: Port::try_from(i64::from(port))? },
             settings: BackendSettings { forwarding, weight: Weight::from(weight) },
         })
     }

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The tables of the store, and transactions over them.
 
-use std::{fmt::Display, io, net::Ipv4Addr, path::Path};
+use std::{
+    fmt::Display,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::Path,
+};
 
 use redb::{
     Database, Key, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError, Value,
@@ -23,8 +28,10 @@ const FORMAT: u64 = 1;
 
 /// Records by id.
 const LOAD_BALANCERS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("load_balancers");
-/// The release's number by address.
+/// The release's number by address of IPv4.
 const RELEASED: TableDefinition<'_, u32, u64> = TableDefinition::new("released");
+/// The same of IPv6.
+const RELEASED_IPV6: TableDefinition<'_, u128, u64> = TableDefinition::new("released_ipv6");
 /// What settings of the kernel were and became, by name.
 const ORIGINALS: TableDefinition<'_, &str, (&str, &str)> = TableDefinition::new("originals");
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
@@ -74,13 +81,14 @@ pub fn read(path: &Path, database: &Database) -> Result<Snapshot, Error> {
         snapshot.load_balancers.push(load_balancer);
         Ok(())
     })?;
-    each(path, transaction, RELEASED, |address, serial| {
-        let address = Ipv4Addr::from(address);
+    let mut released = |address: IpAddr, serial| {
         let vip =
             Vip::try_from(address).map_err(|source| unreadable(path, "the release of", address, source.into()))?;
         snapshot.released.insert(vip, serial);
         Ok(())
-    })?;
+    };
+    each(path, transaction, RELEASED, |bits, serial| released(Ipv4Addr::from_bits(bits).into(), serial))?;
+    each(path, transaction, RELEASED_IPV6, |bits, serial| released(Ipv6Addr::from_bits(bits).into(), serial))?;
     each(path, transaction, ORIGINALS, |name, (from, to)| {
         let change = SettingChange { name: name.to_owned(), from: from.to_owned(), to: to.to_owned() };
         snapshot.originals.insert(name.to_owned(), change);
@@ -134,6 +142,7 @@ pub fn write(database: &Database, writes: &[Write], number: u64) -> Result<(), r
 struct Tables<'a> {
     load_balancers: Table<'a, u128, &'static [u8]>,
     released: Table<'a, u32, u64>,
+    released_ipv6: Table<'a, u128, u64>,
     originals: Table<'a, &'static str, (&'static str, &'static str)>,
     numbers: Table<'a, &'static str, u64>,
     peers: Table<'a, &'static str, &'static [u8]>,
@@ -146,6 +155,7 @@ impl<'a> Tables<'a> {
         Ok(Self {
             load_balancers: transaction.open_table(LOAD_BALANCERS)?,
             released: transaction.open_table(RELEASED)?,
+            released_ipv6: transaction.open_table(RELEASED_IPV6)?,
             originals: transaction.open_table(ORIGINALS)?,
             numbers: transaction.open_table(NUMBERS)?,
             peers: transaction.open_table(PEERS)?,
@@ -165,8 +175,14 @@ impl<'a> Tables<'a> {
                 }
             }
             Write::Erase(id) => drop(self.load_balancers.remove(id.0.as_u128())?),
-            Write::Released { vip, serial } => drop(self.released.insert(u32::from(vip.address()), serial)?),
-            Write::Reused(vip) => drop(self.released.remove(u32::from(vip.address()))?),
+            Write::Released { vip, serial } => match vip.address() {
+                IpAddr::V4(address) => drop(self.released.insert(address.to_bits(), serial)?),
+                IpAddr::V6(address) => drop(self.released_ipv6.insert(address.to_bits(), serial)?),
+            },
+            Write::Reused(vip) => match vip.address() {
+                IpAddr::V4(address) => drop(self.released.remove(address.to_bits())?),
+                IpAddr::V6(address) => drop(self.released_ipv6.remove(address.to_bits())?),
+            },
             Write::Original(SettingChange { name, from, to }) => {
                 drop(self.originals.insert(name.as_str(), (from.as_str(), to.as_str()))?);
             }

@@ -68,13 +68,14 @@ fn port(number: u16) -> Port {
 }
 
 fn vip(number: u8) -> Vip {
-    Vip::try_from(std::net::Ipv4Addr::new(10, 0, 0, number)).unwrap()
+    let address = if number.is_multiple_of(2) { format!("10.0.0.{number}") } else { format!("fd00::{number}") };
+    address.parse().unwrap()
 }
 
 fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> LoadBalancer {
     let backend = |number: u8| Backend {
         id: BackendId(Uuid::from_u128(number.into())),
-        target: Target { ip: std::net::Ipv4Addr::new(10, 1, 0, number).try_into().unwrap(), port: port(80) },
+        target: Target { ip: vip(number + 100).address().try_into().unwrap(), port: port(80) },
         settings: BackendSettings { forwarding: Forwarding::Local, weight: Weight::from(u16::from(number)) },
     };
     LoadBalancer {

@@ -22,6 +22,7 @@
 
 use std::{
     collections::VecDeque,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -29,7 +30,6 @@ use slb_core::model::Vip;
 
 use super::{
     agenda::Agenda,
-    filter::Watch,
     frame::{Frame, Mac, Operation},
     pace::Pace,
     timing::Timing,
@@ -187,7 +187,11 @@ impl Machine {
         // Multiples of the golden ratio spread any run of addresses evenly (Knuth, The Art of Computer Programming, section 6.4).
         const GOLDEN: u32 = 0x9e37_79b9;
         let interval = self.timing.refresh_interval.as_nanos();
-        let place = (interval * u128::from(vip.address().to_bits().wrapping_mul(GOLDEN))) >> 32;
+        let low_bits = match vip.address() {
+            IpAddr::V4(address) => address.to_bits(),
+            IpAddr::V6(address) => address.to_bits() as u32,
+        };
+        let place = (interval * u128::from(low_bits.wrapping_mul(GOLDEN))) >> 32;
         let past = (now.saturating_duration_since(self.start).as_nanos() + interval - place).checked_rem(interval)?;
         u64::try_from(interval - past).ok().map(Duration::from_nanos)
     }
@@ -200,10 +204,9 @@ impl Machine {
     }
 
     /// What has to be heard for all this.
-    pub(super) fn watch(&self) -> Watch {
+    pub(super) fn watch(&self) -> Option<(Vip, Vip)> {
         let ends = self.probed.ends().into_iter().chain(self.advertised.ends());
-        let (lowest, highest) = ends.reduce(|(a, b), (c, d)| (a.min(c), b.max(d)))?;
-        Some((lowest.address(), highest.address()))
+        ends.reduce(|(a, b), (c, d)| (a.min(c), b.max(d)))
     }
 }
 

@@ -7,7 +7,12 @@
 //!                  Machine::deadline ──┘
 //! ```
 
-use std::{collections::BTreeMap, io, time::Instant};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, Ipv4Addr},
+    time::Instant,
+};
 
 use slb_core::{
     model::Vip,
@@ -135,7 +140,8 @@ impl Task {
     }
 
     fn listen(&mut self) {
-        if let Err(error) = self.socket.listen(self.machine.watch()) {
+        let watch = self.machine.watch().and_then(|(lowest, highest)| ipv4(lowest).ok().zip(ipv4(highest).ok()));
+        if let Err(error) = self.socket.listen(watch) {
             self.deaf(error);
         }
     }
@@ -143,7 +149,7 @@ impl Task {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Probe(vip) => {
-                let sent = self.socket.mac().and_then(|own| self.socket.send(&Frame::probe(own, vip.address())));
+                let sent = self.probe(vip);
                 if let Err(error) = sent {
                     self.abandon(vip, &error);
                 }
@@ -161,9 +167,13 @@ impl Task {
         }
     }
 
+    fn probe(&self, vip: Vip) -> io::Result<()> {
+        self.socket.send(&Frame::probe(self.socket.mac()?, ipv4(vip)?))
+    }
+
     fn announce(&self, vip: Vip) -> io::Result<()> {
         let own = self.socket.mac()?;
-        Frame::announcement(own, vip.address()).iter().try_for_each(|frame| self.socket.send(frame))
+        Frame::announcement(own, ipv4(vip)?).iter().try_for_each(|frame| self.socket.send(frame))
     }
 
     /// Who cannot hear cannot find an address free.
@@ -199,6 +209,14 @@ impl Task {
             Ok(()) | Err(_) => {}
         }
         self.faulty = result.is_err();
+    }
+}
+
+/// ARP is for IPv4 alone.
+fn ipv4(vip: Vip) -> io::Result<Ipv4Addr> {
+    match vip.address() {
+        IpAddr::V4(address) => Ok(address),
+        IpAddr::V6(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

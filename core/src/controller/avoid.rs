@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::Ipv4Addr,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -18,13 +18,13 @@ const APPEARED: &str = "an address of this host";
 
 #[derive(Debug, Default)]
 pub(super) struct Avoid {
-    all: BTreeMap<Ipv4Addr, String>,
-    set_aside: BTreeMap<Ipv4Addr, (Instant, String)>,
+    all: BTreeMap<IpAddr, String>,
+    set_aside: BTreeMap<IpAddr, (Instant, String)>,
 }
 
 impl Avoid {
     /// Every address to avoid.
-    pub(super) fn all(&self) -> &BTreeMap<Ipv4Addr, String> {
+    pub(super) fn all(&self) -> &BTreeMap<IpAddr, String> {
         &self.all
     }
 
@@ -35,12 +35,12 @@ impl Avoid {
     }
 
     /// An address of this host came up.
-    pub(super) fn appeared(&mut self, address: Ipv4Addr) {
+    pub(super) fn appeared(&mut self, address: IpAddr) {
         self.all.entry(address).or_insert_with(|| APPEARED.to_owned());
     }
 
     /// It went again. What is avoided for another reason stays so.
-    pub(super) fn vanished(&mut self, address: Ipv4Addr) {
+    pub(super) fn vanished(&mut self, address: IpAddr) {
         if self.all.get(&address).is_some_and(|why| why == APPEARED) {
             self.all.remove(&address);
         }

@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::Ipv4Addr,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -95,14 +95,14 @@ impl<W: World> Controller<W> {
         }
     }
 
-    fn appeared(&mut self, address: Ipv4Addr) {
+    fn appeared(&mut self, address: IpAddr) {
         if !Vip::try_from(address).is_ok_and(|vip| self.state.holds(vip)) {
             self.avoid.appeared(address);
         }
     }
 
     /// An address that slb wants there was taken off: neighbours may have been told that it lives elsewhere.
-    fn vanished(&mut self, address: Ipv4Addr) -> Option<Vip> {
+    fn vanished(&mut self, address: IpAddr) -> Option<Vip> {
         self.avoid.vanished(address);
         let vip = Vip::try_from(address).ok()?;
         self.observed.host.bound.remove(&vip);

@@ -348,7 +348,7 @@ fn a_service_that_came_during_the_probe_is_not_taken_over() {
 #[test]
 fn a_backend_that_means_all_hosts_is_refused() {
     let sim = Sim::default();
-    sim.with(|remains| remains.kernel.host.broadcasts.insert(Ipv4Addr::new(10, 0, 0, 9)));
+    sim.with(|remains| remains.kernel.host.broadcasts.insert(Ipv4Addr::new(10, 0, 0, 9).into()));
     let mut server = Server::start(&sim).unwrap();
     server.created(1);
     let mut second = create(2, None);

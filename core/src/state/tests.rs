@@ -140,3 +140,31 @@ fn records_that_contradict_each_other_are_refused() {
     assert!(State::restore(vec![record(1, 80), record(2, 80)], 0).is_err());
     assert!(State::restore(vec![record(1, 80), record(1, 81)], 0).is_err());
 }
+
+#[test]
+fn a_backend_of_the_other_family_is_refused() {
+    let mut state = State::default();
+    let of = |ip: &str| Backend {
+        id: BackendId(Uuid::from_u128(1)),
+        target: Target { ip: ip.parse().unwrap(), port: port(80) },
+        settings: BackendSettings::default(),
+    };
+    let new = |ip: &str| NewLoadBalancer {
+        id: LoadBalancerId(Uuid::from_u128(1)),
+        name: Name::try_from(String::new()).unwrap(),
+        port: port(80),
+        vip: None,
+        advertise: Advertise::Always,
+        service: crate::model::ServiceSettings::default(),
+        backends: Some(vec![of(ip)]),
+    };
+    for (vip, ip) in [("10.0.0.1", "fd00::2"), ("fd00::1", "10.0.0.2")] {
+        let refused = state.create(new(ip), vip.parse().unwrap()).unwrap_err();
+        assert!(matches!(refused, Rejected::Unfit { why: Unfit::OtherFamily(_), .. }), "{refused}");
+    }
+    let created = state.create(new("fd00::2"), "fd00::1".parse().unwrap()).unwrap().after.unwrap();
+    assert_eq!(
+        (created.endpoint.to_string(), of("fd00::2").target.to_string()),
+        ("[fd00::1]:80".into(), "[fd00::2]:80".into())
+    );
+}

@@ -151,7 +151,7 @@ proptest! {
         let view = view("eth0", &adapters(), &found, &[]);
         for address in &found {
             let is_bound = Vip::try_from(address.local).is_ok_and(|vip| view.bound.contains(&vip));
-            prop_assert!(is_bound || view.taken.contains_key(&address.local));
+            prop_assert!(is_bound || view.taken.contains_key(&IpAddr::V4(address.local)));
             let (first, last) = address.subnet();
             prop_assert!(first <= address.local && address.local <= last);
         }

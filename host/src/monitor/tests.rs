@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which events the messages of the kernel become.
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use netlink_packet_core::{NetlinkDeserializable, NetlinkHeader, NetlinkSerializable};
 use netlink_packet_route::{
@@ -116,8 +116,8 @@ fn after_lost_events_nothing_is_taken_for_granted() {
 #[test]
 fn addresses_of_any_adapter_are_passed_on() {
     let mut message = AddressMessage::default();
-    let address = Ipv4Addr::new(192, 168, 0, 85);
-    message.attributes.push(AddressAttribute::Local(address.into()));
+    let address = IpAddr::from([192, 168, 0, 85]);
+    message.attributes.push(AddressAttribute::Local(address));
     let told = events(
         State::Away,
         vec![RouteNetlinkMessage::NewAddress(message.clone()), RouteNetlinkMessage::DelAddress(message)],
@@ -187,7 +187,7 @@ proptest! {
             let view = view(&adapter.name, &adapters, &addresses, &gateways);
             for address in &addresses {
                 let is_bound = view.bound.iter().any(|vip| vip.address() == address.local);
-                prop_assert!(is_bound || view.taken.contains_key(&address.local));
+                prop_assert!(is_bound || view.taken.contains_key(&address.local.into()));
             }
             prop_assert!(!beside(&adapter.name, &adapters, &addresses).contains(&adapter.name));
         }

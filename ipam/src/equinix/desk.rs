@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
-    net::Ipv4Addr,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -73,7 +73,7 @@ impl Desk {
     }
 
     /// Reserves an address.
-    pub(super) async fn reserve(self: Arc<Self>, avoid: BTreeMap<Ipv4Addr, String>) -> Result<Vip, PoolError> {
+    pub(super) async fn reserve(self: Arc<Self>, avoid: BTreeMap<IpAddr, String>) -> Result<Vip, PoolError> {
         let provider = |error: Error| PoolError::Provider(error.into());
         let mut request = Request::begin(&self);
         let reservation = self.request(&mut request).await.map_err(provider)?;
@@ -88,11 +88,7 @@ impl Desk {
     }
 
     /// Takes an address that the operator has reserved.
-    pub(super) async fn take(
-        self: Arc<Self>,
-        wanted: Vip,
-        avoid: BTreeMap<Ipv4Addr, String>,
-    ) -> Result<Vip, PoolError> {
+    pub(super) async fn take(self: Arc<Self>, wanted: Vip, avoid: BTreeMap<IpAddr, String>) -> Result<Vip, PoolError> {
         let no = |why: String| PoolError::Unavailable { wanted, why };
         if let Some(why) = avoid.get(&wanted.address()) {
             return Err(no(why.clone()));

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
-    net::Ipv4Addr,
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -52,7 +52,7 @@ impl Pool for Equinix {
     fn acquire(
         &mut self,
         wanted: Option<Vip>,
-        avoid: &BTreeMap<Ipv4Addr, String>,
+        avoid: &BTreeMap<IpAddr, String>,
     ) -> impl Future<Output = Result<Vip, PoolError>> + Send + 'static {
         let desk = Arc::clone(&self.desk);
         let avoid = avoid.clone();

@@ -2,7 +2,7 @@
 //! The words of the Metal API, as far as they are needed. What else it says is passed over, and a list may hold things that are quite
 //! different: only what has an id counts.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -40,18 +40,15 @@ pub(super) struct Reservation {
 
 impl Reservation {
     /// The address, if it is one for a VIP: public, of IPv4, on its own, and here already.
-    pub(super) fn single(&self) -> Option<Ipv4Addr> {
+    pub(super) fn single(&self) -> Option<IpAddr> {
         let is_single = self.kind.as_deref() == Some(PUBLIC_IPV4) && self.cidr == Some(32);
         let is_here = self.state.as_deref().is_none_or(|state| state == "created");
-        match self.address {
-            Some(IpAddr::V4(address)) if is_single && is_here => Some(address),
-            _ => None,
-        }
+        self.address.filter(|address| address.is_ipv4() && is_single && is_here)
     }
 
     /// Whether the address is one of it, in whatever state it is.
-    pub(super) fn covers(&self, address: Ipv4Addr) -> bool {
-        let Some(IpAddr::V4(own)) = self.address else { return false };
+    pub(super) fn covers(&self, address: IpAddr) -> bool {
+        let (Some(IpAddr::V4(own)), IpAddr::V4(address)) = (self.address, address) else { return false };
         let host_bits = 32_u32.saturating_sub(self.cidr.unwrap_or(32).into());
         let network = u32::MAX.checked_shl(host_bits).unwrap_or_default();
         (own.to_bits() ^ address.to_bits()) & network == 0

@@ -79,7 +79,7 @@ fn a_huge_range_costs_nothing() {
 #[test]
 fn what_cannot_be_had_is_explained() {
     let mut pool: Ranges = "10.0.0.1-10.0.0.2".parse().unwrap();
-    let avoid = BTreeMap::from([(Ipv4Addr::new(10, 0, 0, 1), "eth0's own address".to_owned())]);
+    let avoid = BTreeMap::from([(number_address(1), "eth0's own address".to_owned())]);
     let error = |pool: &mut Ranges, wanted| now(pool.acquire(wanted, &avoid)).unwrap_err().to_string();
     assert_eq!(error(&mut pool, Some(vip("10.0.0.9"))), "10.0.0.9 is not in the range 10.0.0.1-10.0.0.2");
     assert_eq!(error(&mut pool, Some(vip("10.0.0.1"))), "10.0.0.1 cannot be used: it is eth0's own address");
@@ -163,6 +163,6 @@ proptest! {
     }
 }
 
-fn number_address(last: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 0, 0, last)
+fn number_address(last: u8) -> IpAddr {
+    Ipv4Addr::new(10, 0, 0, last).into()
 }

@@ -53,8 +53,8 @@ const NO_PORT: [u8; 2] = [0x80, 0];
 
 #[test]
 fn a_later_version_is_named() {
-    let error = refused(&[1, 7], &[3, 7]);
-    assert_eq!(error.to_string(), "it was written by a later version of slb (record version 3, this one knows 2)");
+    let error = refused(&[1, 7], &[4, 7]);
+    assert_eq!(error.to_string(), "it was written by a later version of slb (record version 4, this one knows 3)");
 }
 
 #[test]
@@ -86,6 +86,17 @@ fn what_cannot_be_is_refused() {
         let error = refused(&from, &to);
         assert!(matches!(error, Unreadable::Invalid(_)), "{to:?}: {error:?}");
     }
+}
+
+#[test]
+fn addresses_of_both_families_are_kept() {
+    let mut load_balancer = decode(ID, WRITTEN[0]).unwrap();
+    load_balancer.endpoint.vip = "fd00::85".parse().unwrap();
+    let target = |ip: &str| Target { ip: ip.parse().unwrap(), port: load_balancer.endpoint.port };
+    let [ipv4] = load_balancer.backends() else { panic!("{load_balancer:?}") };
+    let ipv6 = Backend { target: target("fd00::25"), ..ipv4.clone() };
+    load_balancer.backends = Some([ipv4.clone(), ipv6].into());
+    assert_eq!(decode(ID, &encode(&load_balancer).unwrap()).unwrap(), load_balancer);
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     num::NonZeroU8,
 };
 
@@ -18,12 +18,19 @@ fn vip(last: u8) -> Vip {
     Vip::try_from(Ipv4Addr::new(10, 0, 0, last)).unwrap()
 }
 
+fn ipv4(vip: Vip) -> Ipv4Addr {
+    match vip.address() {
+        IpAddr::V4(address) => address,
+        IpAddr::V6(address) => panic!("{address}"),
+    }
+}
+
 fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
 fn claim(vip: Vip, by: Mac) -> Frame {
-    Frame::announcement(by, vip.address())[1]
+    Frame::announcement(by, ipv4(vip))[1]
 }
 
 /// What may happen to a machine.
@@ -128,7 +135,7 @@ impl World {
                 self.heard(vip, by, self.advertised.contains_key(&vip));
             }
             Happening::ProbedBy(vip, by) => {
-                machine.hear(&Frame::probe(by, vip.address()), OWN, now);
+                machine.hear(&Frame::probe(by, ipv4(vip)), OWN, now);
                 self.heard(vip, by, false);
             }
             Happening::Wait(pause) => self.now += pause,
@@ -180,7 +187,7 @@ impl World {
         if let Some(deadline) = self.machine.deadline() {
             assert!(deadline > self.now, "what is due now has been done");
         }
-        let ends = self.probed.keys().chain(self.advertised.keys()).map(|vip| vip.address());
+        let ends = self.probed.keys().chain(self.advertised.keys()).copied();
         assert_eq!(self.machine.watch(), ends.clone().min().zip(ends.max()));
     }
 
@@ -312,8 +319,8 @@ fn whoever_asks_for_a_vip_does_not_claim_it() {
     machine.advertise(vip(1), start);
     machine.probe(vip(2), start);
     timetable(&mut machine, start, ms(0));
-    let question = |target: Vip| Frame { sender_ip: vip(9).address(), ..Frame::probe(OTHER, target.address()) };
-    for frame in [question(vip(1)), question(vip(2)), Frame::probe(OTHER, vip(1).address())] {
+    let question = |target: Vip| Frame { sender_ip: ipv4(vip(9)), ..Frame::probe(OTHER, ipv4(target)) };
+    for frame in [question(vip(1)), question(vip(2)), Frame::probe(OTHER, ipv4(vip(1)))] {
         machine.hear(&frame, OWN, start);
         assert_eq!(machine.poll(start), None, "{frame:?}");
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! slb's nftables table in the words of linux/netfilter/nf_tables.h, both ways.
 
+use std::net::IpAddr;
+
 use netlink::Request;
 use netlink_packet_core::{DefaultNla, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE};
 use netlink_packet_netfilter::{
@@ -213,7 +215,10 @@ fn set() -> Vec<SetElementList> {
 
 fn elements(vips: impl Iterator<Item = Vip>) -> impl Iterator<Item = SetElementMessage> {
     let element = |vip: Vip| {
-        let key = DataAttribute::Value(vip.address().octets().to_vec());
+        let key = DataAttribute::Value(match vip.address() {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        });
         ListAttribute::Element(vec![SetElementAttribute::Key(key)])
     };
     let all: Vec<_> = vips.map(element).collect();
