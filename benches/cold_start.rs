@@ -109,7 +109,7 @@ async fn fill_the_store() {
         id: LoadBalancerId(Uuid::new_v4()),
         serial,
         name: Name::try_from(format!("load-balancer {serial}")).unwrap(),
-        endpoint: Endpoint { vip: Vip::try_from(vip).unwrap(), port },
+        endpoint: Endpoint::tcp(Vip::try_from(vip).unwrap(), port),
         backends: Some(Arc::clone(&backends)),
         phase: Phase::Active,
         advertise: Advertise::Always,

@@ -49,7 +49,11 @@ fn walkthrough() {
     "backends": null,
     "status": "active",
     "advertise": "always",
-    "scheduler": "rr"
+    "scheduler": "rr",
+    "schedulerFlags": [],
+    "persistence": null,
+    "onePacket": false,
+    "protocol": "tcp"
   }}
 ]
 "#

@@ -4,14 +4,13 @@
 use axum::{extract::State, response::Response};
 use serde::{Serialize, Serializer};
 use slb_core::{
-    command::{Answer, BackendChange, Command, PartialTarget, Rejected},
-    model::{Backend, BackendId, Invalid, LoadBalancer, Target},
+    command::{Answer, Command, Rejected},
+    model::{Backend, Invalid, LoadBalancer, Target},
 };
-use uuid::Uuid;
 
 use crate::{
     Api,
-    extract::{BackendPath, LoadBalancerPath, Wish, Wishes},
+    extract::{BackendPath, LoadBalancerPath, OneOrMore, Wish, Wishes},
     loadbalancers::{blamed, check_distinct, known},
     problem::Problem,
     reply,
@@ -38,18 +37,30 @@ pub(crate) async fn show(State(api): State<Api>, BackendPath(id, backend): Backe
     Ok(reply::ok(&BackendView::from(found)))
 }
 
-/// One more.
+/// One more, or a list of them: all or none.
 pub(crate) async fn add(
     State(api): State<Api>,
     LoadBalancerPath(id): LoadBalancerPath,
-    Wish(wish): Wish<BackendWish>,
+    wishes: OneOrMore<BackendWish>,
 ) -> Result<Response, Problem> {
-    match api.mailbox.ask(Command::AddBackend(id, with_new_id(wish))).await? {
-        Answer::Backend(backend) => {
-            let place = format!("/loadbalancer/{id}/backend/{}", backend.id);
-            Ok(reply::created(&place, &BackendView::from(&backend)))
+    let (wishes, alone) = match wishes {
+        OneOrMore::One(wish) => (vec![wish], true),
+        OneOrMore::More(wishes) => (wishes, false),
+    };
+    let targets: Vec<Target> = wishes.iter().map(|wish| wish.target).collect();
+    check_distinct("#", &targets)?;
+    let backends = wanted(&wishes)?;
+    let answer = api.mailbox.ask(Command::AddBackends(id, backends)).await;
+    let answer = answer.map_err(|failure| if alone { failure.into() } else { blamed("#", failure, &targets) })?;
+    match answer {
+        Answer::Backends(added) => {
+            let place = format!("/loadbalancer/{id}/backend");
+            Ok(match added.as_slice() {
+                [backend] if alone => reply::created(&format!("{place}/{}", backend.id), &BackendView::from(backend)),
+                all => reply::created(&place, &all.iter().map(BackendView::from).collect::<Vec<_>>()),
+            })
         }
-        Answer::LoadBalancer(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
+        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }
 
@@ -69,15 +80,15 @@ pub(crate) async fn replace_all(
             return Err(Problem::invalid_at(&format!("#/{index}/uuid"), &Invalid(why)));
         }
     }
-    let backends = listed.into_iter().map(|each| with_new_id(each.wish)).collect();
+    let backends = wanted(listed.iter().map(|each| &each.wish))?;
     let answer = api.mailbox.ask(Command::ReplaceBackends(id, backends)).await;
     match answer.map_err(|failure| blamed("#", failure, &targets))? {
         Answer::LoadBalancer(after) => Ok(reply::ok(&List(&after))),
-        Answer::Backend(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
+        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }
 
-/// The whole object as it was shown, with another weight.
+/// The whole object as it was shown, with other settings.
 pub(crate) async fn replace(
     State(api): State<Api>,
     path: BackendPath,
@@ -99,13 +110,16 @@ pub(crate) async fn update(
 pub(crate) async fn remove(State(api): State<Api>, BackendPath(id, backend): BackendPath) -> Result<Response, Problem> {
     match api.mailbox.ask(Command::RemoveBackend(id, backend)).await? {
         Answer::Gone => Ok(reply::gone()),
-        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Peer(_) => Err(reply::contradiction()),
+        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) => {
+            Err(reply::contradiction())
+        }
     }
 }
 
-/// The backend that a body asks for, under an id that nothing has had.
-pub(crate) fn with_new_id(BackendWish { target, settings }: BackendWish) -> Backend {
-    Backend { id: BackendId(Uuid::new_v4()), target, settings }
+/// The backends that a body asks for.
+pub(crate) fn wanted<'a>(wishes: impl IntoIterator<Item = &'a BackendWish>) -> Result<Vec<Backend>, Problem> {
+    let backends = wishes.into_iter().map(BackendWish::with_new_id).collect::<Result<_, _>>();
+    backends.map_err(|discord| Rejected::Discord(discord).into())
 }
 
 async fn change(api: &Api, BackendPath(id, backend): BackendPath, edit: BackendEdit) -> Result<Response, Problem> {
@@ -113,13 +127,8 @@ async fn change(api: &Api, BackendPath(id, backend): BackendPath, edit: BackendE
     if edit.uuid.is_some_and(|uuid| uuid != backend.0) {
         return Err(Problem::fixed("uuid", format!("uuid is {backend} for as long as the backend exists")));
     }
-    let change = BackendChange {
-        weight: edit.weight,
-        target: PartialTarget { ip: edit.ip, port: edit.port },
-        forwarding: edit.forwarding,
-    };
-    match api.mailbox.ask(Command::UpdateBackend(id, backend, change)).await? {
+    match api.mailbox.ask(Command::UpdateBackend(id, backend, edit.change)).await? {
         Answer::Backend(backend) => Ok(reply::ok(&BackendView::from(&backend))),
-        Answer::LoadBalancer(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
+        Answer::LoadBalancer(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }

@@ -37,6 +37,9 @@ impl From<Rejected> for Problem {
             Rejected::Unfit { why, .. } => {
                 Self::with(Kind::BackendUnfit, detail, Members { field: Some(why.field()), ..Members::default() })
             }
+            Rejected::Discord(discord) => {
+                Self::with(Kind::SettingsDiscord, detail, Members { field: Some(discord.field), ..Members::default() })
+            }
             Rejected::NoRouting => Self::new(Kind::NoBgp, detail),
             Rejected::PeersElsewhere(_) => Self::new(Kind::PeersElsewhere, detail),
             Rejected::PeerExists(_) => Self::new(Kind::PeerExists, detail),

@@ -117,9 +117,7 @@ impl<'f> Fields<'f> {
         name: &'static str,
         read: impl FnOnce(&Node) -> Result<T, String>,
     ) -> Option<T> {
-        if !self.left.contains_key(name) {
-            self.found(name, || "is missing".to_owned());
-        }
+        self.expect(name);
         self.optional(name, read)
     }
 
@@ -130,6 +128,27 @@ impl<'f> Fields<'f> {
             return Some(Vec::new());
         }
         list(node, &pointer(&self.at, name), self.findings, read)
+    }
+
+    /// An object that may be left out, `None`, or null, `Some(None)`.
+    pub(crate) fn object<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(Fields<'_>) -> Option<T>,
+    ) -> Option<Option<T>> {
+        match self.take(name)? {
+            Node::Null => Some(None),
+            node @ (Node::Bool(_) | Node::Number(_) | Node::Text(_) | Node::List(_) | Node::Object(_)) => {
+                read(Fields::of(node, pointer(&self.at, name), self.findings)?).map(Some)
+            }
+        }
+    }
+
+    /// Finds fault if there is no such field.
+    pub(crate) fn expect(&mut self, name: &'static str) {
+        if !self.left.contains_key(name) {
+            self.found(name, || "is missing".to_owned());
+        }
     }
 
     /// A field that exists elsewhere in the API but must not be given here.
@@ -158,7 +177,8 @@ impl<'f> Fields<'f> {
         self.left.remove(name)
     }
 
-    fn found(&mut self, name: &str, why: impl FnOnce() -> String) {
+    /// Finds fault with a field.
+    pub(crate) fn found(&mut self, name: &str, why: impl FnOnce() -> String) {
         let at = &self.at;
         self.findings.add(|| (pointer(at, name), why()));
     }

@@ -7,13 +7,13 @@ use axum::{extract::State, response::Response};
 use serde::{Serialize, Serializer};
 use slb_core::{
     command::{Answer, Command, Failure, LoadBalancerChange, NewLoadBalancer, Rejected},
-    model::{Backend, Invalid, LoadBalancer, LoadBalancerId, Phase, ServiceSettings, Target},
+    model::{Backend, Invalid, LoadBalancer, LoadBalancerId, Phase, Target},
 };
 use uuid::Uuid;
 
 use crate::{
     Api,
-    backends::with_new_id,
+    backends::wanted,
     extract::{LoadBalancerPath, Wish},
     problem::{Kind, Problem},
     reply,
@@ -42,14 +42,15 @@ pub(crate) async fn show(State(api): State<Api>, LoadBalancerPath(id): LoadBalan
 pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancerWish>) -> Result<Response, Problem> {
     let targets: Vec<Target> = wish.backends.iter().map(|backend| backend.target).collect();
     check_distinct("#/backends", &targets)?;
-    let backends: Vec<Backend> = wish.backends.into_iter().map(with_new_id).collect();
+    let backends = wanted(&wish.backends)?;
     let new = NewLoadBalancer {
         id: LoadBalancerId(Uuid::new_v4()),
         name: wish.name,
         port: wish.port,
+        protocol: wish.protocol,
         vip: wish.eip,
         advertise: wish.advertise,
-        service: ServiceSettings { scheduler: wish.scheduler },
+        service: wish.service,
         backends: (!backends.is_empty()).then_some(backends),
     };
     match api.mailbox.ask(Command::Create(new)).await.map_err(|failure| blamed("#/backends", failure, &targets))? {
@@ -57,7 +58,7 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
             let place = format!("/loadbalancer/{}", load_balancer.id);
             Ok(reply::created(&place, &LoadBalancerView::from(&*load_balancer)))
         }
-        Answer::Backend(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
+        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }
 
@@ -86,7 +87,9 @@ pub(crate) async fn delete(
 ) -> Result<Response, Problem> {
     match api.mailbox.ask(Command::Delete(id)).await? {
         Answer::Gone => Ok(reply::gone()),
-        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Peer(_) => Err(reply::contradiction()),
+        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) => {
+            Err(reply::contradiction())
+        }
     }
 }
 
@@ -100,13 +103,14 @@ async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result
     let change = LoadBalancerChange {
         name: edit.name,
         advertise: edit.advertise,
-        scheduler: edit.scheduler,
+        service: edit.service,
         vip: edit.eip,
         port: edit.port,
+        protocol: edit.protocol,
     };
     match api.mailbox.ask(Command::Update(id, change)).await? {
         Answer::LoadBalancer(load_balancer) => Ok(reply::ok(&LoadBalancerView::from(&*load_balancer))),
-        Answer::Backend(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
+        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }
 

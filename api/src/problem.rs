@@ -80,8 +80,10 @@ kinds! {
     EndpointTaken = "endpoint-taken" CONFLICT "The address and port belong to another load-balancer";
     /// The backend is there already, or twice in one body.
     BackendExists = "backend-exists" CONFLICT "The load-balancer has this backend already";
-    /// A broadcast address of this host's networks, or LOCAL on another port.
+    /// A broadcast address of this host's networks, another port without NAT, another address family without a tunnel.
     BackendUnfit = "backend-unfit" CONFLICT "The backend could never get a connection";
+    /// One of them is of no use with the others.
+    SettingsDiscord = "settings-discord" CONFLICT "The settings do not go together";
     /// The peer is there already.
     PeerExists = "peer-exists" CONFLICT "There is a peer with this address";
     /// The command line has it.

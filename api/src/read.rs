@@ -4,7 +4,10 @@
 use std::{fmt::Display, net::IpAddr, num::NonZeroU32, time::Duration};
 
 use slb_core::{
-    model::{Advertise, BackendIp, Family, Forwarding, Invalid, Name, Phase, Port, Scheduler, Vip, Weight},
+    model::{
+        Advertise, BackendIp, Family, ForwardingKind, Invalid, Name, PersistenceTimeout, Phase, Port, Protocol,
+        Scheduler, SchedulerFlags, Vip, Weight,
+    },
     peer::{Communities, Community, HoldTime, NextHop, Password, PeerAddress, Prepend, RestartTime},
     routing::Words,
 };
@@ -126,8 +129,8 @@ pub(crate) fn flag(node: &Node) -> Result<bool, String> {
     }
 }
 
-pub(crate) fn forwarding(node: &Node) -> Result<Forwarding, String> {
-    text(node)?.parse::<Forwarding>().map_err(|invalid| invalid.to_string())
+pub(crate) fn forwarding(node: &Node) -> Result<ForwardingKind, String> {
+    text(node)?.parse::<ForwardingKind>().map_err(|invalid| invalid.to_string())
 }
 
 pub(crate) fn advertise(node: &Node) -> Result<Advertise, String> {
@@ -136,6 +139,36 @@ pub(crate) fn advertise(node: &Node) -> Result<Advertise, String> {
 
 pub(crate) fn scheduler(node: &Node) -> Result<Scheduler, String> {
     text(node)?.parse::<Scheduler>().map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn scheduler_flags(node: &Node) -> Result<SchedulerFlags, String> {
+    let Node::List(items) = node else { return Err(format!("must be an array in [], not {}", node.kind())) };
+    items.iter().try_fold(SchedulerFlags::default(), |flags, name| {
+        flags.with(text(name)?).map_err(|invalid| invalid.to_string())
+    })
+}
+
+pub(crate) fn protocol(node: &Node) -> Result<Protocol, String> {
+    text(node)?.parse::<Protocol>().map_err(|invalid| invalid.to_string())
+}
+
+/// A number is one of seconds.
+pub(crate) fn persistence_timeout(node: &Node) -> Result<PersistenceTimeout, String> {
+    let time = match node {
+        Node::Number(_) => Duration::from_secs(u32(node)?.into()),
+        Node::Null | Node::Bool(_) | Node::Text(_) | Node::List(_) | Node::Object(_) => duration(node)?,
+    };
+    PersistenceTimeout::try_from(time).map_err(|invalid| invalid.to_string())
+}
+
+/// A prefix length. Whether it fits the family, the core knows.
+pub(crate) fn granularity(node: &Node) -> Result<u8, String> {
+    let number = integer(node)?;
+    u8::try_from(number).map_err(|_| format!("{number} is not a number of leading bits of an address"))
+}
+
+pub(crate) fn tunnel_name(node: &Node) -> Result<String, String> {
+    text(node).map(str::to_owned)
 }
 
 pub(crate) fn phase(node: &Node) -> Result<Phase, String> {

@@ -3,19 +3,23 @@
 //!
 //! The order of the fields shown is the original's, with new ones after them.
 
+mod backend;
+mod service;
 #[cfg(test)]
 mod tests;
 
 use serde::{Serialize, Serializer};
-use slb_core::model::{
-    Advertise, Backend, BackendId, BackendIp, BackendSettings, Forwarding, LoadBalancer, LoadBalancerId, Name, Phase,
-    Port, Scheduler, Target, Vip, Weight,
+use slb_core::{
+    command::ServiceChange,
+    model::{Advertise, Backend, LoadBalancer, LoadBalancerId, Name, Phase, Port, Protocol, ServiceSettings, Vip},
 };
 use uuid::Uuid;
 
+pub(crate) use self::backend::{BackendEdit, BackendView, BackendWish, ListedBackend};
+use self::service::{ServiceView, service};
 use crate::{
     fields::Fields,
-    read::{advertise, forwarding, ip, name, phase, port, scheduler, uuid, vip, weight},
+    read::{advertise, name, phase, port, protocol, uuid, vip},
 };
 
 /// A load-balancer as it is shown.
@@ -29,7 +33,9 @@ pub(crate) struct LoadBalancerView<'a> {
     backends: Option<&'a [Backend]>,
     status: Phase,
     advertise: Advertise,
-    scheduler: Scheduler,
+    #[serde(flatten)]
+    service: ServiceView,
+    protocol: Protocol,
 }
 
 impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
@@ -42,29 +48,8 @@ impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
             backends: load_balancer.backends.as_deref(),
             status: load_balancer.phase,
             advertise: load_balancer.advertise,
-            scheduler: load_balancer.service.scheduler,
-        }
-    }
-}
-
-/// A backend as it is shown.
-#[derive(Serialize)]
-pub(crate) struct BackendView {
-    uuid: BackendId,
-    ip: BackendIp,
-    port: Port,
-    r#type: Forwarding,
-    weight: Weight,
-}
-
-impl From<&Backend> for BackendView {
-    fn from(backend: &Backend) -> Self {
-        Self {
-            uuid: backend.id,
-            ip: backend.target.ip,
-            port: backend.target.port,
-            r#type: backend.settings.forwarding,
-            weight: backend.settings.weight,
+            protocol: load_balancer.endpoint.protocol,
+            service: load_balancer.service.into(),
         }
     }
 }
@@ -83,13 +68,14 @@ pub(crate) trait FromFields: Sized {
 }
 
 /// What `POST /loadbalancer` takes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct LoadBalancerWish {
     pub(crate) name: Name,
     pub(crate) port: Port,
     pub(crate) eip: Option<Vip>,
     pub(crate) advertise: Advertise,
-    pub(crate) scheduler: Scheduler,
+    pub(crate) protocol: Protocol,
+    pub(crate) service: ServiceSettings,
     pub(crate) backends: Vec<BackendWish>,
 }
 
@@ -99,51 +85,14 @@ impl FromFields for LoadBalancerWish {
         let port = fields.required("port", port);
         let eip = fields.nullable("eip", vip);
         let advertise = fields.optional("advertise", advertise).unwrap_or_default();
-        let scheduler = fields.optional("scheduler", scheduler).unwrap_or_default();
+        let protocol = fields.optional("protocol", protocol).unwrap_or_default();
+        let service = service(&mut fields).of(ServiceSettings::default());
         let backends = fields.list("backends", BackendWish::from_fields);
         fields.refuse("uuid", "is chosen by the server");
         fields.refuse("status", "is set by the server");
         fields.finish();
-        Some(Self { name: name?, port: port?, eip, advertise, scheduler, backends: backends.unwrap_or_default() })
-    }
-}
-
-/// What `POST /loadbalancer/{uuid}/backend` takes.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct BackendWish {
-    pub(crate) target: Target,
-    pub(crate) settings: BackendSettings,
-}
-
-impl FromFields for BackendWish {
-    fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
-        fields.refuse("uuid", "is chosen by the server");
-        Self::read(fields)
-    }
-}
-
-impl BackendWish {
-    fn read(mut fields: Fields<'_>) -> Option<Self> {
-        let ip = fields.required("ip", ip);
-        let port = fields.required("port", port);
-        let forwarding = fields.optional("type", forwarding).unwrap_or_default();
-        let weight = fields.optional("weight", weight).unwrap_or_default();
-        fields.finish();
-        Some(Self { target: Target { ip: ip?, port: port? }, settings: BackendSettings { forwarding, weight } })
-    }
-}
-
-/// A backend of the list that `PUT /loadbalancer/{uuid}/backend` takes: as GET shows it, or new.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ListedBackend {
-    pub(crate) uuid: Option<Uuid>,
-    pub(crate) wish: BackendWish,
-}
-
-impl FromFields for ListedBackend {
-    fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
-        let uuid = fields.optional("uuid", uuid);
-        Some(Self { uuid, wish: BackendWish::read(fields)? })
+        let backends = backends.unwrap_or_default();
+        Some(Self { name: name?, port: port?, eip, advertise, protocol, service, backends })
     }
 }
 
@@ -156,7 +105,7 @@ pub(crate) struct Partial<T>(pub(crate) T);
 pub(crate) struct Whole<T>(pub(crate) T);
 
 /// A load-balancer sent back edited.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct LoadBalancerEdit {
     pub(crate) uuid: Option<Uuid>,
     pub(crate) name: Option<Name>,
@@ -165,7 +114,8 @@ pub(crate) struct LoadBalancerEdit {
     pub(crate) backends: Option<Vec<BackendEdit>>,
     pub(crate) status: Option<Phase>,
     pub(crate) advertise: Option<Advertise>,
-    pub(crate) scheduler: Option<Scheduler>,
+    pub(crate) protocol: Option<Protocol>,
+    pub(crate) service: ServiceChange,
 }
 
 impl LoadBalancerEdit {
@@ -178,48 +128,12 @@ impl LoadBalancerEdit {
             backends: fields.list("backends", |fields| Some(BackendEdit::read(fields, false))),
             status: fields.optional("status", phase),
             advertise: fields.optional("advertise", advertise),
-            scheduler: fields.optional("scheduler", scheduler),
+            protocol: fields.optional("protocol", protocol),
+            service: service(&mut fields),
         };
         fields.finish();
         edit
     }
-}
-
-/// A backend sent back edited.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct BackendEdit {
-    pub(crate) uuid: Option<Uuid>,
-    pub(crate) ip: Option<BackendIp>,
-    pub(crate) port: Option<Port>,
-    pub(crate) forwarding: Option<Forwarding>,
-    pub(crate) weight: Option<Weight>,
-}
-
-impl BackendEdit {
-    fn read(mut fields: Fields<'_>, whole: bool) -> Self {
-        let edit = Self {
-            uuid: fields.optional("uuid", uuid),
-            ip: fields.optional("ip", ip),
-            port: fields.optional("port", port),
-            forwarding: fields.optional("type", forwarding),
-            weight: if whole { fields.required("weight", weight) } else { fields.optional("weight", weight) },
-        };
-        fields.finish();
-        edit
-    }
-
-    /// Whether nothing in it differs from the backend.
-    pub(crate) fn repeats(&self, backend: &Backend) -> bool {
-        same(self.uuid, backend.id.0)
-            && same(self.ip, backend.target.ip)
-            && same(self.port, backend.target.port)
-            && same(self.forwarding, backend.settings.forwarding)
-            && same(self.weight, backend.settings.weight)
-    }
-}
-
-fn same<T: PartialEq>(given: Option<T>, is: T) -> bool {
-    given.is_none_or(|given| given == is)
 }
 
 impl FromFields for Whole<LoadBalancerEdit> {
@@ -231,17 +145,5 @@ impl FromFields for Whole<LoadBalancerEdit> {
 impl FromFields for Partial<LoadBalancerEdit> {
     fn from_fields(fields: Fields<'_>) -> Option<Self> {
         Some(Self(LoadBalancerEdit::read(fields, false)))
-    }
-}
-
-impl FromFields for Whole<BackendEdit> {
-    fn from_fields(fields: Fields<'_>) -> Option<Self> {
-        Some(Self(BackendEdit::read(fields, true)))
-    }
-}
-
-impl FromFields for Partial<BackendEdit> {
-    fn from_fields(fields: Fields<'_>) -> Option<Self> {
-        Some(Self(BackendEdit::read(fields, false)))
     }
 }

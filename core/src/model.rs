@@ -2,7 +2,10 @@
 //! The words: what a load-balancer and a backend are. Wrong values do not construct; parse at the border, trust inside.
 
 mod address;
+mod forwarding;
+mod protocol;
 mod scheduler;
+mod service;
 
 use std::{fmt, net::SocketAddr, num::NonZeroU16, str::FromStr, sync::Arc};
 
@@ -11,7 +14,10 @@ use uuid::Uuid;
 
 pub use self::{
     address::{BackendIp, Family, Vip, all_hosts},
-    scheduler::{Scheduler, ServiceSettings},
+    forwarding::{BackendSettings, Encapsulation, Forwarding, ForwardingKind, Thresholds},
+    protocol::Protocol,
+    scheduler::Scheduler,
+    service::{Discord, Persistence, PersistenceTimeout, SchedulerFlags, ServiceSettings},
 };
 
 /// Names a load-balancer for as long as it exists. A version 4 UUID, printed in lower case.
@@ -115,18 +121,32 @@ impl fmt::Display for Port {
     }
 }
 
-/// Where clients connect to: a VIP and a TCP port. One load-balancer each.
+/// Where clients connect to: a VIP and a port of a protocol. One load-balancer each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     /// The address.
     pub vip: Vip,
-    /// The TCP port.
+    /// The port.
     pub port: Port,
+    /// The protocol that the port is of.
+    pub protocol: Protocol,
+}
+
+impl Endpoint {
+    /// A TCP port of the VIP.
+    #[must_use]
+    pub fn tcp(vip: Vip, port: Port) -> Self {
+        Self { vip, port, protocol: Protocol::Tcp }
+    }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        SocketAddr::new(self.vip.address(), self.port.get()).fmt(f)
+        SocketAddr::new(self.vip.address(), self.port.get()).fmt(f)?;
+        match self.protocol {
+            Protocol::Tcp => Ok(()),
+            Protocol::Udp | Protocol::Sctp => write!(f, "/{}", self.protocol),
+        }
     }
 }
 
@@ -191,56 +211,6 @@ impl fmt::Display for Weight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
-}
-
-/// How a packet gets from the load-balancer to the backend; `type` in the API.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Forwarding {
-    /// Network address translation (`IP_VS_CONN_F_MASQ`): answers come back through the load-balancer.
-    #[default]
-    #[serde(rename = "MASQ")]
-    Masquerade,
-    /// The backend is a process on the load-balancer itself (`IP_VS_CONN_F_LOCALNODE`).
-    #[serde(rename = "LOCAL")]
-    Local,
-}
-
-impl Forwarding {
-    /// The word that the API uses.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Masquerade => "MASQ",
-            Self::Local => "LOCAL",
-        }
-    }
-}
-
-impl FromStr for Forwarding {
-    type Err = Invalid;
-
-    /// Upper and lower case alike, as in the original.
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        [Self::Masquerade, Self::Local]
-            .into_iter()
-            .find(|forwarding| forwarding.as_str().eq_ignore_ascii_case(text))
-            .ok_or_else(|| Invalid(format!("{text:?} is not a type of backend; there are \"MASQ\" and \"LOCAL\"")))
-    }
-}
-
-impl fmt::Display for Forwarding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// What can be changed of a backend while it stays the same backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BackendSettings {
-    /// How packets get there.
-    pub forwarding: Forwarding,
-    /// Its share of the connections.
-    pub weight: Weight,
 }
 
 /// A server that a load-balancer sends connections to.

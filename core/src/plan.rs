@@ -225,6 +225,6 @@ impl Steps {
 fn needs_source_nat(backend: &crate::model::Backend) -> bool {
     match backend.settings.forwarding {
         Forwarding::Masquerade => true,
-        Forwarding::Local => false,
+        Forwarding::Local | Forwarding::DirectRoute | Forwarding::Tunnel(_) => false,
     }
 }

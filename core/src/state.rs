@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     command::{BackendChange, Command, LoadBalancerChange, NewLoadBalancer, Rejected, Unfit},
-    model::{Backend, BackendId, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Phase, Port, Vip},
+    model::{Backend, BackendId, Endpoint, ForwardingKind, LoadBalancer, LoadBalancerId, Phase, Port, Protocol, Vip},
     ports::Write,
     step::DataplaneStep,
 };
@@ -108,7 +108,8 @@ impl State {
 
     /// The load-balancers that share a VIP, by port.
     pub fn on(&self, vip: Vip) -> impl Iterator<Item = &Arc<LoadBalancer>> {
-        let [first, last] = [Port::LOWEST, Port::HIGHEST].map(|port| Endpoint { vip, port });
+        let [first, last] = [(Port::LOWEST, Protocol::Tcp), (Port::HIGHEST, Protocol::Sctp)]
+            .map(|(port, protocol)| Endpoint { vip, port, protocol });
         self.by_endpoint.range(first..=last).filter_map(|(_, id)| self.by_id.get(id))
     }
 
@@ -151,8 +152,9 @@ impl State {
     /// # Errors
     /// The endpoint is taken, or the backends contradict each other or the VIP. Nothing has changed then.
     pub fn create(&mut self, new: NewLoadBalancer, vip: Vip) -> Result<Change, Rejected> {
-        let endpoint = Endpoint { vip, port: new.port };
+        let endpoint = new.endpoint(vip);
         self.check_endpoint(endpoint)?;
+        new.service.check(endpoint.protocol, vip.into())?;
         let backends = new.backends.unwrap_or_default();
         check_backends(endpoint, &backends)?;
         let after = LoadBalancer {
@@ -177,7 +179,7 @@ impl State {
             Command::Create(new) => Err(Rejected::UnknownLoadBalancer(new.id)),
             Command::Update(id, change) => self.update(*id, change),
             Command::Delete(id) => self.mark_deleting(*id),
-            Command::AddBackend(id, backend) => self.add_backend(*id, backend),
+            Command::AddBackends(id, backends) => self.add_backends(*id, backends),
             Command::ReplaceBackends(id, backends) => self.replace_backends(*id, backends),
             Command::UpdateBackend(id, backend, change) => self.update_backend(*id, *backend, change),
             Command::RemoveBackend(id, backend) => self.remove_backend(*id, *backend),
@@ -219,20 +221,21 @@ impl State {
         let before = self.active(id)?;
         unchanged("eip", before.endpoint.vip, change.vip)?;
         unchanged("port", before.endpoint.port, change.port)?;
+        unchanged("protocol", before.endpoint.protocol, change.protocol)?;
         let mut after = LoadBalancer::clone(&before);
         if let Some(name) = &change.name {
             after.name.clone_from(name);
         }
         after.advertise = change.advertise.unwrap_or(after.advertise);
-        after.service.scheduler = change.scheduler.unwrap_or(after.service.scheduler);
+        after.service = change.service.of(before.service);
+        after.service.check(before.endpoint.protocol, before.endpoint.vip.into())?;
         Ok(self.done(Some(before), Some(after)))
     }
 
-    fn add_backend(&mut self, id: LoadBalancerId, backend: &Backend) -> Result<Change, Rejected> {
+    fn add_backends(&mut self, id: LoadBalancerId, added: &[Backend]) -> Result<Change, Rejected> {
         let before = self.active(id)?;
-        let same = before.backends().iter().find(|other| other.target == backend.target);
-        check_backend(before.endpoint, backend, same.map(|other| other.id))?;
-        let backends = before.backends().iter().chain([backend]).cloned().collect();
+        let backends: Arc<[Backend]> = before.backends().iter().chain(added).cloned().collect();
+        check_backends(before.endpoint, &backends)?;
         let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
         Ok(self.done(Some(before), Some(after)))
     }
@@ -257,18 +260,11 @@ impl State {
         let old = known_backend(&before, backend)?;
         unchanged("ip", old.target.ip, change.target.ip)?;
         unchanged("port", old.target.port, change.target.port)?;
-        unchanged("type", old.settings.forwarding, change.forwarding)?;
-        let backends = before
-            .backends()
-            .iter()
-            .cloned()
-            .map(|mut each| {
-                if each.id == backend {
-                    each.settings.weight = change.weight.unwrap_or(each.settings.weight);
-                }
-                each
-            })
-            .collect();
+        let changed = Backend { settings: change.of(old.settings)?, ..old.clone() };
+        check_reach(before.endpoint, &changed)?;
+        let others = before.backends().iter();
+        let backends =
+            others.map(|each| if each.target == changed.target { &changed } else { each }).cloned().collect();
         let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
         Ok(self.done(Some(before), Some(after)))
     }
@@ -324,16 +320,24 @@ fn check_backend(endpoint: Endpoint, backend: &Backend, holder: Option<BackendId
     if target.ip.address() == endpoint.vip.address() {
         return Err(Rejected::BackendIsVip(target));
     }
-    if target.ip.family() != endpoint.vip.family() {
-        return Err(Rejected::Unfit { target, why: Unfit::OtherFamily(endpoint.vip.family()) });
+    if let Some(by) = holder {
+        return Err(Rejected::BackendExists { target, by });
     }
-    if backend.settings.forwarding == Forwarding::Local && target.port != endpoint.port {
-        return Err(Rejected::Unfit { target, why: Unfit::OtherPort(endpoint.port) });
+    check_reach(endpoint, backend)
+}
+
+/// Whether packets can reach it by the way that it asks for.
+fn check_reach(Endpoint { vip, port, .. }: Endpoint, backend: &Backend) -> Result<(), Rejected> {
+    let target = backend.target;
+    let kind = backend.settings.forwarding.kind();
+    let unfit = |why| Err(Rejected::Unfit { target, why });
+    if kind != ForwardingKind::Masquerade && target.port != port {
+        return unfit(Unfit::OtherPort { kind, port });
     }
-    match holder {
-        Some(by) => Err(Rejected::BackendExists { target, by }),
-        None => Ok(()),
+    if kind != ForwardingKind::Tunnel && target.ip.family() != vip.family() {
+        return unfit(Unfit::OtherFamily { kind, vip: vip.family() });
     }
+    Ok(())
 }
 
 fn unchanged<T: PartialEq + ToString>(field: &'static str, is: T, wanted: Option<T>) -> Result<(), Rejected> {

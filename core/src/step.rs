@@ -155,15 +155,3 @@ impl fmt::Display for DataplaneStep {
         }
     }
 }
-
-impl fmt::Display for ServiceSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.scheduler.fmt(f)
-    }
-}
-
-impl fmt::Display for BackendSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} weight {}", self.forwarding, self.weight)
-    }
-}

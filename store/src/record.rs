@@ -8,6 +8,7 @@
 
 mod earlier;
 pub mod peer;
+mod settings;
 #[cfg(test)]
 mod tests;
 pub mod uplink;
@@ -16,12 +17,15 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use slb_core::model::{
-    Advertise, Backend, BackendId, BackendIp, BackendSettings, Endpoint, Forwarding, Invalid, LoadBalancer,
-    LoadBalancerId, Name, Phase, Port, ServiceSettings, Target, Vip, Weight,
+    Advertise, Backend, BackendId, BackendIp, Endpoint, Invalid, LoadBalancer, LoadBalancerId, Name, Phase, Port,
+    Target, Vip,
 };
 use uuid::Uuid;
 
-use self::earlier::{LoadBalancerV1, MoreV2};
+use self::{
+    earlier::{LoadBalancerV1, MoreV2},
+    settings::{BackendSettingsV3, ProtocolV3, ServiceV3},
+};
 
 /// The version that is written, and the latest that is understood.
 const VERSION: u8 = 3;
@@ -58,8 +62,8 @@ struct LoadBalancerV3 {
     backends: Option<Vec<BackendV3>>,
     phase: PhaseV1,
     advertise: AdvertiseV2,
-    /// By name.
-    scheduler: String,
+    protocol: ProtocolV3,
+    service: ServiceV3,
 }
 
 /// Written by number, in this order.
@@ -74,15 +78,7 @@ struct BackendV3 {
     id: [u8; 16],
     ip: IpAddr,
     port: u16,
-    forwarding: ForwardingV1,
-    weight: u16,
-}
-
-/// Written by number, in this order.
-#[derive(Serialize, Deserialize)]
-enum ForwardingV1 {
-    Masquerade,
-    Local,
+    settings: BackendSettingsV3,
 }
 
 /// Written by number, in this order.
@@ -111,7 +107,8 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
             Advertise::Always => AdvertiseV2::Always,
             Advertise::WithBackends => AdvertiseV2::WithBackends,
         },
-        scheduler: load_balancer.service.scheduler.name().to_owned(),
+        protocol: load_balancer.endpoint.protocol.into(),
+        service: load_balancer.service.into(),
     };
     postcard::to_extend(&record, vec![VERSION])
 }
@@ -127,14 +124,18 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
         (VERSION, fields) => whole(fields)?,
         (found, _) => return Err(Unreadable::Later { found, known: VERSION }),
     };
-    let LoadBalancerV3 { serial, name, vip, port, backends, phase, advertise, scheduler } = record;
+    let LoadBalancerV3 { serial, name, vip, port, backends, phase, advertise, protocol, service } = record;
     let backends =
         backends.map(|backends| backends.into_iter().map(Backend::try_from).collect::<Result<Arc<[_]>, _>>());
     Ok(LoadBalancer {
         id,
         serial,
         name: Name::try_from(name)?,
-        endpoint: Endpoint { vip: Vip::try_from(vip)?, port: Port::try_from(i64::from(port))? },
+        endpoint: Endpoint {
+            vip: Vip::try_from(vip)?,
+            port: Port::try_from(i64::from(port))?,
+            protocol: protocol.into(),
+        },
         backends: backends.transpose()?,
         phase: match phase {
             PhaseV1::Active => Phase::Active,
@@ -144,7 +145,7 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
             AdvertiseV2::Always => Advertise::Always,
             AdvertiseV2::WithBackends => Advertise::WithBackends,
         },
-        service: ServiceSettings { scheduler: scheduler.parse()? },
+        service: service.try_into()?,
     })
 }
 
@@ -163,32 +164,19 @@ fn whole<T: DeserializeOwned>(fields: &[u8]) -> Result<T, Unreadable> {
 
 impl From<&Backend> for BackendV3 {
     fn from(backend: &Backend) -> Self {
-        let Backend { id, target: Target { ip, port }, settings: BackendSettings { forwarding, weight } } = *backend;
-        Self {
-            id: id.0.into_bytes(),
-            ip: ip.address(),
-            port: port.get(),
-            forwarding: match forwarding {
-                Forwarding::Masquerade => ForwardingV1::Masquerade,
-                Forwarding::Local => ForwardingV1::Local,
-            },
-            weight: weight.get(),
-        }
+        let Backend { id, target: Target { ip, port }, settings } = *backend;
+        Self { id: id.0.into_bytes(), ip: ip.address(), port: port.get(), settings: settings.into() }
     }
 }
 
 impl TryFrom<BackendV3> for Backend {
     type Error = Invalid;
 
-    fn try_from(BackendV3 { id, ip, port, forwarding, weight }: BackendV3) -> Result<Self, Invalid> {
-        let forwarding = match forwarding {
-            ForwardingV1::Masquerade => Forwarding::Masquerade,
-            ForwardingV1::Local => Forwarding::Local,
-        };
+    fn try_from(BackendV3 { id, ip, port, settings }: BackendV3) -> Result<Self, Invalid> {
         Ok(Self {
             id: BackendId(Uuid::from_bytes(id)),
             target: Target { ip: BackendIp::try_from(ip)?, port: Port::try_from(i64::from(port))? },
-            settings: BackendSettings { forwarding, weight: Weight::from(weight) },
+            settings: settings.try_into()?,
         })
     }
 }

@@ -20,8 +20,9 @@ use redb::{Database, Key, TableDefinition, Value};
 use slb_core::{
     errors::Chain,
     model::{
-        Advertise, Backend, BackendId, BackendSettings, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Name,
-        Phase, Port, Scheduler, ServiceSettings, Target, Vip, Weight,
+        Advertise, Backend, BackendId, BackendSettings, Encapsulation, Endpoint, Forwarding, LoadBalancer,
+        LoadBalancerId, Name, Persistence, PersistenceTimeout, Phase, Port, Protocol, Scheduler, SchedulerFlags,
+        ServiceSettings, Target, Thresholds, Vip, Weight,
     },
     peer::{Peer, PeerAddress},
     ports::{SettingChange, Snapshot, Store, Write},
@@ -75,18 +76,41 @@ fn vip(number: u8) -> Vip {
 fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> LoadBalancer {
     let backend = |number: u8| Backend {
         id: BackendId(Uuid::from_u128(number.into())),
-        target: Target { ip: vip(number + 100).address().try_into().unwrap(), port: port(80) },
-        settings: BackendSettings { forwarding: Forwarding::Local, weight: Weight::from(u16::from(number)) },
+        target: Target { ip: vip(number.wrapping_add(100)).address().try_into().unwrap(), port: port(80) },
+        settings: BackendSettings {
+            forwarding: [
+                Forwarding::Masquerade,
+                Forwarding::Local,
+                Forwarding::DirectRoute,
+                Forwarding::Tunnel(Encapsulation::Ipip),
+                Forwarding::Tunnel(Encapsulation::Gre),
+                Forwarding::Tunnel(Encapsulation::Gue(port(6080))),
+            ][(usize::from(number) + usize::from(id)) % 6],
+            weight: Weight::from(u16::from(number)),
+            thresholds: Thresholds::new(u32::from(number) * 2, number.into()).unwrap(),
+        },
     };
     LoadBalancer {
         id: LoadBalancerId(Uuid::from_u128(id.into())),
         serial,
         name: Name::try_from(format!("lb \"{id}\" ⚖")).unwrap(),
-        endpoint: Endpoint { vip: vip(id), port: port(u16::from(id) + 1) },
+        endpoint: Endpoint {
+            vip: vip(id),
+            port: port(u16::from(id) + 1),
+            protocol: Protocol::ALL[usize::from(id) % Protocol::ALL.len()],
+        },
         backends: backends.map(|count| (0..count).map(backend).collect()),
         phase: if deleting { Phase::Deleting } else { Phase::Active },
         advertise: if id.is_multiple_of(2) { Advertise::Always } else { Advertise::WithBackends },
-        service: ServiceSettings { scheduler: Scheduler::ALL[usize::from(id) % Scheduler::ALL.len()] },
+        service: ServiceSettings {
+            scheduler: Scheduler::ALL[usize::from(id) % Scheduler::ALL.len()],
+            flags: SchedulerFlags { port: id.is_multiple_of(2), fallback: id.is_multiple_of(3) },
+            persistence: (!id.is_multiple_of(2)).then(|| Persistence {
+                timeout: PersistenceTimeout::default(),
+                granularity: id.is_multiple_of(3).then_some(id),
+            }),
+            one_packet: id.is_multiple_of(3),
+        },
     }
 }
 

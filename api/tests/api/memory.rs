@@ -81,10 +81,10 @@ impl Memory {
                 let change = self.state.apply(&command)?;
                 Ok(self.whole(change))
             }
-            Command::AddBackend(_, ref backend) => {
+            Command::AddBackends(_, ref backends) => {
                 let change = self.state.apply(&command)?;
                 self.post(change);
-                Ok(Answer::Backend(backend.clone()))
+                Ok(Answer::Backends(backends.clone()))
             }
             Command::UpdateBackend(_, id, _) => {
                 let change = self.state.apply(&command)?;

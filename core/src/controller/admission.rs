@@ -86,7 +86,7 @@ impl<W: World> Controller<W> {
             Command::Create(new) => return self.admit_creation(new, asker, now).await,
             Command::Update(id, _)
             | Command::Delete(id)
-            | Command::AddBackend(id, _)
+            | Command::AddBackends(id, _)
             | Command::ReplaceBackends(id, _)
             | Command::UpdateBackend(id, ..)
             | Command::RemoveBackend(id, _) => id,
@@ -122,7 +122,7 @@ impl<W: World> Controller<W> {
     /// Settles a creation on a VIP that somebody has or waits for already; returns any other.
     async fn without_pool(&mut self, creation: Waiting) -> Option<Waiting> {
         let Some(vip) = creation.new.vip else { return Some(creation) };
-        let endpoint = Endpoint { vip, port: creation.new.port };
+        let endpoint = creation.new.endpoint(vip);
         if let Err(rejected) = self.state.check_endpoint(endpoint) {
             creation.asker.answer(Err(rejected.into()));
         } else if let Some(others) = self.waiting.get_mut(&vip).or_else(|| self.wanted.get_mut(&vip)) {
@@ -149,7 +149,7 @@ impl<W: World> Controller<W> {
                 return None;
             }
         };
-        let endpoint = Endpoint { vip, port: creation.new.port };
+        let endpoint = creation.new.endpoint(vip);
         let failure = match self.is_served(endpoint).await {
             Ok(false) => {
                 self.acquired.insert(vip);
@@ -227,7 +227,7 @@ impl<W: World> Controller<W> {
     /// Nobody on the network has the VIP. A service on it that came meanwhile is another program's.
     async fn free(&mut self, vip: Vip, waiting: Vec<Waiting>, now: Instant) {
         for Waiting { new, asker } in waiting {
-            let endpoint = Endpoint { vip, port: new.port };
+            let endpoint = new.endpoint(vip);
             match self.is_served(endpoint).await {
                 Ok(false) => self.queue.push_back(Ready { command: Command::Create(new), vip, asker }),
                 Ok(true) if new.vip.is_some() => asker.answer(Err(Failure::Foreign(endpoint))),

@@ -76,7 +76,7 @@ impl<W: World> Controller<W> {
                 Command::Create(new) => self.state.create(new.clone(), vip),
                 Command::Update(..)
                 | Command::Delete(_)
-                | Command::AddBackend(..)
+                | Command::AddBackends(..)
                 | Command::ReplaceBackends(..)
                 | Command::UpdateBackend(..)
                 | Command::RemoveBackend(..) => self.state.apply(&command),
@@ -107,8 +107,7 @@ impl<W: World> Controller<W> {
     fn check_backends(&self, command: &Command) -> Result<(), Rejected> {
         let added = match command {
             Command::Create(new) => new.backends.as_deref().unwrap_or_default(),
-            Command::AddBackend(_, backend) => std::slice::from_ref(backend),
-            Command::ReplaceBackends(_, backends) => backends,
+            Command::AddBackends(_, backends) | Command::ReplaceBackends(_, backends) => backends,
             Command::Update(..) | Command::Delete(_) | Command::UpdateBackend(..) | Command::RemoveBackend(..) => &[],
         };
         let broadcasts = &self.observed.host.broadcasts;
@@ -260,7 +259,7 @@ fn succeed(Applied { command, change, asker }: Applied) {
         (Command::Create(_) | Command::Update(..) | Command::ReplaceBackends(..), Some(after)) => {
             Ok(Answer::LoadBalancer(after))
         }
-        (Command::AddBackend(_, backend), Some(_)) => Ok(Answer::Backend(backend)),
+        (Command::AddBackends(_, backends), Some(_)) => Ok(Answer::Backends(backends)),
         (Command::UpdateBackend(id, backend, _), Some(after)) => match after.backend(backend) {
             Some(found) => Ok(Answer::Backend(found.clone())),
             None => Err(Rejected::UnknownBackend { load_balancer: id, backend }.into()),
@@ -277,7 +276,9 @@ fn log(command: &Command, change: &Change) {
         Command::Create(_) => info!(%lb, %name, %endpoint, "created load-balancer"),
         Command::Update(..) => info!(%lb, %name, %endpoint, "changed load-balancer"),
         Command::Delete(_) => info!(%lb, %name, %endpoint, "deleted load-balancer"),
-        Command::AddBackend(_, added) => info!(%lb, %endpoint, backend = %added.target, "added backend"),
+        Command::AddBackends(_, added) => {
+            added.iter().for_each(|added| info!(%lb, %endpoint, backend = %added.target, "added backend"));
+        }
         Command::ReplaceBackends(_, backends) => info!(%lb, %endpoint, backends = backends.len(), "replaced backends"),
         Command::UpdateBackend(_, backend, _) => info!(%lb, %endpoint, %backend, "changed backend"),
         Command::RemoveBackend(_, backend) => info!(%lb, %endpoint, %backend, "removed backend"),

@@ -23,10 +23,13 @@ use super::{Controller, Drivers};
 use crate::{
     board::Board,
     cleanup::clean_up,
-    command::{Answer, BackendChange, Command, Failure, LoadBalancerChange, NewLoadBalancer, Rejected, Request, Unfit},
+    command::{
+        Answer, BackendChange, Command, Failure, LoadBalancerChange, NewLoadBalancer, Rejected, Request, ServiceChange,
+        Unfit,
+    },
     model::{
-        Advertise, Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Port, Scheduler,
-        ServiceSettings, Target, Vip, Weight,
+        Advertise, Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Port, Protocol,
+        Scheduler, ServiceSettings, Target, Vip, Weight,
     },
     observed::ServiceView,
     plan::{Observed, Scope, plan},
@@ -60,6 +63,7 @@ fn create(number: u128, wanted: Option<Vip>) -> Command {
         id: lb(number),
         name,
         port: port(6443),
+        protocol: Protocol::Tcp,
         vip: wanted,
         advertise: Advertise::default(),
         service: ServiceSettings::default(),
@@ -153,7 +157,7 @@ fn creates_in_order_programs_before_binding_and_announces_last() {
     assert!(server.board.is_ready());
     assert_eq!(server.created(1).endpoint.vip, vip(85));
     assert_eq!(server.created(2).endpoint.vip, vip(86));
-    server.ask(Command::AddBackend(lb(1), backend(1))).unwrap();
+    server.ask(Command::AddBackends(lb(1), vec![backend(1)])).unwrap();
     server.check();
     let log: Vec<String> = sim.with(|remains| remains.log.iter().map(ToString::to_string).collect());
     assert_eq!(log[..3], ["add service 192.168.0.85:6443 (rr)", "bind 192.168.0.85", "advertise 192.168.0.85"]);
@@ -194,7 +198,7 @@ fn a_vip_is_advertised_while_there_is_a_place_to_send_connections() {
     let advertised = |steps: Vec<String>| steps.last().is_some_and(|step| step == "advertise 192.168.0.85");
     let withdrawn = |steps: Vec<String>| steps.first().is_some_and(|step| step == "withdraw 192.168.0.85");
     server.check();
-    assert!(advertised(steps(&mut server, Command::AddBackend(lb(1), backend(1)))));
+    assert!(advertised(steps(&mut server, Command::AddBackends(lb(1), vec![backend(1)]))));
     assert!(withdrawn(steps(&mut server, weigh(0))));
     assert!(advertised(steps(&mut server, weigh(1))));
     assert!(withdrawn(steps(&mut server, Command::RemoveBackend(lb(1), backend(1).id))));
@@ -233,7 +237,8 @@ fn a_scheduler_is_changed_in_place() {
     let mut server = Server::start(&sim).unwrap();
     let _ = server.created(1);
     sim.with(|remains| remains.log.clear());
-    let change = LoadBalancerChange { scheduler: Some(Scheduler::Mh), ..LoadBalancerChange::default() };
+    let service = ServiceChange { scheduler: Some(Scheduler::Mh), ..ServiceChange::default() };
+    let change = LoadBalancerChange { service, ..LoadBalancerChange::default() };
     server.ask(Command::Update(lb(1), change.clone())).unwrap();
     server.check();
     assert_eq!(sim.with(|remains| remains.log[0].to_string()), "set service 192.168.0.85:6443 (mh)");
@@ -305,7 +310,7 @@ fn one_vip_carries_load_balancers_on_several_ports() {
 #[test]
 fn a_service_of_another_program_is_neither_taken_nor_touched() {
     let sim = Sim::default();
-    let foreign = Endpoint { vip: vip(85), port: port(6443) };
+    let foreign = Endpoint::tcp(vip(85), port(6443));
     sim.with(|remains| {
         remains.kernel.services.insert(foreign, ServiceView::default());
         remains.kernel.host.bound.insert(vip(86));
@@ -330,7 +335,7 @@ fn a_service_that_came_during_the_probe_is_not_taken_over() {
         let command = create(1, wanted);
         let request = Request { wish: command.into(), span: Span::none(), answer };
         server.controller.handle(vec![request], server.now).now_or_never().unwrap();
-        let foreign = Endpoint { vip: wanted.unwrap_or(vip(85)), port: port(6443) };
+        let foreign = Endpoint::tcp(wanted.unwrap_or(vip(85)), port(6443));
         sim.with(|remains| remains.kernel.services.insert(foreign, ServiceView::default()));
         while !server.controller.inquiries.is_empty() {
             let learned = server.controller.next_learned().now_or_never().unwrap();
@@ -355,7 +360,7 @@ fn a_backend_that_means_all_hosts_is_refused() {
     if let Command::Create(new) = &mut second {
         new.backends = Some(vec![backend(1), backend(9)]);
     }
-    for command in [Command::AddBackend(lb(1), backend(9)), second] {
+    for command in [Command::AddBackends(lb(1), vec![backend(9)]), second] {
         let failure = server.ask(command).unwrap_err();
         assert!(matches!(failure, Failure::Rejected(Rejected::Unfit { why: Unfit::IsBroadcast, .. })), "{failure}");
         server.check();
@@ -368,7 +373,7 @@ fn damage_that_was_not_seen_yet_fails_no_request() {
     let mut server = Server::start(&sim).unwrap();
     server.created(1);
     sim.with(|remains| remains.kernel.services.clear());
-    server.ask(Command::AddBackend(lb(1), backend(1))).unwrap();
+    server.ask(Command::AddBackends(lb(1), vec![backend(1)])).unwrap();
     server.check();
 }
 
@@ -377,7 +382,7 @@ fn damage_from_outside_is_repaired_at_once_or_at_the_interval() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
     let endpoint = server.created(1).endpoint;
-    server.ask(Command::AddBackend(lb(1), backend(1))).unwrap();
+    server.ask(Command::AddBackends(lb(1), vec![backend(1)])).unwrap();
     sim.with(|remains| {
         remains.kernel.host.bound.clear();
         remains.log.clear();
@@ -430,7 +435,7 @@ fn a_restart_with_nothing_changed_changes_nothing() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
     (1..=3).for_each(|number| drop(server.created(number)));
-    server.ask(Command::AddBackend(lb(2), backend(1))).unwrap();
+    server.ask(Command::AddBackends(lb(2), vec![backend(1)])).unwrap();
     sim.with(|remains| remains.log.clear());
     let server = Server::start(&sim).unwrap();
     server.check();
@@ -444,7 +449,7 @@ fn cleanup_takes_everything_away_and_keeps_the_records() {
     sim.with(|remains| remains.settings.insert("forward".into(), "0".into()));
     let mut server = Server::start(&sim).unwrap();
     server.created(1);
-    server.ask(Command::AddBackend(lb(1), backend(1))).unwrap();
+    server.ask(Command::AddBackends(lb(1), vec![backend(1)])).unwrap();
     assert_eq!(sim.with(|remains| remains.settings["forward"].clone()), "1");
     drop(server);
     let Drivers { mut store, mut host, mut dataplane, .. } = drivers(&sim, &[]);

@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::model::{Advertise, Backend, BackendId, LoadBalancerId, Name, Port, Scheduler, ServiceSettings, Weight};
+use crate::model::{
+    Advertise, Backend, BackendId, Encapsulation, LoadBalancerId, Name, Port, Protocol, Scheduler, ServiceSettings,
+    Thresholds, Weight,
+};
 
 fn vip(last: u8) -> Vip {
     Vip::try_from(Ipv4Addr::new(192, 168, 0, last)).unwrap()
@@ -18,7 +21,12 @@ fn vips() -> impl Strategy<Value = Vip> {
 }
 
 fn endpoints() -> impl Strategy<Value = Endpoint> {
-    (vips(), 1_i64..4).prop_map(|(vip, port)| Endpoint { vip, port: Port::try_from(port).unwrap() })
+    let protocol = prop::sample::select(Protocol::ALL.to_vec());
+    (vips(), 1_i64..4, protocol).prop_map(|(vip, port, protocol)| Endpoint {
+        vip,
+        port: Port::try_from(port).unwrap(),
+        protocol,
+    })
 }
 
 fn targets() -> impl Strategy<Value = Target> {
@@ -29,14 +37,24 @@ fn targets() -> impl Strategy<Value = Target> {
 }
 
 fn settings() -> impl Strategy<Value = BackendSettings> {
-    (any::<bool>(), 0_u16..3).prop_map(|(local, weight)| BackendSettings {
-        forwarding: if local { Forwarding::Local } else { Forwarding::Masquerade },
+    let forwarding = prop::sample::select(vec![
+        Forwarding::Masquerade,
+        Forwarding::Local,
+        Forwarding::DirectRoute,
+        Forwarding::Tunnel(Encapsulation::Ipip),
+        Forwarding::Tunnel(Encapsulation::Gue(Port::HIGHEST)),
+    ]);
+    (forwarding, 0_u16..3, 0_u32..2).prop_map(|(forwarding, weight, upper)| BackendSettings {
+        forwarding,
         weight: Weight::from(weight),
+        thresholds: Thresholds::new(upper, 0).unwrap(),
     })
 }
 
 fn services() -> impl Strategy<Value = ServiceSettings> {
-    prop::sample::select(vec![Scheduler::Rr, Scheduler::Mh]).prop_map(|scheduler| ServiceSettings { scheduler })
+    let scheduler = prop::sample::select(vec![Scheduler::Rr, Scheduler::Mh]);
+    let settings = |(scheduler, one_packet)| ServiceSettings { scheduler, one_packet, ..ServiceSettings::default() };
+    (scheduler, any::<bool>()).prop_map(settings)
 }
 
 fn states() -> impl Strategy<Value = State> {

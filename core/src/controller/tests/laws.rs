@@ -26,7 +26,7 @@ impl Act {
                 Command::Create(NewLoadBalancer { advertise, ..new })
             }
             Self::Delete(number) => Command::Delete(lb(number)),
-            Self::Add(number, which) => Command::AddBackend(lb(number), backend(which)),
+            Self::Add(number, which) => Command::AddBackends(lb(number), vec![backend(which)]),
             Self::Weigh(number, which, weight) => {
                 let weight = Some(Weight::from(weight));
                 let change = BackendChange { weight, ..Default::default() };
@@ -78,6 +78,7 @@ fn create_as(number: u128, (last, at, backends): &Wanted) -> Command {
         id: lb(number),
         name,
         port: port(*at),
+        protocol: Protocol::Tcp,
         vip: last.map(vip),
         backends,
         advertise: Advertise::default(),
@@ -87,7 +88,7 @@ fn create_as(number: u128, (last, at, backends): &Wanted) -> Command {
 
 /// A step that comes before a VIP is bound, or binds it.
 fn building() -> impl Strategy<Value = Step> {
-    let endpoint = (85_u8..91, 80_i64..82).prop_map(|(last, at)| Endpoint { vip: vip(last), port: port(at) });
+    let endpoint = (85_u8..91, 80_i64..82).prop_map(|(last, at)| Endpoint::tcp(vip(last), port(at)));
     (endpoint, 0_u8..6).prop_map(|(endpoint, which)| match which {
         0 => Step::Host(HostStep::Bind(endpoint.vip)),
         1 => Step::Host(HostStep::EnableSourceNat(endpoint.vip)),
@@ -120,7 +121,7 @@ proptest! {
                     for (act, answer) in batch.iter().zip(answers) {
                         let id = match act.command() {
                             Command::Create(new) => new.id,
-                            Command::Delete(id) | Command::AddBackend(id, _) | Command::ReplaceBackends(id, _) | Command::UpdateBackend(id, ..)
+                            Command::Delete(id) | Command::AddBackends(id, _) | Command::ReplaceBackends(id, _) | Command::UpdateBackend(id, ..)
                             | Command::RemoveBackend(id, _) | Command::Update(id, _) => id,
                         };
                         match answer {
