@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The words: what a load-balancer and a backend are. Wrong values do not construct; parse at the border, trust inside.
 
+pub mod check;
 mod scheduler;
 
 use std::{
