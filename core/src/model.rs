@@ -2,6 +2,7 @@
 //! The words: what a load-balancer and a backend are. Wrong values do not construct; parse at the border, trust inside.
 
 mod address;
+pub mod check;
 mod forwarding;
 mod protocol;
 mod scheduler;
