@@ -2,40 +2,33 @@
 //! `/loadbalancer/{uuid}/backend` and `/loadbalancer/{uuid}/backend/{backenduuid}`.
 
 use axum::{extract::State, response::Response};
-use serde::{Serialize, Serializer};
 use slb_core::{
+    board::Seen,
     command::{Answer, BackendChange, Command, PartialTarget, Rejected},
-    model::{Backend, BackendId, Invalid, LoadBalancer, Target},
+    model::{Backend, BackendId, Invalid, Target},
 };
 use uuid::Uuid;
 
 use crate::{
     Api,
     extract::{BackendPath, LoadBalancerPath, Wish, Wishes},
-    loadbalancers::{blamed, check_distinct, known},
+    loadbalancers::{blamed, check_distinct, known, seen, status},
     problem::Problem,
     reply,
-    wire::{BackendEdit, BackendView, BackendWish, ListedBackend, Partial, Whole},
+    wire::{BackendEdit, BackendView, BackendWish, BackendsView, ListedBackend, Partial, Whole},
 };
 
 /// All backends of a load-balancer, in the order they were added.
 pub(crate) async fn list(State(api): State<Api>, LoadBalancerPath(id): LoadBalancerPath) -> Result<Response, Problem> {
-    Ok(reply::ok(&List(&*known(&api, id)?)))
-}
-
-struct List<'a>(&'a LoadBalancer);
-
-impl Serialize for List<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.backends().iter().map(BackendView::from))
-    }
+    let Seen { load_balancer, status } = seen(&api, id)?;
+    Ok(reply::ok(&BackendsView(Some(load_balancer.backends()), Some(&status))))
 }
 
 /// One of them.
 pub(crate) async fn show(State(api): State<Api>, BackendPath(id, backend): BackendPath) -> Result<Response, Problem> {
-    let load_balancer = known(&api, id)?;
+    let Seen { load_balancer, status } = seen(&api, id)?;
     let found = load_balancer.backend(backend).ok_or(Rejected::UnknownBackend { load_balancer: id, backend })?;
-    Ok(reply::ok(&BackendView::from(found)))
+    Ok(reply::ok(&BackendView::observed(found, status.backend(backend))))
 }
 
 /// One more.
@@ -47,7 +40,9 @@ pub(crate) async fn add(
     match api.mailbox.ask(Command::AddBackend(id, with_new_id(wish))).await? {
         Answer::Backend(backend) => {
             let place = format!("/loadbalancer/{id}/backend/{}", backend.id);
-            Ok(reply::created(&place, &BackendView::from(&backend)))
+            let status = status(&api, id);
+            let status = status.as_ref().and_then(|status| status.backend(backend.id));
+            Ok(reply::created(&place, &BackendView::observed(&backend, status)))
         }
         Answer::LoadBalancer(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
@@ -72,7 +67,9 @@ pub(crate) async fn replace_all(
     let backends = listed.into_iter().map(|each| with_new_id(each.wish)).collect();
     let answer = api.mailbox.ask(Command::ReplaceBackends(id, backends)).await;
     match answer.map_err(|failure| blamed("#", failure, &targets))? {
-        Answer::LoadBalancer(after) => Ok(reply::ok(&List(&after))),
+        Answer::LoadBalancer(after) => {
+            Ok(reply::ok(&BackendsView(Some(after.backends()), status(&api, id).as_deref())))
+        }
         Answer::Backend(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }
@@ -119,7 +116,11 @@ async fn change(api: &Api, BackendPath(id, backend): BackendPath, edit: BackendE
         forwarding: edit.forwarding,
     };
     match api.mailbox.ask(Command::UpdateBackend(id, backend, change)).await? {
-        Answer::Backend(backend) => Ok(reply::ok(&BackendView::from(&backend))),
+        Answer::Backend(backend) => {
+            let status = status(api, id);
+            let status = status.as_ref().and_then(|status| status.backend(backend.id));
+            Ok(reply::ok(&BackendView::observed(&backend, status)))
+        }
         Answer::LoadBalancer(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }

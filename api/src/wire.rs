@@ -7,14 +7,19 @@
 mod tests;
 
 use serde::{Serialize, Serializer};
-use slb_core::model::{
-    Advertise, Backend, BackendId, BackendIp, BackendSettings, Forwarding, LoadBalancer, LoadBalancerId, Name, Phase,
-    Port, Scheduler, Target, Vip, Weight,
+use slb_core::{
+    board::Seen,
+    model::{
+        Advertise, Backend, BackendId, BackendIp, BackendSettings, Forwarding, LoadBalancer, LoadBalancerId, Name,
+        Phase, Port, Scheduler, Target, Vip, Weight,
+    },
+    status::{BackendStatus, Status},
 };
 use uuid::Uuid;
 
 use crate::{
     fields::Fields,
+    observed::{BackendObserved, LoadBalancerObserved},
     read::{advertise, forwarding, ip, name, phase, port, scheduler, uuid, vip, weight},
 };
 
@@ -25,11 +30,13 @@ pub(crate) struct LoadBalancerView<'a> {
     name: &'a str,
     eip: Vip,
     port: Port,
-    #[serde(serialize_with = "backends")]
-    backends: Option<&'a [Backend]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backends: Option<BackendsView<'a>>,
     status: Phase,
     advertise: Advertise,
     scheduler: Scheduler,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed: Option<LoadBalancerObserved<'a>>,
 }
 
 impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
@@ -39,25 +46,45 @@ impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
             name: load_balancer.name.as_str(),
             eip: load_balancer.endpoint.vip,
             port: load_balancer.endpoint.port,
-            backends: load_balancer.backends.as_deref(),
+            backends: Some(BackendsView(load_balancer.backends.as_deref(), None)),
             status: load_balancer.phase,
             advertise: load_balancer.advertise,
             scheduler: load_balancer.service.scheduler,
+            observed: None,
         }
+    }
+}
+
+impl<'a> LoadBalancerView<'a> {
+    /// With how it is doing.
+    pub(crate) fn observed(load_balancer: &'a LoadBalancer, status: Option<&'a Status>) -> Self {
+        Self {
+            backends: Some(BackendsView(load_balancer.backends.as_deref(), status)),
+            observed: status.map(LoadBalancerObserved::from),
+            ..Self::from(load_balancer)
+        }
+    }
+}
+
+impl<'a> From<&'a Seen> for LoadBalancerView<'a> {
+    fn from(seen: &'a Seen) -> Self {
+        Self::observed(&seen.load_balancer, Some(&seen.status))
     }
 }
 
 /// A backend as it is shown.
 #[derive(Serialize)]
-pub(crate) struct BackendView {
+pub(crate) struct BackendView<'a> {
     uuid: BackendId,
     ip: BackendIp,
     port: Port,
     r#type: Forwarding,
     weight: Weight,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed: Option<BackendObserved<'a>>,
 }
 
-impl From<&Backend> for BackendView {
+impl From<&Backend> for BackendView<'_> {
     fn from(backend: &Backend) -> Self {
         Self {
             uuid: backend.id,
@@ -65,14 +92,29 @@ impl From<&Backend> for BackendView {
             port: backend.target.port,
             r#type: backend.settings.forwarding,
             weight: backend.settings.weight,
+            observed: None,
         }
     }
 }
 
-fn backends<S: Serializer>(backends: &Option<&[Backend]>, serializer: S) -> Result<S::Ok, S::Error> {
-    match backends {
-        Some(backends) => serializer.collect_seq(backends.iter().map(BackendView::from)),
-        None => serializer.serialize_none(),
+impl<'a> BackendView<'a> {
+    /// With how it is doing.
+    pub(crate) fn observed(backend: &Backend, status: Option<&'a BackendStatus>) -> Self {
+        Self { observed: status.map(BackendObserved::from), ..Self::from(backend) }
+    }
+}
+
+/// The backends of a load-balancer, null before the first was added, and how they are doing.
+pub(crate) struct BackendsView<'a>(pub(crate) Option<&'a [Backend]>, pub(crate) Option<&'a Status>);
+
+impl Serialize for BackendsView<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(backends, status) = *self;
+        let view = |backend| BackendView::observed(backend, status.and_then(|status| status.backend(backend.id)));
+        match backends {
+            Some(backends) => serializer.collect_seq(backends.iter().map(view)),
+            None => serializer.serialize_none(),
+        }
     }
 }
 
@@ -103,6 +145,7 @@ impl FromFields for LoadBalancerWish {
         let backends = fields.list("backends", BackendWish::from_fields);
         fields.refuse("uuid", "is chosen by the server");
         fields.refuse("status", "is set by the server");
+        fields.refuse("observed", "is set by the server");
         fields.finish();
         Some(Self { name: name?, port: port?, eip, advertise, scheduler, backends: backends.unwrap_or_default() })
     }
@@ -118,6 +161,7 @@ pub(crate) struct BackendWish {
 impl FromFields for BackendWish {
     fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
         fields.refuse("uuid", "is chosen by the server");
+        fields.refuse("observed", "is set by the server");
         Self::read(fields)
     }
 }
@@ -143,6 +187,7 @@ pub(crate) struct ListedBackend {
 impl FromFields for ListedBackend {
     fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
         let uuid = fields.optional("uuid", uuid);
+        fields.pass_over("observed");
         Some(Self { uuid, wish: BackendWish::read(fields)? })
     }
 }
@@ -180,6 +225,7 @@ impl LoadBalancerEdit {
             advertise: fields.optional("advertise", advertise),
             scheduler: fields.optional("scheduler", scheduler),
         };
+        fields.pass_over("observed");
         fields.finish();
         edit
     }
@@ -204,6 +250,7 @@ impl BackendEdit {
             forwarding: fields.optional("type", forwarding),
             weight: if whole { fields.required("weight", weight) } else { fields.optional("weight", weight) },
         };
+        fields.pass_over("observed");
         fields.finish();
         edit
     }

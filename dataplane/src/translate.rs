@@ -123,13 +123,16 @@ pub fn service_settings(endpoint: Endpoint, observed: &ObservedService) -> Optio
     all.into_iter().find(|settings| service(endpoint, *settings) == *observed.as_requested())
 }
 
-/// The backend as the plan compares it. `None` as a whole if slb cannot name it: of another family, on port 0.
+/// The backend as the plan compares it. `None` as a whole if slb cannot name it.
 pub fn backend(observed: &ObservedDestination) -> Option<(Target, Option<BackendSettings>)> {
-    let asked = observed.as_requested();
-    let IpAddr::V4(address) = asked.id.address else { return None };
-    let port = Port::try_from(i64::from(asked.id.port)).ok()?;
-    let target = Target { ip: address.try_into().ok()?, port };
+    let (asked, target) = (observed.as_requested(), target(observed)?);
     Some((target, settings(asked).filter(|settings| destination(target, *settings) == *asked)))
+}
+
+/// Where the backend listens. `None` if slb cannot name it: of another family, on port 0.
+pub fn target(observed: &ObservedDestination) -> Option<Target> {
+    let DestinationId { address: IpAddr::V4(address), port } = *observed.id() else { return None };
+    Some(Target { ip: address.try_into().ok()?, port: Port::try_from(i64::from(port)).ok()? })
 }
 
 fn settings(asked: &Destination) -> Option<BackendSettings> {

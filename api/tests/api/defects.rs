@@ -29,7 +29,9 @@ async fn the_documented_calls_work() {
         server.get("/loadbalancers").await.body,
         format!(
             "[{{\"uuid\":\"{id}\",\"name\":\"test loadbalancer\",\"eip\":\"192.0.2.1\",\"port\":6443,\"backends\":null,\
-             \"status\":\"active\",\"advertise\":\"always\",\"scheduler\":\"rr\"}}]\n"
+             \"status\":\"active\",\"advertise\":\"always\",\"scheduler\":\"rr\",\"observed\":{{\
+             \"programmed\":{{\"is\":true,\"since\":\"1970-01-01T00:00:00Z\"}},\
+             \"advertised\":{{\"is\":true,\"since\":\"1970-01-01T00:00:00Z\"}}}}}}]\n"
         )
     );
     let form = "application/x-www-form-urlencoded";
