@@ -11,7 +11,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures_util::{FutureExt, StreamExt};
@@ -20,12 +20,13 @@ use slb_core::{
     board::Board,
     command::{Mailbox, mailbox},
     controller::{Controller, Drivers, World},
+    events::Journal,
     model::Vip,
     ports::{Cause, Host, HostEvent, Snapshot, Store, Verdict, Write},
     state::Contradiction,
     step::HostStep,
 };
-use slb_dataplane::Ipvs;
+use slb_dataplane::{Ipvs, Meter};
 use slb_host::{Linux, Monitor, modules};
 use slb_ipam::equinix;
 use slb_store::Redb;
@@ -162,7 +163,8 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     change_adapter(&mut store, &snapshot, &adapter).await?;
     let monitor = Monitor::open(&adapter).await.map_err(Fatal::Host)?;
     let listener = TcpListener::from_std(checked.listener).map_err(Fatal::Api)?;
-    let board = Arc::new(Board::default());
+    let board = Arc::new(Board::new(Journal::new(Uuid::new_v4(), SystemTime::now)));
+    board.post_statistics(Arc::new(Meter::default()));
     let (advertiser, begin) = Advert::open(&announce, &adapter, checked.bgp)?;
     if let Some(routing) = advertiser.routing() {
         board.post_routing(routing);

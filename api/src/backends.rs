@@ -2,39 +2,32 @@
 //! `/loadbalancer/{uuid}/backend` and `/loadbalancer/{uuid}/backend/{backenduuid}`.
 
 use axum::{extract::State, response::Response};
-use serde::{Serialize, Serializer};
 use slb_core::{
+    board::Seen,
     command::{Answer, Command, Rejected},
-    model::{Backend, Invalid, LoadBalancer, Target},
+    model::{Backend, Invalid, Target},
 };
 
 use crate::{
     Api,
     extract::{BackendPath, LoadBalancerPath, OneOrMore, Wish, Wishes},
-    loadbalancers::{blamed, check_distinct, known},
+    loadbalancers::{blamed, check_distinct, known, seen, status},
     problem::Problem,
     reply,
-    wire::{BackendEdit, BackendView, BackendWish, ListedBackend, Partial, Whole},
+    wire::{BackendEdit, BackendView, BackendWish, BackendsView, ListedBackend, Partial, Whole},
 };
 
 /// All backends of a load-balancer, in the order they were added.
 pub(crate) async fn list(State(api): State<Api>, LoadBalancerPath(id): LoadBalancerPath) -> Result<Response, Problem> {
-    Ok(reply::ok(&List(&*known(&api, id)?)))
-}
-
-struct List<'a>(&'a LoadBalancer);
-
-impl Serialize for List<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.backends().iter().map(BackendView::from))
-    }
+    let Seen { load_balancer, status } = seen(&api, id)?;
+    Ok(reply::ok(&BackendsView(Some(load_balancer.backends()), Some(&status))))
 }
 
 /// One of them.
 pub(crate) async fn show(State(api): State<Api>, BackendPath(id, backend): BackendPath) -> Result<Response, Problem> {
-    let load_balancer = known(&api, id)?;
+    let Seen { load_balancer, status } = seen(&api, id)?;
     let found = load_balancer.backend(backend).ok_or(Rejected::UnknownBackend { load_balancer: id, backend })?;
-    Ok(reply::ok(&BackendView::from(found)))
+    Ok(reply::ok(&BackendView::observed(found, status.backend(backend))))
 }
 
 /// One more, or a list of them: all or none.
@@ -55,9 +48,13 @@ pub(crate) async fn add(
     match answer {
         Answer::Backends(added) => {
             let place = format!("/loadbalancer/{id}/backend");
+            let status = status(&api, id);
             Ok(match added.as_slice() {
-                [backend] if alone => reply::created(&format!("{place}/{}", backend.id), &BackendView::from(backend)),
-                all => reply::created(&place, &all.iter().map(BackendView::from).collect::<Vec<_>>()),
+                [backend] if alone => reply::created(
+                    &format!("{place}/{}", backend.id),
+                    &BackendView::observed(backend, status.as_ref().and_then(|status| status.backend(backend.id))),
+                ),
+                all => reply::created(&place, &BackendsView(Some(all), status.as_deref())),
             })
         }
         Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
@@ -83,7 +80,9 @@ pub(crate) async fn replace_all(
     let backends = wanted(listed.iter().map(|each| &each.wish))?;
     let answer = api.mailbox.ask(Command::ReplaceBackends(id, backends)).await;
     match answer.map_err(|failure| blamed("#", failure, &targets))? {
-        Answer::LoadBalancer(after) => Ok(reply::ok(&List(&after))),
+        Answer::LoadBalancer(after) => {
+            Ok(reply::ok(&BackendsView(Some(after.backends()), status(&api, id).as_deref())))
+        }
         Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }
@@ -128,7 +127,11 @@ async fn change(api: &Api, BackendPath(id, backend): BackendPath, edit: BackendE
         return Err(Problem::fixed("uuid", format!("uuid is {backend} for as long as the backend exists")));
     }
     match api.mailbox.ask(Command::UpdateBackend(id, backend, edit.change)).await? {
-        Answer::Backend(backend) => Ok(reply::ok(&BackendView::from(&backend))),
+        Answer::Backend(backend) => {
+            let status = status(api, id);
+            let status = status.as_ref().and_then(|status| status.backend(backend.id));
+            Ok(reply::ok(&BackendView::observed(&backend, status)))
+        }
         Answer::LoadBalancer(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }

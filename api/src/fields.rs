@@ -158,6 +158,11 @@ impl<'f> Fields<'f> {
         }
     }
 
+    /// A field that is shown, changes by itself, and may be sent back as it was.
+    pub(crate) fn pass_over(&mut self, name: &'static str) {
+        self.left.remove(name);
+    }
+
     /// Whatever is left is unknown; whatever was given twice is a mistake.
     pub(crate) fn finish(mut self) {
         for name in std::mem::take(&mut self.repeated) {

@@ -7,7 +7,8 @@
 //!                       └── problem ◀── failure ◀────────────────┘
 //! ```
 //! Reading order: [`routes`] has the table of everything there is; `loadbalancers` and `backends` are the handlers, `bgp`
-//! shows routers, `shutdown` asks them for other ways, `health` is for those that know of neither; `wire` and `peer` are what bodies look like, read by `extract` from `json` through `fields` and `read`;
+//! shows routers, `shutdown` asks them for other ways, `statistics` is what the kernel counts, `health` is for those that know of neither; `wire`, `observed`
+//! and `peer` are what bodies look like, read by `extract` from `json` through `fields` and `read`;
 //! [`problem`] is every way to say no, and `failure` how the core's errors get there; `exchange` is around all of it, with
 //! `guard` against web pages of other sites; [`serve`](fn@serve) is the server.
 //!
@@ -26,6 +27,7 @@ mod guard;
 mod health;
 mod json;
 mod loadbalancers;
+mod observed;
 mod peer;
 pub mod problem;
 mod read;
@@ -33,6 +35,7 @@ mod reply;
 pub mod routes;
 mod serve;
 mod shutdown;
+mod statistics;
 mod wire;
 
 use std::{sync::Arc, time::Duration};

@@ -6,8 +6,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{extract::State, response::Response};
 use serde::{Serialize, Serializer};
 use slb_core::{
+    board::Seen,
     command::{Answer, Command, Failure, LoadBalancerChange, NewLoadBalancer, Rejected},
     model::{Backend, Invalid, LoadBalancer, LoadBalancerId, Phase, Target},
+    status::Status,
 };
 use uuid::Uuid;
 
@@ -25,17 +27,17 @@ pub(crate) async fn list(State(api): State<Api>) -> Response {
     reply::ok(&api.board.list().map(List))
 }
 
-struct List(Vec<Arc<LoadBalancer>>);
+struct List(Vec<Seen>);
 
 impl Serialize for List {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|load_balancer| LoadBalancerView::from(&**load_balancer)))
+        serializer.collect_seq(self.0.iter().map(LoadBalancerView::from))
     }
 }
 
 /// One of them.
 pub(crate) async fn show(State(api): State<Api>, LoadBalancerPath(id): LoadBalancerPath) -> Result<Response, Problem> {
-    Ok(reply::ok(&LoadBalancerView::from(&*known(&api, id)?)))
+    Ok(reply::ok(&LoadBalancerView::from(&seen(&api, id)?)))
 }
 
 /// A new one, with the backends it starts with.
@@ -56,7 +58,8 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
     match api.mailbox.ask(Command::Create(new)).await.map_err(|failure| blamed("#/backends", failure, &targets))? {
         Answer::LoadBalancer(load_balancer) => {
             let place = format!("/loadbalancer/{}", load_balancer.id);
-            Ok(reply::created(&place, &LoadBalancerView::from(&*load_balancer)))
+            let status = status(&api, load_balancer.id);
+            Ok(reply::created(&place, &LoadBalancerView::observed(&load_balancer, status.as_deref())))
         }
         Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
@@ -95,7 +98,17 @@ pub(crate) async fn delete(
 
 /// The load-balancer as readers see it.
 pub(crate) fn known(api: &Api, id: LoadBalancerId) -> Result<Arc<LoadBalancer>, Problem> {
-    api.board.get(id).ok_or_else(|| Rejected::UnknownLoadBalancer(id).into())
+    seen(api, id).map(|seen| seen.load_balancer)
+}
+
+/// The same with how it is doing.
+pub(crate) fn seen(api: &Api, id: LoadBalancerId) -> Result<Seen, Problem> {
+    api.board.look(id).ok_or_else(|| Rejected::UnknownLoadBalancer(id).into())
+}
+
+/// How it is doing; nothing if it has been deleted since.
+pub(crate) fn status(api: &Api, id: LoadBalancerId) -> Option<Arc<Status>> {
+    api.board.look(id).map(|seen| seen.status)
 }
 
 async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result<Response, Problem> {
@@ -109,7 +122,9 @@ async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result
         protocol: edit.protocol,
     };
     match api.mailbox.ask(Command::Update(id, change)).await? {
-        Answer::LoadBalancer(load_balancer) => Ok(reply::ok(&LoadBalancerView::from(&*load_balancer))),
+        Answer::LoadBalancer(load_balancer) => {
+            Ok(reply::ok(&LoadBalancerView::observed(&load_balancer, status(api, id).as_deref())))
+        }
         Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }

@@ -16,7 +16,7 @@ use axum::{
 use crate::{
     Api, backends, bgp, health, loadbalancers,
     problem::{Kind, Problem},
-    shutdown,
+    shutdown, statistics,
 };
 
 /// A method of a path, and what serves it.
@@ -55,6 +55,8 @@ routes! {
     PUT "/loadbalancer/{uuid}/backend/{backenduuid}" => backends::replace;
     PATCH "/loadbalancer/{uuid}/backend/{backenduuid}" => backends::update;
     DELETE "/loadbalancer/{uuid}/backend/{backenduuid}" => backends::remove;
+    GET "/loadbalancer/{uuid}/statistics" => statistics::one;
+    GET "/statistics" => statistics::all;
     GET "/bgp/peers" => bgp::peers;
     POST "/bgp/peers" => bgp::add;
     GET "/bgp/peers/{address}" => bgp::peer;

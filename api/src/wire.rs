@@ -10,8 +10,10 @@ mod tests;
 
 use serde::{Serialize, Serializer};
 use slb_core::{
+    board::Seen,
     command::ServiceChange,
     model::{Advertise, Backend, LoadBalancer, LoadBalancerId, Name, Phase, Port, Protocol, ServiceSettings, Vip},
+    status::Status,
 };
 use uuid::Uuid;
 
@@ -19,6 +21,7 @@ pub(crate) use self::backend::{BackendEdit, BackendView, BackendWish, ListedBack
 use self::service::{ServiceView, service};
 use crate::{
     fields::Fields,
+    observed::LoadBalancerObserved,
     read::{advertise, name, phase, port, protocol, uuid, vip},
 };
 
@@ -29,13 +32,15 @@ pub(crate) struct LoadBalancerView<'a> {
     name: &'a str,
     eip: Vip,
     port: Port,
-    #[serde(serialize_with = "backends")]
-    backends: Option<&'a [Backend]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backends: Option<BackendsView<'a>>,
     status: Phase,
     advertise: Advertise,
     #[serde(flatten)]
     service: ServiceView,
     protocol: Protocol,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed: Option<LoadBalancerObserved<'a>>,
 }
 
 impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
@@ -45,19 +50,44 @@ impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
             name: load_balancer.name.as_str(),
             eip: load_balancer.endpoint.vip,
             port: load_balancer.endpoint.port,
-            backends: load_balancer.backends.as_deref(),
+            backends: Some(BackendsView(load_balancer.backends.as_deref(), None)),
             status: load_balancer.phase,
             advertise: load_balancer.advertise,
             protocol: load_balancer.endpoint.protocol,
             service: load_balancer.service.into(),
+            observed: None,
         }
     }
 }
 
-fn backends<S: Serializer>(backends: &Option<&[Backend]>, serializer: S) -> Result<S::Ok, S::Error> {
-    match backends {
-        Some(backends) => serializer.collect_seq(backends.iter().map(BackendView::from)),
-        None => serializer.serialize_none(),
+impl<'a> LoadBalancerView<'a> {
+    /// With how it is doing.
+    pub(crate) fn observed(load_balancer: &'a LoadBalancer, status: Option<&'a Status>) -> Self {
+        Self {
+            backends: Some(BackendsView(load_balancer.backends.as_deref(), status)),
+            observed: status.map(LoadBalancerObserved::from),
+            ..Self::from(load_balancer)
+        }
+    }
+}
+
+impl<'a> From<&'a Seen> for LoadBalancerView<'a> {
+    fn from(seen: &'a Seen) -> Self {
+        Self::observed(&seen.load_balancer, Some(&seen.status))
+    }
+}
+
+/// The backends of a load-balancer, null before the first was added, and how they are doing.
+pub(crate) struct BackendsView<'a>(pub(crate) Option<&'a [Backend]>, pub(crate) Option<&'a Status>);
+
+impl Serialize for BackendsView<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(backends, status) = *self;
+        let view = |backend| BackendView::observed(backend, status.and_then(|status| status.backend(backend.id)));
+        match backends {
+            Some(backends) => serializer.collect_seq(backends.iter().map(view)),
+            None => serializer.serialize_none(),
+        }
     }
 }
 
@@ -90,6 +120,7 @@ impl FromFields for LoadBalancerWish {
         let backends = fields.list("backends", BackendWish::from_fields);
         fields.refuse("uuid", "is chosen by the server");
         fields.refuse("status", "is set by the server");
+        fields.refuse("observed", "is set by the server");
         fields.finish();
         let backends = backends.unwrap_or_default();
         Some(Self { name: name?, port: port?, eip, advertise, protocol, service, backends })
@@ -131,6 +162,7 @@ impl LoadBalancerEdit {
             protocol: fields.optional("protocol", protocol),
             service: service(&mut fields),
         };
+        fields.pass_over("observed");
         fields.finish();
         edit
     }

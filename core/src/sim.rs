@@ -16,12 +16,13 @@ use std::{
 
 use crate::{
     controller::{Drivers, World},
-    model::{Endpoint, LoadBalancer, Phase, Vip},
-    observed::{HostView, Services},
+    model::{Endpoint, LoadBalancer, Phase, Target, Vip},
+    observed::{HostView, ServiceView, Services},
     plan::Observed,
     ports::{
         Advertiser, Cause, Dataplane, Host, Pool, PoolError, Probe, SettingChange, Snapshot, Store, Verdict, Write,
     },
+    statistics::Connections,
     step::{AdvertStep, DataplaneStep, HostStep, Step},
 };
 
@@ -280,6 +281,12 @@ impl Dataplane for SimDataplane {
 
     async fn exists(&mut self, endpoint: Endpoint) -> Result<bool, Cause> {
         Ok(self.0.with(|remains| remains.kernel.services.contains_key(&endpoint)))
+    }
+
+    async fn connections(&mut self, endpoint: Endpoint) -> Result<BTreeMap<Target, Connections>, Cause> {
+        let targets =
+            |service: &ServiceView| service.backends.keys().map(|target| (*target, Connections::default())).collect();
+        Ok(self.0.with(|remains| remains.kernel.services.get(&endpoint).map(targets).unwrap_or_default()))
     }
 
     async fn apply(&mut self, steps: &[DataplaneStep]) -> Vec<Verdict> {

@@ -180,12 +180,16 @@ fn granularity(netmask: Netmask) -> Option<u8> {
     }
 }
 
-/// The backend as the plan compares it. `None` as a whole if slb cannot name it: on port 0.
+/// The backend as the plan compares it. `None` as a whole if slb cannot name it.
 pub fn backend(observed: &ObservedDestination) -> Option<(Target, Option<BackendSettings>)> {
-    let asked = observed.as_requested();
-    let port = Port::try_from(i64::from(asked.id.port)).ok()?;
-    let target = Target { ip: asked.id.address.try_into().ok()?, port };
+    let (asked, target) = (observed.as_requested(), target(observed)?);
     Some((target, settings(asked).filter(|settings| destination(target, *settings) == *asked)))
+}
+
+/// Where the backend listens. `None` if slb cannot name it: on port 0.
+pub fn target(observed: &ObservedDestination) -> Option<Target> {
+    let DestinationId { address, port } = *observed.id();
+    Some(Target { ip: address.try_into().ok()?, port: Port::try_from(i64::from(port)).ok()? })
 }
 
 fn settings(asked: &Destination) -> Option<BackendSettings> {

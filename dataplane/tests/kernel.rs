@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use slb_core::{
     model::{
         BackendSettings, Encapsulation, Endpoint, Forwarding, Persistence, PersistenceTimeout, Port, Protocol,
@@ -10,9 +12,10 @@ use slb_core::{
     },
     observed::{ServiceView, Services},
     ports::{Dataplane, Lacking, Verdict},
+    statistics::{Connections, Statistics},
     step::DataplaneStep::{self, AddBackend, AddService, RemoveBackend, RemoveService, SetBackend, SetService},
 };
-use slb_dataplane::Ipvs;
+use slb_dataplane::{Ipvs, Meter};
 use slb_lab::Node;
 
 const VIP: &str = "192.168.0.85";
@@ -190,6 +193,32 @@ fn a_backend_of_a_service_that_is_gone_may_come_later() {
     });
 }
 
+fn whoever_asks_at_a_time_shares_one_look_at_the_counters() {
+    let node = Node::new("lb");
+    on(&node, async |ipvs| {
+        applied(ipvs, &steps()).await;
+        let meter = Meter::default();
+        // Nobody waits for it any more once it has begun.
+        drop(meter.read());
+        let (one, other) = futures_util::join!(meter.read(), meter.read());
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert!(Arc::ptr_eq(&one, &other));
+        let counted: Vec<Endpoint> = one.services.keys().copied().collect();
+        assert_eq!(counted, desired().into_keys().collect::<Vec<_>>());
+        assert!(one.services[&endpoint(80)].backends.contains_key(&target(3)));
+    });
+}
+
+fn connections_are_those_of_each_backend() {
+    let node = Node::new("lb");
+    on(&node, async |ipvs| {
+        applied(ipvs, &steps()).await;
+        let none: BTreeMap<_, _> = backends().into_iter().map(|(target, _)| (target, Connections::default())).collect();
+        assert_eq!(ipvs.connections(endpoint(80)).await.unwrap(), none);
+        assert_eq!(ipvs.connections(endpoint(9)).await.unwrap(), BTreeMap::new());
+    });
+}
+
 fn without_the_privilege_it_is_refused_for_good() {
     let node = Node::new("lb");
     on(&node, async |ipvs| {
@@ -208,6 +237,8 @@ slb_lab::main! {
         settings_of_services_are_set_and_observed,
         services_of_other_kinds_are_not_seen,
         a_backend_of_a_service_that_is_gone_may_come_later,
+        whoever_asks_at_a_time_shares_one_look_at_the_counters,
+        connections_are_those_of_each_backend,
         without_the_privilege_it_is_refused_for_good,
     ],
 }

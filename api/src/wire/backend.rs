@@ -7,11 +7,13 @@ use slb_core::{
     model::{
         Backend, BackendId, BackendIp, BackendSettings, Discord, Encapsulation, ForwardingKind, Port, Target, Weight,
     },
+    status::BackendStatus,
 };
 use uuid::Uuid;
 
 use crate::{
     fields::Fields,
+    observed::BackendObserved,
     read::{forwarding, ip, port, tunnel_name, u32, uuid, weight},
 };
 
@@ -20,7 +22,7 @@ use super::{FromFields, Partial, Whole};
 /// A backend as it is shown.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct BackendView {
+pub(crate) struct BackendView<'a> {
     uuid: BackendId,
     ip: BackendIp,
     port: Port,
@@ -30,6 +32,8 @@ pub(crate) struct BackendView {
     tunnel: Option<TunnelView>,
     upper_threshold: u32,
     lower_threshold: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed: Option<BackendObserved<'a>>,
 }
 
 #[derive(Serialize)]
@@ -39,7 +43,7 @@ struct TunnelView {
     port: Option<Port>,
 }
 
-impl From<&Backend> for BackendView {
+impl From<&Backend> for BackendView<'_> {
     fn from(backend: &Backend) -> Self {
         let BackendSettings { forwarding, weight, thresholds } = backend.settings;
         Self {
@@ -53,7 +57,15 @@ impl From<&Backend> for BackendView {
                 .map(|encapsulation| TunnelView { r#type: encapsulation.name(), port: encapsulation.port() }),
             upper_threshold: thresholds.upper(),
             lower_threshold: thresholds.lower(),
+            observed: None,
         }
+    }
+}
+
+impl<'a> BackendView<'a> {
+    /// With how it is doing.
+    pub(crate) fn observed(backend: &Backend, status: Option<&'a BackendStatus>) -> Self {
+        Self { observed: status.map(BackendObserved::from), ..Self::from(backend) }
     }
 }
 
@@ -67,6 +79,7 @@ pub(crate) struct BackendWish {
 impl FromFields for BackendWish {
     fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
         fields.refuse("uuid", "is chosen by the server");
+        fields.refuse("observed", "is set by the server");
         Self::read(fields)
     }
 }
@@ -99,6 +112,7 @@ pub(crate) struct ListedBackend {
 impl FromFields for ListedBackend {
     fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
         let uuid = fields.optional("uuid", uuid);
+        fields.pass_over("observed");
         Some(Self { uuid, wish: BackendWish::read(fields)? })
     }
 }
@@ -123,6 +137,7 @@ impl BackendEdit {
                 ..settings(&mut fields)
             },
         };
+        fields.pass_over("observed");
         fields.finish();
         edit
     }

@@ -11,6 +11,9 @@ use slb_core::{
 
 use crate::client::{Server, text};
 
+/// How something is that holds since the beginning.
+const IS: &str = r#"{"is":true,"since":"1970-01-01T00:00:00Z"}"#;
+
 /// The calls of the original's documentation, verbatim: the second POST has no JSON content type (curl says it is a form).
 #[tokio::test]
 async fn the_documented_calls_work() {
@@ -29,7 +32,10 @@ async fn the_documented_calls_work() {
         server.get("/loadbalancers").await.body,
         format!(
             "[{{\"uuid\":\"{id}\",\"name\":\"test loadbalancer\",\"eip\":\"192.0.2.1\",\"port\":6443,\"backends\":null,\
-             \"status\":\"active\",\"advertise\":\"always\",\"scheduler\":\"rr\",\"schedulerFlags\":[],\"persistence\":null,\"onePacket\":false,\"protocol\":\"tcp\"}}]\n"
+             \"status\":\"active\",\"advertise\":\"always\",\"scheduler\":\"rr\",\"schedulerFlags\":[],\"persistence\":null,\"onePacket\":false,\"protocol\":\"tcp\",\
+             \"observed\":{{\
+             \"programmed\":{{\"is\":true,\"since\":\"1970-01-01T00:00:00Z\"}},\
+             \"advertised\":{{\"is\":true,\"since\":\"1970-01-01T00:00:00Z\"}}}}}}]\n"
         )
     );
     let form = "application/x-www-form-urlencoded";
@@ -42,8 +48,11 @@ async fn the_documented_calls_work() {
         format!(
             "{{\"uuid\":\"{id}\",\"name\":\"test loadbalancer\",\"eip\":\"192.0.2.1\",\"port\":6443,\"backends\":[\
              {{\"uuid\":\"{backend}\",\"ip\":\"10.80.96.25\",\"port\":6443,\"type\":\"MASQ\",\"weight\":1,\
-             \"upperThreshold\":0,\"lowerThreshold\":0}}],\
-             \"status\":\"active\",\"advertise\":\"always\",\"scheduler\":\"rr\",\"schedulerFlags\":[],\"persistence\":null,\"onePacket\":false,\"protocol\":\"tcp\"}}\n"
+             \"upperThreshold\":0,\"lowerThreshold\":0,\
+             \"observed\":{{\"programmed\":{IS},\"health\":\"unknown\"}}}}],\
+             \"status\":\"active\",\"advertise\":\"always\",\"scheduler\":\"rr\",\
+             \"schedulerFlags\":[],\"persistence\":null,\"onePacket\":false,\"protocol\":\"tcp\",\
+             \"observed\":{{\"programmed\":{IS},\"advertised\":{IS}}}}}\n"
         )
     );
     assert_eq!(server.send("DELETE", &format!("{path}/{backend}"), "").await.status, 204);

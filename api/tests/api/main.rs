@@ -12,3 +12,4 @@ mod description;
 mod loadbalancers;
 mod memory;
 mod problems;
+mod statistics;

@@ -16,6 +16,7 @@ use slb_core::{
     peer::PeerAddress,
     ports::PoolError,
     state::{Change, State},
+    status::Report,
 };
 
 /// Failures that the next commands meet, one each.
@@ -109,7 +110,11 @@ impl Memory {
     }
 
     fn post(&mut self, change: Change) -> Option<Arc<slb_core::model::LoadBalancer>> {
-        change.after.inspect(|after| self.board.post(Arc::clone(after)))
+        change.after.inspect(|after| {
+            self.board.post(Arc::clone(after));
+            let backends = after.backends().iter().map(|backend| (backend.id, Ok(()))).collect();
+            self.board.report(after.id, Report { programmed: Ok(()), advertised: Ok(()), backends });
+        })
     }
 
     fn erase(&mut self, id: LoadBalancerId) {

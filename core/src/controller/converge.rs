@@ -106,6 +106,7 @@ impl<W: World> Controller<W> {
             }
         }
         self.note_retries(scope, &failed, now);
+        self.report(scope, &failed);
         failed
     }
 

@@ -6,7 +6,7 @@
 //!  link and address events, interval, retries ───────────────────────────────▶ converge
 //! ```
 //! Rooms, in reading order: [`admission`](self) finds an address for each creation; `round` makes wishes durable and carries
-//! them out, or undoes them; `peers` adds and removes routers that are told; `converge` brings the kernel to the desired state; `background` does the same without being
+//! them out, or undoes them; `peers` adds and removes routers that are told; `converge` brings the kernel to the desired state, and `report` says how it is doing; `background` does the same without being
 //! asked; `avoid` knows which addresses must not be handed out.
 //!
 //! A round has at most one request for each VIP, so that undoing a failed one touches no other. The many requests of a
@@ -20,6 +20,7 @@ mod avoid;
 mod background;
 mod converge;
 mod peers;
+mod report;
 mod round;
 #[cfg(test)]
 mod tests;
@@ -129,7 +130,7 @@ impl<W: World> Controller<W> {
         }
         board.post_used(state.last_serial() > 0);
         for load_balancer in state.load_balancers() {
-            board.post(Arc::clone(load_balancer));
+            board.restore(Arc::clone(load_balancer));
         }
         Ok(Self {
             drivers,

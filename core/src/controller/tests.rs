@@ -18,6 +18,7 @@ mod failures;
 mod laws;
 mod peers;
 mod slow_pool;
+mod status;
 
 use super::{Controller, Drivers};
 use crate::{
@@ -136,7 +137,7 @@ impl Server {
 
     /// The kernel serves what the board shows, and nothing else; nothing else is paid for, either.
     fn check(&self) {
-        let shown = self.board.list().unwrap_or_default();
+        let shown: Vec<_> = self.board.list().into_iter().flatten().map(|seen| seen.load_balancer).collect();
         let vips: BTreeSet<Vip> = shown.iter().map(|each| each.endpoint.vip).collect();
         assert_eq!(self.sim.with(|remains| remains.reserved.clone()), vips);
         let expected = served(&shown);
