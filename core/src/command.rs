@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What may be asked of the controller, what it answers, and why it may not do it.
 
-use std::fmt;
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures_channel::{mpsc, oneshot};
 use futures_util::SinkExt;
@@ -9,15 +9,14 @@ use tracing::Span;
 
 use crate::{
     model::{
-        Advertise, Backend, BackendId, BackendSettings, Discord, Encapsulation, Endpoint, Family, ForwardingKind,
-        Invalid, LoadBalancer, LoadBalancerId, Name, Persistence, Port, Protocol, Scheduler, SchedulerFlags,
-        ServiceSettings, Target, Thresholds, Vip, Weight,
+        Advertise, Backend, BackendId, BackendSettings, Discord, Encapsulation, Endpoint, Fallback, Family,
+        ForwardingKind, Invalid, LoadBalancer, LoadBalancerId, Name, Persistence, Port, Protocol, Scheduler,
+        SchedulerFlags, ServiceSettings, Target, Then, Thresholds, Vip, Weight, check::HealthCheck,
     },
     peer::{Peer, PeerAddress},
     ports::{Cause, PoolError},
     step::Step,
 };
-use std::sync::Arc;
 
 /// A wish. Ids are made by whoever asks, so that the core needs no randomness.
 #[derive(Clone, Debug)]
@@ -36,6 +35,19 @@ pub enum Command {
     UpdateBackend(LoadBalancerId, BackendId, BackendChange),
     /// Send no more connections to a backend.
     RemoveBackend(LoadBalancerId, BackendId),
+    /// Send no new connections to a backend, or to any, and let those that there are finish.
+    Drain(LoadBalancerId, Option<BackendId>, DrainWish),
+    /// Send connections there again.
+    Undrain(LoadBalancerId, Option<BackendId>),
+}
+
+/// How to drain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DrainWish {
+    /// How long at most; without, until the last connection is gone.
+    pub deadline: Option<Duration>,
+    /// What comes then.
+    pub then: Then,
 }
 
 /// A wish about a BGP peer.
@@ -85,6 +97,10 @@ pub struct NewLoadBalancer {
     pub advertise: Advertise,
     /// How it balances.
     pub service: ServiceSettings,
+    /// What its backends are asked.
+    pub check: Option<Arc<HealthCheck>>,
+    /// Where connections go while no backend takes any.
+    pub fallback: Option<Fallback>,
     /// Backends it starts with; `None` is not the same as an empty list, see [`LoadBalancer::backends`].
     pub backends: Option<Vec<Backend>>,
 }
@@ -107,6 +123,10 @@ pub struct LoadBalancerChange {
     pub advertise: Option<Advertise>,
     /// How it balances.
     pub service: ServiceChange,
+    /// What its backends are asked.
+    pub check: Option<Option<Arc<HealthCheck>>>,
+    /// Where connections go while no backend takes any.
+    pub fallback: Option<Option<Fallback>>,
     /// Must be what it is.
     pub vip: Option<Vip>,
     /// Must be what it is.
@@ -156,6 +176,8 @@ pub struct BackendChange {
     pub upper_threshold: Option<u32>,
     /// Below how many it gets new ones again.
     pub lower_threshold: Option<u32>,
+    /// What it is asked.
+    pub check: Option<Option<Arc<HealthCheck>>>,
 }
 
 impl BackendChange {
@@ -232,6 +254,9 @@ pub enum Rejected {
         /// The backend that has it.
         by: BackendId,
     },
+    /// The fallback serves while the backends do not.
+    #[error("{0} is the fallback; it cannot be a backend as well")]
+    BackendIsFallback(Target),
     /// A load-balancer cannot be its own backend.
     #[error("{0} is the load-balancer's own address; a backend is another server")]
     BackendIsVip(Target),

@@ -27,6 +27,7 @@ pub mod peer;
 pub mod plan;
 pub mod ports;
 pub mod prefix;
+mod programmed;
 pub mod routing;
 #[cfg(test)]
 mod sim;

@@ -3,6 +3,7 @@
 
 mod address;
 pub mod check;
+mod condition;
 mod forwarding;
 mod protocol;
 mod scheduler;
@@ -13,8 +14,12 @@ use std::{fmt, net::SocketAddr, num::NonZeroU16, str::FromStr, sync::Arc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use self::check::HealthCheck;
+use crate::checker::Watch;
+
 pub use self::{
     address::{BackendIp, Family, Vip, all_hosts},
+    condition::{Condition, Drain, Then, Time},
     forwarding::{BackendSettings, Encapsulation, Forwarding, ForwardingKind, Thresholds},
     protocol::Protocol,
     scheduler::Scheduler,
@@ -178,6 +183,9 @@ impl fmt::Display for Target {
 pub struct Weight(u16);
 
 impl Weight {
+    /// Takes no new connections.
+    pub const ZERO: Self = Self(0);
+
     /// The number.
     #[must_use]
     pub fn get(self) -> u16 {
@@ -222,6 +230,27 @@ pub struct Backend {
     /// Where it listens; unique within its load-balancer.
     pub target: Target,
     /// What can be changed of it.
+    pub settings: BackendSettings,
+    /// What it is asked, if it is something else than all others are asked.
+    pub check: Option<Arc<HealthCheck>>,
+    /// What has become of it.
+    pub condition: Condition,
+}
+
+impl Backend {
+    /// One that has only just been added, and is asked what all others are asked.
+    #[must_use]
+    pub fn new(id: BackendId, target: Target, settings: BackendSettings) -> Self {
+        Self { id, target, settings, check: None, condition: Condition::default() }
+    }
+}
+
+/// Where connections go while no backend takes any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// Where it listens; none of the backends does there.
+    pub target: Target,
+    /// How packets get there.
     pub settings: BackendSettings,
 }
 
@@ -277,6 +306,12 @@ pub struct LoadBalancer {
     pub advertise: Advertise,
     /// How it balances.
     pub service: ServiceSettings,
+    /// What its backends are asked.
+    pub check: Option<Arc<HealthCheck>>,
+    /// Where connections go while no backend takes any.
+    pub fallback: Option<Box<Fallback>>,
+    /// Whether all of its backends are being drained.
+    pub drain: Option<Drain>,
 }
 
 impl LoadBalancer {
@@ -286,11 +321,30 @@ impl LoadBalancer {
         self.backends.as_deref().unwrap_or_default()
     }
 
-    /// Whether the network is to be told of its VIP on its account. A backend of weight 0 takes no new connections.
+    /// Whether the network is to be told of its VIP on its account.
     #[must_use]
     pub fn is_to_be_told(&self) -> bool {
-        let has_place = || self.backends().iter().any(|backend| backend.settings.weight > Weight::from(0));
-        self.phase == Phase::Active && (self.advertise == Advertise::Always || has_place())
+        self.phase == Phase::Active && (self.advertise == Advertise::Always || self.has_place())
+    }
+
+    /// What a backend of it is asked.
+    #[must_use]
+    pub fn check_of<'a>(&'a self, backend: &'a Backend) -> Option<&'a Arc<HealthCheck>> {
+        backend.check.as_ref().or(self.check.as_ref())
+    }
+
+    /// How a backend of it is watched.
+    #[must_use]
+    pub fn watch(&self, backend: &Backend) -> Option<Watch> {
+        let check = Arc::clone(&self.check_of(backend)?.check);
+        Some(Watch { target: backend.target.into(), check })
+    }
+
+    /// Whether something of it is drained, and is not done.
+    #[must_use]
+    pub fn drains(&self) -> bool {
+        let drains = self.backends().iter().filter_map(|backend| backend.condition.drain).chain(self.drain);
+        drains.into_iter().any(|drain| drain.is_under_way())
     }
 
     /// The backend of that name.

@@ -40,14 +40,16 @@ impl<W: World> Controller<W> {
         };
         let none = BTreeMap::new();
         let observed = service.map_or(&none, |service| &service.backends);
+        let programmed_backends: BTreeMap<_, _> = load_balancer.programmed(self.time()).backends.into_iter().collect();
         let backends = load_balancer.backends().iter().map(|backend| {
             let is_its = |step: &Step| match step {
                 Step::Dataplane(step) => step.endpoint() == endpoint && step.target() == Some(backend.target),
                 Step::Advert(_) | Step::Host(_) => false,
             };
-            let found = match observed.get(&backend.target) {
-                Some(settings) if *settings == Some(backend.settings) => Ok(()),
-                Some(_) | None => Err(why(failed, is_its, "the kernel does not have it")),
+            let found = match (observed.get(&backend.target), programmed_backends.get(&backend.target)) {
+                (Some(is), Some(wanted)) if *is == Some(*wanted) => Ok(()),
+                (None, None) => Err("it failed its checks, and was removed".into()),
+                _ => Err(why(failed, is_its, "the kernel does not have it")),
             };
             (backend.id, found)
         });

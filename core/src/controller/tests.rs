@@ -2,11 +2,12 @@
 //! The controller on the model of the world, story by story; [`laws`] are what holds whatever is asked.
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
     io,
     net::Ipv4Addr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures_channel::oneshot;
@@ -14,7 +15,9 @@ use futures_util::FutureExt;
 use tracing::Span;
 use uuid::Uuid;
 
+mod drain;
 mod failures;
+mod health;
 mod laws;
 mod peers;
 mod slow_pool;
@@ -25,12 +28,13 @@ use crate::{
     board::Board,
     cleanup::clean_up,
     command::{
-        Answer, BackendChange, Command, Failure, LoadBalancerChange, NewLoadBalancer, Rejected, Request, ServiceChange,
-        Unfit,
+        Answer, BackendChange, Command, DrainWish, Failure, LoadBalancerChange, NewLoadBalancer, Rejected, Request,
+        ServiceChange, Unfit,
     },
+    events::Journal,
     model::{
         Advertise, Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Port, Protocol,
-        Scheduler, ServiceSettings, Target, Vip, Weight,
+        Scheduler, ServiceSettings, Target, Time, Vip, Weight,
     },
     observed::ServiceView,
     plan::{Observed, Scope, plan},
@@ -38,6 +42,16 @@ use crate::{
     sim::{Sim, SimWorld, drivers, served},
     step::{AdvertStep, DataplaneStep, HostStep, Step},
 };
+
+thread_local! {
+    /// Each test runs on a thread of its own.
+    static CLOCK: Cell<SystemTime> = const { Cell::new(SystemTime::UNIX_EPOCH) };
+}
+
+/// The time of day, which passes with [`Server::pass`].
+fn clock() -> SystemTime {
+    CLOCK.with(Cell::get)
+}
 
 const INTERVAL: Duration = Duration::from_secs(30);
 
@@ -55,7 +69,7 @@ fn lb(number: u128) -> LoadBalancerId {
 
 fn backend(number: u8) -> Backend {
     let target = Target { ip: Ipv4Addr::new(10, 0, 0, number).try_into().unwrap(), port: port(80) };
-    Backend { id: BackendId(Uuid::from_u128(number.into())), target, settings: BackendSettings::default() }
+    Backend::new(BackendId(Uuid::from_u128(number.into())), target, BackendSettings::default())
 }
 
 fn create(number: u128, wanted: Option<Vip>) -> Command {
@@ -68,6 +82,8 @@ fn create(number: u128, wanted: Option<Vip>) -> Command {
         vip: wanted,
         advertise: Advertise::default(),
         service: ServiceSettings::default(),
+        check: None,
+        fallback: None,
         backends: None,
     })
 }
@@ -84,7 +100,7 @@ impl Server {
     /// `None` if it crashed on the way.
     fn start(sim: &Sim) -> Option<Self> {
         let now = Instant::now();
-        let board = Arc::new(Board::default());
+        let board = Arc::new(Board::new(Journal::new(Uuid::nil(), clock)));
         let pool: Vec<Vip> = (85..=90).map(vip).collect();
         let disk = sim.with(|remains| remains.disk.clone());
         let mut controller = Controller::new(drivers(sim, &pool), disk, Arc::clone(&board), INTERVAL, now).unwrap();
@@ -132,6 +148,7 @@ impl Server {
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
+        CLOCK.with(|clock| clock.set(clock.get() + time));
         self.controller.tick(self.now).now_or_never().unwrap();
     }
 
@@ -140,7 +157,7 @@ impl Server {
         let shown: Vec<_> = self.board.list().into_iter().flatten().map(|seen| seen.load_balancer).collect();
         let vips: BTreeSet<Vip> = shown.iter().map(|each| each.endpoint.vip).collect();
         assert_eq!(self.sim.with(|remains| remains.reserved.clone()), vips);
-        let expected = served(&shown);
+        let expected = served(&shown, Time::from(clock()));
         let kernel = self.sim.with(|remains| remains.kernel.clone());
         assert_eq!(kernel.services, expected.services);
         assert_eq!(kernel.host.bound, expected.host.bound);

@@ -25,7 +25,7 @@ fn port(number: i64) -> Port {
 
 fn backend(which: u8, last: u8) -> Backend {
     let target = Target { ip: Ipv4Addr::new(10, 0, 0, last).try_into().unwrap(), port: port(80) };
-    Backend { id: BackendId(Uuid::from_u128(which.into())), target, settings: BackendSettings::default() }
+    Backend::new(BackendId(Uuid::from_u128(which.into())), target, BackendSettings::default())
 }
 
 #[derive(Clone, Debug)]
@@ -51,6 +51,8 @@ fn acts() -> impl Strategy<Value = Act> {
             vip: None,
             advertise: Advertise::Always,
             service: ServiceSettings::default(),
+            check: None,
+            fallback: None,
             backends: Some(backends),
         }
     });
@@ -99,7 +101,7 @@ proptest! {
                 Act::Create(last, new) if state.get(new.id).is_none() => state.create(new, vip(last)),
                 Act::Create(..) => continue,
                 Act::Apply(command) => {
-                    let change = state.apply(&command);
+                    let change = state.apply(&command, Time::FIRST);
                     if let (Command::ReplaceBackends(_, wanted), Ok(change)) = (&command, &change) {
                         check_replaced(wanted, change);
                     }
@@ -139,6 +141,9 @@ fn records_that_contradict_each_other_are_refused() {
         phase: Phase::Active,
         advertise: Advertise::Always,
         service: ServiceSettings::default(),
+        check: None,
+        fallback: None,
+        drain: None,
     };
     assert!(State::restore(vec![record(1, 80), record(2, 81)], 0).is_ok());
     assert!(State::restore(vec![record(1, 80), record(2, 80)], 0).is_err());
@@ -154,6 +159,8 @@ fn new(protocol: Protocol, service: ServiceSettings, backends: Vec<Backend>) -> 
         vip: None,
         advertise: Advertise::Always,
         service,
+        check: None,
+        fallback: None,
         backends: Some(backends),
     }
 }
@@ -239,10 +246,9 @@ fn protocols_share_a_vip_and_a_port() {
 #[test]
 fn a_backend_of_the_other_family_is_refused() {
     let mut state = State::default();
-    let of = |ip: &str| Backend {
-        id: BackendId(Uuid::from_u128(1)),
-        target: Target { ip: ip.parse().unwrap(), port: port(80) },
-        settings: BackendSettings::default(),
+    let of = |ip: &str| {
+        let target = Target { ip: ip.parse().unwrap(), port: port(80) };
+        Backend::new(BackendId(Uuid::from_u128(1)), target, BackendSettings::default())
     };
     let new = |ip: &str| new(Protocol::Tcp, ServiceSettings::default(), vec![of(ip)]);
     for (vip, ip) in [("10.0.0.1", "fd00::2"), ("fd00::1", "10.0.0.2")] {

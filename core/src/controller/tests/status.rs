@@ -109,7 +109,10 @@ fn what_the_kernel_refuses_is_told_with_the_reason_until_it_is_put_right() {
     sim.with(|remains| remains.broken.clear());
     server.pass(INTERVAL);
     assert_eq!(news(&mut reader), [Event::Status(id, News::Programmed(Some(backend(1).id)))]);
-    assert_eq!(status(&server, id), all_is_well);
+    let put_right = status(&server, id);
+    let programmed = &put_right.backend(backend(1).id).unwrap().programmed;
+    assert_eq!((programmed.holds(), programmed.since), (true, clock()));
+    assert_eq!((&put_right.programmed, &put_right.advertised), (&all_is_well.programmed, &all_is_well.advertised));
 }
 
 #[test]
