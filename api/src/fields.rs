@@ -132,6 +132,19 @@ impl<'f> Fields<'f> {
         list(node, &pointer(&self.at, name), self.findings, read)
     }
 
+    /// An object that may be left out: `None`; or null: `Some(None)`.
+    pub(crate) fn object<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(Fields<'_>) -> Option<T>,
+    ) -> Option<Option<T>> {
+        let node = self.take(name)?;
+        if node == Node::Null {
+            return Some(None);
+        }
+        read(Fields::of(node, pointer(&self.at, name), self.findings)?).map(Some)
+    }
+
     /// A field that exists elsewhere in the API but must not be given here.
     pub(crate) fn refuse(&mut self, name: &'static str, why: &str) {
         if self.left.remove(name).is_some() {
