@@ -130,18 +130,17 @@ impl<'f> Fields<'f> {
         list(node, &pointer(&self.at, name), self.findings, read)
     }
 
-    /// An object that may be left out, `None`, or null, `Some(None)`.
+    /// An object that may be left out: `None`; or null: `Some(None)`.
     pub(crate) fn object<T>(
         &mut self,
         name: &'static str,
         read: impl FnOnce(Fields<'_>) -> Option<T>,
     ) -> Option<Option<T>> {
-        match self.take(name)? {
-            Node::Null => Some(None),
-            node @ (Node::Bool(_) | Node::Number(_) | Node::Text(_) | Node::List(_) | Node::Object(_)) => {
-                read(Fields::of(node, pointer(&self.at, name), self.findings)?).map(Some)
-            }
+        let node = self.take(name)?;
+        if node == Node::Null {
+            return Some(None);
         }
+        read(Fields::of(node, pointer(&self.at, name), self.findings)?).map(Some)
     }
 
     /// Finds fault if there is no such field.

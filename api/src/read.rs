@@ -189,7 +189,7 @@ pub(crate) fn parse_uuid(text: &str) -> Option<Uuid> {
     text.parse().ok().map(Hyphenated::into_uuid)
 }
 
-fn text(node: &Node) -> Result<&str, String> {
+pub(crate) fn text(node: &Node) -> Result<&str, String> {
     match node {
         Node::Text(text) => Ok(text),
         Node::Null | Node::Bool(_) | Node::Number(_) | Node::List(_) | Node::Object(_) => {
@@ -199,13 +199,13 @@ fn text(node: &Node) -> Result<&str, String> {
 }
 
 /// A time with its unit.
-fn duration(node: &Node) -> Result<Duration, String> {
+pub(crate) fn duration(node: &Node) -> Result<Duration, String> {
     let text = text(node)?;
     humantime::parse_duration(text).map_err(|error| format!("{text:?}: {error}; write it like \"90s\" or \"2m\""))
 }
 
 /// A whole number. `6443.0` is one, as JSON Schema has it.
-fn integer(node: &Node) -> Result<i64, String> {
+pub(crate) fn integer(node: &Node) -> Result<i64, String> {
     match node {
         Node::Number(number) if number.fract() != 0.0 => Err(format!("{number} is not a whole number")),
         Node::Number(number) if number.abs() > EXACT => Err(format!("{number:e} is too large")),

@@ -18,6 +18,7 @@ use std::{net::SocketAddr, time::Instant};
 use slb_core::{
     checker::Watch,
     model::check::{Check, HttpQuestion, Question, Tls},
+    peer::PeerAddress,
 };
 use tokio::{net::TcpStream, sync::Semaphore, time::timeout_at};
 use tokio_rustls::client::TlsStream;
@@ -58,7 +59,7 @@ impl Asker {
     }
 
     async fn question(&self, check: &Check, to: SocketAddr) -> Result<(), Failure> {
-        let source = check.source;
+        let source = check.source.map(PeerAddress::address);
         match &check.question {
             Question::Tcp => connection::open(to, source).await.map(drop),
             Question::Http(question) => match &question.tls {
@@ -93,7 +94,7 @@ impl Asker {
         to: SocketAddr,
         speaks: tls::Speaks,
     ) -> Result<TlsStream<TcpStream>, Failure> {
-        let connection = connection::open(to, check.source).await?;
+        let connection = connection::open(to, check.source.map(PeerAddress::address)).await?;
         self.trust.handshake(tls, to.ip(), speaks, connection).await
     }
 }

@@ -6,6 +6,7 @@
 //! The types are the record's own, made of nothing of the core's, so that the words of the core and of the API can change without
 //! what is on disks out there. Reading goes through the core's constructors: what could not be created cannot be read either.
 
+mod check;
 mod earlier;
 pub mod peer;
 mod settings;

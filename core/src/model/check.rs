@@ -7,15 +7,16 @@ mod http;
 mod payload;
 mod timing;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 pub use self::{
-    dns::{DnsName, DnsQuestion, RecordType},
+    dns::{DnsName, DnsQuestion, RecordText, RecordType},
     http::{Header, Host, HttpQuestion, Method, Path, StatusRanges},
     payload::Payload,
     timing::{Times, Timing},
 };
 use super::{Invalid, Port};
+use crate::peer::PeerAddress;
 
 /// What a load-balancer asks its backends, and what comes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub struct Check {
     /// The port that is asked; the backend's own by default.
     pub port: Option<Port>,
     /// The address of this host that asks; the kernel's choice by default.
-    pub source: Option<IpAddr>,
+    pub source: Option<PeerAddress>,
 }
 
 /// What is asked.

@@ -38,10 +38,9 @@ fn judge(question: &DnsQuestion, answer: &Answer) -> Result<(), Failure> {
     if answer.code != 0 {
         return wrong(format!("the server answers {}", message::code_name(answer.code)));
     }
-    let normal = |text: &str| text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     let is_good = match &question.expect {
         None => !answer.records.is_empty(),
-        Some(expected) => answer.records.iter().any(|record| normal(record) == normal(expected)),
+        Some(expected) => answer.records.iter().any(|record| expected.is(record)),
     };
     let (name, kind) = (&question.name, question.record_type.name());
     match &question.expect {
@@ -49,7 +48,10 @@ fn judge(question: &DnsQuestion, answer: &Answer) -> Result<(), Failure> {
         _ if answer.is_cut => wrong("the answer did not fit into a datagram".to_owned()),
         Some(expected) if !answer.records.is_empty() => {
             let records = quote(answer.records.join(", ").as_bytes());
-            wrong(format!("{} is none of the records of type {kind} of {name}: {records}", quote(expected.as_bytes())))
+            wrong(format!(
+                "{} is none of the records of type {kind} of {name}: {records}",
+                quote(expected.as_str().as_bytes())
+            ))
         }
         _ => wrong(format!("there are no records of type {kind} of {name}")),
     }

@@ -32,11 +32,8 @@ async fn server(code: u8) -> SocketAddr {
 }
 
 fn name(kind: RecordType, expected: Option<&str>) -> Question {
-    let question = DnsQuestion::new("www.example.org".parse().unwrap(), kind);
-    Question::Dns(match expected {
-        Some(expected) => question.expecting(expected.to_owned()).unwrap(),
-        None => question,
-    })
+    let expect = expected.map(|text| text.to_owned().try_into().unwrap());
+    Question::Dns(DnsQuestion { name: "www.example.org".parse().unwrap(), record_type: kind, expect })
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Echoes of this host.
 
+use std::net::IpAddr;
+
 use super::*;
 
 #[tokio::test]
@@ -12,7 +14,7 @@ async fn this_host_answers() {
 
 #[tokio::test]
 async fn an_echo_comes_from_an_own_address() {
-    let source = Some("192.0.2.1".parse().unwrap());
+    let source = Some(IpAddr::from([192, 0, 2, 1]).try_into().unwrap());
     let check = Check { question: Question::Icmp, timing: Timing::default(), port: None, source };
     contains(make(check, "127.0.0.1:1".parse().unwrap()).await, "Cannot assign requested address");
 }

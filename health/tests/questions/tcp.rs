@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Connections.
 
-use std::{fs, io::ErrorKind};
+use std::{fs, io::ErrorKind, net::IpAddr};
 
+use slb_core::peer::PeerAddress;
 use tokio::{io::AsyncReadExt, sync::mpsc};
 
 use super::*;
@@ -38,7 +39,8 @@ async fn the_port_and_the_source_can_be_others() {
         async move { told.send(connection.peer_addr().unwrap().ip()).unwrap() }
     })
     .await;
-    let source = "127.0.0.9".parse().unwrap();
+    let own = |text: &str| PeerAddress::try_from(text.parse::<IpAddr>().unwrap()).unwrap();
+    let source = own("127.0.0.9");
     let check = Check {
         question: Question::Tcp,
         timing: Timing::every(PATIENT).unwrap(),
@@ -46,7 +48,7 @@ async fn the_port_and_the_source_can_be_others() {
         source: Some(source),
     };
     assert_eq!(make(check.clone(), nobody().await).await, Ok(()));
-    assert_eq!(sources.recv().await, Some(source));
-    let check = Check { source: Some("192.0.2.1".parse().unwrap()), ..check };
+    assert_eq!(sources.recv().await, Some(source.address()));
+    let check = Check { source: Some(own("192.0.2.1")), ..check };
     contains(make(check, address).await, "cannot use the source address");
 }

@@ -12,30 +12,38 @@ pub struct DnsQuestion {
     pub name: DnsName,
     /// The type of its records.
     pub record_type: RecordType,
-    /// What one of the records has to say, as dig(1) shows it; any record will do by default. Names are compared without regard to case
-    /// and a dot at the end.
-    pub expect: Option<String>,
+    /// What one of the records has to say; any record will do by default.
+    pub expect: Option<RecordText>,
 }
 
-/// Characters of an expected record, at most.
-const LONGEST_EXPECTATION: usize = 255;
+/// What a record says, as dig(1) shows it: 1 to 255 characters. Upper and lower case are alike, with a dot at the end or without.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordText(String);
 
-impl DnsQuestion {
-    /// A question that takes any record for an answer.
+impl RecordText {
+    /// As it was given.
     #[must_use]
-    pub fn new(name: DnsName, record_type: RecordType) -> Self {
-        Self { name, record_type, expect: None }
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 
-    /// With what one of the records has to say: 1 to 255 characters.
-    ///
-    /// # Errors
-    /// A longer one, or none.
-    pub fn expecting(self, text: String) -> Result<Self, Invalid> {
-        if (1..=LONGEST_EXPECTATION).contains(&text.chars().count()) {
-            return Ok(Self { expect: Some(text), ..self });
+    /// Whether a record says so.
+    #[must_use]
+    pub fn is(&self, record: &str) -> bool {
+        let plain = |text: &str| text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        plain(&self.0) == plain(record)
+    }
+}
+
+impl TryFrom<String> for RecordText {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        const LONGEST: usize = 255;
+        if (1..=LONGEST).contains(&text.chars().count()) {
+            return Ok(Self(text));
         }
-        Err(Invalid(format!("an expected record has 1 to {LONGEST_EXPECTATION} characters")))
+        Err(Invalid(format!("an expected record has 1 to {LONGEST} characters")))
     }
 }
 
@@ -170,6 +178,13 @@ mod tests {
         for text in ["", "..", "a..b", ".a", "a b", "é", "a\\b"] {
             assert_eq!(name(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn records_are_alike_whatever_their_case() {
+        let text = |text: &str| RecordText::try_from(text.to_owned());
+        assert!(text("10 Mail.example.org").unwrap().is("10 mail.EXAMPLE.org."));
+        assert!(!text("192.0.2.1").unwrap().is("192.0.2.11") && text("").is_err());
     }
 
     #[test]

@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     fn question(kind: RecordType) -> DnsQuestion {
-        DnsQuestion::new("www.example.org".parse().unwrap(), kind)
+        DnsQuestion { name: "www.example.org".parse().unwrap(), record_type: kind, expect: None }
     }
 
     /// The answer with one record, whose name and whose data's end point to what was asked for.
