@@ -10,6 +10,7 @@ use slb_advert::{
     gobgp::{Beginning, Gobgp},
 };
 use slb_core::{
+    events::Journal,
     model::Vip,
     ports::{Advertiser, Cause, Probe, Verdict},
     routing::Routing,
@@ -56,6 +57,16 @@ impl Advert {
                 (Self::Gobgp(gobgp.clone()), Begin::Gobgp(gobgp, beginning))
             }
         })
+    }
+
+    /// Has it tell of what the network does, from now on.
+    pub fn tell(&self, journal: &Arc<Journal>) {
+        let journal = Arc::clone(journal);
+        match self {
+            Self::Arp(arp) => arp.tell(journal),
+            Self::Bgp(bgp) => bgp.tell(journal),
+            Self::Gobgp(gobgp) => gobgp.tell(journal),
+        }
     }
 
     /// What announces routes, if anything does.

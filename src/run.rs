@@ -166,6 +166,7 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     let board = Arc::new(Board::new(Journal::new(Uuid::new_v4(), SystemTime::now)));
     board.post_statistics(Arc::new(Meter::default()));
     let (advertiser, begin) = Advert::open(&announce, &adapter, checked.bgp)?;
+    advertiser.tell(board.journal());
     if let Some(routing) = advertiser.routing() {
         board.post_routing(routing);
     }
@@ -317,10 +318,13 @@ fn serve_api(
     board: Arc<Board>,
     stopped: tokio::sync::oneshot::Receiver<()>,
 ) -> JoinHandle<()> {
+    let journal = Arc::clone(board.journal());
     let router = slb_api::router(mailbox, board, slb_api::Options::default());
-    tokio::spawn(slb_api::serve(listener, router, async {
+    tokio::spawn(slb_api::serve(listener, router, async move {
         // A sender that is gone stops the API as well as one that says so.
         drop(stopped.await);
+        // Whoever follows what happens would follow for ever.
+        journal.close();
     }))
 }
 

@@ -7,7 +7,7 @@
 //!                       └── problem ◀── failure ◀────────────────┘
 //! ```
 //! Reading order: [`routes`] has the table of everything there is; `loadbalancers` and `backends` are the handlers, `bgp`
-//! shows routers, `shutdown` asks them for other ways, `statistics` is what the kernel counts, `health` is for those that know of neither; `wire`, `observed`,
+//! shows routers, `shutdown` asks them for other ways, `statistics` is what the kernel counts, `events` tells what happens, `health` is for those that know of neither; `wire`, `observed`,
 //! `peer` and `check` are what bodies look like, read by `extract` from `json` through `fields` and `read`;
 //! [`problem`] is every way to say no, and `failure` how the core's errors get there; `exchange` is around all of it, with
 //! `guard` against web pages of other sites; [`serve`](fn@serve) is the server.
@@ -19,8 +19,8 @@
 
 mod backends;
 mod bgp;
-#[cfg_attr(not(test), expect(dead_code, reason = "load-balancers have no field for it yet"))]
 mod check;
+mod events;
 mod exchange;
 mod extract;
 mod failure;
@@ -44,6 +44,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Router, middleware::from_fn_with_state};
 use slb_core::{board::Board, command::Mailbox};
+use tokio::sync::Semaphore;
 
 pub use serve::serve;
 
@@ -70,11 +71,18 @@ struct Api {
     mailbox: Mailbox,
     board: Arc<Board>,
     options: Arc<Options>,
+    /// Places for those who follow events.
+    streams: Arc<Semaphore>,
 }
 
 /// Every route, with everything around it. Changes go to the mailbox, reads to the board.
 pub fn router(mailbox: Mailbox, board: Arc<Board>, options: Options) -> Router {
     let options = Arc::new(options);
     let around = from_fn_with_state(Arc::clone(&options), exchange::exchange);
-    routes::router().layer(around).with_state(Api { mailbox, board, options })
+    routes::router().layer(around).with_state(Api {
+        mailbox,
+        board,
+        options,
+        streams: Arc::new(Semaphore::new(events::STREAMS)),
+    })
 }

@@ -126,6 +126,8 @@ kinds! {
     StoreFailed = "store-failed" SERVICE_UNAVAILABLE "The change could not be stored";
     /// The program that announces routes does not answer.
     DaemonAway = "daemon-away" SERVICE_UNAVAILABLE "The routing daemon does not answer";
+    /// Nobody more may follow events.
+    TooManyStreams = "too-many-streams" SERVICE_UNAVAILABLE "Too many clients follow events";
     /// The server is stopping.
     Stopping = "stopping" SERVICE_UNAVAILABLE "The server is stopping";
     /// The kernel has not been brought to the desired state yet.
@@ -137,7 +139,7 @@ kinds! {
 impl Kind {
     /// Whether it passes if one waits, with nobody doing anything.
     fn passes(self) -> bool {
-        matches!(self, Self::StepFailed | Self::DaemonAway | Self::Stopping | Self::NotReady)
+        matches!(self, Self::StepFailed | Self::DaemonAway | Self::TooManyStreams | Self::Stopping | Self::NotReady)
     }
 }
 

@@ -14,7 +14,7 @@ use axum::{
 };
 
 use crate::{
-    Api, backends, bgp, health, loadbalancers,
+    Api, backends, bgp, events, health, loadbalancers,
     problem::{Kind, Problem},
     shutdown, statistics,
 };
@@ -57,6 +57,7 @@ routes! {
     DELETE "/loadbalancer/{uuid}/backend/{backenduuid}" => backends::remove;
     GET "/loadbalancer/{uuid}/statistics" => statistics::one;
     GET "/statistics" => statistics::all;
+    GET "/events" => events::follow;
     GET "/bgp/peers" => bgp::peers;
     POST "/bgp/peers" => bgp::add;
     GET "/bgp/peers/{address}" => bgp::peer;

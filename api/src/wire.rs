@@ -69,6 +69,11 @@ impl<'a> LoadBalancerView<'a> {
             ..Self::from(load_balancer)
         }
     }
+
+    /// Without its backends.
+    pub(crate) fn bare(load_balancer: &'a LoadBalancer) -> Self {
+        Self { backends: None, ..Self::from(load_balancer) }
+    }
 }
 
 impl<'a> From<&'a Seen> for LoadBalancerView<'a> {

@@ -27,9 +27,10 @@ mod socket;
 mod task;
 pub mod timing;
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use slb_core::{
+    events::Journal,
     model::Vip,
     ports::{Advertiser, Cause, Probe, Verdict},
     step::AdvertStep,
@@ -67,6 +68,12 @@ impl Arp {
         let (commands, received) = mpsc::unbounded_channel();
         tokio::spawn(Task::new(socket, timing).run(received));
         Ok(Self { adapter: adapter.to_owned(), commands })
+    }
+
+    /// Has it tell of conflicts from now on.
+    pub fn tell(&self, journal: Arc<Journal>) {
+        // A task that has ended has nothing to tell.
+        let _ = self.commands.send(Command::Tell(journal));
     }
 }
 

@@ -11,10 +11,12 @@ use std::{
     collections::BTreeMap,
     io,
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::Instant,
 };
 
 use slb_core::{
+    events::{Event, Journal},
     model::Vip,
     ports::{Probe, Verdict},
     step::AdvertStep,
@@ -40,6 +42,8 @@ pub(super) enum Command {
     Apply { steps: Vec<AdvertStep>, answer: oneshot::Sender<Vec<Verdict>> },
     /// Find out whether somebody has the address.
     Probe { vip: Vip, answer: Prober },
+    /// Tell of conflicts here.
+    Tell(Arc<Journal>),
 }
 
 type Prober = oneshot::Sender<Result<Probe, Error>>;
@@ -52,11 +56,14 @@ pub(super) struct Task {
     probers: BTreeMap<Vip, Vec<Prober>>,
     /// Whether the last frame could not be sent, or hearing failed since: it is logged when this changes.
     faulty: bool,
+    /// Where conflicts are told.
+    journal: Option<Arc<Journal>>,
 }
 
 impl Task {
     pub(super) fn new(socket: PacketSocket, timing: Timing) -> Self {
-        Self { socket, machine: Machine::new(timing, Instant::now()), probers: BTreeMap::new(), faulty: false }
+        let machine = Machine::new(timing, Instant::now());
+        Self { socket, machine, probers: BTreeMap::new(), faulty: false, journal: None }
     }
 
     /// Runs until nobody can send commands any more.
@@ -98,6 +105,7 @@ impl Task {
                     let _ = answer.send(Err(error));
                 }
             },
+            Command::Tell(journal) => self.journal = Some(journal),
         }
     }
 
@@ -160,10 +168,15 @@ impl Task {
             }
             Output::Free(vip) => self.answer(vip, || Ok(Probe::Free)),
             Output::InUse(vip, holder) => self.answer(vip, || Ok(Probe::InUse { holder: holder.to_string() })),
-            Output::Conflict { vip, holder, claims } => warn!(
-                %vip, adapter = self.socket.adapter(), %holder, claims,
-                "another host claims a VIP that is advertised here; the VIP is defended and kept",
-            ),
+            Output::Conflict { vip, holder, claims } => {
+                warn!(
+                    %vip, adapter = self.socket.adapter(), %holder, claims,
+                    "another host claims a VIP that is advertised here; the VIP is defended and kept",
+                );
+                if let Some(journal) = &self.journal {
+                    journal.tell(Event::Conflict { vip, holder: holder.to_string() });
+                }
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::{
     converge::{Failed, Failures},
 };
 use crate::{
-    model::LoadBalancer,
+    model::{LoadBalancer, Phase},
     plan::Scope,
     status::{Finding, Report},
     step::{DataplaneStep, Step},
@@ -19,6 +19,10 @@ impl<W: World> Controller<W> {
     pub(super) fn report(&self, scope: &Scope, failed: &Failures) {
         let post = |load_balancer: &Arc<LoadBalancer>| {
             let failed = failed.get(&load_balancer.endpoint.vip).map(Vec::as_slice).unwrap_or_default();
+            // That it goes is no failure; it is gone in a moment.
+            if load_balancer.phase == Phase::Deleting && !failed.iter().any(|why| why.keeps(load_balancer.endpoint)) {
+                return;
+            }
             self.board.report(load_balancer.id, self.report_on(load_balancer, failed));
         };
         match scope {
@@ -31,7 +35,9 @@ impl<W: World> Controller<W> {
         let endpoint = load_balancer.endpoint;
         let service = self.observed.services.get(&endpoint);
         let as_asked = service.is_some_and(|service| service.settings == Some(load_balancer.service));
-        let programmed = if !as_asked {
+        let programmed = if load_balancer.phase == Phase::Deleting {
+            Err(why(failed, |step| is_of_removal(step, load_balancer), "it is being deleted"))
+        } else if !as_asked {
             Err(why(failed, |step| is_of_service(step, load_balancer), "the kernel has no such service"))
         } else if !self.observed.host.bound.contains(&endpoint.vip) {
             Err(why(failed, |step| !matches!(step, Step::Dataplane(_)), "its VIP is not bound"))
@@ -65,6 +71,9 @@ impl<W: World> Controller<W> {
         if self.observed.advertised.contains(&vip) {
             return Ok(());
         }
+        if load_balancer.phase == Phase::Deleting {
+            return Err("it is being deleted".into());
+        }
         if !self.state.on(vip).any(|each| each.is_to_be_told()) {
             return Err("no backend takes connections".into());
         }
@@ -79,6 +88,13 @@ fn is_of_service(step: &Step, load_balancer: &LoadBalancer) -> bool {
             step.endpoint() == load_balancer.endpoint
         }
         Step::Dataplane(_) | Step::Advert(_) | Step::Host(_) => false,
+    }
+}
+
+fn is_of_removal(step: &Step, load_balancer: &LoadBalancer) -> bool {
+    match step {
+        Step::Dataplane(step) => step.endpoint() == load_balancer.endpoint,
+        Step::Advert(_) | Step::Host(_) => true,
     }
 }
 

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use super::*;
 use crate::{
     events::{Event, Heard, Reader},
-    model::LoadBalancerId,
+    model::{LoadBalancerId, Phase},
     status::{News, Status},
 };
 
@@ -74,8 +74,8 @@ fn everything_is_told_in_the_order_in_which_it_happens() {
 
     server.ask(Command::Delete(id)).unwrap();
     let told = news(&mut reader);
-    assert!(matches!(&told[0], Event::Changed(going) if going.phase == crate::model::Phase::Deleting), "{told:?}");
-    assert!(matches!(told.last(), Some(Event::Deleted(gone)) if *gone == id), "{told:?}");
+    assert!(matches!(&told[0], Event::Changed(going) if going.phase == Phase::Deleting), "{told:?}");
+    assert_eq!(told[1..], [Event::Deleted(id)]);
     server.pass(INTERVAL);
     assert_eq!(news(&mut reader), []);
 }
@@ -165,7 +165,30 @@ fn a_creation_that_is_undone_is_told_of_to_its_end() {
     let told = news(&mut reader);
     assert!(matches!(&told[0], Event::Created(_)), "{told:?}");
     assert!(matches!(&told[1], Event::Status(_, News::Failed(None, _))), "{told:?}");
-    assert_eq!(told.last(), Some(&Event::Deleted(lb(1))), "{told:?}");
+    assert!(matches!(&told[2], Event::Changed(going) if going.phase == Phase::Deleting), "{told:?}");
+    assert_eq!(told[3..], [Event::Deleted(lb(1))]);
+}
+
+#[test]
+fn what_holds_up_a_deletion_is_told() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    let created = server.created(1);
+    let mut reader = listening(&server);
+    let remove = DataplaneStep::RemoveService(created.endpoint);
+    sim.with(|remains| remains.broken = vec![(Step::Dataplane(remove), true)]);
+    assert!(server.ask(Command::Delete(created.id)).is_err());
+    let told = news(&mut reader);
+    let [Event::Changed(_), Event::Status(_, News::Failed(None, why)), Event::Status(_, News::Withdrawn(gone))] =
+        &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert!(why.contains("could not remove service"), "{why}");
+    assert_eq!(&**gone, "it is being deleted");
+    sim.with(|remains| remains.broken.clear());
+    server.pass(INTERVAL);
+    assert_eq!(news(&mut reader), [Event::Deleted(created.id)]);
 }
 
 #[test]
