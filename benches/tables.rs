@@ -184,6 +184,9 @@ async fn fill_the_store() {
         backends: None,
         advertise: Advertise::default(),
         service: ServiceSettings::default(),
+        check: None,
+        fallback: None,
+        drain: None,
         phase: Phase::Active,
     };
     let writes = (1..).zip(vips()).map(|each| Write::Put(Arc::new(record(each)))).collect();

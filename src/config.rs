@@ -44,6 +44,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// How often kernel and desired state are compared.
     pub reconcile_interval: Duration,
+    /// Whether health checks may run commands on this host.
+    pub commands: bool,
 }
 
 /// Where VIPs come from, and how the network learns of them.
@@ -153,6 +155,7 @@ impl Config {
             state_dir,
             reconcile_interval: parse("reconcileInterval", given.reconcile_interval)?
                 .map_or(Ok(DEFAULT_RECONCILE_INTERVAL), |time| time.within(SHORTEST_RECONCILE_INTERVAL))?,
+            commands: given.allow_exec_checks.unwrap_or(false),
         })
     }
 }

@@ -27,6 +27,7 @@ use slb_core::{
     step::HostStep,
 };
 use slb_dataplane::{Ipvs, Meter};
+use slb_health::{Checks, Commands};
 use slb_host::{Linux, Monitor, modules};
 use slb_ipam::equinix;
 use slb_store::Redb;
@@ -91,6 +92,9 @@ pub enum Fatal {
     /// The kernel has no IPVS.
     #[error("could not reach IPVS")]
     Ipvs(#[source] slb_dataplane::Error),
+    /// Health checks cannot be run.
+    #[error("could not prepare health checks")]
+    Checks(#[source] std::io::Error),
     /// ARP is not to be had.
     #[error("could not open ARP")]
     Arp(#[source] slb_advert::Error),
@@ -123,6 +127,7 @@ impl World for Linuxes {
     type Host = Linux;
     type Dataplane = Ipvs;
     type Advertiser = Advert;
+    type Checker = Checks;
 }
 
 /// Runs until SIGTERM or SIGINT. The data plane stays as it is.
@@ -147,7 +152,7 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     let mut terminate = Signals::listen()?;
     let checked = preflight::check(&config).await?;
     modules::load(checked.source_nat).await.map_err(Fatal::Host)?;
-    let Config { adapter, vips, listen, state_dir, reconcile_interval } = config;
+    let Config { adapter, vips, listen, state_dir, reconcile_interval, commands } = config;
     let mut store = Redb::open(&state_dir).map_err(Fatal::Store)?;
     let snapshot = store.load().await.map_err(Fatal::Records)?;
     let identity = identity(&mut store, &snapshot).await?;
@@ -170,15 +175,20 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     if let Some(routing) = advertiser.routing() {
         board.post_routing(routing);
     }
+    let checks = Checks::start(if commands { Commands::Allowed } else { Commands::Refused }).map_err(Fatal::Checks)?;
+    board.post_reports(checks.reports());
     let drivers = Drivers {
         store,
         pool,
         host: Linux::new(&adapter).map_err(Fatal::Host)?,
         dataplane: Ipvs::open().await.map_err(Fatal::Ipvs)?,
         advertiser,
+        checker: checks,
     };
     let controller = controller(drivers, snapshot, Arc::clone(&board), reconcile_interval).await?;
-    Server { controller, monitor, adapter, _alone: checked.alone }.run(listener, board, begin, terminate).await
+    Server { controller, monitor, adapter, _alone: checked.alone }
+        .run(listener, board, begin, terminate, commands)
+        .await
 }
 
 async fn controller(
@@ -245,10 +255,11 @@ impl Server {
         board: Arc<Board>,
         begin: Begin,
         mut terminate: Signals,
+        commands: bool,
     ) -> Result<(), Fatal> {
         let (mailbox, mut requests) = mailbox();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let mut api = serve_api(listener, mailbox, board, stopped);
+        let mut api = serve_api(listener, mailbox, board, stopped, commands);
         self.controller.reconcile(Instant::now()).await;
         begin.begin();
         notify(&[NotifyState::Ready]);
@@ -317,9 +328,10 @@ fn serve_api(
     mailbox: Mailbox,
     board: Arc<Board>,
     stopped: tokio::sync::oneshot::Receiver<()>,
+    commands: bool,
 ) -> JoinHandle<()> {
     let journal = Arc::clone(board.journal());
-    let router = slb_api::router(mailbox, board, slb_api::Options::default());
+    let router = slb_api::router(mailbox, board, slb_api::Options { commands, ..slb_api::Options::default() });
     tokio::spawn(slb_api::serve(listener, router, async move {
         // A sender that is gone stops the API as well as one that says so.
         drop(stopped.await);

@@ -1,33 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `/loadbalancer/{uuid}/backend` and `/loadbalancer/{uuid}/backend/{backenduuid}`.
 
-use axum::{extract::State, response::Response};
+use axum::{extract::State, http::Uri, response::Response};
 use slb_core::{
-    board::Seen,
-    command::{Answer, Command, Rejected},
-    model::{Backend, Invalid, Target},
+    command::{Answer, Command, DrainWish, Rejected},
+    model::{Backend, Invalid, Target, Then},
 };
 
 use crate::{
-    Api,
+    Api, drain,
     extract::{BackendPath, LoadBalancerPath, OneOrMore, Wish, Wishes},
-    loadbalancers::{blamed, check_distinct, known, seen, status},
+    loadbalancers::{blamed, check_commands, check_distinct, known, observer, seen},
     problem::Problem,
-    reply,
+    query, reply,
     wire::{BackendEdit, BackendView, BackendWish, BackendsView, ListedBackend, Partial, Whole},
 };
 
 /// All backends of a load-balancer, in the order they were added.
 pub(crate) async fn list(State(api): State<Api>, LoadBalancerPath(id): LoadBalancerPath) -> Result<Response, Problem> {
-    let Seen { load_balancer, status } = seen(&api, id)?;
-    Ok(reply::ok(&BackendsView(Some(load_balancer.backends()), Some(&status))))
+    let seen = seen(&api, id)?;
+    Ok(reply::ok(&BackendsView(Some(seen.load_balancer.backends()), Some(observer(&api, &seen)))))
 }
 
 /// One of them.
 pub(crate) async fn show(State(api): State<Api>, BackendPath(id, backend): BackendPath) -> Result<Response, Problem> {
-    let Seen { load_balancer, status } = seen(&api, id)?;
-    let found = load_balancer.backend(backend).ok_or(Rejected::UnknownBackend { load_balancer: id, backend })?;
-    Ok(reply::ok(&BackendView::observed(found, status.backend(backend))))
+    let seen = seen(&api, id)?;
+    let found = seen.load_balancer.backend(backend).ok_or(Rejected::UnknownBackend { load_balancer: id, backend })?;
+    Ok(reply::ok(&BackendView::observed(found, Some(observer(&api, &seen)))))
 }
 
 /// One more, or a list of them: all or none.
@@ -42,19 +41,19 @@ pub(crate) async fn add(
     };
     let targets: Vec<Target> = wishes.iter().map(|wish| wish.target).collect();
     check_distinct("#", &targets)?;
-    let backends = wanted(&wishes)?;
+    let backends = wanted(&api, &wishes)?;
     let answer = api.mailbox.ask(Command::AddBackends(id, backends)).await;
     let answer = answer.map_err(|failure| if alone { failure.into() } else { blamed("#", failure, &targets) })?;
     match answer {
         Answer::Backends(added) => {
             let place = format!("/loadbalancer/{id}/backend");
-            let status = status(&api, id);
+            let seen = seen(&api, id).ok();
+            let observer = seen.as_ref().map(|seen| observer(&api, seen));
             Ok(match added.as_slice() {
-                [backend] if alone => reply::created(
-                    &format!("{place}/{}", backend.id),
-                    &BackendView::observed(backend, status.as_ref().and_then(|status| status.backend(backend.id))),
-                ),
-                all => reply::created(&place, &BackendsView(Some(all), status.as_deref())),
+                [backend] if alone => {
+                    reply::created(&format!("{place}/{}", backend.id), &BackendView::observed(backend, observer))
+                }
+                all => reply::created(&place, &BackendsView(Some(all), observer)),
             })
         }
         Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
@@ -77,11 +76,13 @@ pub(crate) async fn replace_all(
             return Err(Problem::invalid_at(&format!("#/{index}/uuid"), &Invalid(why)));
         }
     }
-    let backends = wanted(listed.iter().map(|each| &each.wish))?;
+    let backends = wanted(&api, listed.iter().map(|each| &each.wish))?;
     let answer = api.mailbox.ask(Command::ReplaceBackends(id, backends)).await;
     match answer.map_err(|failure| blamed("#", failure, &targets))? {
         Answer::LoadBalancer(after) => {
-            Ok(reply::ok(&BackendsView(Some(after.backends()), status(&api, id).as_deref())))
+            let seen = seen(&api, id).ok();
+            let observer = seen.as_ref().map(|seen| observer(&api, seen));
+            Ok(reply::ok(&BackendsView(Some(after.backends()), observer)))
         }
         Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
@@ -105,8 +106,15 @@ pub(crate) async fn update(
     change(&api, path, edit).await
 }
 
-/// Sends no more connections there.
-pub(crate) async fn remove(State(api): State<Api>, BackendPath(id, backend): BackendPath) -> Result<Response, Problem> {
+/// Sends no more connections there; after a drain if `?drain` is said.
+pub(crate) async fn remove(
+    State(api): State<Api>,
+    BackendPath(id, backend): BackendPath,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    if let Some(deadline) = query::time(&uri, "drain")? {
+        return drain::begin(&api, id, Some(backend), DrainWish { deadline, then: Then::Delete }).await;
+    }
     match api.mailbox.ask(Command::RemoveBackend(id, backend)).await? {
         Answer::Gone => Ok(reply::gone()),
         Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) => {
@@ -116,9 +124,14 @@ pub(crate) async fn remove(State(api): State<Api>, BackendPath(id, backend): Bac
 }
 
 /// The backends that a body asks for.
-pub(crate) fn wanted<'a>(wishes: impl IntoIterator<Item = &'a BackendWish>) -> Result<Vec<Backend>, Problem> {
-    let backends = wishes.into_iter().map(BackendWish::with_new_id).collect::<Result<_, _>>();
-    backends.map_err(|discord| Rejected::Discord(discord).into())
+pub(crate) fn wanted<'a>(
+    api: &Api,
+    wishes: impl IntoIterator<Item = &'a BackendWish>,
+) -> Result<Vec<Backend>, Problem> {
+    let backends = wishes.into_iter().map(BackendWish::with_new_id).collect::<Result<Vec<_>, _>>();
+    let backends = backends.map_err(Rejected::Discord)?;
+    check_commands(api, backends.iter().filter_map(|backend| backend.check.as_ref()))?;
+    Ok(backends)
 }
 
 async fn change(api: &Api, BackendPath(id, backend): BackendPath, edit: BackendEdit) -> Result<Response, Problem> {
@@ -126,11 +139,11 @@ async fn change(api: &Api, BackendPath(id, backend): BackendPath, edit: BackendE
     if edit.uuid.is_some_and(|uuid| uuid != backend.0) {
         return Err(Problem::fixed("uuid", format!("uuid is {backend} for as long as the backend exists")));
     }
+    check_commands(api, edit.change.check.iter().flatten())?;
     match api.mailbox.ask(Command::UpdateBackend(id, backend, edit.change)).await? {
         Answer::Backend(backend) => {
-            let status = status(api, id);
-            let status = status.as_ref().and_then(|status| status.backend(backend.id));
-            Ok(reply::ok(&BackendView::observed(&backend, status)))
+            let seen = seen(api, id).ok();
+            Ok(reply::ok(&BackendView::observed(&backend, seen.as_ref().map(|seen| observer(api, seen)))))
         }
         Answer::LoadBalancer(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }

@@ -33,6 +33,7 @@ impl From<Rejected> for Problem {
             Rejected::UnknownBackend { .. } => Self::new(Kind::UnknownBackend, detail),
             Rejected::EndpointTaken { by, .. } => taken_by(Kind::EndpointTaken, by.to_string()),
             Rejected::BackendExists { by, .. } => taken_by(Kind::BackendExists, by.to_string()),
+            Rejected::BackendIsFallback(_) => Self::new(Kind::BackendExists, detail),
             Rejected::BackendIsVip(_) => Self::invalid_at("#/ip", &Invalid(detail)),
             Rejected::Unfit { why, .. } => {
                 Self::with(Kind::BackendUnfit, detail, Members { field: Some(why.field()), ..Members::default() })

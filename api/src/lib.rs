@@ -7,7 +7,7 @@
 //!                       └── problem ◀── failure ◀────────────────┘
 //! ```
 //! Reading order: [`routes`] has the table of everything there is; `loadbalancers` and `backends` are the handlers, `bgp`
-//! shows routers, `shutdown` asks them for other ways, `statistics` is what the kernel counts, `events` tells what happens, `health` is for those that know of neither; `wire`, `observed`,
+//! shows routers, `drain` takes things out gently, `shutdown` asks them for other ways, `statistics` is what the kernel counts, `events` tells what happens, `health` is for those that know of neither; `wire`, `observed`,
 //! `peer` and `check` are what bodies look like, read by `extract` from `json` through `fields` and `read`;
 //! [`problem`] is every way to say no, and `failure` how the core's errors get there; `exchange` is around all of it, with
 //! `guard` against web pages of other sites; [`serve`](fn@serve) is the server.
@@ -20,6 +20,7 @@
 mod backends;
 mod bgp;
 mod check;
+mod drain;
 mod events;
 mod exchange;
 mod extract;
@@ -32,6 +33,7 @@ mod loadbalancers;
 mod observed;
 mod peer;
 pub mod problem;
+mod query;
 mod read;
 mod reply;
 pub mod routes;
@@ -56,12 +58,14 @@ pub struct Options {
     pub names: Vec<String>,
     /// How long the body of a request may take to arrive.
     pub body_timeout: Duration,
+    /// Whether health checks may run commands on this host.
+    pub commands: bool,
 }
 
 impl Default for Options {
-    /// No names; half a minute, which is a megabyte at 300 kbit/s.
+    /// No names, no commands; half a minute, which is a megabyte at 300 kbit/s.
     fn default() -> Self {
-        Self { names: Vec::new(), body_timeout: Duration::from_secs(30) }
+        Self { names: Vec::new(), body_timeout: Duration::from_secs(30), commands: false }
     }
 }
 

@@ -60,6 +60,8 @@ macro_rules! kinds {
 kinds! {
     /// The body cannot be parsed.
     NotJson = "not-json" BAD_REQUEST "The body is not JSON";
+    /// Something else than the path takes.
+    BadQuery = "bad-query" BAD_REQUEST "The query is not what this path takes";
     /// The connection broke, or the body's encoding is wrong.
     BodyIncomplete = "body-incomplete" BAD_REQUEST "The body did not arrive whole";
     /// A web page of another site sent the request.
@@ -84,6 +86,8 @@ kinds! {
     BackendUnfit = "backend-unfit" CONFLICT "The backend could never get a connection";
     /// One of them is of no use with the others.
     SettingsDiscord = "settings-discord" CONFLICT "The settings do not go together";
+    /// Commands are not allowed.
+    CommandsOff = "commands-off" CONFLICT "This server runs no commands for health checks";
     /// The peer is there already.
     PeerExists = "peer-exists" CONFLICT "There is a peer with this address";
     /// The command line has it.

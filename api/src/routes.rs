@@ -14,7 +14,7 @@ use axum::{
 };
 
 use crate::{
-    Api, backends, bgp, events, health, loadbalancers,
+    Api, backends, bgp, drain, events, health, loadbalancers,
     problem::{Kind, Problem},
     shutdown, statistics,
 };
@@ -58,6 +58,10 @@ routes! {
     GET "/loadbalancer/{uuid}/statistics" => statistics::one;
     GET "/statistics" => statistics::all;
     GET "/events" => events::follow;
+    POST "/loadbalancer/{uuid}/drain" => drain::drain;
+    POST "/loadbalancer/{uuid}/undrain" => drain::undrain;
+    POST "/loadbalancer/{uuid}/backend/{backenduuid}/drain" => drain::drain_backend;
+    POST "/loadbalancer/{uuid}/backend/{backenduuid}/undrain" => drain::undrain_backend;
     GET "/bgp/peers" => bgp::peers;
     POST "/bgp/peers" => bgp::add;
     GET "/bgp/peers/{address}" => bgp::peer;

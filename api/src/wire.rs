@@ -4,24 +4,34 @@
 //! The order of the fields shown is the original's, with new ones after them.
 
 mod backend;
+mod drain;
+mod fallback;
 mod service;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use serde::{Serialize, Serializer};
 use slb_core::{
-    board::Seen,
     command::ServiceChange,
-    model::{Advertise, Backend, LoadBalancer, LoadBalancerId, Name, Phase, Port, Protocol, ServiceSettings, Vip},
-    status::Status,
+    model::{
+        Advertise, Backend, Fallback, LoadBalancer, LoadBalancerId, Name, Phase, Port, Protocol, ServiceSettings, Vip,
+        check::HealthCheck,
+    },
 };
 use uuid::Uuid;
 
 pub(crate) use self::backend::{BackendEdit, BackendView, BackendWish, ListedBackend};
-use self::service::{ServiceView, service};
+use self::{
+    drain::DrainView,
+    fallback::{FallbackView, fallback},
+    service::{ServiceView, service},
+};
 use crate::{
+    check::{health_check, view::HealthCheckView},
     fields::Fields,
-    observed::LoadBalancerObserved,
+    observed::{LoadBalancerObserved, Observer},
     read::{advertise, name, phase, port, protocol, uuid, vip},
 };
 
@@ -39,6 +49,12 @@ pub(crate) struct LoadBalancerView<'a> {
     #[serde(flatten)]
     service: ServiceView,
     protocol: Protocol,
+    #[serde(rename = "healthCheck", skip_serializing_if = "Option::is_none")]
+    health_check: Option<HealthCheckView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fallback: Option<FallbackView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain: Option<DrainView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     observed: Option<LoadBalancerObserved<'a>>,
 }
@@ -55,6 +71,9 @@ impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
             advertise: load_balancer.advertise,
             protocol: load_balancer.endpoint.protocol,
             service: load_balancer.service.into(),
+            health_check: load_balancer.check.as_deref().map(HealthCheckView::from),
+            fallback: load_balancer.fallback.as_deref().map(FallbackView::from),
+            drain: load_balancer.drain.map(DrainView::from),
             observed: None,
         }
     }
@@ -62,10 +81,10 @@ impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
 
 impl<'a> LoadBalancerView<'a> {
     /// With how it is doing.
-    pub(crate) fn observed(load_balancer: &'a LoadBalancer, status: Option<&'a Status>) -> Self {
+    pub(crate) fn observed(load_balancer: &'a LoadBalancer, observer: Option<Observer<'a>>) -> Self {
         Self {
-            backends: Some(BackendsView(load_balancer.backends.as_deref(), status)),
-            observed: status.map(LoadBalancerObserved::from),
+            backends: Some(BackendsView(load_balancer.backends.as_deref(), observer)),
+            observed: observer.map(Observer::whole),
             ..Self::from(load_balancer)
         }
     }
@@ -76,19 +95,13 @@ impl<'a> LoadBalancerView<'a> {
     }
 }
 
-impl<'a> From<&'a Seen> for LoadBalancerView<'a> {
-    fn from(seen: &'a Seen) -> Self {
-        Self::observed(&seen.load_balancer, Some(&seen.status))
-    }
-}
-
 /// The backends of a load-balancer, null before the first was added, and how they are doing.
-pub(crate) struct BackendsView<'a>(pub(crate) Option<&'a [Backend]>, pub(crate) Option<&'a Status>);
+pub(crate) struct BackendsView<'a>(pub(crate) Option<&'a [Backend]>, pub(crate) Option<Observer<'a>>);
 
 impl Serialize for BackendsView<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(backends, status) = *self;
-        let view = |backend| BackendView::observed(backend, status.and_then(|status| status.backend(backend.id)));
+        let Self(backends, observer) = *self;
+        let view = |backend| BackendView::observed(backend, observer);
         match backends {
             Some(backends) => serializer.collect_seq(backends.iter().map(view)),
             None => serializer.serialize_none(),
@@ -111,6 +124,8 @@ pub(crate) struct LoadBalancerWish {
     pub(crate) advertise: Advertise,
     pub(crate) protocol: Protocol,
     pub(crate) service: ServiceSettings,
+    pub(crate) check: Option<Arc<HealthCheck>>,
+    pub(crate) fallback: Option<Fallback>,
     pub(crate) backends: Vec<BackendWish>,
 }
 
@@ -122,13 +137,16 @@ impl FromFields for LoadBalancerWish {
         let advertise = fields.optional("advertise", advertise).unwrap_or_default();
         let protocol = fields.optional("protocol", protocol).unwrap_or_default();
         let service = service(&mut fields).of(ServiceSettings::default());
+        let check = health_check(&mut fields).flatten().map(Arc::new);
+        let fallback = fallback(&mut fields).flatten();
         let backends = fields.list("backends", BackendWish::from_fields);
+        fields.refuse("drain", "is asked for once the load-balancer is there");
         fields.refuse("uuid", "is chosen by the server");
         fields.refuse("status", "is set by the server");
         fields.refuse("observed", "is set by the server");
         fields.finish();
         let backends = backends.unwrap_or_default();
-        Some(Self { name: name?, port: port?, eip, advertise, protocol, service, backends })
+        Some(Self { name: name?, port: port?, eip, advertise, protocol, service, check, fallback, backends })
     }
 }
 
@@ -152,6 +170,8 @@ pub(crate) struct LoadBalancerEdit {
     pub(crate) advertise: Option<Advertise>,
     pub(crate) protocol: Option<Protocol>,
     pub(crate) service: ServiceChange,
+    pub(crate) check: Option<Option<Arc<HealthCheck>>>,
+    pub(crate) fallback: Option<Option<Fallback>>,
 }
 
 impl LoadBalancerEdit {
@@ -166,8 +186,11 @@ impl LoadBalancerEdit {
             advertise: fields.optional("advertise", advertise),
             protocol: fields.optional("protocol", protocol),
             service: service(&mut fields),
+            check: health_check(&mut fields).map(|check| check.map(Arc::new)),
+            fallback: fallback(&mut fields),
         };
         fields.pass_over("observed");
+        fields.pass_over("drain");
         fields.finish();
         edit
     }

@@ -13,6 +13,7 @@ use std::{
 };
 
 use crate::{
+    checker::Reports,
     events::{Event, Journal},
     model::{LoadBalancer, LoadBalancerId},
     routing::Routing,
@@ -27,6 +28,7 @@ pub struct Board {
     ready: AtomicBool,
     routing: OnceLock<Arc<dyn Routing>>,
     statistics: OnceLock<Arc<dyn Statistics>>,
+    reports: OnceLock<Arc<dyn Reports>>,
     journal: Arc<Journal>,
 }
 
@@ -111,6 +113,17 @@ impl Board {
     /// Says what counts, once.
     pub fn post_statistics(&self, statistics: Arc<dyn Statistics>) {
         self.statistics.get_or_init(|| statistics);
+    }
+
+    /// What checks have found, if anything checks.
+    #[must_use]
+    pub fn reports(&self) -> Option<&Arc<dyn Reports>> {
+        self.reports.get()
+    }
+
+    /// Says what checks backends, once.
+    pub fn post_reports(&self, reports: Arc<dyn Reports>) {
+        self.reports.get_or_init(|| reports);
     }
 
     /// Posts a load-balancer that was there before the start, which is no news.

@@ -49,20 +49,11 @@ impl Condition {
     }
 }
 
-/// Whether a backend does its work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// Nobody checks it.
-    Unknown,
-}
-
 /// How a backend is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendStatus {
     /// Whether the kernel has it as asked for.
     pub programmed: Condition,
-    /// Whether it does its work.
-    pub health: Health,
 }
 
 /// How a load-balancer is doing.
@@ -100,10 +91,7 @@ impl Status {
     /// The same for the backends that there are now.
     #[must_use]
     pub fn with_backends_of(&self, load_balancer: &LoadBalancer, now: SystemTime) -> Self {
-        let not_yet = || BackendStatus {
-            programmed: Condition::new(Err("nothing has been done yet".into()), now),
-            health: Health::Unknown,
-        };
+        let not_yet = || BackendStatus { programmed: Condition::new(Err("nothing has been done yet".into()), now) };
         let of = |id| (id, self.backend(id).cloned().unwrap_or_else(not_yet));
         Self::sorted(self, load_balancer.backends().iter().map(|backend| of(backend.id)).collect())
     }
@@ -120,7 +108,7 @@ impl Status {
     pub fn next(&self, report: Report, now: SystemTime) -> Option<(Self, Vec<News>)> {
         let backend = |(id, finding)| {
             let before = self.backend(id)?;
-            Some((id, BackendStatus { programmed: before.programmed.now(finding, now), ..before.clone() }))
+            Some((id, BackendStatus { programmed: before.programmed.now(finding, now) }))
         };
         let next = Self {
             programmed: self.programmed.now(report.programmed, now),

@@ -7,6 +7,7 @@
 //! what is on disks out there. Reading goes through the core's constructors: what could not be created cannot be read either.
 
 mod check;
+mod condition;
 mod earlier;
 pub mod peer;
 mod settings;
@@ -18,12 +19,14 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use slb_core::model::{
-    Advertise, Backend, BackendId, BackendIp, Endpoint, Invalid, LoadBalancer, LoadBalancerId, Name, Phase, Port,
-    Target, Vip,
+    Advertise, Backend, BackendId, BackendIp, Drain, Endpoint, Fallback, Invalid, LoadBalancer, LoadBalancerId, Name,
+    Phase, Port, Target, Vip, check::HealthCheck,
 };
 use uuid::Uuid;
 
 use self::{
+    check::CheckV3,
+    condition::{ConditionV3, DrainV3},
     earlier::{LoadBalancerV1, MoreV2},
     settings::{BackendSettingsV3, ProtocolV3, ServiceV3},
 };
@@ -65,6 +68,16 @@ struct LoadBalancerV3 {
     advertise: AdvertiseV2,
     protocol: ProtocolV3,
     service: ServiceV3,
+    check: Option<CheckV3>,
+    fallback: Option<FallbackV3>,
+    drain: Option<DrainV3>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FallbackV3 {
+    ip: IpAddr,
+    port: u16,
+    settings: BackendSettingsV3,
 }
 
 /// Written by number, in this order.
@@ -80,6 +93,8 @@ struct BackendV3 {
     ip: IpAddr,
     port: u16,
     settings: BackendSettingsV3,
+    check: Option<CheckV3>,
+    condition: ConditionV3,
 }
 
 /// Written by number, in this order.
@@ -110,6 +125,13 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
         },
         protocol: load_balancer.endpoint.protocol.into(),
         service: load_balancer.service.into(),
+        check: load_balancer.check.as_deref().map(CheckV3::from),
+        fallback: load_balancer.fallback.as_deref().map(|Fallback { target, settings }| FallbackV3 {
+            ip: target.ip.address(),
+            port: target.port.get(),
+            settings: (*settings).into(),
+        }),
+        drain: load_balancer.drain.map(DrainV3::from),
     };
     postcard::to_extend(&record, vec![VERSION])
 }
@@ -125,7 +147,20 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
         (VERSION, fields) => whole(fields)?,
         (found, _) => return Err(Unreadable::Later { found, known: VERSION }),
     };
-    let LoadBalancerV3 { serial, name, vip, port, backends, phase, advertise, protocol, service } = record;
+    let LoadBalancerV3 {
+        serial,
+        name,
+        vip,
+        port,
+        backends,
+        phase,
+        advertise,
+        protocol,
+        service,
+        check,
+        fallback,
+        drain,
+    } = record;
     let backends =
         backends.map(|backends| backends.into_iter().map(Backend::try_from).collect::<Result<Arc<[_]>, _>>());
     Ok(LoadBalancer {
@@ -147,7 +182,26 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
             AdvertiseV2::WithBackends => Advertise::WithBackends,
         },
         service: service.try_into()?,
+        check: check.map(read_check).transpose()?,
+        fallback: fallback.map(Fallback::try_from).transpose()?.map(Box::new),
+        drain: drain.map(Drain::from),
     })
+}
+
+impl TryFrom<FallbackV3> for Fallback {
+    type Error = Invalid;
+
+    fn try_from(FallbackV3 { ip, port, settings }: FallbackV3) -> Result<Self, Invalid> {
+        Ok(Self { target: target(ip, port)?, settings: settings.try_into()? })
+    }
+}
+
+fn target(ip: IpAddr, port: u16) -> Result<Target, Invalid> {
+    Ok(Target { ip: BackendIp::try_from(ip)?, port: Port::try_from(i64::from(port))? })
+}
+
+fn read_check(record: CheckV3) -> Result<Arc<HealthCheck>, Invalid> {
+    HealthCheck::try_from(record).map(Arc::new)
 }
 
 /// The version of a record, and what follows it.
@@ -165,19 +219,29 @@ fn whole<T: DeserializeOwned>(fields: &[u8]) -> Result<T, Unreadable> {
 
 impl From<&Backend> for BackendV3 {
     fn from(backend: &Backend) -> Self {
-        let Backend { id, target: Target { ip, port }, settings } = *backend;
-        Self { id: id.0.into_bytes(), ip: ip.address(), port: port.get(), settings: settings.into() }
+        let Backend { id, target: Target { ip, port }, settings, check, condition } = backend;
+        Self {
+            id: id.0.into_bytes(),
+            ip: ip.address(),
+            port: port.get(),
+            settings: (*settings).into(),
+            check: check.as_deref().map(CheckV3::from),
+            condition: (*condition).into(),
+        }
     }
 }
 
 impl TryFrom<BackendV3> for Backend {
     type Error = Invalid;
 
-    fn try_from(BackendV3 { id, ip, port, settings }: BackendV3) -> Result<Self, Invalid> {
+    fn try_from(record: BackendV3) -> Result<Self, Invalid> {
+        let BackendV3 { id, ip, port, settings, check, condition } = record;
         Ok(Self {
             id: BackendId(Uuid::from_bytes(id)),
-            target: Target { ip: BackendIp::try_from(ip)?, port: Port::try_from(i64::from(port))? },
+            target: target(ip, port)?,
             settings: settings.try_into()?,
+            check: check.map(read_check).transpose()?,
+            condition: condition.into(),
         })
     }
 }

@@ -13,6 +13,7 @@ use std::{
     process::{Command, Stdio},
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use proptest::prelude::*;
@@ -20,9 +21,10 @@ use redb::{Database, Key, TableDefinition, Value};
 use slb_core::{
     errors::Chain,
     model::{
-        Advertise, Backend, BackendId, BackendSettings, Encapsulation, Endpoint, Forwarding, LoadBalancer,
-        LoadBalancerId, Name, Persistence, PersistenceTimeout, Phase, Port, Protocol, Scheduler, SchedulerFlags,
-        ServiceSettings, Target, Thresholds, Vip, Weight,
+        Advertise, Backend, BackendId, BackendSettings, Condition, Drain, Encapsulation, Endpoint, Fallback,
+        Forwarding, LoadBalancer, LoadBalancerId, Name, Persistence, PersistenceTimeout, Phase, Port, Protocol,
+        Scheduler, SchedulerFlags, ServiceSettings, Target, Then, Thresholds, Time, Vip, Weight,
+        check::{Check, HealthCheck, Question, Reaction, Timing},
     },
     peer::{Peer, PeerAddress},
     ports::{SettingChange, Snapshot, Store, Write},
@@ -73,6 +75,22 @@ fn vip(number: u8) -> Vip {
     address.parse().unwrap()
 }
 
+fn health_check(number: u8) -> Arc<HealthCheck> {
+    let timing = Timing::every(Duration::from_secs(u64::from(number) + 1)).unwrap();
+    let check = Check { question: Question::Tcp, timing, port: None, source: None };
+    Arc::new(HealthCheck { check: Arc::new(check), reaction: Reaction::default() })
+}
+
+fn drain(number: u8) -> Option<Drain> {
+    let time = |millis: u8| Time::from_millis(millis.into());
+    number.is_multiple_of(4).then(|| Drain {
+        since: time(number),
+        deadline: number.is_multiple_of(8).then(|| time(9)),
+        then: if number.is_multiple_of(12) { Then::Delete } else { Then::Stay },
+        done: number.is_multiple_of(16).then(|| time(7)),
+    })
+}
+
 fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> LoadBalancer {
     let backend = |number: u8| Backend {
         id: BackendId(Uuid::from_u128(number.into())),
@@ -88,6 +106,12 @@ fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> L
             ][(usize::from(number) + usize::from(id)) % 6],
             weight: Weight::from(u16::from(number)),
             thresholds: Thresholds::new(u32::from(number) * 2, number.into()).unwrap(),
+        },
+        check: number.is_multiple_of(2).then(|| health_check(number)),
+        condition: Condition {
+            down: number.is_multiple_of(2).then(|| Time::from_millis(id.into())),
+            back: number.is_multiple_of(3).then(|| Time::from_millis(number.into())),
+            drain: drain(number),
         },
     };
     LoadBalancer {
@@ -111,6 +135,12 @@ fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> L
             }),
             one_packet: id.is_multiple_of(3),
         },
+        check: id.is_multiple_of(2).then(|| health_check(id)),
+        fallback: id.is_multiple_of(3).then(|| {
+            let target = Target { ip: vip(id).address().try_into().unwrap(), port: port(81) };
+            Box::new(Fallback { target, settings: BackendSettings::default() })
+        }),
+        drain: drain(id),
     }
 }
 

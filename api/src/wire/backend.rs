@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Backends on the wire.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use slb_core::{
     command::{BackendChange, PartialTarget},
     model::{
-        Backend, BackendId, BackendIp, BackendSettings, Discord, Encapsulation, ForwardingKind, Port, Target, Weight,
+        Backend, BackendId, BackendIp, BackendSettings, Discord, Encapsulation, Forwarding, ForwardingKind, Port,
+        Target, Weight,
     },
-    status::BackendStatus,
 };
 use uuid::Uuid;
 
 use crate::{
+    check::{health_check, view::HealthCheckView},
     fields::Fields,
-    observed::BackendObserved,
+    observed::{BackendObserved, Observer},
     read::{forwarding, ip, port, tunnel_name, u32, uuid, weight},
 };
 
-use super::{FromFields, Partial, Whole};
+use super::{FromFields, Partial, Whole, drain::DrainView};
 
 /// A backend as it is shown.
 #[derive(Serialize)]
@@ -33,18 +36,29 @@ pub(crate) struct BackendView<'a> {
     upper_threshold: u32,
     lower_threshold: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
+    health_check: Option<HealthCheckView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain: Option<DrainView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     observed: Option<BackendObserved<'a>>,
 }
 
 #[derive(Serialize)]
-struct TunnelView {
+pub(super) struct TunnelView {
     r#type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     port: Option<Port>,
 }
 
-impl From<&Backend> for BackendView<'_> {
-    fn from(backend: &Backend) -> Self {
+impl TunnelView {
+    pub(super) fn of(forwarding: Forwarding) -> Option<Self> {
+        let encapsulation = forwarding.encapsulation()?;
+        Some(Self { r#type: encapsulation.name(), port: encapsulation.port() })
+    }
+}
+
+impl<'a> From<&'a Backend> for BackendView<'a> {
+    fn from(backend: &'a Backend) -> Self {
         let BackendSettings { forwarding, weight, thresholds } = backend.settings;
         Self {
             uuid: backend.id,
@@ -52,11 +66,11 @@ impl From<&Backend> for BackendView<'_> {
             port: backend.target.port,
             r#type: forwarding.kind(),
             weight,
-            tunnel: forwarding
-                .encapsulation()
-                .map(|encapsulation| TunnelView { r#type: encapsulation.name(), port: encapsulation.port() }),
+            tunnel: TunnelView::of(forwarding),
             upper_threshold: thresholds.upper(),
             lower_threshold: thresholds.lower(),
+            health_check: backend.check.as_deref().map(HealthCheckView::from),
+            drain: backend.condition.drain.map(DrainView::from),
             observed: None,
         }
     }
@@ -64,8 +78,8 @@ impl From<&Backend> for BackendView<'_> {
 
 impl<'a> BackendView<'a> {
     /// With how it is doing.
-    pub(crate) fn observed(backend: &Backend, status: Option<&'a BackendStatus>) -> Self {
-        Self { observed: status.map(BackendObserved::from), ..Self::from(backend) }
+    pub(crate) fn observed(backend: &'a Backend, observer: Option<Observer<'a>>) -> Self {
+        Self { observed: observer.and_then(|observer| observer.backend(backend)), ..Self::from(backend) }
     }
 }
 
@@ -80,6 +94,7 @@ impl FromFields for BackendWish {
     fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
         fields.refuse("uuid", "is chosen by the server");
         fields.refuse("observed", "is set by the server");
+        fields.refuse("drain", "is asked for once the backend is there");
         Self::read(fields)
     }
 }
@@ -98,7 +113,8 @@ impl BackendWish {
         let Self { target, settings } = self;
         let settings = settings.of(BackendSettings::default());
         let settings = settings.map_err(|Discord { field, why }| Discord { field, why: format!("{target}: {why}") })?;
-        Ok(Backend { id: BackendId(Uuid::new_v4()), target: *target, settings })
+        let check = self.settings.check.clone().flatten();
+        Ok(Backend { check, ..Backend::new(BackendId(Uuid::new_v4()), *target, settings) })
     }
 }
 
@@ -113,6 +129,7 @@ impl FromFields for ListedBackend {
     fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
         let uuid = fields.optional("uuid", uuid);
         fields.pass_over("observed");
+        fields.pass_over("drain");
         Some(Self { uuid, wish: BackendWish::read(fields)? })
     }
 }
@@ -138,6 +155,7 @@ impl BackendEdit {
             },
         };
         fields.pass_over("observed");
+        fields.pass_over("drain");
         fields.finish();
         edit
     }
@@ -149,6 +167,7 @@ impl BackendEdit {
             && ip.is_none_or(|ip| ip == backend.target.ip)
             && port.is_none_or(|port| port == backend.target.port)
             && self.change.of(backend.settings) == Ok(backend.settings)
+            && self.change.check.as_ref().is_none_or(|check| *check == backend.check)
     }
 }
 
@@ -173,10 +192,11 @@ fn settings(fields: &mut Fields<'_>) -> BackendChange {
         encapsulation: fields.object("tunnel", tunnel).flatten(),
         upper_threshold: fields.optional("upperThreshold", u32),
         lower_threshold: fields.optional("lowerThreshold", u32),
+        check: health_check(fields).map(|check| check.map(Arc::new)),
     }
 }
 
-fn tunnel(mut fields: Fields<'_>) -> Option<Encapsulation> {
+pub(super) fn tunnel(mut fields: Fields<'_>) -> Option<Encapsulation> {
     let name = fields.required("type", tunnel_name);
     let port = fields.optional("port", port);
     let tunnel = Encapsulation::new(&name?, port).map_err(|invalid| fields.found("type", || invalid.to_string()));

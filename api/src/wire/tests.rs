@@ -45,10 +45,9 @@ fn backend() -> impl Strategy<Value = Backend> {
     let thresholds =
         (0..1000_u32, 0..1000_u32).prop_map(|(one, other)| Thresholds::new(one.max(other), one.min(other)).unwrap());
     (any_uuid(), address(), any_port(), forwarding, any::<u16>(), thresholds).prop_map(
-        |(id, ip, port, forwarding, weight, thresholds)| Backend {
-            id: BackendId(id),
-            target: Target { ip: BackendIp::try_from(ip).unwrap(), port },
-            settings: BackendSettings { forwarding, weight: weight.into(), thresholds },
+        |(id, ip, port, forwarding, weight, thresholds)| {
+            let target = Target { ip: BackendIp::try_from(ip).unwrap(), port };
+            Backend::new(BackendId(id), target, BackendSettings { forwarding, weight: weight.into(), thresholds })
         },
     )
 }
@@ -86,6 +85,9 @@ fn load_balancer() -> impl Strategy<Value = LoadBalancer> {
             phase,
             advertise,
             service,
+            check: None,
+            fallback: None,
+            drain: None,
         })
 }
 
@@ -116,7 +118,7 @@ proptest! {
     fn a_wish_is_read_as_it_was_written(name in any_name(), port in any_port(), eip in option::of(any_vip()), advertise in advertise(), protocol in protocol(), service in service_settings(), backends in vec(backend(), 0..4)) {
         let is = LoadBalancer {
             id: LoadBalancerId(Uuid::nil()), serial: 1, name, endpoint: Endpoint { vip: eip.unwrap_or("192.0.2.1".parse().unwrap()), port, protocol },
-            backends: None, phase: Phase::Active, advertise, service,
+            backends: None, phase: Phase::Active, advertise, service, check: None, fallback: None, drain: None,
         };
         let mut body = serde_json::to_value(LoadBalancerView::from(&is)).unwrap();
         let list: Vec<_> = backends.iter().map(|backend| {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AdvertiseV2, BackendV3, LoadBalancerV3, PhaseV1,
+    condition::ConditionV3,
     settings::{BackendSettingsV3, ForwardingV3, ProtocolV3, ServiceV3},
 };
 
@@ -73,12 +74,22 @@ impl From<(LoadBalancerV1, MoreV2)> for LoadBalancerV3 {
             advertise,
             protocol: ProtocolV3::Tcp,
             service: ServiceV3::plain(scheduler),
+            check: None,
+            fallback: None,
+            drain: None,
         }
     }
 }
 
 impl From<BackendV1> for BackendV3 {
     fn from(BackendV1 { id, ip, port, forwarding, weight }: BackendV1) -> Self {
-        Self { id, ip: Ipv4Addr::from(ip).into(), port, settings: BackendSettingsV3::plain(forwarding.into(), weight) }
+        Self {
+            id,
+            ip: Ipv4Addr::from(ip).into(),
+            port,
+            settings: BackendSettingsV3::plain(forwarding.into(), weight),
+            check: None,
+            condition: ConditionV3::default(),
+        }
     }
 }
