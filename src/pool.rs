@@ -13,7 +13,7 @@ use slb_advert::bgp::Speaker;
 use slb_core::{
     model::Vip,
     peer::{Peer, PeerAddress, PeerSettings},
-    ports::{self, PoolError},
+    ports::{self, PoolError, Wanted},
     uplink::Uplink,
 };
 use slb_ipam::{
@@ -97,7 +97,7 @@ impl ports::Pool for Pool {
 
     fn acquire(
         &mut self,
-        wanted: Option<Vip>,
+        wanted: Wanted,
         avoid: &BTreeMap<IpAddr, String>,
     ) -> impl Future<Output = Result<Vip, PoolError>> + Send + 'static {
         match self {

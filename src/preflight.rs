@@ -158,7 +158,7 @@ impl Findings {
 
 /// Not an error: a router may have a route to them. Nor is an adapter that has no address yet.
 fn warn_of_strangers(adapter: &str, ranges: &Ranges, networks: &[Network]) {
-    let edges: Vec<_> = networks.iter().map(|network| (network.first, network.last)).collect();
+    let edges: Vec<_> = networks.iter().map(|network| (network.first.into(), network.last.into())).collect();
     if let Some(stranger) = ranges.outside(&edges)
         && !networks.is_empty()
     {

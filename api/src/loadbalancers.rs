@@ -47,7 +47,7 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
         id: LoadBalancerId(Uuid::new_v4()),
         name: wish.name,
         port: wish.port,
-        vip: wish.eip,
+        vip: wish.vip,
         advertise: wish.advertise,
         service: ServiceSettings { scheduler: wish.scheduler },
         backends: (!backends.is_empty()).then_some(backends),

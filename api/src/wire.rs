@@ -7,15 +7,18 @@
 mod tests;
 
 use serde::{Serialize, Serializer};
-use slb_core::model::{
-    Advertise, Backend, BackendId, BackendIp, BackendSettings, Forwarding, LoadBalancer, LoadBalancerId, Name, Phase,
-    Port, Scheduler, Target, Vip, Weight,
+use slb_core::{
+    model::{
+        Advertise, Backend, BackendId, BackendIp, BackendSettings, Forwarding, LoadBalancer, LoadBalancerId, Name,
+        Phase, Port, Scheduler, Target, Vip, Weight,
+    },
+    ports::Wanted,
 };
 use uuid::Uuid;
 
 use crate::{
     fields::Fields,
-    read::{advertise, forwarding, ip, name, phase, port, scheduler, uuid, vip, weight},
+    read::{advertise, family, forwarding, ip, name, phase, port, scheduler, uuid, vip, weight},
 };
 
 /// A load-balancer as it is shown.
@@ -87,7 +90,7 @@ pub(crate) trait FromFields: Sized {
 pub(crate) struct LoadBalancerWish {
     pub(crate) name: Name,
     pub(crate) port: Port,
-    pub(crate) eip: Option<Vip>,
+    pub(crate) vip: Wanted,
     pub(crate) advertise: Advertise,
     pub(crate) scheduler: Scheduler,
     pub(crate) backends: Vec<BackendWish>,
@@ -98,13 +101,15 @@ impl FromFields for LoadBalancerWish {
         let name = fields.optional("name", name).or_else(|| Name::try_from(String::new()).ok());
         let port = fields.required("port", port);
         let eip = fields.nullable("eip", vip);
+        let family = fields.optional("family", |node| family(node, eip));
+        let vip = eip.map(Wanted::Vip).or(family.map(Wanted::Of)).unwrap_or_default();
         let advertise = fields.optional("advertise", advertise).unwrap_or_default();
         let scheduler = fields.optional("scheduler", scheduler).unwrap_or_default();
         let backends = fields.list("backends", BackendWish::from_fields);
         fields.refuse("uuid", "is chosen by the server");
         fields.refuse("status", "is set by the server");
         fields.finish();
-        Some(Self { name: name?, port: port?, eip, advertise, scheduler, backends: backends.unwrap_or_default() })
+        Some(Self { name: name?, port: port?, vip, advertise, scheduler, backends: backends.unwrap_or_default() })
     }
 }
 

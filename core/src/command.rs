@@ -13,7 +13,7 @@ use crate::{
         Scheduler, ServiceSettings, Target, Vip, Weight,
     },
     peer::{Peer, PeerAddress},
-    ports::{Cause, PoolError},
+    ports::{Cause, PoolError, Wanted},
     step::Step,
 };
 use std::sync::Arc;
@@ -76,8 +76,8 @@ pub struct NewLoadBalancer {
     pub name: Name,
     /// The port clients connect to.
     pub port: Port,
-    /// The VIP asked for; `None` takes the next one of the pool.
-    pub vip: Option<Vip>,
+    /// The VIP asked for.
+    pub vip: Wanted,
     /// When the network is told of it.
     pub advertise: Advertise,
     /// How it balances.

@@ -16,11 +16,12 @@ use std::{
 
 use crate::{
     controller::{Drivers, World},
-    model::{Endpoint, LoadBalancer, Phase, Vip},
+    model::{Endpoint, Family, LoadBalancer, Phase, Vip},
     observed::{HostView, Services},
     plan::Observed,
     ports::{
-        Advertiser, Cause, Dataplane, Host, Pool, PoolError, Probe, SettingChange, Snapshot, Store, Verdict, Write,
+        Advertiser, Cause, Dataplane, Host, Pool, PoolError, Probe, SettingChange, Snapshot, Store, Verdict, Wanted,
+        Write,
     },
     step::{AdvertStep, DataplaneStep, HostStep, Step},
 };
@@ -176,13 +177,13 @@ pub struct SimPool {
 }
 
 impl SimPool {
-    fn take(&mut self, wanted: Option<Vip>, avoid: &BTreeMap<IpAddr, String>) -> Result<Vip, PoolError> {
+    fn take(&mut self, wanted: Wanted, avoid: &BTreeMap<IpAddr, String>) -> Result<Vip, PoolError> {
         let free = |vip: &&Vip| !self.held.contains(vip) && !avoid.contains_key(&vip.address());
-        let found = match wanted {
+        let found = match wanted.vip() {
             Some(wanted) => self.all.iter().filter(free).find(|vip| **vip == wanted),
             None => self.all.iter().find(free),
         };
-        let exhausted = || PoolError::Exhausted { pool: "sim".to_owned(), held: 0, avoided: 0 };
+        let exhausted = || PoolError::Exhausted { family: Family::Ipv4, pool: "sim".to_owned(), held: 0, avoided: 0 };
         let vip = found.copied().ok_or_else(exhausted)?;
         assert!(self.held.insert(vip));
         Ok(vip)
@@ -199,7 +200,7 @@ impl Pool for SimPool {
 
     fn acquire(
         &mut self,
-        wanted: Option<Vip>,
+        wanted: Wanted,
         avoid: &BTreeMap<IpAddr, String>,
     ) -> impl Future<Output = Result<Vip, PoolError>> + Send + 'static {
         let taken = self.take(wanted, avoid);

@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is shown can be read back, and reading stands anything.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
 
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::json;
-use slb_core::model::Endpoint;
+use slb_core::model::{Endpoint, Family};
 
 use super::*;
 use crate::{extract::parse, problem::Kind, reply::to_json};
 
-fn address() -> impl Strategy<Value = Ipv4Addr> {
-    (1_u8..=223, any::<[u8; 3]>()).prop_map(|(a, [b, c, d])| Ipv4Addr::new(a, b, c, d))
+fn address() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        (1_u8..=223, any::<[u8; 3]>()).prop_map(|(a, [b, c, d])| Ipv4Addr::new(a, b, c, d).into()),
+        (0x2000_u16..0xfe00, any::<[u16; 4]>())
+            .prop_map(|(a, [b, c, d, e])| Ipv6Addr::new(a, b, c, d, 0, 0, 0, e).into()),
+    ]
 }
 
 fn any_port() -> impl Strategy<Value = Port> {
@@ -99,7 +106,18 @@ proptest! {
         })).collect();
         let body = json!({"name": name.as_str(), "port": port, "eip": eip, "advertise": advertise, "scheduler": scheduler, "backends": list}).to_string();
         let read: LoadBalancerWish = parse(body.as_bytes()).unwrap();
-        prop_assert_eq!(read, LoadBalancerWish { name, port, eip, advertise, scheduler, backends });
+        prop_assert_eq!(read, LoadBalancerWish { name, port, vip: eip.into(), advertise, scheduler, backends });
+    }
+
+    #[test]
+    fn a_family_is_wanted_or_repeats_the_address(eip in option::of(any_vip()), is_ipv6: bool) {
+        let (family, word) = if is_ipv6 { (Family::Ipv6, "ipv6") } else { (Family::Ipv4, "ipv4") };
+        let read = parse::<LoadBalancerWish>(json!({"port": 80, "eip": eip, "family": word}).to_string().as_bytes());
+        match eip {
+            Some(vip) if vip.family() != family => prop_assert_eq!(read.unwrap_err().kind(), Kind::Invalid),
+            Some(vip) => prop_assert_eq!(read.unwrap().vip, Wanted::Vip(vip)),
+            None => prop_assert_eq!(read.unwrap().vip, Wanted::Of(family)),
+        }
     }
 
     /// Near JSON, so that it gets past the first character.

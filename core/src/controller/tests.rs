@@ -60,7 +60,7 @@ fn create(number: u128, wanted: Option<Vip>) -> Command {
         id: lb(number),
         name,
         port: port(6443),
-        vip: wanted,
+        vip: wanted.into(),
         advertise: Advertise::default(),
         service: ServiceSettings::default(),
         backends: None,

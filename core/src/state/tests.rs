@@ -10,6 +10,7 @@ use super::*;
 use crate::{
     command::PartialTarget,
     model::{Advertise, BackendSettings, Name, Target, Weight},
+    ports::Wanted,
 };
 
 fn vip(last: u8) -> Vip {
@@ -44,7 +45,7 @@ fn acts() -> impl Strategy<Value = Act> {
             id,
             name,
             port: port(number),
-            vip: None,
+            vip: Wanted::Any,
             advertise: Advertise::Always,
             service: crate::model::ServiceSettings::default(),
             backends: Some(backends),
@@ -153,7 +154,7 @@ fn a_backend_of_the_other_family_is_refused() {
         id: LoadBalancerId(Uuid::from_u128(1)),
         name: Name::try_from(String::new()).unwrap(),
         port: port(80),
-        vip: None,
+        vip: Wanted::Any,
         advertise: Advertise::Always,
         service: crate::model::ServiceSettings::default(),
         backends: Some(vec![of(ip)]),

@@ -78,7 +78,7 @@ fn create_as(number: u128, (last, at, backends): &Wanted) -> Command {
         id: lb(number),
         name,
         port: port(*at),
-        vip: last.map(vip),
+        vip: last.map(vip).into(),
         backends,
         advertise: Advertise::default(),
         service: ServiceSettings::default(),
