@@ -145,7 +145,7 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     info!("Starting the Steel Load-Balancer");
     let mut terminate = Signals::listen()?;
     let checked = preflight::check(&config).await?;
-    modules::load(checked.source_nat).await.map_err(Fatal::Host)?;
+    modules::load(&checked.source_nat).await.map_err(Fatal::Host)?;
     let Config { adapter, vips, listen, state_dir, reconcile_interval } = config;
     let mut store = Redb::open(&state_dir).map_err(Fatal::Store)?;
     let snapshot = store.load().await.map_err(Fatal::Records)?;
