@@ -158,6 +158,14 @@ impl Config {
 }
 
 impl Vips {
+    /// Whether they may be of IPv6.
+    pub fn has_ipv6(&self) -> bool {
+        match self {
+            Self::Own { ranges, .. } => ranges.has(Family::Ipv6),
+            Self::Metal(_) => false,
+        }
+    }
+
     fn from_given(given: &Given) -> Result<Self, BadOption> {
         if let Some(metal) = Metal::from_given(given, metal::token())? {
             return Ok(Self::Metal(metal));
@@ -179,8 +187,8 @@ impl Vips {
                 "--ipamRange {range}: loopback addresses (127.0.0.0/8, ::1) cannot be announced"
             )));
         }
-        if ranges.has(Family::Ipv6) {
-            return Err(BadOption(format!("--ipamRange {range}: this version announces IPv4 only")));
+        if ranges.has(Family::Ipv6) && !matches!(announce, Announce::Arp { .. }) {
+            return Err(BadOption(format!("--ipamRange {range}: this version announces IPv6 to neighbours only")));
         }
         Ok(Self::Own { ranges, announce })
     }

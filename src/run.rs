@@ -20,7 +20,7 @@ use slb_core::{
     board::Board,
     command::{Mailbox, mailbox},
     controller::{Controller, Drivers, World},
-    model::Vip,
+    model::{Family, Vip},
     ports::{Cause, Host, HostEvent, Snapshot, Store, Verdict, Write},
     state::Contradiction,
     step::HostStep,
@@ -90,9 +90,9 @@ pub enum Fatal {
     /// The kernel has no IPVS.
     #[error("could not reach IPVS")]
     Ipvs(#[source] slb_dataplane::Error),
-    /// ARP is not to be had.
-    #[error("could not open ARP")]
-    Arp(#[source] slb_advert::Error),
+    /// ARP, or neighbour discovery, is not to be had.
+    #[error("could not open the adapter to announce VIPs")]
+    Segment(#[source] slb_advert::Error),
     /// BGP peers cannot be listened for.
     #[error("could not listen for BGP peers")]
     Bgp(#[source] std::io::Error),
@@ -160,17 +160,20 @@ async fn serve(config: Config) -> Result<(), Fatal> {
         store.commit(vec![Write::Uplink(uplink)]).await.map_err(Fatal::Records)?;
     }
     change_adapter(&mut store, &snapshot, &adapter).await?;
+    let has_ipv6 =
+        pool.has_ipv6() || snapshot.load_balancers.iter().any(|each| each.endpoint.vip.family() == Family::Ipv6);
+    let host = Linux::new(&adapter).map_err(Fatal::Host)?;
     let monitor = Monitor::open(&adapter).await.map_err(Fatal::Host)?;
     let listener = TcpListener::from_std(checked.listener).map_err(Fatal::Api)?;
     let board = Arc::new(Board::default());
-    let (advertiser, begin) = Advert::open(&announce, &adapter, checked.bgp)?;
+    let (advertiser, begin) = Advert::open(&announce, &adapter, has_ipv6, checked.bgp)?;
     if let Some(routing) = advertiser.routing() {
         board.post_routing(routing);
     }
     let drivers = Drivers {
         store,
         pool,
-        host: Linux::new(&adapter).map_err(Fatal::Host)?,
+        host: if has_ipv6 { host.with_ipv6() } else { host },
         dataplane: Ipvs::open().await.map_err(Fatal::Ipvs)?,
         advertiser,
     };
