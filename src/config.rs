@@ -8,12 +8,12 @@ mod metal;
 mod peers;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use slb_core::errors::Chain;
+use slb_core::{errors::Chain, model::Family};
 use slb_ipam::Ranges;
 use tracing::Level;
 
@@ -161,6 +161,14 @@ impl Config {
 }
 
 impl Vips {
+    /// Whether they may be of IPv6.
+    pub fn has_ipv6(&self) -> bool {
+        match self {
+            Self::Own { ranges, .. } => ranges.has(Family::Ipv6),
+            Self::Metal(_) => false,
+        }
+    }
+
     fn from_given(given: &Given) -> Result<Self, BadOption> {
         if let Some(metal) = Metal::from_given(given, metal::token())? {
             return Ok(Self::Metal(metal));
@@ -173,10 +181,17 @@ impl Vips {
             )
         })?;
         let ranges: Ranges = range.parse().map_err(|error| BadOption(format!("--ipamRange: {}", Chain(&error))))?;
-        if ranges.overlaps(Ipv4Addr::new(127, 0, 0, 0), Ipv4Addr::new(127, 255, 255, 255)) {
+        let loopback = [
+            (Ipv4Addr::new(127, 0, 0, 0).into(), Ipv4Addr::new(127, 255, 255, 255).into()),
+            (Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()),
+        ];
+        if loopback.into_iter().any(|(first, last)| ranges.overlaps(first, last)) {
             return Err(BadOption(format!(
-                "--ipamRange {range}: loopback addresses (127.0.0.0/8) cannot be announced"
+                "--ipamRange {range}: loopback addresses (127.0.0.0/8, ::1) cannot be announced"
             )));
+        }
+        if ranges.has(Family::Ipv6) && !matches!(announce, Announce::Arp { .. }) {
+            return Err(BadOption(format!("--ipamRange {range}: this version announces IPv6 to neighbours only")));
         }
         Ok(Self::Own { ranges, announce })
     }

@@ -11,9 +11,9 @@ use std::{
 use futures_util::future::Either;
 use slb_advert::bgp::Speaker;
 use slb_core::{
-    model::Vip,
+    model::{Family, Vip},
     peer::{Peer, PeerAddress, PeerSettings},
-    ports::{self, PoolError},
+    ports::{self, PoolError, Wanted},
     uplink::Uplink,
 };
 use slb_ipam::{
@@ -87,6 +87,16 @@ fn announce(uplink: &Uplink, peering: Peering) -> Announce {
     Announce::Bgp { speaker: Speaker { asn: asn.get(), router_id: *address }, peering: Peering { peers, ..peering } }
 }
 
+impl Pool {
+    /// Whether it may hand out addresses of IPv6.
+    pub fn has_ipv6(&self) -> bool {
+        match self {
+            Self::Ranges(ranges) => ranges.has(Family::Ipv6),
+            Self::Equinix(_) => false,
+        }
+    }
+}
+
 impl ports::Pool for Pool {
     fn restore(&mut self, held: BTreeSet<Vip>, released: Vec<Vip>) {
         match self {
@@ -97,7 +107,7 @@ impl ports::Pool for Pool {
 
     fn acquire(
         &mut self,
-        wanted: Option<Vip>,
+        wanted: Wanted,
         avoid: &BTreeMap<IpAddr, String>,
     ) -> impl Future<Output = Result<Vip, PoolError>> + Send + 'static {
         match self {

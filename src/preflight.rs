@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use slb_advert::bgp::Listener;
 use slb_core::errors::Chain;
-use slb_host::{Linux, Network, SourceNat, capability, modules};
+use slb_host::{Linux, Network, SourceNats, capability, modules};
 use slb_ipam::Ranges;
 use tracing::{error, warn};
 
@@ -23,7 +23,7 @@ pub struct Checked {
     /// Where BGP peers connect to; nobody is accepted yet.
     pub bgp: Vec<Listener>,
     /// Which part of the kernel does source NAT.
-    pub source_nat: SourceNat,
+    pub source_nat: SourceNats,
     /// That nobody else is at work here.
     pub alone: Alone,
 }
@@ -36,6 +36,7 @@ pub async fn check(config: &Config) -> Result<Checked, Fatal> {
     let mut findings = Findings(0);
     let privileged = findings.privileges();
     let host = Linux::new(&config.adapter).map_err(|error| findings.note(&error)).ok();
+    let host = if config.vips.has_ipv6() { host.map(Linux::with_ipv6) } else { host };
     let source_nat = match host {
         Some(mut host) if privileged => {
             findings.adapter(&mut host, config).await;
@@ -47,7 +48,7 @@ pub async fn check(config: &Config) -> Result<Checked, Fatal> {
         }
         None => None,
     };
-    if let Some(source_nat) = source_nat {
+    if let Some(source_nat) = &source_nat {
         findings.module_privilege(source_nat);
     }
     let listener = findings.listen(config.listen);
@@ -77,7 +78,7 @@ impl Findings {
         self.lacking(false, "run slb as root, or give it the capability (setcap, or AmbientCapabilities= of its unit)")
     }
 
-    fn module_privilege(&mut self, source_nat: SourceNat) {
+    fn module_privilege(&mut self, source_nat: &SourceNats) {
         match modules::missing(source_nat) {
             Ok(missing) if missing.is_empty() => {}
             Ok(missing) => {
@@ -164,7 +165,7 @@ fn warn_of_strangers(adapter: &str, ranges: &Ranges, networks: &[Network]) {
     {
         let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
         warn!(
-            "--ipamRange: {stranger} is in no network of {adapter} ({}), so no host there asks for it by ARP; it is reached only where a route leads to this host",
+            "--ipamRange: {stranger} is in no network of {adapter} ({}), so no host there asks for it; it is reached only where a route leads to this host",
             networks.join(", ")
         );
     }

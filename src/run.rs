@@ -21,7 +21,7 @@ use slb_core::{
     command::{Mailbox, mailbox},
     controller::{Controller, Drivers, World},
     events::Journal,
-    model::Vip,
+    model::{Family, Vip},
     ports::{Cause, Host, HostEvent, Snapshot, Store, Verdict, Write},
     state::Contradiction,
     step::HostStep,
@@ -95,9 +95,9 @@ pub enum Fatal {
     /// Health checks cannot be run.
     #[error("could not prepare health checks")]
     Checks(#[source] std::io::Error),
-    /// ARP is not to be had.
-    #[error("could not open ARP")]
-    Arp(#[source] slb_advert::Error),
+    /// ARP, or neighbour discovery, is not to be had.
+    #[error("could not open the adapter to announce VIPs")]
+    Segment(#[source] slb_advert::Error),
     /// BGP peers cannot be listened for.
     #[error("could not listen for BGP peers")]
     Bgp(#[source] std::io::Error),
@@ -151,7 +151,7 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     info!("Starting the Steel Load-Balancer");
     let mut terminate = Signals::listen()?;
     let checked = preflight::check(&config).await?;
-    modules::load(checked.source_nat).await.map_err(Fatal::Host)?;
+    modules::load(&checked.source_nat).await.map_err(Fatal::Host)?;
     let Config { adapter, vips, listen, state_dir, reconcile_interval, commands } = config;
     let mut store = Redb::open(&state_dir).map_err(Fatal::Store)?;
     let snapshot = store.load().await.map_err(Fatal::Records)?;
@@ -166,11 +166,14 @@ async fn serve(config: Config) -> Result<(), Fatal> {
         store.commit(vec![Write::Uplink(uplink)]).await.map_err(Fatal::Records)?;
     }
     change_adapter(&mut store, &snapshot, &adapter).await?;
+    let has_ipv6 =
+        pool.has_ipv6() || snapshot.load_balancers.iter().any(|each| each.endpoint.vip.family() == Family::Ipv6);
+    let host = Linux::new(&adapter).map_err(Fatal::Host)?;
     let monitor = Monitor::open(&adapter).await.map_err(Fatal::Host)?;
     let listener = TcpListener::from_std(checked.listener).map_err(Fatal::Api)?;
     let board = Arc::new(Board::new(Journal::new(Uuid::new_v4(), SystemTime::now)));
     board.post_statistics(Arc::new(Meter::default()));
-    let (advertiser, begin) = Advert::open(&announce, &adapter, checked.bgp)?;
+    let (advertiser, begin) = Advert::open(&announce, &adapter, has_ipv6, checked.bgp)?;
     advertiser.tell(board.journal());
     if let Some(routing) = advertiser.routing() {
         board.post_routing(routing);
@@ -180,7 +183,7 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     let drivers = Drivers {
         store,
         pool,
-        host: Linux::new(&adapter).map_err(Fatal::Host)?,
+        host: if has_ipv6 { host.with_ipv6() } else { host },
         dataplane: Ipvs::open().await.map_err(Fatal::Ipvs)?,
         advertiser,
         checker: checks,

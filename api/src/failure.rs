@@ -86,7 +86,7 @@ impl From<PoolError> for Problem {
     fn from(error: PoolError) -> Self {
         let detail = error.to_string();
         match error {
-            PoolError::Outside { .. } => Self::new(Kind::AddressOutsideRange, detail),
+            PoolError::Outside { .. } | PoolError::OtherFamily { .. } => Self::new(Kind::AddressOutsideRange, detail),
             PoolError::Unavailable { .. } => Self::new(Kind::AddressUnavailable, detail),
             PoolError::Exhausted { .. } => Self::new(Kind::PoolExhausted, detail),
             PoolError::Provider(cause) => caused(Kind::ProviderFailed, &detail, &cause, Members::default()),

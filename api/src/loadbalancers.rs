@@ -56,7 +56,7 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
         name: wish.name,
         port: wish.port,
         protocol: wish.protocol,
-        vip: wish.eip,
+        vip: wish.vip,
         advertise: wish.advertise,
         service: wish.service,
         check: wish.check,

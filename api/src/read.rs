@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Readers of single values. An error is in words for who typed the value.
 
-use std::{fmt::Display, net::IpAddr, num::NonZeroU32, time::Duration};
+use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use slb_core::{
     model::{
@@ -31,19 +31,21 @@ pub(crate) fn weight(node: &Node) -> Result<Weight, String> {
 }
 
 pub(crate) fn vip(node: &Node) -> Result<Vip, String> {
-    let vip = text(node)?.parse::<Vip>().map_err(|invalid| invalid.to_string())?;
-    of_ipv4(vip, vip.family())
+    text(node)?.parse::<Vip>().map_err(|invalid| invalid.to_string())
 }
 
 pub(crate) fn ip(node: &Node) -> Result<BackendIp, String> {
-    let ip = text(node)?.parse::<BackendIp>().map_err(|invalid| invalid.to_string())?;
-    of_ipv4(ip, ip.family())
+    text(node)?.parse::<BackendIp>().map_err(|invalid| invalid.to_string())
 }
 
-fn of_ipv4<T: Display>(address: T, family: Family) -> Result<T, String> {
-    match family {
-        Family::Ipv4 => Ok(address),
-        Family::Ipv6 => Err(format!("{address} is an IPv6 address; this version balances IPv4 only")),
+/// The family that a VIP is to be of; if the VIP is given, it has to be that one's.
+pub(crate) fn family(node: &Node, vip: Option<Vip>) -> Result<Family, String> {
+    let family = text(node)?.parse::<Family>().map_err(|invalid| invalid.to_string())?;
+    match vip {
+        Some(vip) if vip.family() != family => {
+            Err(format!("{vip} is not an address of {family}; leave out one of them"))
+        }
+        _ => Ok(family),
     }
 }
 

@@ -19,6 +19,7 @@ use slb_core::{
         Advertise, Backend, Fallback, LoadBalancer, LoadBalancerId, Name, Phase, Port, Protocol, ServiceSettings, Vip,
         check::HealthCheck,
     },
+    ports::Wanted,
 };
 use uuid::Uuid;
 
@@ -32,7 +33,7 @@ use crate::{
     check::{health_check, view::HealthCheckView},
     fields::Fields,
     observed::{LoadBalancerObserved, Observer},
-    read::{advertise, name, phase, port, protocol, uuid, vip},
+    read::{advertise, family, name, phase, port, protocol, uuid, vip},
 };
 
 /// A load-balancer as it is shown.
@@ -120,7 +121,7 @@ pub(crate) trait FromFields: Sized {
 pub(crate) struct LoadBalancerWish {
     pub(crate) name: Name,
     pub(crate) port: Port,
-    pub(crate) eip: Option<Vip>,
+    pub(crate) vip: Wanted,
     pub(crate) advertise: Advertise,
     pub(crate) protocol: Protocol,
     pub(crate) service: ServiceSettings,
@@ -134,6 +135,8 @@ impl FromFields for LoadBalancerWish {
         let name = fields.optional("name", name).or_else(|| Name::try_from(String::new()).ok());
         let port = fields.required("port", port);
         let eip = fields.nullable("eip", vip);
+        let family = fields.optional("family", |node| family(node, eip));
+        let vip = eip.map(Wanted::Vip).or(family.map(Wanted::Of)).unwrap_or_default();
         let advertise = fields.optional("advertise", advertise).unwrap_or_default();
         let protocol = fields.optional("protocol", protocol).unwrap_or_default();
         let service = service(&mut fields).of(ServiceSettings::default());
@@ -146,7 +149,7 @@ impl FromFields for LoadBalancerWish {
         fields.refuse("observed", "is set by the server");
         fields.finish();
         let backends = backends.unwrap_or_default();
-        Some(Self { name: name?, port: port?, eip, advertise, protocol, service, check, fallback, backends })
+        Some(Self { name: name?, port: port?, vip, advertise, protocol, service, check, fallback, backends })
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
         SchedulerFlags, ServiceSettings, Target, Then, Thresholds, Vip, Weight, check::HealthCheck,
     },
     peer::{Peer, PeerAddress},
-    ports::{Cause, PoolError},
+    ports::{Cause, PoolError, Wanted},
     step::Step,
 };
 
@@ -91,8 +91,8 @@ pub struct NewLoadBalancer {
     pub port: Port,
     /// The protocol that the port is of.
     pub protocol: Protocol,
-    /// The VIP asked for; `None` takes the next one of the pool.
-    pub vip: Option<Vip>,
+    /// The VIP asked for.
+    pub vip: Wanted,
     /// When the network is told of it.
     pub advertise: Advertise,
     /// How it balances.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    model::{Endpoint, LoadBalancer, LoadBalancerId, Target, Vip},
+    model::{Endpoint, Family, LoadBalancer, LoadBalancerId, Target, Vip},
     observed::{HostView, Services},
     peer::{Peer, PeerAddress},
     statistics::Connections,
@@ -126,20 +126,49 @@ pub trait Pool: Send {
     /// are fine in either: the operator may have changed the range.
     fn restore(&mut self, held: BTreeSet<Vip>, released: Vec<Vip>);
 
-    /// Takes an address: the `wanted` one, else any that is free. `avoid` maps addresses that must not be handed out now to the
+    /// Takes an address that is free. `avoid` maps addresses that must not be handed out now to the
     /// reason, in words that follow "ADDRESS is …".
     ///
     /// The future stands on its own, so that a slow provider holds up nobody. Dropping it before its end gives back what it has taken
     /// by then.
     fn acquire(
         &mut self,
-        wanted: Option<Vip>,
+        wanted: Wanted,
         avoid: &BTreeMap<IpAddr, String>,
     ) -> impl Future<Output = Result<Vip, PoolError>> + Send + 'static;
 
     /// Gives an address back, once nothing of it is left in the kernel or the store. What a provider has to be told, it is told in the
     /// background.
     fn release(&mut self, vip: Vip);
+}
+
+/// Which address is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// Any one; of IPv4 if the pool has such.
+    #[default]
+    Any,
+    /// Any one of the family.
+    Of(Family),
+    /// This one and no other.
+    Vip(Vip),
+}
+
+impl From<Option<Vip>> for Wanted {
+    fn from(vip: Option<Vip>) -> Self {
+        vip.map_or(Self::Any, Self::Vip)
+    }
+}
+
+impl Wanted {
+    /// The one that it has to be.
+    #[must_use]
+    pub fn vip(self) -> Option<Vip> {
+        match self {
+            Self::Any | Self::Of(_) => None,
+            Self::Vip(vip) => Some(vip),
+        }
+    }
 }
 
 /// Why the pool has no address.
@@ -153,6 +182,14 @@ pub enum PoolError {
         /// The pool, as the operator wrote it.
         pool: String,
     },
+    /// The pool has none of the wanted family.
+    #[error("there is no {family} address in the range {pool}")]
+    OtherFamily {
+        /// The family.
+        family: Family,
+        /// The pool, as the operator wrote it.
+        pool: String,
+    },
     /// The wanted address may not be handed out.
     #[error("{wanted} cannot be used: it is {why}")]
     Unavailable {
@@ -162,8 +199,10 @@ pub enum PoolError {
         why: String,
     },
     /// No address is left.
-    #[error("no address is left in the range {pool}: {held} in use, {avoided} set aside")]
+    #[error("no {family} address is left in the range {pool}: {held} in use, {avoided} set aside")]
     Exhausted {
+        /// Of which none is left.
+        family: Family,
         /// The pool, as the operator wrote it.
         pool: String,
         /// How many of it are held.

@@ -17,11 +17,12 @@ use std::{
 use crate::{
     checker::{Checker, Known, Transition, Watch},
     controller::{Drivers, World},
-    model::{Endpoint, LoadBalancer, LoadBalancerId, Phase, Target, Time, Vip},
+    model::{Endpoint, Family, LoadBalancer, LoadBalancerId, Phase, Target, Time, Vip},
     observed::{HostView, Services},
     plan::Observed,
     ports::{
-        Advertiser, Cause, Dataplane, Host, Pool, PoolError, Probe, SettingChange, Snapshot, Store, Verdict, Write,
+        Advertiser, Cause, Dataplane, Host, Pool, PoolError, Probe, SettingChange, Snapshot, Store, Verdict, Wanted,
+        Write,
     },
     statistics::Connections,
     step::{AdvertStep, DataplaneStep, HostStep, Step},
@@ -186,13 +187,13 @@ pub struct SimPool {
 }
 
 impl SimPool {
-    fn take(&mut self, wanted: Option<Vip>, avoid: &BTreeMap<IpAddr, String>) -> Result<Vip, PoolError> {
+    fn take(&mut self, wanted: Wanted, avoid: &BTreeMap<IpAddr, String>) -> Result<Vip, PoolError> {
         let free = |vip: &&Vip| !self.held.contains(vip) && !avoid.contains_key(&vip.address());
-        let found = match wanted {
+        let found = match wanted.vip() {
             Some(wanted) => self.all.iter().filter(free).find(|vip| **vip == wanted),
             None => self.all.iter().find(free),
         };
-        let exhausted = || PoolError::Exhausted { pool: "sim".to_owned(), held: 0, avoided: 0 };
+        let exhausted = || PoolError::Exhausted { family: Family::Ipv4, pool: "sim".to_owned(), held: 0, avoided: 0 };
         let vip = found.copied().ok_or_else(exhausted)?;
         assert!(self.held.insert(vip));
         Ok(vip)
@@ -209,7 +210,7 @@ impl Pool for SimPool {
 
     fn acquire(
         &mut self,
-        wanted: Option<Vip>,
+        wanted: Wanted,
         avoid: &BTreeMap<IpAddr, String>,
     ) -> impl Future<Output = Result<Vip, PoolError>> + Send + 'static {
         let taken = self.take(wanted, avoid);

@@ -63,7 +63,7 @@ impl Step {
     #[must_use]
     pub fn vip(&self) -> Vip {
         match *self {
-            Self::Advert(AdvertStep::Advertise(vip) | AdvertStep::Withdraw(vip)) => vip,
+            Self::Advert(step) => step.vip(),
             Self::Host(
                 HostStep::Bind(vip)
                 | HostStep::Unbind(vip)
@@ -80,6 +80,16 @@ impl Step {
     #[must_use]
     pub fn tells(&self) -> bool {
         matches!(self, Self::Host(HostStep::Bind(_)) | Self::Advert(AdvertStep::Advertise(_)))
+    }
+}
+
+impl AdvertStep {
+    /// The VIP that the step is about.
+    #[must_use]
+    pub fn vip(&self) -> Vip {
+        match *self {
+            Self::Advertise(vip) | Self::Withdraw(vip) => vip,
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
 };
 
@@ -12,7 +12,7 @@ use netlink::{KernelError, Request};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    address::{AddressAttribute, AddressMessage, AddressProtocol},
+    address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, CacheInfo},
     route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage},
 };
 use slb_core::{
@@ -24,8 +24,6 @@ use slb_core::{
 
 use crate::{Error, link::Adapter};
 
-/// The prefix length of a VIP: it brings no subnet and no route with it.
-const HOST_PREFIX: u8 = 32;
 /// `IFA_PROTO` of the addresses that slb binds (linux/if_addr.h; 0 to 3 are the kernel's own). `ip address` shows it to the
 /// operator as "proto 83"; kernels before 5.18 ignore it, and slb never asks for it.
 const PROTOCOL: AddressProtocol = AddressProtocol::Other(b'S');
@@ -53,6 +51,9 @@ impl Change {
             Self::Bind(vip) => {
                 let mut message = host_address(vip, index);
                 message.attributes.push(AddressAttribute::Protocol(PROTOCOL));
+                if vip.family() == Family::Ipv6 {
+                    message.attributes.extend(as_vip_of_ipv6());
+                }
                 Request::new(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
             }
             // With the prefix given, an address of the same number but another prefix is left alone (`inet_rtm_deladdr`).
@@ -80,6 +81,14 @@ impl Change {
     }
 }
 
+/// What makes an IPv6 address a VIP: it works at once, since it has been probed before (`IFA_F_NODAD`); it brings no route with it; and it is
+/// deprecated, so that the host takes it for the source of none of its own connections (RFC 6724, section 5, rule 3).
+fn as_vip_of_ipv6() -> [AddressAttribute; 2] {
+    let mut lifetimes = CacheInfo::default();
+    (lifetimes.ifa_preferred, lifetimes.ifa_valid) = (0, u32::MAX);
+    [AddressAttribute::Flags(AddressFlags::Nodad | AddressFlags::Noprefixroute), AddressAttribute::CacheInfo(lifetimes)]
+}
+
 fn host_address(vip: Vip, index: u32) -> AddressMessage {
     let mut message = AddressMessage::default();
     message.header.family = match vip.family() {
@@ -92,51 +101,68 @@ fn host_address(vip: Vip, index: u32) -> AddressMessage {
     message
 }
 
-/// An IPv4 address of this host.
+/// An address of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     pub index: u32,
-    pub local: Ipv4Addr,
-    /// The other end of a point-to-point link; elsewhere the same as `local`.
-    pub peer: Ipv4Addr,
+    pub local: IpAddr,
+    /// The other end of a point-to-point link; elsewhere the same as `local`, and of its family in any case.
+    pub peer: IpAddr,
     pub prefix: u8,
     pub broadcast: Option<Ipv4Addr>,
 }
 
 impl Address {
-    /// `None` for what is not an IPv4 address.
+    /// `None` for what is not an IP address.
     pub(crate) fn of(message: &AddressMessage) -> Option<Self> {
         let (mut local, mut peer, mut broadcast) = (None, None, None);
         for attribute in &message.attributes {
-            if let AddressAttribute::Local(IpAddr::V4(address)) = attribute {
+            if let AddressAttribute::Local(address) = attribute {
                 local = Some(*address);
-            } else if let AddressAttribute::Address(IpAddr::V4(address)) = attribute {
+            } else if let AddressAttribute::Address(address) = attribute {
                 peer = Some(*address);
             } else if let AddressAttribute::Broadcast(address) = attribute {
                 broadcast = Some(*address);
             }
         }
-        let peer = peer.or(local)?;
+        let peer: IpAddr = peer.or(local)?;
         let local = local.unwrap_or(peer);
+        if Family::of(local) != Family::of(peer) {
+            return None;
+        }
         Some(Self { index: message.header.index, local, peer, prefix: message.header.prefix_len, broadcast })
     }
 
     /// The first and the last address of the subnet that comes with the address.
-    pub(crate) fn subnet(&self) -> (Ipv4Addr, Ipv4Addr) {
-        let hosts = u32::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
-        let peer = self.peer.to_bits();
-        (Ipv4Addr::from_bits(peer & !hosts), Ipv4Addr::from_bits(peer | hosts))
+    pub(crate) fn subnet(&self) -> (IpAddr, IpAddr) {
+        match self.peer {
+            IpAddr::V4(peer) => {
+                let hosts = u32::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+                let [first, last] = [peer.to_bits() & !hosts, peer.to_bits() | hosts].map(Ipv4Addr::from_bits);
+                (first.into(), last.into())
+            }
+            IpAddr::V6(peer) => {
+                let hosts = u128::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+                let [first, last] = [peer.to_bits() & !hosts, peer.to_bits() | hosts].map(Ipv6Addr::from_bits);
+                (first.into(), last.into())
+            }
+        }
+    }
+
+    /// How many bits of it name a host of its subnet.
+    fn host_bits(&self) -> u8 {
+        Family::of(self.peer).bits().saturating_sub(self.prefix)
     }
 
     /// What the kernel takes for all hosts of the subnet (`fib_add_ifaddr`); subnets of one or two addresses have none (RFC 3021).
-    fn broadcasts(&self) -> impl Iterator<Item = Ipv4Addr> {
-        let last = (self.prefix < 31).then(|| self.subnet().1);
-        [last, self.broadcast].into_iter().flatten()
+    fn broadcasts(&self) -> impl Iterator<Item = IpAddr> {
+        let last = (self.peer.is_ipv4() && self.host_bits() > 1).then(|| self.subnet().1);
+        [last, self.broadcast.map(IpAddr::V4)].into_iter().flatten()
     }
 
     /// Bound the way slb binds VIPs.
     fn as_vip(&self) -> Option<Vip> {
-        if self.prefix == HOST_PREFIX && self.local == self.peer { Vip::try_from(self.local).ok() } else { None }
+        if self.host_bits() == 0 && self.local == self.peer { Vip::try_from(self.local).ok() } else { None }
     }
 }
 
@@ -144,9 +170,9 @@ impl Address {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Network {
     /// Its first address, which names it.
-    pub first: Ipv4Addr,
+    pub first: IpAddr,
     /// Its last address.
-    pub last: Ipv4Addr,
+    pub last: IpAddr,
     prefix: u8,
 }
 
@@ -159,7 +185,8 @@ impl fmt::Display for Network {
 /// The networks that come with the adapter's addresses, each once.
 pub(crate) fn networks(adapter: &str, adapters: &[Adapter], addresses: &[Address]) -> Vec<Network> {
     let Some(own) = adapters.iter().find(|candidate| candidate.name == adapter) else { return Vec::new() };
-    let of_own = addresses.iter().filter(|address| address.index == own.index && address.prefix < HOST_PREFIX);
+    let is_network = |address: &&Address| address.host_bits() > 0 && !is_of_every_network(address.local);
+    let of_own = addresses.iter().filter(|address| address.index == own.index).filter(is_network);
     let network = |address: &Address| {
         let (first, last) = address.subnet();
         Network { first, last, prefix: address.prefix }
@@ -170,8 +197,8 @@ pub(crate) fn networks(adapter: &str, adapters: &[Adapter], addresses: &[Address
 /// A gateway and the destination that it is for, `None` for the default route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Gateway {
-    address: Ipv4Addr,
-    destination: Option<(Ipv4Addr, u8)>,
+    address: IpAddr,
+    destination: Option<(IpAddr, u8)>,
 }
 
 impl Gateway {
@@ -181,8 +208,8 @@ impl Gateway {
         for attribute in &message.attributes {
             if let RouteAttribute::Table(number) = attribute {
                 table = *number;
-            } else if let RouteAttribute::Destination(RouteAddress::Inet(network)) = attribute {
-                address = Some(*network);
+            } else if let RouteAttribute::Destination(network) = attribute {
+                address = ip_of(network);
             } else if let RouteAttribute::MultiPath(hops) = attribute {
                 found.extend(hops.iter().flat_map(|hop| &hop.attributes).filter_map(gateway));
             } else {
@@ -204,8 +231,18 @@ impl Gateway {
     }
 }
 
-fn gateway(attribute: &RouteAttribute) -> Option<Ipv4Addr> {
-    if let RouteAttribute::Gateway(RouteAddress::Inet(address)) = attribute { Some(*address) } else { None }
+fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
+    if let RouteAttribute::Gateway(address) = attribute { ip_of(address) } else { None }
+}
+
+fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
+    if let RouteAddress::Inet(address) = address {
+        Some((*address).into())
+    } else if let RouteAddress::Inet6(address) = address {
+        Some((*address).into())
+    } else {
+        None
+    }
 }
 
 /// What is bound on the adapter and what else is spoken for. The source NAT is another room's to report.
@@ -224,32 +261,42 @@ pub(crate) fn view(adapter: &str, adapters: &[Adapter], addresses: &[Address], g
         taken.entry(gateway.address).or_insert_with(|| gateway.describe());
     }
     for address in addresses {
-        if address.peer != address.local && address.prefix == HOST_PREFIX {
+        if address.peer != address.local && address.host_bits() == 0 {
             taken.entry(address.peer).or_insert_with(|| format!("the other end of {}", name(address)));
         }
-        // Subnets of one or two addresses have neither (RFC 3021).
-        if name(address) == adapter && address.prefix < 31 {
+        // Subnets of one or two addresses have neither (RFC 3021, RFC 6164).
+        if name(address) == adapter && address.host_bits() > 1 {
             let (first, _) = address.subnet();
             let subnet = format!("{first}/{}", address.prefix);
-            taken.entry(first).or_insert_with(|| format!("the network address of {subnet}"));
+            taken.entry(first).or_insert_with(|| match first {
+                IpAddr::V4(_) => format!("the network address of {subnet}"),
+                IpAddr::V6(_) => format!("the address of the routers of {subnet}"),
+            });
             for broadcast in address.broadcasts() {
                 taken.entry(broadcast).or_insert_with(|| format!("the broadcast address of {subnet}"));
             }
         }
     }
-    let broadcasts = addresses.iter().flat_map(Address::broadcasts).map(IpAddr::from).collect();
-    let taken = taken.into_iter().map(|(address, why): (Ipv4Addr, _)| (address.into(), why)).collect();
+    let broadcasts = addresses.iter().flat_map(Address::broadcasts).collect();
     HostView { bound, taken, broadcasts, source_nat: BTreeSet::new() }
 }
 
-/// The other adapters that share a subnet with the adapter and speak ARP there: they are on the same network.
+/// Whether an address is of a network that every adapter may have, which says nothing of where it is (RFC 3927, RFC 4291).
+fn is_of_every_network(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+/// The other adapters that share a subnet with the adapter and speak ARP there: they are on the same network. Of IPv6, each
+/// adapter answers for its own addresses alone (`ndisc_recv_ns`).
 pub(crate) fn beside(adapter: &str, adapters: &[Adapter], addresses: &[Address]) -> Vec<String> {
     let subnets = |index| {
         addresses
             .iter()
-            .filter(move |address| address.index == index && address.prefix < HOST_PREFIX)
-            // Every network may have these, which says nothing (RFC 3927).
-            .filter(|address| !address.local.is_link_local())
+            .filter(move |address| address.index == index && address.local.is_ipv4() && address.host_bits() > 0)
+            .filter(|address| !is_of_every_network(address.local))
             .map(Address::subnet)
     };
     let shares =

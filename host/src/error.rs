@@ -4,7 +4,7 @@
 use std::{io, process::ExitStatus, sync::Arc};
 
 use slb_core::{
-    model::Vip,
+    model::{Family, Vip},
     ports::{Cause, Verdict},
 };
 
@@ -101,14 +101,17 @@ pub enum Error {
         source: io::Error,
     },
     /// The kernel refused a change of its nftables rules.
-    #[error("change the nftables table ip slb")]
+    #[error("change the nftables table slb")]
     Nftables(#[source] netlink::KernelError),
-    /// The kernel has no nftables for IPv4, and there is no iptables either.
+    /// The kernel has no nftables for the family, and there is no iptables either.
     #[error(
-        "find a way to source NAT: the kernel has no nftables for IPv4 (CONFIG_NF_TABLES_IPV4, CONFIG_NFT_NAT, \
-         CONFIG_NFT_MASQ, CONFIG_NFT_CT) and there is no program {program}; install the package iptables"
+        "find a way to source NAT: the kernel has no nftables for {family} (CONFIG_NF_TABLES_{}, CONFIG_NFT_NAT, \
+         CONFIG_NFT_MASQ, CONFIG_NFT_CT) and there is no program {program}; install the package iptables",
+        family.to_string().to_uppercase()
     )]
     NoIptables {
+        /// The family.
+        family: Family,
         /// The program that was looked for last.
         program: &'static str,
     },

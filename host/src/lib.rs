@@ -18,6 +18,7 @@
 use std::sync::Arc;
 
 use slb_core::{
+    model::Family,
     observed::HostView,
     ports::{Cause, Host, SettingChange, Verdict},
     step::HostStep,
@@ -40,8 +41,8 @@ pub use address::Network;
 pub use error::Error;
 pub use link::Adapter;
 pub use monitor::Monitor;
-pub use nat::SourceNat;
-pub use sysctl::{Need, Setting, settings};
+pub use nat::{SourceNat, SourceNats};
+pub use sysctl::{Ipv6, Need, Setting, settings};
 
 use address::{Address, Change, Gateway};
 use error::shared_verdict;
@@ -53,7 +54,9 @@ pub struct Linux {
     adapter: Arc<str>,
     routing: Routing,
     /// Chosen when it is first needed.
-    nat: Option<nat::Driver>,
+    nat: Option<nat::Drivers>,
+    /// Whether VIPs may be of IPv6.
+    has_ipv6: bool,
 }
 
 impl Linux {
@@ -64,7 +67,13 @@ impl Linux {
     /// # Errors
     /// [`Error::Open`].
     pub fn new(adapter: &str) -> Result<Self, Error> {
-        Ok(Self { adapter: adapter.into(), routing: Routing::open()?, nat: None })
+        Ok(Self { adapter: adapter.into(), routing: Routing::open()?, nat: None, has_ipv6: false })
+    }
+
+    /// The same for VIPs of IPv6, too: the kernel is to forward IPv6.
+    #[must_use]
+    pub fn with_ipv6(self) -> Self {
+        Self { has_ipv6: true, ..self }
     }
 
     /// The adapter as it is now. Reads only.
@@ -87,19 +96,25 @@ impl Linux {
         Ok(address::networks(&self.adapter, &adapters, &addresses))
     }
 
-    /// Which part of the kernel does the source NAT: nftables where it has all that is needed, otherwise iptables. Changes no rule;
+    /// Which part of the kernel does the source NAT of each family that VIPs may be of: nftables where it has all that is needed, otherwise iptables. Changes no rule;
     /// the kernel may load modules of its own to be able to answer.
     ///
     /// # Errors
     /// [`Error::NoIptables`] if there is neither; [`Error::Nftables`] without the privilege to ask.
-    pub async fn source_nat(&mut self) -> Result<SourceNat, Error> {
-        self.nat().await.map(|driver| driver.kind())
+    pub async fn source_nat(&mut self) -> Result<SourceNats, Error> {
+        let families =
+            if self.has_ipv6 { [Some(Family::Ipv4), Some(Family::Ipv6)] } else { [Some(Family::Ipv4), None] };
+        let mut found = SourceNats::new();
+        for family in families.into_iter().flatten() {
+            found.insert(family, self.nat().await?.kind(family).await?);
+        }
+        Ok(found)
     }
 
-    async fn nat(&mut self) -> Result<&mut nat::Driver, Error> {
+    async fn nat(&mut self) -> Result<&mut nat::Drivers, Error> {
         let driver = match self.nat.take() {
             Some(driver) => driver,
-            None => nat::Driver::choose().await?,
+            None => nat::Drivers::choose().await?,
         };
         Ok(self.nat.insert(driver))
     }
@@ -124,8 +139,13 @@ impl Linux {
         let adapters = self.adapters().await?;
         let addresses = self.addresses().await?;
         let beside = address::beside(&self.adapter, &adapters, &addresses);
+        let ipv6 = if self.has_ipv6 {
+            Ipv6::Forwarded { hosts: sysctl::hosts_of_ipv6(adapters.iter().map(|adapter| adapter.name.as_str()))? }
+        } else {
+            Ipv6::Unused
+        };
         let mut drifted = Vec::new();
-        for setting in settings(&self.adapter, &beside, &sysctl::release()?) {
+        for setting in settings(&self.adapter, &beside, &ipv6, &sysctl::release()?) {
             drifted.extend(sysctl::drift(&setting, sysctl::read)?);
         }
         Ok(drifted)
@@ -145,8 +165,8 @@ impl Linux {
         Ok(changes.iter().zip(answers).map(|(change, answer)| change.verdict(&self.adapter, answer)).collect())
     }
 
-    async fn change_nat(&mut self, wishes: &nat::Wishes) -> Result<(), Error> {
-        if wishes.is_empty() { Ok(()) } else { self.nat().await?.apply(wishes).await }
+    async fn change_nat(&mut self, family: Family, wishes: &nat::Wishes) -> Result<(), Arc<Error>> {
+        if wishes.is_empty() { Ok(()) } else { self.nat().await?.apply(family, wishes).await.map_err(Arc::new) }
     }
 }
 
@@ -164,13 +184,18 @@ impl Host for Linux {
             let error = Arc::new(error);
             changes.iter().map(|_| shared_verdict(&error)).collect()
         });
-        let of_nat = self.change_nat(&wishes).await.map_err(Arc::new);
+        let of_ipv4 = self.change_nat(Family::Ipv4, &wishes).await;
+        let of_ipv6 = self.change_nat(Family::Ipv6, &wishes).await;
         let mut of_addresses = of_addresses.into_iter();
         let verdict = |step: &HostStep| match step {
             HostStep::Bind(_) | HostStep::Unbind(_) => {
                 of_addresses.next().unwrap_or_else(|| Verdict::Retry("the kernel's answer is missing".into()))
             }
-            HostStep::EnableSourceNat(_) | HostStep::DisableSourceNat(_) => {
+            HostStep::EnableSourceNat(vip) | HostStep::DisableSourceNat(vip) => {
+                let of_nat = match vip.family() {
+                    Family::Ipv4 => &of_ipv4,
+                    Family::Ipv6 => &of_ipv6,
+                };
                 of_nat.as_ref().map_or_else(shared_verdict, |()| Verdict::Applied)
             }
         };

@@ -15,7 +15,13 @@ use netlink_packet_generic::{
     ctrl::{GenlCtrl, GenlCtrlCmd, nlas::GenlCtrlAttrs},
 };
 
-use crate::{Error, nat::SourceNat, program, sysctl};
+use slb_core::model::Family;
+
+use crate::{
+    Error,
+    nat::{SourceNat, SourceNats},
+    program, sysctl,
+};
 
 /// A module that slb needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,25 +54,35 @@ const NEEDED: [Module; 4] = [
 ];
 
 /// What the iptables rules are made of. nftables needs no list: asking the kernel for it loads it.
-const NEEDED_BY_IPTABLES: [Module; 3] = [
-    Module { name: "iptable_nat", option: "CONFIG_IP_NF_NAT", sign: Sign::None },
+const NEEDED_BY_IPTABLES: [Module; 2] = [
     Module { name: "xt_ipvs", option: "CONFIG_NETFILTER_XT_MATCH_IPVS", sign: Sign::None },
     Module { name: "xt_conntrack", option: "CONFIG_NETFILTER_XT_MATCH_CONNTRACK", sign: Sign::None },
 ];
 
-fn needed(source_nat: SourceNat) -> impl Iterator<Item = Module> {
-    let more: &[Module] = match source_nat {
-        SourceNat::Nftables => &[],
-        SourceNat::Iptables => &NEEDED_BY_IPTABLES,
-    };
-    NEEDED.into_iter().chain(more.iter().copied())
+/// IPv6 itself.
+const IPV6: Module = Module { name: "ipv6", option: "CONFIG_IPV6", sign: Sign::File("/proc/net/if_inet6") };
+
+/// The table of the rules of a family.
+fn table(family: Family) -> Module {
+    match family {
+        Family::Ipv4 => Module { name: "iptable_nat", option: "CONFIG_IP_NF_NAT", sign: Sign::None },
+        Family::Ipv6 => Module { name: "ip6table_nat", option: "CONFIG_IP6_NF_NAT", sign: Sign::None },
+    }
+}
+
+fn needed(source_nat: &SourceNats) -> impl Iterator<Item = Module> {
+    let in_iptables = source_nat.iter().filter(|(_, part)| **part == SourceNat::Iptables);
+    let tables: Vec<Module> = in_iptables.map(|(family, _)| table(*family)).collect();
+    let more: &[Module] = if tables.is_empty() { &[] } else { &NEEDED_BY_IPTABLES };
+    let ipv6 = source_nat.contains_key(&Family::Ipv6).then_some(IPV6);
+    ipv6.into_iter().chain(NEEDED).chain(tables).chain(more.iter().copied())
 }
 
 /// The names of the modules that slb needs and that do not show. Reads only.
 ///
 /// # Errors
 /// The kernel's release could not be read.
-pub fn missing(source_nat: SourceNat) -> Result<Vec<&'static str>, Error> {
+pub fn missing(source_nat: &SourceNats) -> Result<Vec<&'static str>, Error> {
     let folder = folder()?;
     let mut names = Vec::new();
     for module in needed(source_nat) {
@@ -81,7 +97,7 @@ pub fn missing(source_nat: SourceNat) -> Result<Vec<&'static str>, Error> {
 ///
 /// # Errors
 /// [`Error::NoModule`] for the first that is certain to be missing.
-pub async fn load(source_nat: SourceNat) -> Result<(), Error> {
+pub async fn load(source_nat: &SourceNats) -> Result<(), Error> {
     let folder = folder()?;
     for module in needed(source_nat) {
         if !module.shows(&folder) {

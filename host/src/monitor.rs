@@ -8,12 +8,15 @@
 //!  up, IFLA_EVENT of a bond's failover or "notify peers"  LinkUp
 //! ```
 
+use std::net::IpAddr;
+
 use netlink::{Event, protocols::NETLINK_ROUTE};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
+    address::AddressMessage,
     link::{LinkAttribute, LinkEvent, LinkMessage},
 };
-use slb_core::ports::HostEvent;
+use slb_core::{model::Vip, ports::HostEvent};
 
 use crate::{
     Error,
@@ -24,8 +27,8 @@ use crate::{
 
 /// `RTNLGRP_LINK` of linux/rtnetlink.h.
 const LINK_GROUP: u32 = 1;
-/// `RTNLGRP_IPV4_IFADDR` of linux/rtnetlink.h.
-const ADDRESS_GROUP: u32 = 5;
+/// `RTNLGRP_IPV4_IFADDR` and `RTNLGRP_IPV6_IFADDR` of linux/rtnetlink.h.
+const ADDRESS_GROUPS: [u32; 2] = [5, 9];
 
 /// Listens to the host.
 #[derive(Debug)]
@@ -41,7 +44,7 @@ impl Monitor {
     /// The kernel cannot be listened to, or the adapters not be read. That the adapter is away is no error.
     pub async fn open(adapter: &str) -> Result<Self, Error> {
         // Listening begins before the state is read, so that nothing falls between.
-        let messages = netlink::Monitor::open(NETLINK_ROUTE, &[LINK_GROUP, ADDRESS_GROUP])
+        let messages = netlink::Monitor::open(NETLINK_ROUTE, &[LINK_GROUP, ADDRESS_GROUPS[0], ADDRESS_GROUPS[1]])
             .map_err(|source| Error::Open { what: "events", source })?;
         let mut watched = Watched { name: adapter.to_owned(), state: State::Away };
         if let Some(link) = Routing::open()?.link(adapter).await? {
@@ -95,9 +98,9 @@ enum State {
 impl Watched {
     fn tell(&mut self, message: &RouteNetlinkMessage) -> Option<HostEvent> {
         if let RouteNetlinkMessage::NewAddress(message) = message {
-            Address::of(message).map(|address| HostEvent::AddressAdded(address.local.into()))
+            could_be_vip(message).map(HostEvent::AddressAdded)
         } else if let RouteNetlinkMessage::DelAddress(message) = message {
-            Address::of(message).map(|address| HostEvent::AddressRemoved(address.local.into()))
+            could_be_vip(message).map(HostEvent::AddressRemoved)
         } else if let RouteNetlinkMessage::NewLink(link) = message {
             if is_of_bridge(link) { None } else { self.note(link) }
         } else if let RouteNetlinkMessage::DelLink(link) = message {
@@ -140,6 +143,12 @@ impl State {
             Self::There { is_up, .. } => *is_up,
         }
     }
+}
+
+/// The address of a message, unless no VIP can be like it: link-local ones of IPv6 come and go with every adapter.
+fn could_be_vip(message: &AddressMessage) -> Option<IpAddr> {
+    let address = Address::of(message)?.local;
+    Vip::try_from(address).is_ok().then_some(address)
 }
 
 /// Bridges tell of their ports in messages of their own family; a port that leaves its bridge is not gone.

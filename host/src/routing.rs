@@ -12,6 +12,8 @@ use netlink_packet_route::{
 
 use crate::Error;
 
+/// Whose addresses and routes are read.
+const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
 /// How often a table is read again that changes while it is read.
 const ATTEMPTS: usize = 5;
 
@@ -64,24 +66,45 @@ impl Routing {
         .await
     }
 
-    /// Every IPv4 address of every adapter.
+    /// Every address of every adapter.
     pub(crate) async fn addresses(&mut self) -> Result<Vec<AddressMessage>, Error> {
-        let mut query = AddressMessage::default();
-        query.header.family = AddressFamily::Inet;
-        self.dump("the addresses", RouteNetlinkMessage::GetAddress(query), |message| {
-            if let RouteNetlinkMessage::NewAddress(address) = message { Some(address) } else { None }
-        })
-        .await
+        let mut all = Vec::new();
+        for family in FAMILIES {
+            let mut query = AddressMessage::default();
+            query.header.family = family;
+            let found = self.dump("the addresses", RouteNetlinkMessage::GetAddress(query), |message| {
+                // A kernel without the family tells of all others.
+                if let RouteNetlinkMessage::NewAddress(address) = message
+                    && address.header.family == family
+                {
+                    Some(address)
+                } else {
+                    None
+                }
+            });
+            all.extend(found.await?);
+        }
+        Ok(all)
     }
 
-    /// Every IPv4 route of every table.
+    /// Every route of every table.
     pub(crate) async fn routes(&mut self) -> Result<Vec<RouteMessage>, Error> {
-        let mut query = RouteMessage::default();
-        query.header.address_family = AddressFamily::Inet;
-        self.dump("the routes", RouteNetlinkMessage::GetRoute(query), |message| {
-            if let RouteNetlinkMessage::NewRoute(route) = message { Some(route) } else { None }
-        })
-        .await
+        let mut all = Vec::new();
+        for family in FAMILIES {
+            let mut query = RouteMessage::default();
+            query.header.address_family = family;
+            let found = self.dump("the routes", RouteNetlinkMessage::GetRoute(query), |message| {
+                if let RouteNetlinkMessage::NewRoute(route) = message
+                    && route.header.address_family == family
+                {
+                    Some(route)
+                } else {
+                    None
+                }
+            });
+            all.extend(found.await?);
+        }
+        Ok(all)
     }
 
     /// The adapter of that name, `None` if there is none.

@@ -3,7 +3,8 @@
 //!
 //! What is deliberately left alone: `rp_filter` (answers of backends come back the way the connection went out, so the strict
 //! mode lets them pass), `send_redirects` (the kernel drops redirects of translated connections itself, `nf_nat_icmp_reply_translation`),
-//! everything under `net.ipv4.conf.all` (it would change adapters that have nothing to do with slb).
+//! everything under `net.ipv4.conf.all` (it would change adapters that have nothing to do with slb). IPv6 has only one switch for
+//! forwarding, `net.ipv6.conf.all.forwarding`; it is turned on where VIPs may be of IPv6, after `accept_ra` has been seen to.
 
 use std::{
     fs::{self, OpenOptions},
@@ -36,9 +37,27 @@ pub enum Need {
     /// This or more. The kernel goes by the larger of the adapter's own value and that of the other setting, the one for all
     /// adapters (`IN_DEV_MAXCONF`, linux/inetdevice.h).
     AtLeastWith(u32, &'static str),
+    /// Anything but the first, which becomes the second.
+    Instead(u32, u32),
 }
 
+/// What of IPv6 is forwarded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ipv6 {
+    /// Nothing that slb balances.
+    Unused,
+    /// Answers of backends. Forwarding is not on yet, and once it is, these adapters must take advertisements of routers all the same.
+    Forwarded {
+        /// Names of adapters, and `default` for those that come.
+        hosts: Vec<String>,
+    },
+}
+
+const FORWARDING_IPV6: &str = "net.ipv6.conf.all.forwarding";
+
 const FORWARD: &str = "Answers of backends pass through this host on their way to the client.";
+const ACCEPT_RA: &str = "This host goes on to take its addresses and routes from routers' advertisements, which a host that \
+     forwards IPv6 ignores by default.";
 const CONNTRACK: &str = "Balanced connections are seen by connection tracking, without which they cannot be given this \
      host's source address.";
 // Fixed by f0a5e4d7a594 in 5.9. Some older releases have it too; where it goes unnoticed, connections cost no time, only
@@ -58,7 +77,7 @@ const IGNORE_BESIDE: &str = "This adapter is on the same network as the VIPs' an
 
 /// The settings that slb needs on a kernel of that release (`uname -r`). `beside` are other adapters on the same network.
 #[must_use]
-pub fn settings(adapter: &str, beside: &[String], release: &str) -> Vec<Setting> {
+pub fn settings(adapter: &str, beside: &[String], ipv6: &Ipv6, release: &str) -> Vec<Setting> {
     let reuse = if is_before_5_9(release) { Need::Exactly(0) } else { Need::AtLeast(1) };
     let global = [
         ("net.ipv4.ip_forward", Need::Exactly(1), FORWARD),
@@ -71,7 +90,29 @@ pub fn settings(adapter: &str, beside: &[String], release: &str) -> Vec<Setting>
     let beside = beside.iter().flat_map(|name| {
         [of_adapter(name, "arp_ignore", 1, IGNORE_BESIDE), of_adapter(name, "arp_announce", 2, ANNOUNCE_BESIDE)]
     });
-    global.chain([of_adapter(adapter, "arp_announce", 2, ANNOUNCE)]).chain(beside).collect()
+    global.chain([of_adapter(adapter, "arp_announce", 2, ANNOUNCE)]).chain(beside).chain(of_ipv6(ipv6)).collect()
+}
+
+/// In this order: an adapter that is not to take advertisements loses the routes it has from them at once when forwarding is turned on.
+fn of_ipv6(ipv6: &Ipv6) -> Vec<Setting> {
+    let Ipv6::Forwarded { hosts } = ipv6 else { return Vec::new() };
+    let accept = |name: &String| Setting { name: accept_ra(name), need: Need::Instead(1, 2), reason: ACCEPT_RA };
+    let forward = Setting { name: FORWARDING_IPV6.to_owned(), need: Need::Exactly(1), reason: FORWARD };
+    hosts.iter().map(accept).chain([forward]).collect()
+}
+
+/// Whether an adapter takes advertisements of routers: 0 for no, 1 if it does not forward, 2 for yes.
+fn accept_ra(adapter: &str) -> String {
+    format!("net.ipv6.conf.{}.accept_ra", adapter.replace('.', "/"))
+}
+
+/// The adapters that forwarding must not keep from taking advertisements of routers; none once forwarding is on, since then whoever still
+/// takes them has been told to.
+pub(crate) fn hosts_of_ipv6<'a>(adapters: impl Iterator<Item = &'a str>) -> Result<Vec<String>, Error> {
+    if read(FORWARDING_IPV6)?.as_deref() != Some("0") {
+        return Ok(Vec::new());
+    }
+    Ok(["default"].into_iter().chain(adapters).map(str::to_owned).collect())
 }
 
 fn of_adapter(adapter: &str, key: &str, least: u32, reason: &'static str) -> Setting {
@@ -99,6 +140,7 @@ pub(crate) fn drift(
     let (is_fine, to) = match setting.need {
         Need::Exactly(value) => (number(&from) == Some(value.into()), value),
         Need::AtLeast(value) => (number(&from) >= Some(value.into()), value),
+        Need::Instead(of, value) => (number(&from) != Some(of.into()), value),
         Need::AtLeastWith(value, all) => {
             let all = read(all)?.and_then(|all| number(&all));
             (number(&from).max(all) >= Some(value.into()), value)

@@ -15,7 +15,7 @@ use caps::{CapSet, Capability};
 use netlink::protocols::NETLINK_NETFILTER;
 use netlink_packet_netfilter::NetfilterMessage;
 use slb_core::{
-    model::Vip,
+    model::{Family, Vip},
     ports::{Host, HostEvent, Verdict},
     step::HostStep::{self, Bind, DisableSourceNat, EnableSourceNat, Unbind},
 };
@@ -36,7 +36,7 @@ fn on<T: Send>(node: &Node, work: impl AsyncFnOnce() -> T + Send) -> T {
 /// A driver on a host whose kernel has all its modules.
 async fn ready() -> Linux {
     let mut linux = Linux::new("eth0").unwrap();
-    modules::load(linux.source_nat().await.unwrap()).await.unwrap();
+    modules::load(&linux.source_nat().await.unwrap()).await.unwrap();
     linux
 }
 
@@ -106,7 +106,7 @@ fn what_is_there_already_is_not_written_again() {
         let steps = each(&many(), Bind, EnableSourceNat);
         applied(&mut linux, &steps).await;
         let mut addresses = Monitor::open("eth0").await.unwrap();
-        let mut rules = match linux.source_nat().await.unwrap() {
+        let mut rules = match linux.source_nat().await.unwrap()[&Family::Ipv4] {
             SourceNat::Nftables => Some(rule_monitor()),
             SourceNat::Iptables => None,
         };
@@ -142,7 +142,7 @@ fn source_nat_is_kept_apart_from_other_peoples_rules() {
         applied(&mut linux, &[DisableSourceNat(one)]).await;
         assert_eq!(linux.observe().await.unwrap().source_nat, BTreeSet::from([two]));
 
-        let break_it = match linux.source_nat().await.unwrap() {
+        let break_it = match linux.source_nat().await.unwrap()[&Family::Ipv4] {
             SourceNat::Iptables => "iptables-legacy -t nat -F SLB-SOURCE-NAT; iptables-legacy -t nat -D POSTROUTING 1",
             SourceNat::Nftables => "nft flush chain ip slb source-nat",
         };
@@ -353,7 +353,7 @@ fn without_the_privilege_nothing_is_changed_and_it_is_named() {
         let lacking: Vec<&str> = capability::lacking(false).unwrap().into_iter().map(|lack| lack.name).collect();
         assert_eq!(lacking, ["CAP_NET_ADMIN"]);
         let mut steps = vec![Bind(vip("192.168.0.85"))];
-        if linux.source_nat().await.unwrap() == SourceNat::Nftables {
+        if linux.source_nat().await.unwrap()[&Family::Ipv4] == SourceNat::Nftables {
             // A program that root starts, such as iptables, has its privileges back.
             steps.push(EnableSourceNat(vip("192.168.0.85")));
         }
@@ -367,21 +367,21 @@ fn modules_are_loaded_on_demand() {
     let node = Node::new("lb");
     on(&node, async || {
         let source_nat = Linux::new("eth0").unwrap().source_nat().await.unwrap();
-        modules::load(source_nat).await.unwrap();
-        assert_eq!(modules::missing(source_nat).unwrap(), Vec::<&str>::new());
+        modules::load(&source_nat).await.unwrap();
+        assert_eq!(modules::missing(&source_nat).unwrap(), Vec::<&str>::new());
     });
 }
 
 fn this_kernel_has_no_nftables_for_ipv4() {
     let node = Node::new("lb");
     let chosen = on(&node, async || Linux::new("eth0").unwrap().source_nat().await.unwrap());
-    assert_eq!(chosen, SourceNat::Iptables);
+    assert_eq!(chosen[&Family::Ipv4], SourceNat::Iptables);
 }
 
 fn this_kernel_has_nftables_for_ipv4() {
     let node = Node::new("lb");
     let chosen = on(&node, async || Linux::new("eth0").unwrap().source_nat().await.unwrap());
-    assert_eq!(chosen, SourceNat::Nftables);
+    assert_eq!(chosen[&Family::Ipv4], SourceNat::Nftables);
     assert_eq!(node.sh("nft list ruleset"), "", "asking changes nothing");
 }
 

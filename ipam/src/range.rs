@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reads ranges of addresses: `A-B`, CIDR, single addresses, or a comma-separated list of them. Spaces around the parts, the
-//! commas and the signs do not matter.
+//! commas and the signs do not matter. A list may have addresses of both families.
 //!
 //! Loopback addresses are let through: drivers that put nothing on a wire can use them.
 
@@ -9,17 +9,20 @@ mod tests;
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
 
-use slb_core::model::Vip;
+use slb_core::model::{Family, all_hosts};
 
-/// Addresses from `first` to `last`, both included. Every one of them is a [`Vip`].
+/// Addresses of one family from `first` to `last`, both included. Every one of them is a [`Vip`](slb_core::model::Vip).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Range {
-    first: u32,
-    last: u32,
+    family: Family,
+    /// As a number.
+    pub(crate) first: u128,
+    /// As a number.
+    pub(crate) last: u128,
 }
 
 /// A text that is no range, with the reason. Display names the offending text.
@@ -29,14 +32,19 @@ pub enum BadRange {
     #[error("an address is missing in {0:?}")]
     Empty(String),
     /// Not an address where one should be.
-    #[error("{0:?} is not a range of IPv4 addresses; write A-B, A/PREFIX or A, and lists of them with commas")]
+    #[error("{0:?} is not a range of addresses; write A-B, A/PREFIX or A, and lists of them with commas")]
     NotAddresses(String),
-    /// IPv6.
-    #[error("{0:?} is an IPv6 address; this version hands out IPv4 addresses only")]
-    Ipv6(String),
-    /// The prefix length is not 0 to 32.
-    #[error("{0:?} has no prefix length from 0 to 32")]
-    Prefix(String),
+    /// The two ends are of different families.
+    #[error("{0:?} goes from one family of addresses to the other")]
+    Families(String),
+    /// The prefix length is not 0 to 32, or 128.
+    #[error("{text:?} has no prefix length from 0 to {longest}")]
+    Prefix {
+        /// What was written.
+        text: String,
+        /// The length of a single address.
+        longest: u8,
+    },
     /// Bits of the host part are set: a slip is more likely than a wish for the whole network.
     #[error("{text:?} has host bits set; the network is {network}")]
     HostBits {
@@ -70,33 +78,37 @@ pub enum BadRange {
 impl Range {
     /// The lowest address.
     #[must_use]
-    pub fn first(self) -> Ipv4Addr {
-        self.first.into()
+    pub fn first(self) -> IpAddr {
+        address_of(self.family, self.first)
     }
 
     /// The highest address.
     #[must_use]
-    pub fn last(self) -> Ipv4Addr {
-        self.last.into()
+    pub fn last(self) -> IpAddr {
+        address_of(self.family, self.last)
+    }
+
+    /// The family of all of them.
+    #[must_use]
+    pub fn family(self) -> Family {
+        self.family
     }
 
     /// How many addresses there are.
     #[must_use]
-    pub fn size(self) -> u64 {
-        u64::from(self.last) - u64::from(self.first) + 1
+    pub fn size(self) -> u128 {
+        (self.last - self.first).saturating_add(1)
     }
 
     /// Whether the address is one of them.
     #[must_use]
     pub fn contains(self, address: IpAddr) -> bool {
-        (IpAddr::V4(self.first())..=IpAddr::V4(self.last())).contains(&address)
+        (self.first()..=self.last()).contains(&address)
     }
 
-    /// All addresses between two that hosts can have are such: what hosts cannot have, 0/8 and 224/3, is at the ends.
     fn checked(self, text: &str) -> Result<Self, BadRange> {
-        for end in [self.first(), self.last()] {
-            Vip::try_from(end).map_err(|source| BadRange::NotHosts { text: text.to_owned(), source })?;
-        }
+        let hosts = all_hosts(self.first(), self.last());
+        hosts.map_err(|source| BadRange::NotHosts { text: text.to_owned(), source })?;
         Ok(self)
     }
 }
@@ -130,7 +142,7 @@ pub fn list(text: &str) -> Result<Vec<Range>, BadRange> {
     let mut parts = text.split(',').map(Part::read).collect::<Result<Vec<_>, _>>()?;
     parts.sort_by_key(|part| part.whole);
     for (one, other) in parts.iter().zip(parts.iter().skip(1)) {
-        if other.whole.first <= one.whole.last {
+        if other.whole.first() <= one.whole.last() {
             return Err(BadRange::Overlap { one: one.text.to_owned(), other: other.text.to_owned() });
         }
     }
@@ -156,10 +168,14 @@ impl<'a> Part<'a> {
             network(text, address, prefix)?
         } else {
             let (first, last) = text.split_once('-').unwrap_or((text, text));
-            let range = Range { first: address(text, first)?, last: address(text, last)? };
-            if range.last < range.first {
+            let (first, last) = (address(text, first)?, address(text, last)?);
+            if Family::of(first) != Family::of(last) {
+                return Err(BadRange::Families(text.to_owned()));
+            }
+            if last < first {
                 return Err(BadRange::Reversed(text.to_owned()));
             }
+            let range = Range { family: Family::of(first), first: number_of(first), last: number_of(last) };
             (range, range)
         };
         Ok(Self { text, whole, range: range.checked(text)? })
@@ -169,27 +185,47 @@ impl<'a> Part<'a> {
 /// A network as a whole, and the addresses in it that hosts can have.
 fn network(text: &str, first: &str, prefix: &str) -> Result<(Range, Range), BadRange> {
     let first = address(text, first)?;
+    let (family, first) = (Family::of(first), number_of(first));
+    let longest = family.bits();
     let prefix = prefix.trim();
     // The standard parser takes a sign, which no one means here.
     let digits = prefix.bytes().all(|byte| byte.is_ascii_digit());
-    let prefix = prefix.parse::<u32>().ok().filter(|prefix| digits && *prefix <= 32);
-    let prefix = prefix.ok_or_else(|| BadRange::Prefix(text.to_owned()))?;
-    let hosts = u32::MAX.checked_shr(prefix).unwrap_or(0);
+    let prefix = prefix.parse::<u8>().ok().filter(|prefix| digits && *prefix <= longest);
+    let prefix = prefix.ok_or_else(|| BadRange::Prefix { text: text.to_owned(), longest })?;
+    let host_bits = u32::from(longest - prefix);
+    let hosts = u128::MAX.checked_shr(u128::BITS - host_bits).unwrap_or(0);
     if first & hosts != 0 {
-        let network = format!("{}/{prefix}", Ipv4Addr::from(first & !hosts));
+        let network = format!("{}/{prefix}", address_of(family, first & !hosts));
         return Err(BadRange::HostBits { text: text.to_owned(), network });
     }
-    let whole = Range { first, last: first | hosts };
-    // The first address is the network's own, the last its broadcast address; RFC 3021 takes both away from a /31.
-    let usable = if prefix <= 30 { Range { first: whole.first + 1, last: whole.last - 1 } } else { whole };
+    let whole = Range { family, first, last: first | hosts };
+    let usable = match family {
+        _ if host_bits < 2 => whole,
+        // The first address is the network's own, the last its broadcast address; RFC 3021 takes both away from a /31.
+        Family::Ipv4 => Range { first: whole.first + 1, last: whole.last - 1, ..whole },
+        // The first address means any router of the network (RFC 4291, section 2.6.1); RFC 6164 takes it away from a /127.
+        Family::Ipv6 => Range { first: whole.first + 1, ..whole },
+    };
     Ok((whole, usable))
 }
 
 /// An address within `text`.
-fn address(text: &str, address: &str) -> Result<u32, BadRange> {
-    match address.trim().parse() {
-        Ok(IpAddr::V4(address)) => Ok(address.into()),
-        Ok(IpAddr::V6(_)) => Err(BadRange::Ipv6(text.to_owned())),
-        Err(_) => Err(BadRange::NotAddresses(text.to_owned())),
+fn address(text: &str, address: &str) -> Result<IpAddr, BadRange> {
+    address.trim().parse().map_err(|_| BadRange::NotAddresses(text.to_owned()))
+}
+
+/// An address as a number.
+pub(crate) fn number_of(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// The address of a number that belongs to the family.
+pub(crate) fn address_of(family: Family, number: u128) -> IpAddr {
+    match family {
+        Family::Ipv4 => Ipv4Addr::from_bits(number as u32).into(),
+        Family::Ipv6 => Ipv6Addr::from_bits(number).into(),
     }
 }

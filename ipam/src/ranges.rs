@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Hands out addresses of ranges: the lowest that never was handed out, and once all were, the one released longest ago, so
+//! Hands out addresses of ranges: the lowest of a family that never was handed out, and once all were, the one released longest ago, so
 //! that stale ARP caches and half-open clients do not meet a new owner soon.
 
 #[cfg(test)]
@@ -9,16 +9,16 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     future::{Future, ready},
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     str::FromStr,
 };
 
 use slb_core::{
-    model::Vip,
-    ports::{Pool, PoolError},
+    model::{Family, Vip},
+    ports::{Pool, PoolError, Wanted},
 };
 
-use crate::range::{self, BadRange, Range};
+use crate::range::{self, BadRange, Range, address_of, number_of};
 
 /// A pool of the operator's own addresses. Its memory is that of the addresses that were ever handed out, not of the ranges.
 #[derive(Clone, Debug)]
@@ -31,8 +31,9 @@ pub struct Ranges {
     released: BTreeMap<u64, Vip>,
     turns: BTreeMap<Vip, u64>,
     last_turn: u64,
-    /// Every address of the pool below this one was handed out, is held or was to be avoided; see [`Ranges::never_used`].
-    frontier: u32,
+    /// Every address of the family in the pool below this one was handed out, is held or was to be avoided; see
+    /// [`Ranges::never_used`].
+    frontiers: BTreeMap<Family, u128>,
     /// Below the frontier and never handed out: passed over because they were to be avoided.
     skipped: BTreeSet<Vip>,
 }
@@ -47,38 +48,61 @@ impl Ranges {
 
     /// Whether some of the addresses from `first` to `last` are the pool's.
     #[must_use]
-    pub fn overlaps(&self, first: Ipv4Addr, last: Ipv4Addr) -> bool {
+    pub fn overlaps(&self, first: IpAddr, last: IpAddr) -> bool {
         self.ranges.iter().any(|range| range.first() <= last && first <= range.last())
     }
 
     /// The lowest address of the pool that is in none of the networks, each given by its first and last address.
     #[must_use]
-    pub fn outside(&self, networks: &[(Ipv4Addr, Ipv4Addr)]) -> Option<Ipv4Addr> {
+    pub fn outside(&self, networks: &[(IpAddr, IpAddr)]) -> Option<IpAddr> {
         self.ranges.iter().find_map(|range| {
             let mut next = range.first();
             while next <= range.last() {
                 let Some((_, last)) = networks.iter().find(|(first, last)| (*first..=*last).contains(&next)) else {
                     return Some(next);
                 };
-                next = Ipv4Addr::from_bits(last.to_bits().checked_add(1)?);
+                if *last == range.last() {
+                    return None;
+                }
+                next = address_of(range.family(), number_of(*last).checked_add(1)?);
             }
             None
         })
     }
 
-    /// How many addresses there are.
+    /// Whether there are addresses of the family.
     #[must_use]
-    pub fn size(&self) -> u64 {
-        self.ranges.iter().map(|range| range.size()).sum()
+    pub fn has(&self, family: Family) -> bool {
+        self.of(family).next().is_some()
     }
 
-    fn take(&mut self, wanted: Option<Vip>, avoid: &BTreeMap<IpAddr, String>) -> Result<Vip, PoolError> {
+    /// How many addresses of the family there are.
+    #[must_use]
+    pub fn size(&self, family: Family) -> u128 {
+        self.of(family).map(Range::size).sum()
+    }
+
+    fn of(&self, family: Family) -> impl Iterator<Item = Range> {
+        self.ranges.iter().copied().filter(move |range| range.family() == family)
+    }
+
+    fn take(&mut self, wanted: Wanted, avoid: &BTreeMap<IpAddr, String>) -> Result<Vip, PoolError> {
         let vip = match wanted {
-            Some(wanted) => self.take_wanted(wanted, avoid)?,
-            None => self.never_used(avoid).or_else(|| self.longest_released(avoid)).ok_or_else(|| self.exhausted())?,
+            Wanted::Vip(wanted) => self.take_wanted(wanted, avoid)?,
+            Wanted::Of(family) => self.take_any(family, avoid)?,
+            Wanted::Any if self.has(Family::Ipv4) => self.take_any(Family::Ipv4, avoid)?,
+            Wanted::Any => self.take_any(Family::Ipv6, avoid)?,
         };
         self.hold(vip);
         Ok(vip)
+    }
+
+    fn take_any(&mut self, family: Family, avoid: &BTreeMap<IpAddr, String>) -> Result<Vip, PoolError> {
+        if !self.has(family) {
+            return Err(PoolError::OtherFamily { family, pool: self.to_string() });
+        }
+        let found = self.never_used(family, avoid).or_else(|| self.longest_released(family, avoid));
+        found.ok_or_else(|| self.exhausted(family))
     }
 
     fn take_wanted(&self, wanted: Vip, avoid: &BTreeMap<IpAddr, String>) -> Result<Vip, PoolError> {
@@ -96,17 +120,18 @@ impl Ranges {
 
     /// The lowest address that never was handed out and need not be avoided. Moves the frontier, so that the next search does not
     /// begin at the beginning.
-    fn never_used(&mut self, avoid: &BTreeMap<IpAddr, String>) -> Option<Vip> {
-        if let Some(vip) = self.skipped.iter().find(|vip| !avoid.contains_key(&vip.address())) {
+    fn never_used(&mut self, family: Family, avoid: &BTreeMap<IpAddr, String>) -> Option<Vip> {
+        if let Some(vip) = self.skipped.iter().find(|vip| vip.family() == family && !avoid.contains_key(&vip.address()))
+        {
             return Some(*vip);
         }
-        let reached = self.ranges.partition_point(|range| u32::from(range.last()) < self.frontier);
-        for range in self.ranges.iter().skip(reached) {
-            let first = u32::from(range.first()).max(self.frontier);
-            for number in first..=u32::from(range.last()) {
-                let address = Ipv4Addr::from(number);
-                self.frontier = number;
-                let Ok(vip) = Vip::try_from(address) else { continue };
+        let frontier = self.frontiers.entry(family).or_default();
+        let ahead = self.ranges.iter().filter(|range| range.family() == family && *frontier <= range.last);
+        let ahead: Vec<Range> = ahead.copied().collect();
+        for range in ahead {
+            for number in range.first.max(*frontier)..=range.last {
+                *frontier = number;
+                let Ok(vip) = Vip::try_from(address_of(family, number)) else { continue };
                 if self.held.contains(&vip) || self.turns.contains_key(&vip) {
                     continue;
                 }
@@ -119,13 +144,15 @@ impl Ranges {
         None
     }
 
-    fn longest_released(&self, avoid: &BTreeMap<IpAddr, String>) -> Option<Vip> {
-        self.released.values().copied().find(|vip| self.contains(*vip) && !avoid.contains_key(&vip.address()))
+    fn longest_released(&self, family: Family, avoid: &BTreeMap<IpAddr, String>) -> Option<Vip> {
+        let mut released = self.released.values().copied().filter(|vip| vip.family() == family);
+        released.find(|vip| self.contains(*vip) && !avoid.contains_key(&vip.address()))
     }
 
-    fn exhausted(&self) -> PoolError {
-        let held = self.held.iter().filter(|vip| self.contains(**vip)).count() as u64;
-        PoolError::Exhausted { pool: self.to_string(), held, avoided: self.size().saturating_sub(held) }
+    fn exhausted(&self, family: Family) -> PoolError {
+        let held = self.held.iter().filter(|vip| vip.family() == family && self.contains(**vip)).count() as u64;
+        let avoided = u64::try_from(self.size(family)).unwrap_or(u64::MAX).saturating_sub(held);
+        PoolError::Exhausted { family, pool: self.to_string(), held, avoided }
     }
 
     fn hold(&mut self, vip: Vip) {
@@ -159,7 +186,7 @@ impl FromStr for Ranges {
             released: BTreeMap::new(),
             turns: BTreeMap::new(),
             last_turn: 0,
-            frontier: 0,
+            frontiers: BTreeMap::new(),
             skipped: BTreeSet::new(),
         })
     }
@@ -181,7 +208,7 @@ impl Pool for Ranges {
     /// The lowest address never handed out, else the one released longest ago; without waiting.
     fn acquire(
         &mut self,
-        wanted: Option<Vip>,
+        wanted: Wanted,
         avoid: &BTreeMap<IpAddr, String>,
     ) -> impl Future<Output = Result<Vip, PoolError>> + Send + 'static {
         ready(self.take(wanted, avoid))

@@ -25,7 +25,7 @@ use serde_json::json;
 use slb_core::{
     errors::Chain,
     model::Vip,
-    ports::{Pool, PoolError},
+    ports::{Pool, PoolError, Wanted},
 };
 use slb_ipam::equinix::{Client, Equinix, Place, Timing};
 use uuid::Uuid;
@@ -109,11 +109,11 @@ fn vip(address: &str) -> Vip {
 }
 
 async fn acquire(pool: &mut Equinix) -> Result<Vip, PoolError> {
-    pool.acquire(None, &BTreeMap::new()).await
+    pool.acquire(Wanted::Any, &BTreeMap::new()).await
 }
 
 async fn acquire_wanted(pool: &mut Equinix, address: &str) -> Result<Vip, PoolError> {
-    pool.acquire(Some(vip(address)), &BTreeMap::new()).await
+    pool.acquire(Wanted::Vip(vip(address)), &BTreeMap::new()).await
 }
 
 fn words(error: &PoolError) -> String {
@@ -147,7 +147,7 @@ async fn many_creations_take_turns() {
     let mut pool = site.pool(QUICK, &[]);
     let all = FuturesUnordered::new();
     for _ in 0..100 {
-        all.push(pool.acquire(None, &BTreeMap::new()));
+        all.push(pool.acquire(Wanted::Any, &BTreeMap::new()));
     }
     let found: Vec<Vip> = all.map(Result::unwrap).collect().await;
     assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), 100);
@@ -265,7 +265,7 @@ async fn a_wanted_address_is_used_and_never_released() {
         assert!(matches!(error, PoolError::Unavailable { .. }) && words(&error).contains(why), "{error}");
     }
     let avoid = BTreeMap::from([(vip("10.9.9.1").address(), "bound elsewhere".to_owned())]);
-    let error = pool.acquire(Some(vip("10.9.9.1")), &avoid).await.unwrap_err();
+    let error = pool.acquire(Wanted::Vip(vip("10.9.9.1")), &avoid).await.unwrap_err();
     assert!(words(&error).ends_with("it is bound elsewhere"), "{error}");
 
     pool.release(vip("10.9.9.1"));
@@ -282,7 +282,7 @@ async fn an_address_to_be_avoided_goes_back() {
     let site = Site::new();
     let mut pool = site.pool(QUICK, &[]);
     let avoid = BTreeMap::from([(vip("147.75.84.1").address(), "bound elsewhere".to_owned())]);
-    let error = pool.acquire(None, &avoid).await.unwrap_err();
+    let error = pool.acquire(Wanted::Any, &avoid).await.unwrap_err();
     assert!(words(&error).contains("147.75.84.1 cannot be used: it is bound elsewhere"), "{error}");
     site.until_reserved(&[]).await;
 }

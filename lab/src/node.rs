@@ -3,6 +3,7 @@
 
 use std::{
     fs::File,
+    net::{Ipv6Addr, UdpSocket},
     os::fd::AsFd,
     path::PathBuf,
     process::{Command, Output, Stdio},
@@ -28,6 +29,8 @@ impl Node {
     #[must_use]
     pub fn new(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        // The kernel loads IPv6 for who asks for it first. It puts addresses on all adapters, so it had better be there from the start.
+        drop(UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)));
         let node = Self { name: format!("{name}-{}", COUNT.fetch_add(1, Ordering::Relaxed)) };
         outside("ip", &["netns", "add", &node.name]);
         node.run("ip", &["link", "set", "lo", "up"]);
@@ -87,14 +90,15 @@ impl Node {
         self.inside(|| Process::start(Command::new(program).args(args)))
     }
 
-    /// What slb may change, as text: addresses, IPVS, source NAT and the settings under `net.ipv4` that it touches.
+    /// What slb may change, as text: addresses, IPVS, source NAT and the settings that it touches.
     ///
     /// # Panics
     /// It cannot be read.
     #[must_use]
     pub fn kernel_state(&self) -> String {
         let settings = "cat /proc/sys/net/ipv4/ip_forward; head /proc/sys/net/ipv4/vs/* 2>/dev/null || true; \
-                        head /proc/sys/net/ipv4/conf/*/arp_ignore /proc/sys/net/ipv4/conf/*/arp_announce";
+                        head /proc/sys/net/ipv4/conf/*/arp_ignore /proc/sys/net/ipv4/conf/*/arp_announce \
+                        /proc/sys/net/ipv6/conf/*/forwarding /proc/sys/net/ipv6/conf/*/accept_ra";
         [self.tables(), self.sh(settings)].concat()
     }
 
@@ -104,9 +108,11 @@ impl Node {
     /// They cannot be read.
     #[must_use]
     pub fn tables(&self) -> String {
-        let addresses = "ip -o -4 addr show | sed 's/^[0-9]*: *//; s/ *valid_lft.*//' | sort";
+        // Link-local addresses come when the kernel finds the time.
+        let addresses = "ip -o addr show | grep -v 'inet6 fe80' | sed 's/^[0-9]*: *//; s/ *valid_lft.*//' | sort";
         let services = "ipvsadm -Sn 2>/dev/null | sort || true";
-        let legacy = "iptables-legacy-save -t nat 2>/dev/null | grep -v '^#' | sed 's/\\[.*\\]//' || true";
+        let legacy = "for save in iptables-legacy-save ip6tables-legacy-save; do \
+                      $save -t nat 2>/dev/null | grep -v '^#' | sed 's/\\[.*\\]//' || true; done";
         let nft = "nft list ruleset 2>/dev/null || true";
         self.sh(&format!("{addresses}; {services}; {legacy}; {nft}"))
     }

@@ -1,20 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is shown can be read back, and reading stands anything.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::json;
 use slb_core::model::{
-    BackendId, BackendIp, BackendSettings, Encapsulation, Endpoint, Forwarding, Persistence, Scheduler, SchedulerFlags,
-    Target, Thresholds,
+    BackendId, BackendIp, BackendSettings, Encapsulation, Endpoint, Family, Forwarding, Persistence, Scheduler,
+    SchedulerFlags, Target, Thresholds,
 };
 
 use super::*;
 use crate::{extract::parse, problem::Kind, reply::to_json};
 
-fn address() -> impl Strategy<Value = Ipv4Addr> {
-    (1_u8..=223, any::<[u8; 3]>()).prop_map(|(a, [b, c, d])| Ipv4Addr::new(a, b, c, d))
+fn address() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        (1_u8..=223, any::<[u8; 3]>()).prop_map(|(a, [b, c, d])| Ipv4Addr::new(a, b, c, d).into()),
+        (0x2000_u16..0xfe00, any::<[u16; 4]>())
+            .prop_map(|(a, [b, c, d, e])| Ipv6Addr::new(a, b, c, d, 0, 0, 0, e).into()),
+    ]
 }
 
 fn any_port() -> impl Strategy<Value = Port> {
@@ -131,11 +139,22 @@ proptest! {
         fields.insert("backends".to_owned(), list.into());
         fields.insert("eip".to_owned(), json!(eip));
         let read: LoadBalancerWish = parse(body.to_string().as_bytes()).unwrap();
-        prop_assert_eq!((read.name, read.port, read.eip), (is.name, port, eip));
+        prop_assert_eq!((read.name, read.port, read.vip), (is.name, port, eip.into()));
         prop_assert_eq!((read.advertise, read.protocol, read.service), (advertise, protocol, service));
         let wanted: Vec<_> = read.backends.iter().map(|wish| Backend { id: BackendId(Uuid::nil()), ..wish.with_new_id().unwrap() }).collect();
         let asked: Vec<_> = backends.into_iter().map(|backend| Backend { id: BackendId(Uuid::nil()), ..backend }).collect();
         prop_assert_eq!(wanted, asked);
+    }
+
+    #[test]
+    fn a_family_is_wanted_or_repeats_the_address(eip in option::of(any_vip()), is_ipv6: bool) {
+        let (family, word) = if is_ipv6 { (Family::Ipv6, "ipv6") } else { (Family::Ipv4, "ipv4") };
+        let read = parse::<LoadBalancerWish>(json!({"port": 80, "eip": eip, "family": word}).to_string().as_bytes());
+        match eip {
+            Some(vip) if vip.family() != family => prop_assert_eq!(read.unwrap_err().kind(), Kind::Invalid),
+            Some(vip) => prop_assert_eq!(read.unwrap().vip, Wanted::Vip(vip)),
+            None => prop_assert_eq!(read.unwrap().vip, Wanted::Of(family)),
+        }
     }
 
     /// Near JSON, so that it gets past the first character.

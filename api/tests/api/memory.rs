@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use slb_core::{
     board::Board,
     command::{Answer, Command, Failure, Mailbox, NewLoadBalancer, PeerCommand, Rejected, Request, Wish, mailbox},
-    model::{LoadBalancerId, Time, Vip},
+    model::{Family, LoadBalancerId, Time, Vip},
     peer::PeerAddress,
     ports::PoolError,
     state::{Change, State},
@@ -129,12 +129,13 @@ impl Memory {
         let pool = || format!("{} and {} more", self.first, self.size - 1);
         let first = u32::from(self.first);
         let mut range = (first..first + self.size).map(|bits| Vip::try_from(Ipv4Addr::from(bits)).unwrap());
-        let vip = match new.vip {
+        let vip = match new.vip.vip() {
             Some(wanted) => range
                 .any(|vip| vip == wanted)
                 .then_some(wanted)
                 .ok_or_else(|| PoolError::Outside { wanted, pool: pool() }),
             None => range.find(|vip| !self.state.holds(*vip)).ok_or_else(|| PoolError::Exhausted {
+                family: Family::Ipv4,
                 pool: pool(),
                 held: u64::from(self.size),
                 avoided: 0,

@@ -122,7 +122,7 @@ impl<W: World> Controller<W> {
             match (&mut acquiring).now_or_never() {
                 Some(found) => next = self.acquired(creation, found, now).await,
                 None => {
-                    if let Some(wanted) = creation.new.vip {
+                    if let Some(wanted) = creation.new.vip.vip() {
                         self.wanted.insert(wanted, Vec::new());
                     }
                     self.inquiries
@@ -134,7 +134,7 @@ impl<W: World> Controller<W> {
 
     /// Settles a creation on a VIP that somebody has or waits for already; returns any other.
     async fn without_pool(&mut self, creation: Waiting) -> Option<Waiting> {
-        let Some(vip) = creation.new.vip else { return Some(creation) };
+        let Some(vip) = creation.new.vip.vip() else { return Some(creation) };
         let endpoint = creation.new.endpoint(vip);
         if let Err(rejected) = self.state.check_endpoint(endpoint) {
             creation.asker.answer(Err(rejected.into()));
@@ -174,7 +174,7 @@ impl<W: World> Controller<W> {
             Ok(true) => {
                 self.give_back(vip);
                 self.avoid.set_aside(vip, ANOTHERS.to_owned(), now);
-                if creation.new.vip.is_none() {
+                if creation.new.vip.vip().is_none() {
                     return Some(creation);
                 }
                 Failure::Foreign(endpoint)
@@ -204,7 +204,7 @@ impl<W: World> Controller<W> {
 
     /// The pool took its time. Others that want the same address had to wait for it, too.
     async fn conclude_acquisition(&mut self, creation: Waiting, found: Result<Vip, PoolError>, now: Instant) {
-        let others = creation.new.vip.and_then(|wanted| self.wanted.remove(&wanted)).unwrap_or_default();
+        let others = creation.new.vip.vip().and_then(|wanted| self.wanted.remove(&wanted)).unwrap_or_default();
         let next = self.acquired(creation, found, now).await;
         for Waiting { new, asker } in next.into_iter().chain(others) {
             self.admit_creation(new, asker, now).await;
@@ -231,7 +231,7 @@ impl<W: World> Controller<W> {
         };
         self.give_back(vip);
         for Waiting { new, asker } in waiting {
-            match new.vip {
+            match new.vip.vip() {
                 Some(_) => asker.answer(Err(failure())),
                 None => self.admit_creation(new, asker, now).await,
             }
@@ -244,7 +244,7 @@ impl<W: World> Controller<W> {
             let endpoint = new.endpoint(vip);
             match self.is_served(endpoint).await {
                 Ok(false) => self.queue.push_back(Ready { command: Command::Create(new), vip, asker }),
-                Ok(true) if new.vip.is_some() => asker.answer(Err(Failure::Foreign(endpoint))),
+                Ok(true) if new.vip.vip().is_some() => asker.answer(Err(Failure::Foreign(endpoint))),
                 Ok(true) => {
                     self.avoid.set_aside(vip, ANOTHERS.to_owned(), now);
                     Box::pin(self.admit_creation(new, asker, now)).await;

@@ -79,7 +79,7 @@ fn create(number: u128, wanted: Option<Vip>) -> Command {
         name,
         port: port(6443),
         protocol: Protocol::Tcp,
-        vip: wanted,
+        vip: wanted.into(),
         advertise: Advertise::default(),
         service: ServiceSettings::default(),
         check: None,

@@ -37,6 +37,18 @@ impl Family {
     }
 }
 
+impl FromStr for Family {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "ipv4" => Ok(Self::Ipv4),
+            "ipv6" => Ok(Self::Ipv6),
+            _ => Err(Invalid(format!("{text:?} is no family of addresses; there are \"ipv4\" and \"ipv6\""))),
+        }
+    }
+}
+
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

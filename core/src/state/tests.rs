@@ -13,6 +13,7 @@ use crate::{
         Advertise, BackendSettings, Encapsulation, Forwarding, Name, Persistence, Scheduler, SchedulerFlags,
         ServiceSettings, Target, Weight,
     },
+    ports::Wanted,
 };
 
 fn vip(last: u8) -> Vip {
@@ -48,7 +49,7 @@ fn acts() -> impl Strategy<Value = Act> {
             name,
             port: port(number),
             protocol: Protocol::Tcp,
-            vip: None,
+            vip: Wanted::Any,
             advertise: Advertise::Always,
             service: ServiceSettings::default(),
             check: None,
@@ -156,7 +157,7 @@ fn new(protocol: Protocol, service: ServiceSettings, backends: Vec<Backend>) -> 
         name: Name::try_from(String::new()).unwrap(),
         port: port(80),
         protocol,
-        vip: None,
+        vip: Wanted::Any,
         advertise: Advertise::Always,
         service,
         check: None,

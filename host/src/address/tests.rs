@@ -71,6 +71,28 @@ fn edges_of_the_adapters_subnets_are_taken_and_those_of_small_ones_are_not() {
     assert_eq!(view.broadcasts, broadcasts.map(|text| text.parse().unwrap()).into());
 }
 
+#[test]
+fn of_ipv6_a_128_is_bound_and_nothing_is_a_broadcast_address() {
+    let addresses = [
+        address(2, "fd00::2", 64),
+        address(2, "fd00::85", 128),
+        address(2, "fd01::2", 127),
+        address(2, "fe80::1", 64),
+        address(3, "fd00::86", 128),
+        address(3, "fd00::3", 64),
+    ];
+    let view = view("eth0", &adapters(), &addresses, &[]);
+    assert_eq!(view.bound, BTreeSet::from([vip("fd00::85")]));
+    assert_eq!(taken(&view, "fd00::2").unwrap(), "eth0's own address");
+    assert_eq!(taken(&view, "fd00::86").unwrap(), "eth1's own address");
+    assert_eq!(taken(&view, "fd00::").unwrap(), "the address of the routers of fd00::/64");
+    assert_eq!((taken(&view, "fd00::ffff:ffff:ffff:ffff"), taken(&view, "fd01::")), (None, None));
+    assert_eq!(view.broadcasts, BTreeSet::new());
+    assert!(beside("eth0", &adapters(), &addresses).is_empty(), "each adapter answers for itself");
+    let networks: Vec<String> = networks("eth0", &adapters(), &addresses).iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["fd00::/64", "fd01::2/127"]);
+}
+
 fn route(destination: Option<&str>, table: u32, more: RouteAttribute) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.table = u8::try_from(table).unwrap_or(252);
@@ -96,10 +118,12 @@ fn gateways_of_the_main_table_are_taken() {
         route(Some("10.0.0.0"), 254, via("192.168.0.3")),
         route(Some("11.0.0.0"), 254, RouteAttribute::MultiPath(vec![hop])),
         route(Some("12.0.0.0"), 1000, via("192.168.0.5")),
+        route(None, 254, RouteAttribute::Gateway(RouteAddress::Inet6("fe80::1".parse().unwrap()))),
     ];
     let gateways: Vec<Gateway> = routes.iter().flat_map(Gateway::of).collect();
     let view = view("eth0", &adapters(), &[], &gateways);
     let expected = [
+        ("fe80::1", "the default gateway"),
         ("192.168.0.1", "the default gateway"),
         ("192.168.0.3", "the gateway of 10.0.0.0/8"),
         ("192.168.0.4", "the gateway of 11.0.0.0/8"),
@@ -142,16 +166,20 @@ fn answers_that_say_it_is_so_already_count_as_applied() {
 proptest! {
     #[test]
     fn every_address_of_the_host_is_bound_or_taken(
-        found in proptest::collection::vec((1_u32..=3, any::<u32>(), 0_u8..=32), 0..40),
+        ipv4 in proptest::collection::vec((1_u32..=3, any::<u32>(), 0_u8..=32), 0..40),
+        ipv6 in proptest::collection::vec((1_u32..=3, any::<u128>(), 0_u8..=128), 0..40),
     ) {
-        let found: Vec<Address> = found
+        let ipv4 = ipv4
             .into_iter()
-            .map(|(index, bits, prefix)| address(index, &Ipv4Addr::from_bits(bits).to_string(), prefix))
-            .collect();
+            .map(|(index, bits, prefix)| address(index, &Ipv4Addr::from_bits(bits).to_string(), prefix));
+        let ipv6 = ipv6
+            .into_iter()
+            .map(|(index, bits, prefix)| address(index, &Ipv6Addr::from_bits(bits).to_string(), prefix));
+        let found: Vec<Address> = ipv4.chain(ipv6).collect();
         let view = view("eth0", &adapters(), &found, &[]);
         for address in &found {
             let is_bound = Vip::try_from(address.local).is_ok_and(|vip| view.bound.contains(&vip));
-            prop_assert!(is_bound || view.taken.contains_key(&IpAddr::V4(address.local)));
+            prop_assert!(is_bound || view.taken.contains_key(&address.local));
             let (first, last) = address.subnet();
             prop_assert!(first <= address.local && address.local <= last);
         }

@@ -187,7 +187,7 @@ proptest! {
             let view = view(&adapter.name, &adapters, &addresses, &gateways);
             for address in &addresses {
                 let is_bound = view.bound.iter().any(|vip| vip.address() == address.local);
-                prop_assert!(is_bound || view.taken.contains_key(&address.local.into()));
+                prop_assert!(is_bound || view.taken.contains_key(&address.local));
             }
             prop_assert!(!beside(&adapter.name, &adapters, &addresses).contains(&adapter.name));
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Source NAT through iptables: a chain of slb's own in the table nat, a rule for each VIP.
+//! Source NAT through iptables, and ip6tables for IPv6: a chain of slb's own in the table nat, a rule for each VIP.
 //!
 //! ```text
 //!  -A POSTROUTING -m ipvs --ipvs -j SLB-SOURCE-NAT                    first, so that no other rule lets the packet go before
@@ -13,22 +13,37 @@
 
 use std::{collections::BTreeSet, fs, io, path::PathBuf};
 
-use slb_core::model::Vip;
+use slb_core::model::{Family, Vip};
 
 use super::{Wishes, fulfilled};
 use crate::{Error, program};
 
 const CHAIN: &str = "SLB-SOURCE-NAT";
 const JUMP: &str = "-m ipvs --ipvs -j SLB-SOURCE-NAT";
-/// The older variant first: where this driver is used, the kernel has nothing that the newer `iptables-nft` could work with.
-const PROGRAMS: [(&str, &str); 2] =
-    [("iptables-legacy-save", "iptables-legacy-restore"), ("iptables-save", "iptables-restore")];
+
+/// The programs that save and restore tables. The older variant first: where this driver is used, the kernel has nothing that the newer
+/// `iptables-nft` could work with.
+const fn programs(family: Family) -> [(&'static str, &'static str); 2] {
+    match family {
+        Family::Ipv4 => [("iptables-legacy-save", "iptables-legacy-restore"), ("iptables-save", "iptables-restore")],
+        Family::Ipv6 => {
+            [("ip6tables-legacy-save", "ip6tables-legacy-restore"), ("ip6tables-save", "ip6tables-restore")]
+        }
+    }
+}
+
 /// Lists the tables that are in use in the network namespace of the calling thread. Not there before there was any; for root alone.
-const TABLES: &str = "/proc/thread-self/net/ip_tables_names";
+const fn tables(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "/proc/thread-self/net/ip_tables_names",
+        Family::Ipv6 => "/proc/thread-self/net/ip6_tables_names",
+    }
+}
 
 /// Talks to iptables.
 #[derive(Debug)]
 pub(crate) struct Iptables {
+    family: Family,
     save: PathBuf,
     restore: PathBuf,
 }
@@ -47,17 +62,18 @@ pub(crate) struct Found {
 }
 
 impl Iptables {
-    pub(super) fn find() -> Result<Self, Error> {
-        let mut installed = PROGRAMS
-            .into_iter()
-            .filter_map(|(save, restore)| Some(Self { save: program::find(save)?, restore: program::find(restore)? }));
-        let found = installed.next().ok_or(Error::NoIptables { program: "iptables-save" })?;
-        is_in_use().map(|_| found)
+    pub(super) fn find(family: Family) -> Result<Self, Error> {
+        let [_, (program, _)] = programs(family);
+        let mut installed = programs(family).into_iter().filter_map(|(save, restore)| {
+            Some(Self { family, save: program::find(save)?, restore: program::find(restore)? })
+        });
+        let found = installed.next().ok_or(Error::NoIptables { family, program })?;
+        is_in_use(family).map(|_| found)
     }
 
     pub(super) async fn observe(&mut self) -> Result<Found, Error> {
         // Asking iptables for a table that is not in use would create it.
-        if is_in_use()? {
+        if is_in_use(self.family)? {
             program::run(&self.save, &["-t", "nat"], "").await.map(|text| parse(&text))
         } else {
             Ok(Found::default())
@@ -82,8 +98,8 @@ impl Found {
 }
 
 /// Whether there is a table nat.
-fn is_in_use() -> Result<bool, Error> {
-    match fs::read_to_string(TABLES) {
+fn is_in_use(family: Family) -> Result<bool, Error> {
+    match fs::read_to_string(tables(family)) {
         Ok(tables) => Ok(tables.lines().any(|table| table == "nat")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(source) => Err(Error::Tables(source)),
@@ -108,7 +124,7 @@ fn parse(text: &str) -> Found {
 
 fn vip_of(rule: &str) -> Option<Vip> {
     let address = rule.trim().strip_prefix("-m conntrack --ctorigdst ")?.strip_suffix(" -j MASQUERADE")?;
-    address.trim_end_matches("/32").parse().ok()
+    address.trim_end_matches("/32").trim_end_matches("/128").parse().ok()
 }
 
 /// What `iptables-restore --noflush` is to be told so that there is source NAT for just these VIPs; nothing if it is so.

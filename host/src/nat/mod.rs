@@ -9,7 +9,7 @@
 //! What marks such a connection is what connection tracking saw of its first packet: it was meant for a VIP. The answers'
 //! first packet is meant for somebody else, so answers are never touched.
 //!
-//! The rooms: [`nft`] where the kernel has nftables for IPv4, [`iptables`] where it has not. Both hold their rules in a
+//! The rooms: [`nft`] where the kernel has nftables for the family, [`iptables`] where it has not. Both hold their rules in a
 //! table or chain of their own, change it in one piece, and leave nothing behind when the last VIP goes.
 
 use std::{
@@ -17,7 +17,10 @@ use std::{
     fmt,
 };
 
-use slb_core::{model::Vip, step::HostStep};
+use slb_core::{
+    model::{Family, Vip},
+    step::HostStep,
+};
 
 use crate::Error;
 
@@ -42,6 +45,9 @@ impl fmt::Display for SourceNat {
     }
 }
 
+/// For each family that VIPs may be of.
+pub type SourceNats = BTreeMap<Family, SourceNat>;
+
 /// Whether each VIP is to have source NAT; VIPs that are not named stay as they are.
 pub(crate) type Wishes = BTreeMap<Vip, bool>;
 
@@ -54,25 +60,74 @@ pub(crate) fn wish(step: &HostStep) -> Option<(Vip, bool)> {
     }
 }
 
-/// The driver that fits this kernel.
+/// The drivers that fit this kernel, one for each family.
 #[derive(Debug)]
-pub(crate) enum Driver {
+pub(crate) struct Drivers {
+    ipv4: Driver,
+    /// Not missed before there is something to do for it.
+    ipv6: Option<Driver>,
+}
+
+impl Drivers {
+    /// Asks the kernel what it has, without changing anything.
+    pub(crate) async fn choose() -> Result<Self, Error> {
+        Ok(Self { ipv4: Driver::choose(Family::Ipv4).await?, ipv6: Driver::choose(Family::Ipv6).await.ok() })
+    }
+
+    /// Which one it is for the family.
+    pub(crate) async fn kind(&mut self, family: Family) -> Result<SourceNat, Error> {
+        self.of(family).await.map(|driver| driver.kind())
+    }
+
+    /// The VIPs that have source NAT now; none unless all that makes it work is in place.
+    pub(crate) async fn observe(&mut self) -> Result<BTreeSet<Vip>, Error> {
+        let mut found = self.ipv4.observe().await?;
+        if let Some(ipv6) = &mut self.ipv6 {
+            found.extend(ipv6.observe().await?);
+        }
+        Ok(found)
+    }
+
+    /// Carries out the wishes for VIPs of the family.
+    pub(crate) async fn apply(&mut self, family: Family, wishes: &Wishes) -> Result<(), Error> {
+        let wishes: Wishes =
+            wishes.iter().filter(|(vip, _)| vip.family() == family).map(|(vip, on)| (*vip, *on)).collect();
+        if wishes.is_empty() { Ok(()) } else { self.of(family).await?.apply(&wishes).await }
+    }
+
+    async fn of(&mut self, family: Family) -> Result<&mut Driver, Error> {
+        match family {
+            Family::Ipv4 => Ok(&mut self.ipv4),
+            Family::Ipv6 => {
+                let driver = match self.ipv6.take() {
+                    Some(driver) => driver,
+                    None => Driver::choose(family).await?,
+                };
+                Ok(self.ipv6.insert(driver))
+            }
+        }
+    }
+}
+
+/// The driver for one family.
+#[derive(Debug)]
+enum Driver {
     Nftables(nft::Nft),
     Iptables(iptables::Iptables),
 }
 
 impl Driver {
     /// Asks the kernel whether it has all that the nftables rules are made of, without changing any.
-    pub(crate) async fn choose() -> Result<Self, Error> {
-        if let Some(mut nft) = nft::Nft::open()?
+    async fn choose(family: Family) -> Result<Self, Error> {
+        if let Some(mut nft) = nft::Nft::open(family)?
             && nft.is_supported().await?
         {
             return Ok(Self::Nftables(nft));
         }
-        iptables::Iptables::find().map(Self::Iptables)
+        iptables::Iptables::find(family).map(Self::Iptables)
     }
 
-    pub(crate) fn kind(&self) -> SourceNat {
+    fn kind(&self) -> SourceNat {
         match self {
             Self::Nftables(_) => SourceNat::Nftables,
             Self::Iptables(_) => SourceNat::Iptables,
@@ -80,15 +135,15 @@ impl Driver {
     }
 
     /// The VIPs that have source NAT now; none unless all that makes it work is in place.
-    pub(crate) async fn observe(&mut self) -> Result<BTreeSet<Vip>, Error> {
+    async fn observe(&mut self) -> Result<BTreeSet<Vip>, Error> {
         match self {
             Self::Nftables(nft) => nft.observe().await.map(|found| found.effective()),
             Self::Iptables(iptables) => iptables.observe().await.map(|found| found.effective()),
         }
     }
 
-    /// Carries out the wishes in one piece, all of them or none; past 8,192 in pieces of as many.
-    pub(crate) async fn apply(&mut self, wishes: &Wishes) -> Result<(), Error> {
+    /// Carries out the wishes in one piece, all of them or none; past 6,144 in pieces of as many.
+    async fn apply(&mut self, wishes: &Wishes) -> Result<(), Error> {
         match self {
             Self::Nftables(nft) => nft.apply(wishes).await,
             Self::Iptables(iptables) => iptables.apply(wishes).await,

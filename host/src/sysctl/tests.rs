@@ -11,8 +11,13 @@ fn drifts(kernel: &[(&str, &str)], beside: &[&str], release: &str) -> BTreeMap<S
     let kernel: BTreeMap<&str, &str> = kernel.iter().copied().collect();
     let beside: Vec<String> = beside.iter().map(|name| (*name).to_owned()).collect();
     let read = |name: &str| Ok(kernel.get(name).map(|value| (*value).to_owned()));
-    let changes = settings("eth0", &beside, release).into_iter().filter_map(|setting| drift(&setting, read).unwrap());
+    let changes =
+        settings("eth0", &beside, &ipv6(), release).into_iter().filter_map(|setting| drift(&setting, read).unwrap());
     changes.map(|change| (change.name, (change.from, change.to))).collect()
+}
+
+fn ipv6() -> Ipv6 {
+    Ipv6::Forwarded { hosts: ["default", "eth0", "eth1"].map(str::to_owned).into() }
 }
 
 fn change(from: &str, to: &str) -> (String, (String, String)) {
@@ -36,6 +41,22 @@ fn a_fresh_kernel_is_told_everything_once() {
     assert_eq!(changes.len(), 5, "all but conn_reuse_mode and the value for all adapters: {changes:?}");
     let settled: Vec<(&str, &str)> = settled.into_iter().collect();
     assert_eq!(drifts(&settled, &[], "6.1.0-49-amd64"), BTreeMap::new());
+}
+
+#[test]
+fn who_takes_advertisements_of_routers_goes_on_to_before_ipv6_is_forwarded() {
+    let kernel = |name: &str| match name {
+        "net.ipv6.conf.all.forwarding" => Ok(Some("0".to_owned())),
+        "net.ipv6.conf.default.accept_ra" | "net.ipv6.conf.eth1.accept_ra" => Ok(Some("1".to_owned())),
+        "net.ipv6.conf.eth0.accept_ra" => Ok(Some("0".to_owned())),
+        _ => Ok(None),
+    };
+    let changes = settings("eth0", &[], &ipv6(), "6.1").into_iter().filter_map(|each| drift(&each, kernel).unwrap());
+    let changes: Vec<_> = changes.map(|change| format!("{} = {}", change.name, change.to)).collect();
+    assert_eq!(
+        changes,
+        ["net.ipv6.conf.default.accept_ra = 2", "net.ipv6.conf.eth1.accept_ra = 2", "net.ipv6.conf.all.forwarding = 1"]
+    );
 }
 
 #[test]
@@ -70,7 +91,7 @@ fn the_larger_of_the_two_values_counts_and_stricter_ones_stay() {
 
 #[test]
 fn adapters_with_dots_keep_them() {
-    let name = settings("eth0.100", &[], "6.1").pop().unwrap().name;
+    let name = settings("eth0.100", &[], &Ipv6::Unused, "6.1").pop().unwrap().name;
     assert_eq!(name, "net.ipv4.conf.eth0/100.arp_announce");
     assert_eq!(path(&name).unwrap(), PathBuf::from("/proc/sys/net/ipv4/conf/eth0.100/arp_announce"));
 }

@@ -9,8 +9,8 @@ use std::{
 };
 
 use slb_core::{
-    model::Vip,
-    ports::{Pool, PoolError},
+    model::{Family, Vip},
+    ports::{Pool, PoolError, Wanted},
 };
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -51,15 +51,19 @@ impl Pool for Equinix {
 
     fn acquire(
         &mut self,
-        wanted: Option<Vip>,
+        wanted: Wanted,
         avoid: &BTreeMap<IpAddr, String>,
     ) -> impl Future<Output = Result<Vip, PoolError>> + Send + 'static {
         let desk = Arc::clone(&self.desk);
         let avoid = avoid.clone();
         async move {
             match wanted {
-                Some(wanted) => desk.take(wanted, avoid).await,
-                None => desk.reserve(avoid).await,
+                Wanted::Vip(wanted) => desk.take(wanted, avoid).await,
+                Wanted::Any | Wanted::Of(Family::Ipv4) => desk.reserve(avoid).await,
+                Wanted::Of(family @ Family::Ipv6) => Err(PoolError::OtherFamily {
+                    family,
+                    pool: "of Equinix Metal, which is asked for IPv4 only".to_owned(),
+                }),
             }
         }
     }

@@ -9,8 +9,11 @@ use super::*;
 
 /// Every address of a list, one by one.
 fn all(text: &str) -> Vec<String> {
-    let numbers = list(text).unwrap().into_iter().flat_map(|range| range.first..=range.last);
-    numbers.map(|number| Ipv4Addr::from(number).to_string()).collect()
+    let numbers = list(text)
+        .unwrap()
+        .into_iter()
+        .flat_map(|range| (range.first..=range.last).map(move |number| address_of(range.family, number).to_string()));
+    numbers.collect()
 }
 
 #[test]
@@ -29,6 +32,13 @@ fn networks_keep_their_own_and_their_broadcast_address() {
     assert_eq!(all("192.168.0.7/32"), ["192.168.0.7"]);
     assert_eq!("10.0.0.0/8".parse::<Range>().unwrap().size(), (1 << 24) - 2);
     assert_eq!("127.0.0.8/29".parse::<Range>().unwrap().to_string(), "127.0.0.9-127.0.0.14");
+}
+
+#[test]
+fn networks_of_ipv6_keep_the_address_of_their_routers() {
+    assert_eq!(all("fd00::4/126"), ["fd00::5", "fd00::6", "fd00::7"]);
+    assert_eq!(all("fd00::4/127, 10.0.0.1, fd00::1/128"), ["10.0.0.1", "fd00::1", "fd00::4", "fd00::5"]);
+    assert_eq!("fd00::/64".parse::<Range>().unwrap().to_string(), "fd00::1-fd00::ffff:ffff:ffff:ffff");
 }
 
 #[test]
@@ -58,8 +68,14 @@ fn garbage_is_refused_by_name() {
         ("10.0.0.0/+8", "\"10.0.0.0/+8\" has no prefix length"),
         ("10.0.0.0/", "\"10.0.0.0/\" has no prefix length"),
         ("10.0.0.7/24", "\"10.0.0.7/24\" has host bits set; the network is 10.0.0.0/24"),
-        ("fd00::1-fd00::9", "\"fd00::1-fd00::9\" is an IPv6 address"),
-        ("fd00::/64", "\"fd00::/64\" is an IPv6 address"),
+        ("fd00::9-fd00::1", "\"fd00::9-fd00::1\" is the wrong way round"),
+        ("10.0.0.1-fd00::9", "\"10.0.0.1-fd00::9\" goes from one family"),
+        ("fd00::/129", "\"fd00::/129\" has no prefix length from 0 to 128"),
+        ("fd00::7/64", "\"fd00::7/64\" has host bits set; the network is fd00::/64"),
+        ("fd00::/64,10.0.0.1,fd00::9", "\"fd00::/64\" and \"fd00::9\" overlap"),
+        ("fe00::-ff00::", "\"fe00::-ff00::\" cannot be handed out"),
+        ("::/0", "\"::/0\" cannot be handed out"),
+        ("::ffff:10.0.0.1", "\"::ffff:10.0.0.1\" cannot be handed out"),
         ("223.255.255.250-224.0.0.1", "\"223.255.255.250-224.0.0.1\" cannot be handed out"),
         ("0.0.0.0/0", "\"0.0.0.0/0\" cannot be handed out"),
         ("240.0.0.0/4", "\"240.0.0.0/4\" cannot be handed out"),
@@ -104,7 +120,7 @@ proptest! {
         match list(&text) {
             Ok(ranges) => {
                 prop_assert!(apart, "{text}");
-                let read: Vec<u32> = ranges.iter().flat_map(|range| range.first..=range.last).collect();
+                let read: Vec<u32> = ranges.iter().flat_map(|range| range.first as u32..=range.last as u32).collect();
                 let usable: BTreeSet<u32> = parts.iter().flat_map(|(_, _, usable)| usable).copied().collect();
                 prop_assert_eq!(read, usable.into_iter().collect::<Vec<_>>());
                 prop_assert!(ranges.iter().all(|range| range.to_string().parse() == Ok(*range)));
@@ -115,9 +131,9 @@ proptest! {
 
     /// Whatever is written, reading it does not panic, and no address is read twice.
     #[test]
-    fn any_text_is_read_or_refused(text in "[0-9a-f.:,/ -]{0,40}|((10\\.0\\.0\\.[0-9]{1,3}|[0-9]{1,2}\\.0\\.0\\.0)[-/,][0-9.]{0,9}){1,3}|.{0,20}") {
+    fn any_text_is_read_or_refused(text in "[0-9a-f.:,/ -]{0,40}|(fd00::[0-9a-f]{0,2}[-/,][0-9a-f:]{0,9}){1,3}|((10\\.0\\.0\\.[0-9]{1,3}|[0-9]{1,2}\\.0\\.0\\.0)[-/,][0-9.]{0,9}){1,3}|.{0,20}") {
         if let Ok(ranges) = list(&text) {
-            prop_assert!(ranges.windows(2).all(|pair| pair[0].last < pair[1].first));
+            prop_assert!(ranges.windows(2).all(|pair| pair[0].last() < pair[1].first()));
         }
     }
 }

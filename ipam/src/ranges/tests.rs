@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The pool against a naive model of it, after every step.
 
-use std::future::Future;
+use std::{future::Future, net::Ipv4Addr};
 
 use proptest::prelude::*;
 
@@ -22,7 +22,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn some(pool: &mut Ranges, count: usize) -> Vec<String> {
-    (0..count).map(|_| now(pool.acquire(None, &BTreeMap::new())).unwrap().to_string()).collect()
+    (0..count).map(|_| now(pool.acquire(Wanted::Any, &BTreeMap::new())).unwrap().to_string()).collect()
 }
 
 #[test]
@@ -36,6 +36,7 @@ fn the_first_address_that_is_in_no_network_is_found() {
     assert_eq!(outside(&[high, low]).as_deref(), Some("10.9.0.1"));
     assert_eq!(outside(&[net("10.0.0.0", "10.255.255.255"), low]), None);
     assert_eq!(outside(&[net("0.0.0.0", "255.255.255.255")]), None);
+    assert_eq!(outside(&[net("::", "ffff::")]).as_deref(), Some("10.0.0.250"));
 }
 
 #[test]
@@ -54,7 +55,7 @@ fn defect_18_what_was_released_is_handed_out_again() {
         pool.release(vip(released));
     }
     assert_eq!(some(&mut pool, 3), ["10.0.0.2", "10.0.0.1", "10.0.0.3"]);
-    assert!(now(pool.acquire(None, &BTreeMap::new())).is_err());
+    assert!(now(pool.acquire(Wanted::Any, &BTreeMap::new())).is_err());
 }
 
 #[test]
@@ -69,11 +70,38 @@ fn defect_19_a_restart_forgets_nothing() {
 #[test]
 fn a_huge_range_costs_nothing() {
     let mut pool: Ranges = "10.0.0.0/8".parse().unwrap();
-    assert_eq!(pool.size(), (1 << 24) - 2);
-    assert_eq!(now(pool.acquire(None, &BTreeMap::new())).unwrap(), vip("10.0.0.1"));
-    assert_eq!(now(pool.acquire(Some(vip("10.255.255.254")), &BTreeMap::new())).unwrap(), vip("10.255.255.254"));
+    assert_eq!(pool.size(Family::Ipv4), (1 << 24) - 2);
+    assert_eq!(now(pool.acquire(Wanted::Any, &BTreeMap::new())).unwrap(), vip("10.0.0.1"));
+    assert_eq!(now(pool.acquire(Wanted::Vip(vip("10.255.255.254")), &BTreeMap::new())).unwrap(), vip("10.255.255.254"));
     let many = some(&mut pool, 10_000);
     assert_eq!((many[0].as_str(), many[9_999].as_str()), ("10.0.0.2", "10.0.39.17"));
+}
+
+#[test]
+fn a_range_of_ipv6_may_be_of_any_size() {
+    let mut pool: Ranges = "fd00::/64".parse().unwrap();
+    assert_eq!(pool.size(Family::Ipv6), (1 << 64) - 1);
+    assert_eq!(some(&mut pool, 2), ["fd00::1", "fd00::2"]);
+    let last = vip("fd00::ffff:ffff:ffff:ffff");
+    assert_eq!(now(pool.acquire(Wanted::Vip(last), &BTreeMap::new())).unwrap(), last);
+    pool.release(vip("fd00::1"));
+    assert_eq!(some(&mut pool, 1), ["fd00::3"]);
+}
+
+#[test]
+fn of_two_families_the_wanted_one_is_taken() {
+    let mut pool: Ranges = "fd00::1-fd00::2, 10.0.0.1".parse().unwrap();
+    let no = BTreeMap::new();
+    assert_eq!(now(pool.acquire(Wanted::Any, &no)).unwrap(), vip("10.0.0.1"));
+    let error = now(pool.acquire(Wanted::Any, &no)).unwrap_err().to_string();
+    assert!(error.starts_with("no IPv4 address is left"), "{error}");
+    let ipv6 = |pool: &mut Ranges| now(pool.acquire(Wanted::Of(Family::Ipv6), &BTreeMap::new()));
+    assert_eq!([ipv6(&mut pool).unwrap(), ipv6(&mut pool).unwrap()], ["fd00::1", "fd00::2"].map(vip));
+    let error = ipv6(&mut pool).unwrap_err().to_string();
+    assert!(error.starts_with("no IPv6 address is left") && error.ends_with("2 in use, 0 set aside"), "{error}");
+    [vip("10.0.0.1"), vip("fd00::2")].into_iter().for_each(|vip| pool.release(vip));
+    assert_eq!(ipv6(&mut pool).unwrap(), vip("fd00::2"));
+    assert_eq!(now(pool.acquire(Wanted::Any, &no)).unwrap(), vip("10.0.0.1"));
 }
 
 #[test]
@@ -81,10 +109,14 @@ fn what_cannot_be_had_is_explained() {
     let mut pool: Ranges = "10.0.0.1-10.0.0.2".parse().unwrap();
     let avoid = BTreeMap::from([(number_address(1), "eth0's own address".to_owned())]);
     let error = |pool: &mut Ranges, wanted| now(pool.acquire(wanted, &avoid)).unwrap_err().to_string();
-    assert_eq!(error(&mut pool, Some(vip("10.0.0.9"))), "10.0.0.9 is not in the range 10.0.0.1-10.0.0.2");
-    assert_eq!(error(&mut pool, Some(vip("10.0.0.1"))), "10.0.0.1 cannot be used: it is eth0's own address");
-    assert_eq!(now(pool.acquire(None, &avoid)).unwrap(), vip("10.0.0.2"));
-    assert_eq!(error(&mut pool, None), "no address is left in the range 10.0.0.1-10.0.0.2: 1 in use, 1 set aside");
+    assert_eq!(error(&mut pool, Wanted::Vip(vip("10.0.0.9"))), "10.0.0.9 is not in the range 10.0.0.1-10.0.0.2");
+    assert_eq!(error(&mut pool, Wanted::Vip(vip("10.0.0.1"))), "10.0.0.1 cannot be used: it is eth0's own address");
+    assert_eq!(now(pool.acquire(Wanted::Any, &avoid)).unwrap(), vip("10.0.0.2"));
+    assert_eq!(
+        error(&mut pool, Wanted::Any),
+        "no IPv4 address is left in the range 10.0.0.1-10.0.0.2: 1 in use, 1 set aside"
+    );
+    assert_eq!(error(&mut pool, Wanted::Of(Family::Ipv6)), "there is no IPv6 address in the range 10.0.0.1-10.0.0.2");
 }
 
 #[derive(Clone, Debug)]
@@ -135,9 +167,9 @@ proptest! {
                             format!("{} held, {} avoided", held.len(), members.len() - held.len())
                         }),
                     };
-                    let got = now(pool.acquire(wanted.map(number), &avoid));
+                    let got = now(pool.acquire(wanted.map_or(Wanted::Any, |last| Wanted::Vip(number(last))), &avoid));
                     let got = got.map_err(|error| match error {
-                        PoolError::Outside { .. } => "outside".to_owned(),
+                        PoolError::Outside { .. } | PoolError::OtherFamily { .. } => "outside".to_owned(),
                         PoolError::Unavailable { why, .. } => why,
                         PoolError::Exhausted { held, avoided, .. } => format!("{held} held, {avoided} avoided"),
                         PoolError::Provider(cause) => panic!("{cause}"),

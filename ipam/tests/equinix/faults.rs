@@ -180,7 +180,7 @@ async fn nothing_is_lost_whatever_happens() {
             }
             let mut waiting = Vec::new();
             for _ in 0..4 {
-                waiting.push(Box::pin(pool.acquire(None, &BTreeMap::new())));
+                waiting.push(Box::pin(pool.acquire(Wanted::Any, &BTreeMap::new())));
             }
             for _ in 0..dice.roll(3000) {
                 match dice.roll(500) {

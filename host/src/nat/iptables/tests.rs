@@ -49,7 +49,10 @@ impl Table {
 }
 
 fn vip() -> impl Strategy<Value = Vip> {
-    (1_u8..5).prop_map(|last| Vip::try_from(std::net::Ipv4Addr::new(10, 0, 0, last)).unwrap())
+    (1_u8..5, any::<bool>()).prop_map(|(last, is_ipv6)| {
+        let text = if is_ipv6 { format!("fd00::{last}") } else { format!("10.0.0.{last}") };
+        text.parse().unwrap()
+    })
 }
 
 fn rule() -> impl Strategy<Value = String> {
@@ -112,6 +115,14 @@ fn rules_read_the_way_iptables_save_prints_them() {
                 -A SLB-SOURCE-NAT -m conntrack --ctorigdst 10.80.0.11 -j MASQUERADE\nCOMMIT\n";
     let vips = BTreeSet::from(["10.80.0.11".parse().unwrap()]);
     assert_eq!(parse(text), Found { has_chain: true, jumps: 1, vips, has_strange_rules: false });
+}
+
+#[test]
+fn rules_of_ipv6_read_the_way_ip6tables_save_prints_them() {
+    for address in ["fd00::85", "fd00::85/128"] {
+        let rule = format!("-A SLB-SOURCE-NAT -m conntrack --ctorigdst {address} -j MASQUERADE");
+        assert_eq!(parse(&rule).vips, BTreeSet::from(["fd00::85".parse().unwrap()]));
+    }
 }
 
 #[test]

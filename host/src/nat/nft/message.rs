@@ -3,7 +3,7 @@
 //! read here: the codec takes time that grows with the square of the elements of a set (it prepares an error message of the whole
 //! list for each of them), and it panics at expressions whose lengths are not what it expects, which may be other people's.
 
-use std::{convert::Infallible, net::Ipv4Addr};
+use std::{convert::Infallible, net::IpAddr};
 
 use netlink_packet_core::{NLA_HEADER_SIZE, NetlinkDeserializable, NetlinkHeader, NetlinkSerializable, NlasIterator};
 use netlink_packet_netfilter::NetfilterMessage;
@@ -94,7 +94,10 @@ fn vips(payload: &[u8]) -> Vec<Vip> {
     for kind in PATH {
         values = values.into_iter().flat_map(|list| nested(list, kind)).collect();
     }
-    let vip = |value: &[u8]| Vip::try_from(Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?)).ok();
+    let vip = |value: &[u8]| match value.len() {
+        4 => Vip::try_from(IpAddr::from(<[u8; 4]>::try_from(value).ok()?)).ok(),
+        _ => Vip::try_from(IpAddr::from(<[u8; 16]>::try_from(value).ok()?)).ok(),
+    };
     values.into_iter().filter_map(vip).collect()
 }
 

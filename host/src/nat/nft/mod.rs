@@ -10,7 +10,7 @@
 //!      }
 //!  }
 //! ```
-//! The kernel's nftables cannot ask whether IPVS has handled a packet. What it can ask says the same: the connection was
+//! For IPv6 the same in a table of the family ip6. The kernel's nftables cannot ask whether IPVS has handled a packet. What it can ask says the same: the connection was
 //! meant for a VIP, is going elsewhere by now, and it was not netfilter's own destination NAT that sent it there.
 //!
 //! Changes travel as one batch that takes place as a whole; only the addresses that come or go are in it. The words of
@@ -19,7 +19,7 @@
 use std::collections::BTreeSet;
 
 use netlink::{Request, Socket, protocols::NETLINK_NETFILTER};
-use slb_core::model::Vip;
+use slb_core::model::{Family, Vip};
 
 use super::{Wishes, fulfilled};
 use crate::Error;
@@ -30,8 +30,8 @@ mod ruleset;
 use message::Message;
 use ruleset::TABLE;
 
-/// How many addresses change in one batch at most: as many as fit into a send of any kernel's default size.
-const BATCH: usize = 8192;
+/// How many addresses change in one batch at most: as many of either family as fit into a send of any kernel's default size.
+const BATCH: usize = 6144;
 /// How often a table is read again that changes while it is read.
 const ATTEMPTS: usize = 5;
 
@@ -39,6 +39,7 @@ const ATTEMPTS: usize = 5;
 #[derive(Debug)]
 pub(crate) struct Nft {
     socket: Socket<Message>,
+    family: Family,
 }
 
 /// What of slb's is in nftables.
@@ -52,9 +53,9 @@ pub(crate) struct Found {
 
 impl Nft {
     /// `None` on a kernel without netfilter's netlink.
-    pub(super) fn open() -> Result<Option<Self>, Error> {
+    pub(super) fn open(family: Family) -> Result<Option<Self>, Error> {
         match Socket::open(NETLINK_NETFILTER) {
-            Ok(socket) => Ok(Some(Self { socket })),
+            Ok(socket) => Ok(Some(Self { socket, family })),
             Err(netlink::Error::Open { source, .. }) if is_unsupported(source.raw_os_error().unwrap_or_default()) => {
                 Ok(None)
             }
@@ -65,7 +66,7 @@ impl Nft {
     /// Whether the kernel takes the whole rule set. It checks a batch as it comes, and drops one that has no end
     /// (`nfnetlink_rcv_batch`), so that this changes nothing.
     pub(super) async fn is_supported(&mut self) -> Result<bool, Error> {
-        let trial = ruleset::trial();
+        let trial = ruleset::trial(self.family);
         let answers = self.socket.transact_atomic(trial).await;
         let answers = answers.map_err(|source| Error::Change { what: "nftables", source })?;
         match answers.into_iter().find_map(Result::err) {
@@ -76,7 +77,7 @@ impl Nft {
     }
 
     pub(super) async fn observe(&mut self) -> Result<Found, Error> {
-        let read = |source| Error::Read { what: "the nftables table ip slb", source };
+        let read = |source| Error::Read { what: "the nftables table slb", source };
         let mut attempt = 1;
         loop {
             match self.read().await {
@@ -89,16 +90,16 @@ impl Nft {
     }
 
     async fn read(&mut self) -> Result<Found, netlink::Error> {
-        match self.socket.request(ruleset::get_table()).await {
+        match self.socket.request(ruleset::get_table(self.family)).await {
             Ok(_) => {}
             Err(error) if is_missing(&error) => return Ok(Found::default()),
             Err(error) => return Err(error),
         }
         let mut rules = Vec::new();
-        self.socket.dump(ruleset::get_rules(), |message| rules.extend(ruleset::rule(message))).await?;
+        self.socket.dump(ruleset::get_rules(self.family), |message| rules.extend(ruleset::rule(message))).await?;
         let is_sound = matches!(rules.as_slice(), [rule] if ruleset::is_ours(rule));
         let mut vips = BTreeSet::new();
-        match self.socket.dump(ruleset::get_vips(), |message| vips.extend(vips_of(message))).await {
+        match self.socket.dump(ruleset::get_vips(self.family), |message| vips.extend(vips_of(message))).await {
             Ok(()) => Ok(Found { has_table: true, is_sound, vips }),
             // A table of that name without the set is not as slb wrote it.
             Err(error) if is_missing(&error) => Ok(Found { has_table: true, is_sound: false, vips: BTreeSet::new() }),
@@ -111,7 +112,7 @@ impl Nft {
         let wishes: Vec<(Vip, bool)> = wishes.iter().map(|(vip, wanted)| (*vip, *wanted)).collect();
         for part in wishes.chunks(BATCH) {
             let wanted = fulfilled(found.effective(), part.iter().copied());
-            let changes = edit(&found, &wanted);
+            let changes = edit(self.family, &found, &wanted);
             if !changes.is_empty() {
                 self.commit(changes).await?;
             }
@@ -136,16 +137,16 @@ impl Found {
 }
 
 /// The changes that lead to source NAT for just these VIPs.
-fn edit(found: &Found, wanted: &BTreeSet<Vip>) -> Vec<Request<Message>> {
+fn edit(family: Family, found: &Found, wanted: &BTreeSet<Vip>) -> Vec<Request<Message>> {
     if wanted.is_empty() {
-        return if found.has_table { vec![ruleset::delete_table()] } else { Vec::new() };
+        return if found.has_table { vec![ruleset::delete_table(family)] } else { Vec::new() };
     }
     if !found.is_sound {
-        let renewed = ruleset::renew_table(TABLE);
-        return renewed.into_iter().chain(ruleset::add_vips(wanted.iter().copied())).collect();
+        let renewed = ruleset::renew_table(family, TABLE);
+        return renewed.into_iter().chain(ruleset::add_vips(family, wanted.iter().copied())).collect();
     }
-    let added = ruleset::add_vips(wanted.difference(&found.vips).copied());
-    added.chain(ruleset::delete_vips(found.vips.difference(wanted).copied())).collect()
+    let added = ruleset::add_vips(family, wanted.difference(&found.vips).copied());
+    added.chain(ruleset::delete_vips(family, found.vips.difference(wanted).copied())).collect()
 }
 
 fn vips_of(message: Message) -> Vec<Vip> {

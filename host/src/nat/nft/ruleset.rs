@@ -14,11 +14,11 @@ use netlink_packet_netfilter::{
     },
     none::ControlMessage,
 };
-use slb_core::model::Vip;
+use slb_core::model::{Family, Vip};
 
 use super::message::{Message, Rule};
 
-/// The name of slb's table, in the family ip.
+/// The name of slb's table, in the families ip and ip6.
 pub(super) const TABLE: &str = "slb";
 /// A name for a table that never comes to be.
 const TRIAL: &str = "slb-trial";
@@ -28,15 +28,12 @@ const CHAIN: &str = "source-nat";
 /// writes another one puts it in the place of this.
 const COMMENT: &str = "slb, rule 1";
 
-/// How many addresses go into one message: an attribute is 65,535 bytes long at most, an address takes 16.
+/// How many addresses go into one message: an attribute is 65,535 bytes long at most, an address takes 16, or 28 of IPv6.
 const ELEMENTS: usize = 2048;
 /// Before other tables' source NAT (`NF_IP_PRI_NAT_SRC` is 100): the first rule that matches decides.
 const PRIORITY: u32 = 99;
 /// `NF_ACCEPT`, linux/netfilter.h.
 const ACCEPT: u32 = 1;
-/// How nft(8) calls the type ipv4_addr (`TYPE_IPADDR` in its sources).
-const IPV4_ADDR: u32 = 7;
-const ADDRESS_LENGTH: u32 = 4;
 /// Any number will do for the only set of a batch.
 const SET_ID: u32 = 1;
 
@@ -46,19 +43,43 @@ const NFTA_CT_KEY: u16 = 2;
 const NFTA_CT_DIRECTION: u16 = 3;
 const NFT_CT_STATUS: u32 = 2;
 const NFT_CT_DST_IP: u32 = 20;
+const NFT_CT_DST_IP6: u32 = 22;
 /// `IP_CT_DIR_ORIGINAL`, linux/netfilter/nf_conntrack_tuple_common.h.
 const ORIGINAL: u8 = 0;
 /// `IPS_DST_NAT`, linux/netfilter/nf_conntrack_common.h: netfilter changed the destination. IPVS leaves it unset.
 const DST_NAT: u32 = 1 << 5;
 /// `NFT_LOOKUP_F_INV`.
 const INVERTED: u32 = 1;
-/// `NFT_PAYLOAD_NETWORK_HEADER`, and where the IPv4 header has its destination (RFC 791, section 3.1).
+/// `NFT_PAYLOAD_NETWORK_HEADER`.
 const NETWORK_HEADER: u32 = 1;
-const DESTINATION: u32 = 16;
 /// `NFTNL_UDATA_RULE_COMMENT` of libnftnl: the type of a comment in a rule's user data.
 const UDATA_COMMENT: u8 = 0;
 
 type Change = Request<Message>;
+
+/// How addresses of a family are spoken of.
+struct Words {
+    /// How nft(8) calls the type ipv4_addr or ipv6_addr (`TYPE_IPADDR` and `TYPE_IP6ADDR` in its sources).
+    key_type: u32,
+    /// Bytes of an address.
+    length: u32,
+    /// Where connection tracking keeps the destination.
+    connection: u32,
+    /// Where the header has its destination (RFC 791, section 3.1; RFC 8200, section 3).
+    offset: u32,
+    table: NetfilterProtoFamily,
+}
+
+fn words(family: Family) -> Words {
+    match family {
+        Family::Ipv4 => {
+            Words { key_type: 7, length: 4, connection: NFT_CT_DST_IP, offset: 16, table: NetfilterProtoFamily::IPv4 }
+        }
+        Family::Ipv6 => {
+            Words { key_type: 8, length: 16, connection: NFT_CT_DST_IP6, offset: 24, table: NetfilterProtoFamily::IPv6 }
+        }
+    }
+}
 
 /// The changes as one batch. The last of them is acknowledged when the whole has taken place.
 pub(super) fn batch(mut changes: Vec<Change>) -> Vec<Change> {
@@ -71,9 +92,9 @@ pub(super) fn batch(mut changes: Vec<Change>) -> Vec<Change> {
 }
 
 /// A batch of everything that slb may write, without an end.
-pub(super) fn trial() -> Vec<Change> {
+pub(super) fn trial(family: Family) -> Vec<Change> {
     let mut changes = vec![control(ControlMessage::BatchBegin)];
-    changes.extend(renew_table(TRIAL));
+    changes.extend(renew_table(family, TRIAL));
     if let Some(last) = changes.last_mut() {
         last.flags |= NLM_F_ACK;
     }
@@ -81,17 +102,26 @@ pub(super) fn trial() -> Vec<Change> {
 }
 
 /// Makes a table anew, without addresses, whether there was one or not.
-pub(super) fn renew_table(table: &str) -> [Change; 6] {
+pub(super) fn renew_table(family: Family, table: &str) -> [Change; 6] {
+    let create = |message| change(family, message, NLM_F_CREATE);
+    let rule = NfTablesMessage::NewRule(RuleMessage {
+        attributes: vec![
+            RuleAttribute::Table(table.to_owned()),
+            RuleAttribute::Chain(CHAIN.to_owned()),
+            RuleAttribute::Expressions(expressions(family).into_iter().map(ListAttribute::from).collect()),
+            RuleAttribute::UserData(comment()),
+        ],
+    });
     [
         create(NfTablesMessage::NewTable(named(table))),
-        NfTablesMessage::DeleteTable(named(table)).into_change(0),
+        change(family, NfTablesMessage::DeleteTable(named(table)), 0),
         create(NfTablesMessage::NewTable(named(table))),
         create(NfTablesMessage::NewSet(SetMessage {
             attributes: vec![
                 SetAttribute::Table(table.to_owned()),
                 SetAttribute::Name(SET.to_owned()),
-                SetAttribute::KeyType(IPV4_ADDR),
-                SetAttribute::KeyLen(ADDRESS_LENGTH),
+                SetAttribute::KeyType(words(family).key_type),
+                SetAttribute::KeyLen(words(family).length),
                 SetAttribute::Id(SET_ID),
             ],
         })),
@@ -107,43 +137,35 @@ pub(super) fn renew_table(table: &str) -> [Change; 6] {
                 ChainAttribute::Policy(ACCEPT),
             ],
         })),
-        NfTablesMessage::NewRule(RuleMessage {
-            attributes: vec![
-                RuleAttribute::Table(table.to_owned()),
-                RuleAttribute::Chain(CHAIN.to_owned()),
-                RuleAttribute::Expressions(expressions().into_iter().map(ListAttribute::from).collect()),
-                RuleAttribute::UserData(comment()),
-            ],
-        })
-        .into_change(NLM_F_CREATE | NLM_F_APPEND),
+        change(family, rule, NLM_F_CREATE | NLM_F_APPEND),
     ]
 }
 
-pub(super) fn delete_table() -> Change {
-    NfTablesMessage::DeleteTable(named(TABLE)).into_change(0)
+pub(super) fn delete_table(family: Family) -> Change {
+    change(family, NfTablesMessage::DeleteTable(named(TABLE)), 0)
 }
 
 /// Adding an address that is there is no error.
-pub(super) fn add_vips(vips: impl Iterator<Item = Vip>) -> impl Iterator<Item = Change> {
-    elements(vips).map(|message| create(NfTablesMessage::NewSetElement(message)))
+pub(super) fn add_vips(family: Family, vips: impl Iterator<Item = Vip>) -> impl Iterator<Item = Change> {
+    elements(vips).map(move |message| change(family, NfTablesMessage::NewSetElement(message), NLM_F_CREATE))
 }
 
 /// Deleting an address that is not there fails the batch.
-pub(super) fn delete_vips(vips: impl Iterator<Item = Vip>) -> impl Iterator<Item = Change> {
-    elements(vips).map(|message| NfTablesMessage::DeleteSetElement(message).into_change(0))
+pub(super) fn delete_vips(family: Family, vips: impl Iterator<Item = Vip>) -> impl Iterator<Item = Change> {
+    elements(vips).map(move |message| change(family, NfTablesMessage::DeleteSetElement(message), 0))
 }
 
-pub(super) fn get_table() -> Message {
-    message(NfTablesMessage::GetTable(named(TABLE)))
+pub(super) fn get_table(family: Family) -> Message {
+    message(family, NfTablesMessage::GetTable(named(TABLE)))
 }
 
-pub(super) fn get_rules() -> Message {
+pub(super) fn get_rules(family: Family) -> Message {
     let attributes = vec![RuleAttribute::Table(TABLE.to_owned())];
-    message(NfTablesMessage::GetRule(RuleMessage { attributes }))
+    message(family, NfTablesMessage::GetRule(RuleMessage { attributes }))
 }
 
-pub(super) fn get_vips() -> Message {
-    message(NfTablesMessage::GetSetElement(SetElementMessage { attributes: set() }))
+pub(super) fn get_vips(family: Family) -> Message {
+    message(family, NfTablesMessage::GetSetElement(SetElementMessage { attributes: set() }))
 }
 
 /// A rule of slb's table; kernels before 4.11 send all tables' rules.
@@ -157,15 +179,16 @@ pub(super) fn is_ours(rule: &Rule) -> bool {
 }
 
 /// The rule. An expression loads a register or compares one; the first that does not match ends the rule.
-fn expressions() -> [Expressions; 8] {
+fn expressions(family: Family) -> [Expressions; 8] {
+    let Words { length, connection: destination, offset, .. } = words(family);
     [
-        connection(NFT_CT_DST_IP, Some(ORIGINAL)),
+        connection(destination, Some(ORIGINAL)),
         Expressions::Lookup(vec![Lookup::Set(SET.to_owned()), Lookup::SourceRegister(Register::Reg1)]),
         Expressions::Payload(vec![
             Payload::DestinationRegister(Register::Reg1),
             Payload::Base(NETWORK_HEADER),
-            Payload::Offset(DESTINATION),
-            Payload::Len(ADDRESS_LENGTH),
+            Payload::Offset(offset),
+            Payload::Len(length),
         ]),
         Expressions::Lookup(vec![
             Lookup::Set(SET.to_owned()),
@@ -230,12 +253,12 @@ fn elements(vips: impl Iterator<Item = Vip>) -> impl Iterator<Item = SetElementM
     })
 }
 
-fn create(message: NfTablesMessage) -> Change {
-    message.into_change(NLM_F_CREATE)
+fn change(family: Family, payload: NfTablesMessage, flags: u16) -> Change {
+    Request::new(message(family, payload), flags)
 }
 
-fn message(message: NfTablesMessage) -> Message {
-    Message::Plain(NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::IPv4, 0, 0), message))
+fn message(family: Family, message: NfTablesMessage) -> Message {
+    Message::Plain(NetfilterMessage::new(NetfilterHeader::new(words(family).table, 0, 0), message))
 }
 
 /// The beginning or end of a batch, which names the subsystem that it is for.
@@ -243,14 +266,4 @@ fn control(control: ControlMessage) -> Change {
     const NFNL_SUBSYS_NFTABLES: u16 = 10;
     let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, NFNL_SUBSYS_NFTABLES);
     Message::Plain(NetfilterMessage::new(header, control)).into()
-}
-
-trait IntoChange {
-    fn into_change(self, flags: u16) -> Change;
-}
-
-impl IntoChange for NfTablesMessage {
-    fn into_change(self, flags: u16) -> Change {
-        Request::new(message(self), flags)
-    }
 }

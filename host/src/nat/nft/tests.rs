@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The nftables messages and what is read back from them.
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::{NetlinkDeserializable, NetlinkHeader, NetlinkSerializable};
 use netlink_packet_netfilter::{NetfilterMessageInner, nftables::NfTablesMessage};
@@ -9,8 +9,14 @@ use proptest::{collection::btree_set, prelude::*};
 use super::*;
 use crate::any;
 
-fn vips(numbers: impl IntoIterator<Item = u32>) -> BTreeSet<Vip> {
-    numbers.into_iter().map(|number| Vip::try_from(Ipv4Addr::from_bits(0x0a00_0000 | number)).unwrap()).collect()
+const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
+
+fn vips(family: Family, numbers: impl IntoIterator<Item = u32>) -> BTreeSet<Vip> {
+    let vip = |number: u32| match family {
+        Family::Ipv4 => Vip::try_from(Ipv4Addr::from_bits(0x0a00_0000 | number)).unwrap(),
+        Family::Ipv6 => Vip::try_from(Ipv6Addr::from_bits(0xfd << 120 | u128::from(number))).unwrap(),
+    };
+    numbers.into_iter().map(vip).collect()
 }
 
 /// Reads a message as a list of elements: the kernel lists them in the form in which they were added.
@@ -52,20 +58,23 @@ fn after(mut found: Found, changes: &[Request<Message>]) -> Found {
     found
 }
 
-fn found() -> impl Strategy<Value = Found> {
-    (any::<bool>(), any::<bool>(), btree_set(0_u32..8, 0..6)).prop_map(|(has_table, is_sound, numbers)| {
-        let vips = if has_table { vips(numbers) } else { BTreeSet::new() };
+fn found(family: Family) -> impl Strategy<Value = Found> {
+    (any::<bool>(), any::<bool>(), btree_set(0_u32..8, 0..6)).prop_map(move |(has_table, is_sound, numbers)| {
+        let vips = if has_table { vips(family, numbers) } else { BTreeSet::new() };
         Found { has_table, is_sound: has_table && is_sound, vips }
     })
 }
 
 proptest! {
     #[test]
-    fn whatever_was_there_the_wanted_vips_are_there_afterwards(before in found(), wanted in btree_set(0_u32..8, 0..6)) {
-        let wanted = vips(wanted);
-        let after = after(before.clone(), &edit(&before, &wanted));
+    fn whatever_was_there_the_wanted_vips_are_there_afterwards(
+        (family, before) in prop::sample::select(FAMILIES.to_vec()).prop_flat_map(|family| (Just(family), found(family))),
+        wanted in btree_set(0_u32..8, 0..6),
+    ) {
+        let wanted = vips(family, wanted);
+        let after = after(before.clone(), &edit(family, &before, &wanted));
         prop_assert_eq!(after.effective(), wanted.clone());
-        prop_assert!(edit(&after, &wanted).is_empty(), "a second time there is nothing to do");
+        prop_assert!(edit(family, &after, &wanted).is_empty(), "a second time there is nothing to do");
         prop_assert_eq!(after.has_table, !wanted.is_empty(), "the last one takes the table along");
     }
 
@@ -95,7 +104,7 @@ fn the_rule_is_known_again() {
         header.message_type = message_type;
         ruleset::rule(Message::deserialize(&header, &payload).unwrap())
     };
-    let rules: Vec<_> = written().into_iter().filter_map(read).collect();
+    let rules: Vec<_> = written(Family::Ipv6).into_iter().filter_map(read).collect();
     let [rule] = rules.as_slice() else { panic!("{rules:?}") };
     assert!(ruleset::is_ours(rule));
     assert!(!ruleset::is_ours(&message::Rule { chain: b"other".to_vec(), ..rule.clone() }));
@@ -103,35 +112,38 @@ fn the_rule_is_known_again() {
 }
 
 /// The whole table as messages, with their types.
-fn written() -> Vec<(u16, Vec<u8>)> {
+fn written(family: Family) -> Vec<(u16, Vec<u8>)> {
     let message = |change: Request<Message>| {
         let mut bytes = vec![0; change.payload.buffer_len()];
         change.payload.serialize(&mut bytes);
         (change.payload.message_type(), bytes)
     };
-    edit(&Found::default(), &vips(0..3)).into_iter().map(message).collect()
+    edit(family, &Found::default(), &vips(family, 0..3)).into_iter().map(message).collect()
 }
 
 fn damaged() -> impl Strategy<Value = Vec<(u16, Vec<u8>)>> {
-    written().into_iter().map(|(kind, bytes)| (Just(kind), any::damaged(bytes))).collect::<Vec<_>>()
+    let both = FAMILIES.into_iter().flat_map(written);
+    both.map(|(kind, bytes)| (Just(kind), any::damaged(bytes))).collect::<Vec<_>>()
 }
 
 #[test]
 fn a_full_batch_fits_into_attributes_and_into_one_send() {
     const DEFAULT_SEND_BUFFER: usize = 212_992;
-    let wanted = vips(0..u32::try_from(BATCH).unwrap());
-    let batch = ruleset::batch(edit(&Found::default(), &wanted));
-    let lengths: Vec<usize> = batch.iter().map(|change| change.payload.buffer_len()).collect();
-    assert!(lengths.iter().all(|length| *length <= usize::from(u16::MAX)), "{lengths:?}");
-    assert!(lengths.iter().sum::<usize>() + 100 * lengths.len() < DEFAULT_SEND_BUFFER);
-    let added: BTreeSet<Vip> = batch[1..batch.len() - 1].iter().flat_map(|change| meaning(change).1).collect();
-    assert_eq!(added, wanted);
+    for family in FAMILIES {
+        let wanted = vips(family, 0..u32::try_from(BATCH).unwrap());
+        let batch = ruleset::batch(edit(family, &Found::default(), &wanted));
+        let lengths: Vec<usize> = batch.iter().map(|change| change.payload.buffer_len()).collect();
+        assert!(lengths.iter().all(|length| *length <= usize::from(u16::MAX)), "{lengths:?}");
+        assert!(lengths.iter().sum::<usize>() + 100 * lengths.len() < DEFAULT_SEND_BUFFER);
+        let added: BTreeSet<Vip> = batch[1..batch.len() - 1].iter().flat_map(|change| meaning(change).1).collect();
+        assert_eq!(added, wanted);
+    }
 }
 
 #[test]
 fn what_the_kernel_sends_is_never_too_short_to_read() {
     let mut message = Vec::new();
-    let change = ruleset::add_vips(vips(0..3).into_iter()).next().unwrap();
+    let change = ruleset::add_vips(Family::Ipv6, vips(Family::Ipv6, 0..3).into_iter()).next().unwrap();
     message.resize(change.payload.buffer_len(), 0);
     change.payload.serialize(&mut message);
     for length in 0..message.len() {
