@@ -28,8 +28,42 @@ pub enum Verb {
     Server(ServerArgs),
     /// Take everything that slb owns out of the kernel and restore its settings; the load-balancers stay on disk
     Cleanup(ServerArgs),
+    /// On the host of a backend: take packets of direct routing and of tunnels
+    #[command(subcommand)]
+    Backend(BackendVerb),
     /// Print the version
     Version,
+}
+
+/// What to do on the host of a backend.
+#[derive(Debug, Subcommand)]
+pub enum BackendVerb {
+    /// Give this host VIPs without telling the network that they live here; needed for backends of type DR and TUN
+    Setup(SetupArgs),
+}
+
+/// The options of `slb backend setup`.
+#[derive(Debug, Args)]
+pub struct SetupArgs {
+    /// A VIP to take packets for; repeat it for more. Those of an earlier call that are not named are taken away
+    #[arg(long = "vip", value_name = "IP", required_unless_present = "undo", conflicts_with = "undo")]
+    pub vips: Vec<IpAddr>,
+    /// Take packets out of tunnels (type TUN): ipip, gre, gue or gue:PORT [default: packets come as they are, type DR]
+    #[arg(long, value_name = "TUNNEL", conflicts_with = "undo")]
+    pub tunnel: Option<String>,
+    /// What the tunnel travels over, the family of this host's address among the backends: ipv4 or ipv6; repeat it for both
+    /// [default: the families of the VIPs]
+    #[arg(long, value_name = "FAMILY", conflicts_with = "undo")]
+    pub over: Vec<String>,
+    /// Restrain ARP on this adapter alone; repeat it for more [default: on all]
+    #[arg(long = "adapter", value_name = "NAME", conflicts_with = "undo")]
+    pub adapters: Vec<String>,
+    /// Take everything back
+    #[arg(long)]
+    pub undo: bool,
+    /// Print the commands that would do the same, and do nothing
+    #[arg(long = "dryRun", alias = "dry-run")]
+    pub dry_run: bool,
 }
 
 /// The options of the server, and the file that may hold more of them.

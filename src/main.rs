@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! slb turns a Linux box into a load-balancer appliance. This crate is wiring only: [`args`] is what was typed, [`config`]
 //! what it means, [`preflight`] the checks before anything is changed, [`alone`] that no other slb is at work, [`pool`] and
-//! [`advertiser`] what was chosen of several, [`run`] the server, [`cleanup`] its undoing, [`log`] how to log.
+//! [`advertiser`] what was chosen of several, [`run`] the server, [`cleanup`] its undoing, [`backend`] what is done on the host of a
+//! backend, [`log`] how to log.
 
 mod advertiser;
 mod alone;
 mod args;
+mod backend;
 mod cleanup;
 mod config;
 mod log;
@@ -20,7 +22,7 @@ use slb_core::errors::Chain;
 use tracing::error;
 
 use crate::{
-    args::{CommandLine, Given, ServerArgs, Verb},
+    args::{BackendVerb, CommandLine, Given, ServerArgs, Verb},
     config::{BadOption, Config, Logging},
 };
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     match CommandLine::parse().verb {
         Verb::Version => version(),
         Verb::Server(args) => start(args, |given| Ok(run::server(Config::from_given(given)?))),
+        Verb::Backend(BackendVerb::Setup(args)) => backend::setup(args),
         Verb::Cleanup(args) => start(args, |given| Ok(cleanup::all(given))),
     }
 }

@@ -26,7 +26,7 @@ use crate::{Error, link::Adapter};
 
 /// `IFA_PROTO` of the addresses that slb binds (linux/if_addr.h; 0 to 3 are the kernel's own). `ip address` shows it to the
 /// operator as "proto 83"; kernels before 5.18 ignore it, and slb never asks for it.
-const PROTOCOL: AddressProtocol = AddressProtocol::Other(b'S');
+pub(crate) const PROTOCOL: AddressProtocol = AddressProtocol::Other(b'S');
 
 /// A VIP to put on or take off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

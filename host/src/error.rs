@@ -39,6 +39,9 @@ pub enum Error {
         #[source]
         source: netlink::Error,
     },
+    /// The kernel refused a change that is named elsewhere.
+    #[error("the kernel refused")]
+    Refused(#[source] netlink::KernelError),
     /// The host has no adapter of that name.
     #[error("there is no adapter {name}; there are {}", there.join(", "))]
     NoAdapter {
@@ -172,7 +175,10 @@ impl Error {
     /// Whether the same will fail again unless something else changes.
     fn is_final(&self) -> bool {
         match self {
-            Self::Bind { source, .. } | Self::Unbind { source, .. } | Self::Nftables(source) => is_final(source),
+            Self::Bind { source, .. }
+            | Self::Unbind { source, .. }
+            | Self::Nftables(source)
+            | Self::Refused(source) => is_final(source),
             Self::Open { source, .. } | Self::Read { source, .. } | Self::Change { source, .. } => {
                 source.refusal().is_some_and(is_final)
             }

@@ -10,7 +10,7 @@
 //! The rooms, in the order to read: [`Linux`] is the driver and asks the others; `routing` is the connection to the kernel's
 //! rtnetlink; `link` and `address` say what its messages mean; `sysctl` is the table of settings with their reasons; `nat` has a
 //! driver for nftables and one for iptables; `modules` and `capability` are what preflight asks; `monitor` listens; `program` runs
-//! modprobe and iptables.
+//! modprobe and iptables. `backend` is for another host than the rest: one that a load-balancer sends packets to.
 //!
 //! Reading, checking and changing are apart: nothing is changed but by [`modules::load`], and by `apply` and `set` of the
 //! [`Host`]. What is as it should be is not written again.
@@ -27,6 +27,7 @@ use slb_core::{
 mod address;
 #[cfg(test)]
 mod any;
+pub mod backend;
 pub mod capability;
 mod error;
 mod link;

@@ -165,7 +165,7 @@ async fn ask_for_ipvs() {
 }
 
 /// Runs the kernel's own choice of modprobe.
-async fn modprobe(module: &str) -> Result<(), Error> {
+pub(crate) async fn modprobe(module: &str) -> Result<(), Error> {
     let program = match sysctl::read("kernel.modprobe")? {
         Some(path) if !path.is_empty() => PathBuf::from(path),
         _ => PathBuf::from("modprobe"),

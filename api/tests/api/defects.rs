@@ -223,7 +223,7 @@ async fn defect_7_an_unknown_type_is_refused_and_a_known_one_normalised() {
     }
     let reply = server.post(&path, r#"{"ip":"2001:db8::1","port":80}"#).await;
     assert_eq!(reply.problem(), (409, "backend-unfit".to_owned()));
-    assert!(reply.body.contains("is not an IPv4 address"), "{}", reply.body);
+    assert!(reply.body.contains("no IPv4 address"), "{}", reply.body);
 }
 
 /// The slice without a lock: concurrent creations lost each other.

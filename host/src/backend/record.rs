@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What was there before `slb backend setup` changed it, as it is written in the alias of slb's device:
+//!
+//! ```text
+//!  slb backend ipv4.conf.eth0.arp_announce=0 ipv4.conf.eth0.arp_ignore=0 sit0=down gue4=6080
+//! ```
+//! What is not there was not changed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use super::{step::SIT, wish::Family};
+
+/// What shows that a device of slb's name is slb's.
+const MARK: &str = "slb backend";
+/// Settings are those of the network, so this can be left out.
+const COMMON: &str = "net.";
+/// `IFALIASZ`, linux/if.h, with the zero byte.
+const LONGEST: usize = 255;
+
+/// What was there before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Record {
+    /// Settings that were changed, and their values before.
+    pub(super) settings: BTreeMap<String, String>,
+    /// Whether the kernel's own device for IPv6 in IPv4 was down.
+    pub(super) sit_was_down: bool,
+    /// The ports for GUE that were opened.
+    pub(super) ports: BTreeSet<(Family, u16)>,
+}
+
+impl Record {
+    /// Reads an alias; `None` if slb did not write it.
+    pub(super) fn parse(alias: &str) -> Option<Self> {
+        let mut record = Self::default();
+        for entry in alias.strip_prefix(MARK)?.split_whitespace() {
+            let (name, value) = entry.rsplit_once('=')?;
+            match name {
+                SIT => record.sit_was_down = true,
+                "gue4" => drop(record.ports.insert((Family::V4, value.parse().ok()?))),
+                "gue6" => drop(record.ports.insert((Family::V6, value.parse().ok()?))),
+                setting => drop(record.settings.insert(format!("{COMMON}{setting}"), value.to_owned())),
+            }
+        }
+        Some(record)
+    }
+
+    /// Whether there is room for it.
+    pub(super) fn fits(&self) -> bool {
+        self.to_string().len() <= LONGEST
+    }
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MARK)?;
+        for (name, value) in &self.settings {
+            write!(f, " {}={value}", name.strip_prefix(COMMON).unwrap_or(name))?;
+        }
+        if self.sit_was_down {
+            write!(f, " {SIT}=down")?;
+        }
+        for (family, port) in &self.ports {
+            let number = if *family == Family::V4 { 4 } else { 6 };
+            write!(f, " gue{number}={port}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `slb backend setup`: makes the host that it runs on fit for packets of direct routing and of tunnels, and takes that back.
+
+use std::process::ExitCode;
+
+use slb_core::errors::Chain;
+use slb_host::backend::{Error, Kernel, NotWished, Wish};
+use tracing::{error, info};
+
+use crate::{USAGE, args::SetupArgs, config::Logging, log};
+
+/// Does what the options say. Whatever goes wrong is one line on standard error.
+pub fn setup(args: SetupArgs) -> ExitCode {
+    log::start(Logging::default());
+    let (undo, dry_run) = (args.undo, args.dry_run);
+    let wish = match if undo { Ok(Wish::default()) } else { wish(args) } {
+        Ok(wish) => wish,
+        Err(bad) => {
+            error!("{bad}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(make(&wish, dry_run)),
+        Err(error) => failed(&error),
+    }
+}
+
+fn wish(args: SetupArgs) -> Result<Wish, NotWished> {
+    let tunnel = args.tunnel.map(|tunnel| tunnel.parse()).transpose()?;
+    let over: Vec<_> = args.over.iter().map(|family| family.parse()).collect::<Result<_, _>>()?;
+    Wish::new(args.vips, tunnel, over, args.adapters)
+}
+
+async fn make(wish: &Wish, dry_run: bool) -> ExitCode {
+    match plan_or_apply(wish, dry_run).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "it is what was asked for")]
+async fn plan_or_apply(wish: &Wish, dry_run: bool) -> Result<(), Error> {
+    let mut kernel = Kernel::open()?;
+    if dry_run {
+        print!("{}", kernel.plan(wish).await?);
+        return Ok(());
+    }
+    let done = kernel.apply(wish).await?;
+    done.steps().for_each(|step| info!("{step}"));
+    info!("{}", if done.is_empty() { "it is so already" } else { "done" });
+    Ok(())
+}
+
+fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    error!("{}", Chain(error));
+    ExitCode::FAILURE
+}

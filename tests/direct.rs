@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Direct routing and tunnels with real backends, made ready by `slb backend setup`: traffic passes, nobody but the load-balancer answers
+//! for the VIP, and what was done is taken back without a trace.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "direct/host.rs"]
+mod host;
+#[path = "direct/site.rs"]
+mod site;
+
+use std::collections::BTreeSet;
+
+use host::{Here, own, same, trace};
+use site::{How, SLB, Site, VIP, VIP6};
+use slb_lab::{Node, Sniffer};
+
+/// Every request of a client elsewhere is answered by one of both, directly: they see its address.
+fn both_answer(site: &Site, vip: &str) {
+    let answers: BTreeSet<String> = (0..4).map(|_| site.ask(vip)).collect();
+    let client = if vip.contains(':') { "2001:db8:1::10" } else { "10.1.0.10" };
+    let expected = ["one", "two"].map(|name| format!("{name} {client}"));
+    assert_eq!(answers, BTreeSet::from(expected));
+}
+
+fn directly_routed_packets_are_answered_directly() {
+    let site = Site::new();
+    site.direct(VIP, How::Dr, ["192.168.0.11", "192.168.0.12"]);
+    site.direct(VIP6, How::Dr, ["2001:db8::11", "2001:db8::12"]);
+    site.set_up(&["--vip", VIP, "--vip", VIP6, "--adapter", "eth0"]);
+    let _web = site.web();
+    both_answer(&site, VIP);
+    both_answer(&site, VIP6);
+}
+
+fn the_backends_do_not_answer_for_the_vip() {
+    let site = Site::new();
+    site.direct(VIP, How::Dr, ["192.168.0.11", "192.168.0.12"]);
+    let place = |node: &Node| {
+        let line = node.sh("ip -o link show eth0");
+        line.split_whitespace().skip_while(|word| *word != "link/ether").nth(1).unwrap().to_owned()
+    };
+    let one = place(&site.one);
+    let answered = |who: &str| {
+        let sniffer = Sniffer::start(&site.router, "eth0", "arp[6:2] == 2");
+        site.router.sh("ip neigh flush all; ping -c 1 -W 5 192.168.0.85; ping -c 1 -W 5 192.168.0.11");
+        // Asked after the other, by the same host.
+        sniffer.packet(&[&format!("192.168.0.11 is-at {one}")]);
+        sniffer.packets().iter().any(|line| line.contains(&format!("{VIP} is-at {who}")))
+    };
+    site.one.sh("ip addr add 192.168.0.85/32 dev lo");
+    assert!(answered(&one), "the topology needs the set-up");
+    site.one.sh("ip addr del 192.168.0.85/32 dev lo");
+    for adapter in [&["--adapter", "eth0"] as &[&str], &[]] {
+        site.set_up(&[&["--vip", VIP], adapter].concat());
+        assert!(!answered(&one));
+        let requests = Sniffer::start(&site.router, "eth0", "arp[6:2] == 1");
+        site.one.sh("ip neigh flush all; ping -c 1 -W 1 -I 192.168.0.85 192.168.0.254 || true");
+        requests.packet(&["who-has 192.168.0.254 tell 192.168.0.11"]);
+        site.one.run(SLB, &["backend", "setup", "--undo"]);
+        site.two.run(SLB, &["backend", "setup", "--undo"]);
+    }
+}
+
+fn tunnels_end_at_the_backends() {
+    let site = Site::new();
+    // Strict, as many distributions have it: what comes out of a tunnel has come another way than its answer goes.
+    for node in [&site.one, &site.two] {
+        node.sh("sysctl -w net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.default.rp_filter=1");
+    }
+    let _web = site.web();
+    let (v4, v6) = (["192.168.0.11", "192.168.0.12"], ["2001:db8::11", "2001:db8::12"]);
+    for (how, tunnel) in [(How::Ipip, "ipip"), (How::Gre, "gre"), (How::Gue(6080), "gue"), (How::Gue(5000), "gue:5000")]
+    {
+        for (vip, over, backends) in [(VIP, "ipv4", v4), (VIP, "ipv6", v6), (VIP6, "ipv4", v4), (VIP6, "ipv6", v6)] {
+            site.direct(vip, how, backends);
+            site.set_up(&["--vip", vip, "--tunnel", tunnel, "--over", over]);
+            both_answer(&site, vip);
+            site.no_more(vip);
+        }
+    }
+}
+
+fn it_is_taken_back_without_a_trace() {
+    let site = Site::new();
+    let host = Here::Node(&site.one);
+    // With the modules loaded and the devices there that come with them.
+    for tunnel in ["ipip", "gre", "gue"] {
+        host.set_up(&["--vip", VIP, "--vip", VIP6, "--tunnel", tunnel, "--over", "ipv4", "--over", "ipv6"]);
+    }
+    host.set_up(&["--undo"]);
+    let before = trace(&host);
+    for tunnel in [&[] as &[&str], &["--tunnel", "ipip"], &["--tunnel", "gre"], &["--tunnel", "gue:5000"]] {
+        host.set_up(&[&["--vip", VIP, "--vip", VIP6, "--adapter", "eth0"], tunnel].concat());
+        let changed = trace(&host);
+        assert!(changed != before);
+        host.set_up(&[&["--vip", VIP, "--vip", VIP6, "--adapter", "eth0"], tunnel].concat());
+        same(&changed, &trace(&host), "a second time does nothing");
+        host.set_up(&["--vip", "192.168.0.86"]);
+        assert!(!trace(&host).contains(VIP), "what is not named any more goes");
+        host.set_up(&["--undo"]);
+        same(&before, &trace(&host), "taken back");
+    }
+    host.set_up(&["--undo"]);
+    same(&before, &trace(&host), "taken back");
+}
+
+/// In the first network namespace the kernel would add devices of its own for good when it loads the modules.
+fn modules_that_are_loaded_leave_no_devices_behind() {
+    let host = Here::First;
+    host.sh(
+        "ip link add eth7 type dummy; ip link set eth7 up; ip addr add 10.7.0.2/24 dev eth7; $(cat /proc/sys/kernel/modprobe) ipv6",
+    );
+    let before = trace(&host);
+    for tunnel in ["ipip", "gre", "gue"] {
+        host.set_up(&["--vip", VIP, "--vip", VIP6, "--tunnel", tunnel, "--over", "ipv4", "--over", "ipv6"]);
+        assert!(trace(&host).contains("slb0"));
+        host.set_up(&["--undo"]);
+        same(&before, &trace(&host), "taken back");
+    }
+    host.sh("ip link del eth7");
+}
+
+/// One line that says what is wrong, and nothing has been changed.
+fn refused(host: &Here<'_>, args: &[&str], says: &str) {
+    let before = trace(host);
+    let (success, said) = host.try_set_up(args);
+    assert!(!success, "{args:?}");
+    assert!(said.contains(says), "{args:?}: {said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    same(&before, &trace(host), &format!("{args:?}"));
+}
+
+fn what_cannot_be_is_refused_and_nothing_changed() {
+    let site = Site::new();
+    let host = Here::Node(&site.one);
+    refused(&host, &["--vip", "224.0.0.1"], "224.0.0.1 is no address that clients could connect to");
+    refused(&host, &["--vip", "127.0.0.1"], "127.0.0.1 is no address that clients could connect to");
+    refused(&host, &["--vip", VIP, "--tunnel", "vxlan"], "\"vxlan\" is no tunnel: ipip, gre, gue or gue:PORT");
+    refused(&host, &["--vip", VIP, "--tunnel", "gue:0"], "\"gue:0\" is no tunnel");
+    refused(&host, &["--vip", VIP, "--over", "ipv6"], "name the --tunnel");
+    refused(&host, &["--vip", VIP, "--tunnel", "gre", "--over", "ip"], "\"ip\" is no family");
+    refused(&host, &["--vip", VIP, "--adapter", "eth9"], "there is no adapter eth9; there are lo, ");
+    refused(&host, &["--vip", "192.168.0.11"], "192.168.0.11 is an address of eth0, which answers ARP for it");
+    site.one.sh("ip fou add port 6080 gue");
+    refused(&host, &["--vip", VIP, "--tunnel", "gue"], "UDP port 6080 takes tunnels already");
+    site.one.sh("ip fou del port 6080; ip link add slb0 type dummy");
+    refused(&host, &["--vip", VIP], "there is a device slb0");
+    refused(&host, &["--undo"], "there is a device slb0");
+    site.one.sh("ip link del slb0; ip link add slb-gre type dummy");
+    refused(&host, &["--vip", VIP], "there is a device slb-gre");
+    site.one.sh("ip link del slb-gre");
+    // What is refused at the last step. A device that was never up is not quite the same again (its qdisc).
+    host.set_up(&["--vip", VIP6, "--tunnel", "ipip", "--over", "ipv4"]);
+    host.set_up(&["--undo"]);
+    site.one.sh("sysctl -w net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
+    refused(
+        &host,
+        &["--vip", VIP, "--vip", VIP6, "--tunnel", "ipip", "--over", "ipv4"],
+        "could not `ip addr add 2001:db8::85/128",
+    );
+    let nobody = ["--reuid=65534", "--clear-groups", SLB, "backend", "setup", "--vip", VIP];
+    let output = site.two.output("setpriv", &nobody);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("`ip link add slb0") && said.contains("not permitted") && said.lines().count() == 1,
+        "{said}"
+    );
+}
+
+/// What is printed does the same when it is typed.
+fn a_dry_run_prints_commands_that_do_the_same() {
+    let site = Site::new();
+    let (one, two) = (Here::Node(&site.one), Here::Node(&site.two));
+    let load = ["--vip", VIP, "--vip", VIP6, "--tunnel", "gue", "--over", "ipv4", "--over", "ipv6"];
+    for host in [&one, &two] {
+        host.set_up(&load);
+        host.set_up(&["--undo"]);
+    }
+    for tunnel in [&[] as &[&str], &["--tunnel", "ipip"], &["--tunnel", "gre"], &["--tunnel", "gue"]] {
+        let args = [&["--vip", VIP, "--vip", VIP6], tunnel].concat();
+        let before = trace(&one);
+        let commands = one.set_up(&[&args as &[&str], &["--dry-run"]].concat());
+        same(&before, &trace(&one), "a dry run changes nothing");
+        // The modules are loaded, and where this modprobe looks there are none.
+        one.sh(&commands.replace("modprobe fou && ", ""));
+        two.set_up(&args);
+        same(&own(&two), &own(&one), &commands);
+        assert_eq!(one.set_up(&[&args as &[&str], &["--dry-run"]].concat()), "", "it is so already");
+        let commands = one.set_up(&["--undo", "--dry-run"]);
+        one.sh(&commands);
+        same(&before, &trace(&one), &commands);
+        two.set_up(&["--undo"]);
+    }
+}
+
+slb_lab::main! {
+    fast: [
+        modules_that_are_loaded_leave_no_devices_behind,
+        directly_routed_packets_are_answered_directly,
+        the_backends_do_not_answer_for_the_vip,
+        tunnels_end_at_the_backends,
+        it_is_taken_back_without_a_trace,
+        what_cannot_be_is_refused_and_nothing_changed,
+        a_dry_run_prints_commands_that_do_the_same,
+    ],
+}
