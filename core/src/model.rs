@@ -3,6 +3,7 @@
 
 mod address;
 mod scheduler;
+mod source_nat;
 
 use std::{fmt, net::SocketAddr, num::NonZeroU16, str::FromStr, sync::Arc};
 
@@ -12,6 +13,7 @@ use uuid::Uuid;
 pub use self::{
     address::{BackendIp, Family, Vip, all_hosts},
     scheduler::{Scheduler, ServiceSettings},
+    source_nat::SourceNat,
 };
 
 /// Names a load-balancer for as long as it exists. A version 4 UUID, printed in lower case.

@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     controller::{Drivers, World},
-    model::{Endpoint, Family, LoadBalancer, Phase, Vip},
+    model::{Endpoint, Family, LoadBalancer, Phase, SourceNat, Vip},
     observed::{HostView, Services},
     plan::Observed,
     ports::{
@@ -333,7 +333,7 @@ pub fn served(load_balancers: &[Arc<LoadBalancer>]) -> Observed {
             kernel.advertised.insert(endpoint.vip);
         }
         if !load_balancer.backends().is_empty() {
-            kernel.host.source_nat.insert(endpoint.vip);
+            kernel.host.source_nat.insert(endpoint.vip, SourceNat::Always);
         }
         let service = kernel.services.entry(endpoint).or_default();
         service.settings = Some(load_balancer.service);

@@ -26,7 +26,7 @@ use crate::{
     command::{Answer, BackendChange, Command, Failure, LoadBalancerChange, NewLoadBalancer, Rejected, Request, Unfit},
     model::{
         Advertise, Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Port, Scheduler,
-        ServiceSettings, Target, Vip, Weight,
+        ServiceSettings, SourceNat, Target, Vip, Weight,
     },
     observed::ServiceView,
     plan::{Observed, Scope, plan},

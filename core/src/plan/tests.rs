@@ -77,7 +77,9 @@ fn kernels() -> impl Strategy<Value = Observed> {
     let service =
         (prop::option::of(services()), backends).prop_map(|(settings, backends)| ServiceView { settings, backends });
     let services = prop::collection::btree_map(endpoints(), service, 0..8);
-    (set(), set(), set(), services).prop_map(|(bound, source_nat, advertised, services)| Observed {
+    let choices = prop::sample::select(SourceNat::ALL[..2].to_vec());
+    let source_nat = prop::collection::btree_map(vips(), choices, 0..6);
+    (set(), source_nat, set(), services).prop_map(|(bound, source_nat, advertised, services)| Observed {
         host: HostView { bound, source_nat, ..HostView::default() },
         services,
         advertised,

@@ -90,7 +90,7 @@ fn building() -> impl Strategy<Value = Step> {
     let endpoint = (85_u8..91, 80_i64..82).prop_map(|(last, at)| Endpoint { vip: vip(last), port: port(at) });
     (endpoint, 0_u8..6).prop_map(|(endpoint, which)| match which {
         0 => Step::Host(HostStep::Bind(endpoint.vip)),
-        1 => Step::Host(HostStep::EnableSourceNat(endpoint.vip)),
+        1 => Step::Host(HostStep::EnableSourceNat(endpoint.vip, SourceNat::Always)),
         2 => Step::Dataplane(DataplaneStep::AddService(endpoint, ServiceSettings::default())),
         _ => {
             let Backend { target, settings, .. } = backend(which - 2);
