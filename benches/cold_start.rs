@@ -28,7 +28,7 @@ use ipvs::{Client, Destination, Forward, Request, Service, ServiceId, scheduler}
 use slb_core::{
     model::{
         Advertise, Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Phase, Port,
-        ServiceSettings, Target, Vip,
+        ServiceSettings, Target, Time, Vip,
     },
     plan::{Observed, Scope, Stage, plan},
     ports::{Dataplane, Store, Verdict, Write},
@@ -99,21 +99,26 @@ fn backends() -> impl Iterator<Item = Ipv4Addr> {
 async fn fill_the_store() {
     let port = Port::try_from(i64::from(PORT)).unwrap();
     let backends: Arc<[Backend]> = backends()
-        .map(|ip| Backend {
-            id: BackendId(Uuid::new_v4()),
-            target: Target { ip: ip.try_into().unwrap(), port },
-            settings: BackendSettings::default(),
+        .map(|ip| {
+            Backend::new(
+                BackendId(Uuid::new_v4()),
+                Target { ip: ip.try_into().unwrap(), port },
+                BackendSettings::default(),
+            )
         })
         .collect();
     let record = |(serial, vip)| LoadBalancer {
         id: LoadBalancerId(Uuid::new_v4()),
         serial,
         name: Name::try_from(format!("load-balancer {serial}")).unwrap(),
-        endpoint: Endpoint { vip: Vip::try_from(vip).unwrap(), port },
+        endpoint: Endpoint::tcp(Vip::try_from(vip).unwrap(), port),
         backends: Some(Arc::clone(&backends)),
         phase: Phase::Active,
         advertise: Advertise::Always,
         service: ServiceSettings::default(),
+        check: None,
+        fallback: None,
+        drain: None,
     };
     let writes = (1..).zip(vips()).map(record).map(|record| Write::Put(Arc::new(record))).collect();
     Redb::open(Path::new(STATE)).unwrap().commit(writes).await.unwrap();
@@ -159,7 +164,7 @@ fn time_programmed(host: &Node) -> Duration {
             let snapshot = store.load().await.unwrap();
             let state = State::restore(snapshot.load_balancers, snapshot.last_serial).unwrap();
             let observed = Observed { services: ipvs.observe().await.unwrap(), ..Observed::default() };
-            let steps = plan(&state, &observed, &Scope::All).remove(&Stage::Program).unwrap();
+            let steps = plan(&state, &observed, &Scope::All, Time::FIRST).remove(&Stage::Program).unwrap();
             let of_ipvs = |step: Step| if let Step::Dataplane(step) = step { Some(step) } else { None };
             let steps: Vec<_> = steps.into_iter().filter_map(of_ipvs).collect();
             let verdicts = ipvs.apply(&steps).await;

@@ -180,10 +180,13 @@ async fn fill_the_store() {
         id: LoadBalancerId(Uuid::new_v4()),
         serial,
         name: Name::try_from(format!("load-balancer {serial}")).unwrap(),
-        endpoint: Endpoint { vip, port },
+        endpoint: Endpoint::tcp(vip, port),
         backends: None,
         advertise: Advertise::default(),
         service: ServiceSettings::default(),
+        check: None,
+        fallback: None,
+        drain: None,
         phase: Phase::Active,
     };
     let writes = (1..).zip(vips()).map(|each| Write::Put(Arc::new(record(each)))).collect();

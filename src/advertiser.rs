@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How this server tells the network of its VIPs: by ARP or by BGP, as the operator chose.
+//! How this server tells the network of its VIPs: by ARP and neighbour discovery or by BGP, as the operator chose.
 
 use std::{future::Future, sync::Arc};
 
 use futures_util::future::Either;
 use slb_advert::{
-    Arp, Timing,
+    Segment, Timing,
     bgp::{Bgp, Listener},
     gobgp::{Beginning, Gobgp},
 };
 use slb_core::{
+    events::Journal,
     model::Vip,
     ports::{Advertiser, Cause, Probe, Verdict},
     routing::Routing,
@@ -21,7 +22,7 @@ use crate::{config::Announce, run::Fatal};
 /// The advertiser that was chosen.
 pub enum Advert {
     /// On the segment of the adapter.
-    Arp(Arp),
+    Segment(Segment),
     /// To routers.
     Bgp(Bgp),
     /// To the routers of a GoBGP.
@@ -33,7 +34,12 @@ impl Advert {
     ///
     /// # Errors
     /// ARP is not to be had on the adapter, or the listeners are not.
-    pub fn open(announce: &Announce, adapter: &str, listeners: Vec<Listener>) -> Result<(Self, Begin), Fatal> {
+    pub fn open(
+        announce: &Announce,
+        adapter: &str,
+        has_ipv6: bool,
+        listeners: Vec<Listener>,
+    ) -> Result<(Self, Begin), Fatal> {
         Ok(match announce {
             Announce::Arp { interval, probe_interval } => {
                 let timing = Timing {
@@ -41,7 +47,9 @@ impl Advert {
                     probe_interval: *probe_interval,
                     ..Timing::default()
                 };
-                (Self::Arp(Arp::open(adapter, timing).map_err(Fatal::Arp)?), Begin::Arp)
+                let segment = Segment::open(adapter, timing);
+                let segment = if has_ipv6 { segment.and_then(Segment::with_ipv6) } else { segment };
+                (Self::Segment(segment.map_err(Fatal::Segment)?), Begin::Segment)
             }
             Announce::Bgp { speaker, peering } => {
                 let bgp = Bgp::new(*speaker, peering.defaults.clone(), peering.aggregation);
@@ -58,10 +66,20 @@ impl Advert {
         })
     }
 
+    /// Has it tell of what the network does, from now on.
+    pub fn tell(&self, journal: &Arc<Journal>) {
+        let journal = Arc::clone(journal);
+        match self {
+            Self::Segment(segment) => segment.tell(&journal),
+            Self::Bgp(bgp) => bgp.tell(journal),
+            Self::Gobgp(gobgp) => gobgp.tell(journal),
+        }
+    }
+
     /// What announces routes, if anything does.
     pub fn routing(&self) -> Option<Arc<dyn Routing>> {
         match self {
-            Self::Arp(_) => None,
+            Self::Segment(_) => None,
             Self::Bgp(bgp) => Some(Arc::new(bgp.clone())),
             Self::Gobgp(gobgp) => Some(Arc::new(gobgp.clone())),
         }
@@ -71,7 +89,7 @@ impl Advert {
 /// Who is to be connected to once the routes of a start have been applied.
 pub enum Begin {
     /// Nobody.
-    Arp,
+    Segment,
     /// Peers.
     Bgp(Bgp),
     /// A GoBGP.
@@ -82,7 +100,7 @@ impl Begin {
     /// Connects.
     pub fn begin(self) {
         match self {
-            Self::Arp => {}
+            Self::Segment => {}
             Self::Bgp(bgp) => bgp.begin(),
             Self::Gobgp(gobgp, beginning) => gobgp.begin(beginning),
         }
@@ -92,7 +110,7 @@ impl Begin {
 impl Advertiser for Advert {
     fn probe(&self, vip: Vip) -> impl Future<Output = Result<Probe, Cause>> + Send + 'static {
         match self {
-            Self::Arp(arp) => Either::Left(arp.probe(vip)),
+            Self::Segment(segment) => Either::Left(segment.probe(vip)),
             Self::Bgp(bgp) => Either::Right(Either::Left(bgp.probe(vip))),
             Self::Gobgp(gobgp) => Either::Right(Either::Right(gobgp.probe(vip))),
         }
@@ -100,7 +118,7 @@ impl Advertiser for Advert {
 
     async fn apply(&mut self, steps: &[AdvertStep]) -> Vec<Verdict> {
         match self {
-            Self::Arp(arp) => arp.apply(steps).await,
+            Self::Segment(segment) => segment.apply(steps).await,
             Self::Bgp(bgp) => bgp.apply(steps).await,
             Self::Gobgp(gobgp) => gobgp.apply(steps).await,
         }

@@ -177,6 +177,9 @@ pub struct Given {
     /// How often kernel and desired state are compared [default: 30s]
     #[arg(long = "reconcileInterval", env = "SLB_RECONCILE_INTERVAL", value_name = "DURATION")]
     pub reconcile_interval: Option<String>,
+    /// Let health checks run commands on this host, as the user that slb runs as
+    #[arg(long = "allowExecChecks", env = "SLB_ALLOW_EXEC_CHECKS", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub allow_exec_checks: Option<bool>,
     /// How often a VIP is announced again, 0s for never [default: 60s]
     #[arg(long = "arpInterval", env = "SLB_ARP_INTERVAL", value_name = "DURATION")]
     pub arp_interval: Option<String>,
@@ -225,6 +228,7 @@ impl Given {
             port: self.port.or(there.port),
             state_dir: self.state_dir.or(there.state_dir),
             reconcile_interval: self.reconcile_interval.or(there.reconcile_interval),
+            allow_exec_checks: self.allow_exec_checks.or(there.allow_exec_checks),
             arp_interval: self.arp_interval.or(there.arp_interval),
             arp_probe_interval: self.arp_probe_interval.or(there.arp_probe_interval),
             log_level: self.log_level.or(there.log_level),

@@ -44,6 +44,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// How often kernel and desired state are compared.
     pub reconcile_interval: Duration,
+    /// Whether health checks may run commands on this host.
+    pub commands: bool,
 }
 
 /// Where VIPs come from, and how the network learns of them.
@@ -153,11 +155,20 @@ impl Config {
             state_dir,
             reconcile_interval: parse("reconcileInterval", given.reconcile_interval)?
                 .map_or(Ok(DEFAULT_RECONCILE_INTERVAL), |time| time.within(SHORTEST_RECONCILE_INTERVAL))?,
+            commands: given.allow_exec_checks.unwrap_or(false),
         })
     }
 }
 
 impl Vips {
+    /// Whether they may be of IPv6.
+    pub fn has_ipv6(&self) -> bool {
+        match self {
+            Self::Own { ranges, .. } => ranges.has(Family::Ipv6),
+            Self::Metal(_) => false,
+        }
+    }
+
     fn from_given(given: &Given) -> Result<Self, BadOption> {
         if let Some(metal) = Metal::from_given(given, metal::token())? {
             return Ok(Self::Metal(metal));
@@ -179,8 +190,8 @@ impl Vips {
                 "--ipamRange {range}: loopback addresses (127.0.0.0/8, ::1) cannot be announced"
             )));
         }
-        if ranges.has(Family::Ipv6) {
-            return Err(BadOption(format!("--ipamRange {range}: this version announces IPv4 only")));
+        if ranges.has(Family::Ipv6) && !matches!(announce, Announce::Arp { .. }) {
+            return Err(BadOption(format!("--ipamRange {range}: this version announces IPv6 to neighbours only")));
         }
         Ok(Self::Own { ranges, announce })
     }

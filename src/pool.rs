@@ -11,7 +11,7 @@ use std::{
 use futures_util::future::Either;
 use slb_advert::bgp::Speaker;
 use slb_core::{
-    model::Vip,
+    model::{Family, Vip},
     peer::{Peer, PeerAddress, PeerSettings},
     ports::{self, PoolError, Wanted},
     uplink::Uplink,
@@ -85,6 +85,16 @@ fn announce(uplink: &Uplink, peering: Peering) -> Announce {
     let all = peers.iter().map(told).chain(peering.peers).map(|peer| (peer.address, peer));
     let peers = all.collect::<BTreeMap<_, _>>().into_values().collect();
     Announce::Bgp { speaker: Speaker { asn: asn.get(), router_id: *address }, peering: Peering { peers, ..peering } }
+}
+
+impl Pool {
+    /// Whether it may hand out addresses of IPv6.
+    pub fn has_ipv6(&self) -> bool {
+        match self {
+            Self::Ranges(ranges) => ranges.has(Family::Ipv6),
+            Self::Equinix(_) => false,
+        }
+    }
 }
 
 impl ports::Pool for Pool {

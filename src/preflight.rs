@@ -36,6 +36,7 @@ pub async fn check(config: &Config) -> Result<Checked, Fatal> {
     let mut findings = Findings(0);
     let privileged = findings.privileges();
     let host = Linux::new(&config.adapter).map_err(|error| findings.note(&error)).ok();
+    let host = if config.vips.has_ipv6() { host.map(Linux::with_ipv6) } else { host };
     let source_nat = match host {
         Some(mut host) if privileged => {
             findings.adapter(&mut host, config).await;

@@ -11,7 +11,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures_util::{FutureExt, StreamExt};
@@ -20,12 +20,14 @@ use slb_core::{
     board::Board,
     command::{Mailbox, mailbox},
     controller::{Controller, Drivers, World},
-    model::Vip,
+    events::Journal,
+    model::{Family, Vip},
     ports::{Cause, Host, HostEvent, Snapshot, Store, Verdict, Write},
     state::Contradiction,
     step::HostStep,
 };
-use slb_dataplane::Ipvs;
+use slb_dataplane::{Ipvs, Meter};
+use slb_health::{Checks, Commands};
 use slb_host::{Linux, Monitor, modules};
 use slb_ipam::equinix;
 use slb_store::Redb;
@@ -90,9 +92,12 @@ pub enum Fatal {
     /// The kernel has no IPVS.
     #[error("could not reach IPVS")]
     Ipvs(#[source] slb_dataplane::Error),
-    /// ARP is not to be had.
-    #[error("could not open ARP")]
-    Arp(#[source] slb_advert::Error),
+    /// Health checks cannot be run.
+    #[error("could not prepare health checks")]
+    Checks(#[source] std::io::Error),
+    /// ARP, or neighbour discovery, is not to be had.
+    #[error("could not open the adapter to announce VIPs")]
+    Segment(#[source] slb_advert::Error),
     /// BGP peers cannot be listened for.
     #[error("could not listen for BGP peers")]
     Bgp(#[source] std::io::Error),
@@ -122,6 +127,7 @@ impl World for Linuxes {
     type Host = Linux;
     type Dataplane = Ipvs;
     type Advertiser = Advert;
+    type Checker = Checks;
 }
 
 /// Runs until SIGTERM or SIGINT. The data plane stays as it is.
@@ -146,7 +152,7 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     let mut terminate = Signals::listen()?;
     let checked = preflight::check(&config).await?;
     modules::load(&checked.source_nat).await.map_err(Fatal::Host)?;
-    let Config { adapter, vips, listen, state_dir, reconcile_interval } = config;
+    let Config { adapter, vips, listen, state_dir, reconcile_interval, commands } = config;
     let mut store = Redb::open(&state_dir).map_err(Fatal::Store)?;
     let snapshot = store.load().await.map_err(Fatal::Records)?;
     let identity = identity(&mut store, &snapshot).await?;
@@ -160,22 +166,32 @@ async fn serve(config: Config) -> Result<(), Fatal> {
         store.commit(vec![Write::Uplink(uplink)]).await.map_err(Fatal::Records)?;
     }
     change_adapter(&mut store, &snapshot, &adapter).await?;
+    let has_ipv6 =
+        pool.has_ipv6() || snapshot.load_balancers.iter().any(|each| each.endpoint.vip.family() == Family::Ipv6);
+    let host = Linux::new(&adapter).map_err(Fatal::Host)?;
     let monitor = Monitor::open(&adapter).await.map_err(Fatal::Host)?;
     let listener = TcpListener::from_std(checked.listener).map_err(Fatal::Api)?;
-    let board = Arc::new(Board::default());
-    let (advertiser, begin) = Advert::open(&announce, &adapter, checked.bgp)?;
+    let board = Arc::new(Board::new(Journal::new(Uuid::new_v4(), SystemTime::now)));
+    board.post_statistics(Arc::new(Meter::default()));
+    let (advertiser, begin) = Advert::open(&announce, &adapter, has_ipv6, checked.bgp)?;
+    advertiser.tell(board.journal());
     if let Some(routing) = advertiser.routing() {
         board.post_routing(routing);
     }
+    let checks = Checks::start(if commands { Commands::Allowed } else { Commands::Refused }).map_err(Fatal::Checks)?;
+    board.post_reports(checks.reports());
     let drivers = Drivers {
         store,
         pool,
-        host: Linux::new(&adapter).map_err(Fatal::Host)?,
+        host: if has_ipv6 { host.with_ipv6() } else { host },
         dataplane: Ipvs::open().await.map_err(Fatal::Ipvs)?,
         advertiser,
+        checker: checks,
     };
     let controller = controller(drivers, snapshot, Arc::clone(&board), reconcile_interval).await?;
-    Server { controller, monitor, adapter, _alone: checked.alone }.run(listener, board, begin, terminate).await
+    Server { controller, monitor, adapter, _alone: checked.alone }
+        .run(listener, board, begin, terminate, commands)
+        .await
 }
 
 async fn controller(
@@ -242,10 +258,11 @@ impl Server {
         board: Arc<Board>,
         begin: Begin,
         mut terminate: Signals,
+        commands: bool,
     ) -> Result<(), Fatal> {
         let (mailbox, mut requests) = mailbox();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let mut api = serve_api(listener, mailbox, board, stopped);
+        let mut api = serve_api(listener, mailbox, board, stopped, commands);
         self.controller.reconcile(Instant::now()).await;
         begin.begin();
         notify(&[NotifyState::Ready]);
@@ -314,11 +331,15 @@ fn serve_api(
     mailbox: Mailbox,
     board: Arc<Board>,
     stopped: tokio::sync::oneshot::Receiver<()>,
+    commands: bool,
 ) -> JoinHandle<()> {
-    let router = slb_api::router(mailbox, board, slb_api::Options::default());
-    tokio::spawn(slb_api::serve(listener, router, async {
+    let journal = Arc::clone(board.journal());
+    let router = slb_api::router(mailbox, board, slb_api::Options { commands, ..slb_api::Options::default() });
+    tokio::spawn(slb_api::serve(listener, router, async move {
         // A sender that is gone stops the API as well as one that says so.
         drop(stopped.await);
+        // Whoever follows what happens would follow for ever.
+        journal.close();
     }))
 }
 

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::{collections::BTreeSet, env, fs, path::Path};
+use std::{collections::BTreeSet, env, fs, net::Ipv4Addr, path::Path};
 
 use serde_json::Value;
 use slb_lab::{Node, Server, site::Site};
@@ -87,19 +87,57 @@ fn programmed(lb: &Node) -> BTreeSet<String> {
 fn expected(load_balancers: &[Value]) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     for load_balancer in load_balancers {
-        let service = format!("{}:{}", load_balancer["eip"].as_str().unwrap(), load_balancer["port"]);
-        lines.insert(format!("-A -t {service} -s {}", load_balancer["scheduler"].as_str().unwrap()));
+        let protocol = match load_balancer["protocol"].as_str() {
+            Some("tcp") => "-t",
+            Some("udp") => "-u",
+            Some("sctp") => "--sctp-service",
+            other => panic!("{other:?}"),
+        };
+        let service = format!("{protocol} {}:{}", load_balancer["eip"].as_str().unwrap(), load_balancer["port"]);
+        lines.insert(format!("-A {service}{}", settings(load_balancer)));
         for backend in load_balancer["backends"].as_array().into_iter().flatten() {
             let (ip, port, weight) = (backend["ip"].as_str().unwrap(), &backend["port"], &backend["weight"]);
-            let forward = match backend["type"].as_str() {
-                Some("MASQ") => "-m",
-                Some("LOCAL") => "-g",
-                other => panic!("{other:?}"),
-            };
-            lines.insert(format!("-a -t {service} -r {ip}:{port} {forward} -w {weight}"));
+            lines.insert(format!("-a {service} -r {ip}:{port} {} -w {weight}", forwarding(backend)));
         }
     }
     lines
+}
+
+/// Of a service.
+fn settings(load_balancer: &Value) -> String {
+    let scheduler = load_balancer["scheduler"].as_str().unwrap();
+    let mut words = format!(" -s {scheduler}");
+    if let Some(timeout) = load_balancer["persistence"]["timeout"].as_str() {
+        words += &format!(" -p {}", timeout.trim_end_matches('s'));
+    }
+    match load_balancer["persistence"]["granularity"].as_u64() {
+        None | Some(32) => {}
+        Some(bits) => words += &format!(" -M {}", Ipv4Addr::from(u32::MAX << (32 - bits))),
+    }
+    if load_balancer["onePacket"] == true {
+        words += " -o";
+    }
+    let flags = load_balancer["schedulerFlags"].as_array().unwrap();
+    let flags: Vec<String> = ["fallback", "port"]
+        .into_iter()
+        .filter(|name| flags.iter().any(|flag| flag == name))
+        .map(|name| format!("{scheduler}-{name}"))
+        .collect();
+    if flags.is_empty() { words } else { format!("{words} -b {}", flags.join(",")) }
+}
+
+/// How a backend is reached; ipvsadm calls the local one direct.
+fn forwarding(backend: &Value) -> String {
+    match (backend["type"].as_str(), backend["tunnel"]["type"].as_str()) {
+        (Some("MASQ"), _) => "-m".to_owned(),
+        (Some("LOCAL" | "DR"), _) => "-g".to_owned(),
+        (Some("TUN"), Some("ipip")) => "-i".to_owned(),
+        (Some("TUN"), Some("gre")) => "-i --tun-type gre --tun-nocsum".to_owned(),
+        (Some("TUN"), Some("gue")) => {
+            format!("-i --tun-type gue --tun-port {} --tun-nocsum", backend["tunnel"]["port"])
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 slb_lab::main! { fast: [as_described] }

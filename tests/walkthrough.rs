@@ -39,6 +39,11 @@ fn walkthrough() {
     let uuid = listed.split('"').nth(3).unwrap().to_owned();
     let location = format!("location: /loadbalancer/{uuid}\r\n");
     assert!(created.to_lowercase().contains(&location), "{created}");
+    let since = |condition: &str| {
+        let shown: serde_json::Value = serde_json::from_str(&listed).unwrap();
+        shown[0]["observed"][condition]["since"].to_string()
+    };
+    let (programmed, advertised) = (since("programmed"), since("advertised"));
     let expected = format!(
         r#"[
   {{
@@ -49,7 +54,21 @@ fn walkthrough() {
     "backends": null,
     "status": "active",
     "advertise": "always",
-    "scheduler": "rr"
+    "scheduler": "rr",
+    "schedulerFlags": [],
+    "persistence": null,
+    "onePacket": false,
+    "protocol": "tcp",
+    "observed": {{
+      "programmed": {{
+        "is": true,
+        "since": {programmed}
+      }},
+      "advertised": {{
+        "is": true,
+        "since": {advertised}
+      }}
+    }}
   }}
 ]
 "#

@@ -3,7 +3,9 @@
 
 use std::io;
 
-use slb_core::ports::Verdict;
+use slb_core::{model::Family, ports::Verdict};
+
+use crate::segment::Protocol;
 
 /// Why a VIP is not advertised, or an address not probed.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +28,7 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The adapter is of a kind that carries no ARP for IPv4 over Ethernet addresses, as the loopback adapter.
+    /// The adapter is of a kind that carries no ARP or neighbour discovery with Ethernet addresses, as the loopback adapter.
     #[error("adapter {adapter} does not speak ARP: it is not an Ethernet (hardware type {hardware_type})")]
     NotEthernet {
         /// The adapter's name.
@@ -57,9 +59,19 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Nobody asked to have VIPs of this family announced.
+    #[error("VIPs of {family} are not announced on adapter {adapter}")]
+    Unspoken {
+        /// The family.
+        family: Family,
+        /// The adapter's name.
+        adapter: String,
+    },
     /// The task that owns the socket has ended: the advertiser has been dropped.
-    #[error("the ARP task of adapter {adapter} has ended")]
+    #[error("the {protocol} task of adapter {adapter} has ended")]
     Ended {
+        /// What it spoke.
+        protocol: Protocol,
         /// The adapter's name.
         adapter: String,
     },
@@ -71,9 +83,11 @@ impl Error {
     pub fn verdict(self) -> Verdict {
         match self {
             Self::NoAdapter { .. } | Self::NoLink { .. } | Self::Socket { .. } => Verdict::Retry(self.into()),
-            Self::Privilege { .. } | Self::NotEthernet { .. } | Self::ArpOff { .. } | Self::Ended { .. } => {
-                Verdict::Refused(self.into())
-            }
+            Self::Privilege { .. }
+            | Self::NotEthernet { .. }
+            | Self::ArpOff { .. }
+            | Self::Unspoken { .. }
+            | Self::Ended { .. } => Verdict::Refused(self.into()),
         }
     }
 }

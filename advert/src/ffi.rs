@@ -13,6 +13,7 @@
 use std::{
     ffi::c_char,
     io,
+    mem::MaybeUninit,
     net::{IpAddr, SocketAddr},
     os::fd::AsRawFd,
 };
@@ -21,7 +22,7 @@ use libc::{__c_anonymous_ifr_ifru, Ioctl, c_int, ifreq, sockaddr_ll, sockaddr_st
 use socket2::{SockAddr, SockAddrStorage, Socket};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::arp::frame::Mac;
+use crate::segment::Mac;
 
 /// An adapter's hardware.
 pub(crate) struct Hardware {
@@ -38,13 +39,13 @@ pub(crate) fn register(socket: Socket, interest: Interest) -> io::Result<AsyncFd
     Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
 }
 
-/// The address of `mac` on the adapter with this index, for ARP (`struct sockaddr_ll`, linux/if_packet.h).
-pub(crate) fn address(index: c_int, mac: Mac) -> SockAddr {
+/// The address of `mac` on the adapter with this index, for packets of that type (`struct sockaddr_ll`, linux/if_packet.h).
+pub(crate) fn address(index: c_int, ethertype: u16, mac: Mac) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: `sockaddr_ll` is one of the platform's address types, and all zeros is a valid one.
     let address = unsafe { storage.view_as::<sockaddr_ll>() };
     address.sll_family = libc::AF_PACKET as u16;
-    address.sll_protocol = (libc::ETH_P_ARP as u16).to_be();
+    address.sll_protocol = ethertype.to_be();
     address.sll_ifindex = index;
     address.sll_halen = mac.0.len() as u8;
     address.sll_addr[..mac.0.len()].copy_from_slice(&mac.0);
@@ -54,11 +55,23 @@ pub(crate) fn address(index: c_int, mac: Mac) -> SockAddr {
 
 /// What the bound socket says of its adapter (getsockname). Not from /sys, which may belong to another network namespace.
 pub(crate) fn hardware(socket: &Socket) -> io::Result<Hardware> {
-    let mut storage = socket.local_addr()?.as_storage();
+    Ok(hardware_of(socket.local_addr()?))
+}
+
+fn hardware_of(address: SockAddr) -> Hardware {
+    let mut storage = address.as_storage();
     // SAFETY: the kernel answers a `sockaddr_ll` for a packet socket; what it left out is zero, which is valid.
     let address = unsafe { storage.view_as::<sockaddr_ll>() };
     let mac = address.sll_addr.first_chunk().filter(|mac| address.sll_halen as usize == mac.len());
-    Ok(Hardware { kind: address.sll_hatype, mac: mac.copied().map(Mac) })
+    Hardware { kind: address.sll_hatype, mac: mac.copied().map(Mac) }
+}
+
+/// Receives a packet: how long it is, at most what there is room for, and whose.
+pub(crate) fn receive(socket: &Socket, room: &mut [u8]) -> io::Result<(usize, Option<Mac>)> {
+    let uninitialised = std::ptr::from_mut(room) as *mut [MaybeUninit<u8>];
+    // SAFETY: the same bytes, borrowed for as long; nothing that is not initialised is ever written to them, the kernel writes bytes.
+    let (length, sender) = socket.recv_from(unsafe { &mut *uninitialised })?;
+    Ok((length, hardware_of(sender).mac))
 }
 
 /// The index of the adapter with this name.

@@ -4,7 +4,7 @@
 //! One folder per way of telling it, each an [`Advertiser`](slb_core::ports::Advertiser) with the same rooms: a codec, a pure machine
 //! that is told the time, a socket, and a task that joins them. There are three:
 //!
-//! - [`arp`]: on an Ethernet segment, by gratuitous ARP; probes addresses and notices conflicts as RFC 5227 says.
+//! - [`segment`]: on an Ethernet segment, in the words of [`arp`] or [`ndp`]; probes addresses and notices conflicts as RFC 5227 says.
 //! - [`bgp`]: to routers, as routes (RFC 4271).
 //! - [`gobgp`]: the same through a GoBGP that runs already.
 //!
@@ -17,9 +17,11 @@ pub mod bgp;
 mod error;
 mod ffi;
 pub mod gobgp;
+pub mod ndp;
 mod routes;
+pub mod segment;
 
 pub use self::{
-    arp::{Arp, Timing},
     error::Error,
+    segment::{Segment, Timing},
 };

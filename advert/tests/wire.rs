@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the neighbours see: `Arp` on a real Ethernet segment, watched by tcpdump and by the neighbour's own kernel.
+//! What the neighbours see: `Segment` on a real Ethernet segment, watched by tcpdump and by the neighbour's own kernel.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 
@@ -14,7 +14,7 @@ use cable::{Cable, NEIGHBOUR};
 use caps::{CapSet, Capability};
 use log::Log;
 use slb_advert::{
-    Arp, Error, Timing,
+    Error, Segment, Timing,
     arp::frame::{Frame, Mac},
 };
 use slb_core::{
@@ -59,7 +59,7 @@ fn patient() -> Timing {
     Timing { probe_interval: Duration::from_secs(3_600), ..Timing::default() }
 }
 
-async fn apply(arp: &mut Arp, steps: &[AdvertStep]) {
+async fn apply(arp: &mut Segment, steps: &[AdvertStep]) {
     let verdicts = arp.apply(steps).await;
     assert!(
         verdicts.len() == steps.len() && verdicts.iter().all(|verdict| matches!(verdict, Verdict::Applied)),
@@ -68,7 +68,7 @@ async fn apply(arp: &mut Arp, steps: &[AdvertStep]) {
 }
 
 /// What has to be tried again, in the words of the error.
-async fn retry(arp: &mut Arp, step: AdvertStep) -> String {
+async fn retry(arp: &mut Segment, step: AdvertStep) -> String {
     match arp.apply(&[step]).await.as_slice() {
         [Verdict::Retry(cause)] => cause.to_string(),
         other => panic!("{other:?}"),
@@ -92,7 +92,7 @@ fn untimed(lines: &[String]) -> Vec<&str> {
 fn an_announcement_is_seen_in_both_forms_and_again_later() {
     on_cable(async |cable| {
         let mut wire = cable.listen();
-        let mut arp = Arp::open("eth0", Timing::default()).unwrap();
+        let mut arp = Segment::open("eth0", Timing::default()).unwrap();
         apply(&mut arp, &[Advertise(vip(85))]).await;
         let seen = wire.take(4).await;
         let once = announcement(vip(85), &cable.mac("eth0"));
@@ -115,7 +115,7 @@ fn bridges_vlans_and_bonds_are_adapters_too() {
             cable.balancer.sh(&format!("ip link set {adapter} up"));
             cable.wait_for_link(adapter);
             let mut wire = cable.listen();
-            let mut arp = Arp::open(adapter, terse()).unwrap();
+            let mut arp = Segment::open(adapter, terse()).unwrap();
             apply(&mut arp, &[Advertise(vip(85))]).await;
             let seen = wire.take(2).await;
             assert!(
@@ -133,7 +133,7 @@ fn bridges_vlans_and_bonds_are_adapters_too() {
 fn the_neighbours_entry_moves_here() {
     on_cable(async |cable| {
         cable.neighbour.sh(&format!("ip neighbour replace 10.0.0.85 lladdr {FOREIGN} dev eth0 nud stale"));
-        let mut arp = Arp::open("eth0", terse()).unwrap();
+        let mut arp = Segment::open("eth0", terse()).unwrap();
         apply(&mut arp, &[Advertise(vip(85))]).await;
         let entry = format!("10.0.0.85 lladdr {} ", cable.mac("eth0"));
         while !cable.neighbour.sh("ip neighbour show dev eth0").contains(&entry) {
@@ -145,7 +145,7 @@ fn the_neighbours_entry_moves_here() {
 fn a_probe_tells_a_used_address_from_a_free_one() {
     on_cable(async |cable| {
         let mut wire = cable.listen();
-        let arp = Arp::open("eth0", Timing::default()).unwrap();
+        let arp = Segment::open("eth0", Timing::default()).unwrap();
         let (used, free) = tokio::join!(arp.probe(vip(20)), arp.probe(vip(21)));
         assert_eq!(used.unwrap(), Probe::InUse { holder: NEIGHBOUR.to_string() });
         assert_eq!(free.unwrap(), Probe::Free);
@@ -160,7 +160,7 @@ fn a_probe_tells_a_used_address_from_a_free_one() {
 fn who_probes_for_the_same_address_is_about_to_take_it() {
     on_cable(async |cable| {
         let mut wire = cable.listen();
-        let arp = Arp::open("eth0", patient()).unwrap();
+        let arp = Segment::open("eth0", patient()).unwrap();
         let (outcome, ()) = tokio::join!(arp.probe(vip(21)), async {
             wire.take(1).await;
             cable.say(&Frame::probe(FOREIGN, ip(21)));
@@ -172,7 +172,7 @@ fn who_probes_for_the_same_address_is_about_to_take_it() {
 fn a_conflict_is_defended_and_logged_once() {
     on_cable(async |cable| {
         let log = Log::new();
-        let mut arp = Arp::open("eth0", terse()).unwrap();
+        let mut arp = Segment::open("eth0", terse()).unwrap();
         let mut wire = cable.listen();
         apply(&mut arp, &[Advertise(vip(85))]).await;
         wire.take(2).await;
@@ -197,7 +197,7 @@ fn a_conflict_is_defended_and_logged_once() {
 fn a_withdrawn_vip_is_silent() {
     on_cable(async |cable| {
         let mut wire = cable.listen();
-        let mut arp = Arp::open("eth0", quick()).unwrap();
+        let mut arp = Segment::open("eth0", quick()).unwrap();
         apply(&mut arp, &[Advertise(vip(85)), Advertise(vip(86))]).await;
         wire.take(4).await;
         apply(&mut arp, &[Withdraw(vip(85)), Withdraw(vip(87))]).await;
@@ -213,7 +213,7 @@ fn a_withdrawn_vip_is_silent() {
 fn a_link_that_was_down_is_told_again() {
     on_cable(async |cable| {
         let log = Log::new();
-        let mut arp = Arp::open("eth0", terse()).unwrap();
+        let mut arp = Segment::open("eth0", terse()).unwrap();
         apply(&mut arp, &[Advertise(vip(85))]).await;
         cable.balancer.sh("ip link set eth0 down");
         assert_eq!(retry(&mut arp, Advertise(vip(85))).await, "adapter eth0 has no link");
@@ -235,7 +235,7 @@ fn a_link_that_was_down_is_told_again() {
 fn a_probe_under_way_fails_when_the_link_goes_down() {
     on_cable(async |cable| {
         let mut wire = cable.listen();
-        let arp = Arp::open("eth0", patient()).unwrap();
+        let arp = Segment::open("eth0", patient()).unwrap();
         let (outcome, ()) = tokio::join!(arp.probe(vip(21)), async {
             wire.take(1).await;
             cable.balancer.sh("ip link set eth0 down");
@@ -248,7 +248,7 @@ fn a_probe_under_way_fails_when_the_link_goes_down() {
 
 fn an_adapter_made_anew_under_its_name_is_found() {
     on_cable(async |cable| {
-        let mut arp = Arp::open("eth0", terse()).unwrap();
+        let mut arp = Segment::open("eth0", terse()).unwrap();
         apply(&mut arp, &[Advertise(vip(85))]).await;
         cable.balancer.sh("ip link delete eth0");
         assert_eq!(retry(&mut arp, Advertise(vip(85))).await, "there is no adapter eth0");
@@ -263,7 +263,7 @@ fn an_adapter_made_anew_under_its_name_is_found() {
 
 fn an_adapter_without_arp_is_refused() {
     on_cable(async |cable| {
-        let refused = |adapter: &str| Arp::open(adapter, terse()).unwrap_err();
+        let refused = |adapter: &str| Segment::open(adapter, terse()).unwrap_err();
         assert_eq!(
             refused("lo").to_string(),
             "adapter lo does not speak ARP: it is not an Ethernet (hardware type 772)"
@@ -278,7 +278,7 @@ fn an_adapter_without_arp_is_refused() {
 fn without_its_capability_it_says_so() {
     on_cable(async |_| {
         caps::drop(None, CapSet::Effective, Capability::CAP_NET_RAW).unwrap();
-        let error = Arp::open("eth0", terse()).unwrap_err();
+        let error = Segment::open("eth0", terse()).unwrap_err();
         caps::raise(None, CapSet::Effective, Capability::CAP_NET_RAW).unwrap();
         assert_eq!(error.to_string(), "opening a packet socket on adapter eth0 needs the capability CAP_NET_RAW");
     });
@@ -286,7 +286,7 @@ fn without_its_capability_it_says_so() {
 
 fn dropped_it_closes_its_socket() {
     on_cable(async |cable| {
-        let arp = Arp::open("eth0", Timing::default()).unwrap();
+        let arp = Segment::open("eth0", Timing::default()).unwrap();
         let kept = arp.probe(vip(21));
         assert_eq!(packet_sockets(cable), 1);
         drop(arp);

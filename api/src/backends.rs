@@ -1,55 +1,62 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `/loadbalancer/{uuid}/backend` and `/loadbalancer/{uuid}/backend/{backenduuid}`.
 
-use axum::{extract::State, response::Response};
-use serde::{Serialize, Serializer};
+use axum::{extract::State, http::Uri, response::Response};
 use slb_core::{
-    command::{Answer, BackendChange, Command, PartialTarget, Rejected},
-    model::{Backend, BackendId, Invalid, LoadBalancer, Target},
+    command::{Answer, Command, DrainWish, Rejected},
+    model::{Backend, Invalid, Target, Then},
 };
-use uuid::Uuid;
 
 use crate::{
-    Api,
-    extract::{BackendPath, LoadBalancerPath, Wish, Wishes},
-    loadbalancers::{blamed, check_distinct, known},
+    Api, drain,
+    extract::{BackendPath, LoadBalancerPath, OneOrMore, Wish, Wishes},
+    loadbalancers::{blamed, check_commands, check_distinct, known, observer, seen},
     problem::Problem,
-    reply,
-    wire::{BackendEdit, BackendView, BackendWish, ListedBackend, Partial, Whole},
+    query, reply,
+    wire::{BackendEdit, BackendView, BackendWish, BackendsView, ListedBackend, Partial, Whole},
 };
 
 /// All backends of a load-balancer, in the order they were added.
 pub(crate) async fn list(State(api): State<Api>, LoadBalancerPath(id): LoadBalancerPath) -> Result<Response, Problem> {
-    Ok(reply::ok(&List(&*known(&api, id)?)))
-}
-
-struct List<'a>(&'a LoadBalancer);
-
-impl Serialize for List<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.backends().iter().map(BackendView::from))
-    }
+    let seen = seen(&api, id)?;
+    Ok(reply::ok(&BackendsView(Some(seen.load_balancer.backends()), Some(observer(&api, &seen)))))
 }
 
 /// One of them.
 pub(crate) async fn show(State(api): State<Api>, BackendPath(id, backend): BackendPath) -> Result<Response, Problem> {
-    let load_balancer = known(&api, id)?;
-    let found = load_balancer.backend(backend).ok_or(Rejected::UnknownBackend { load_balancer: id, backend })?;
-    Ok(reply::ok(&BackendView::from(found)))
+    let seen = seen(&api, id)?;
+    let found = seen.load_balancer.backend(backend).ok_or(Rejected::UnknownBackend { load_balancer: id, backend })?;
+    Ok(reply::ok(&BackendView::observed(found, Some(observer(&api, &seen)))))
 }
 
-/// One more.
+/// One more, or a list of them: all or none.
 pub(crate) async fn add(
     State(api): State<Api>,
     LoadBalancerPath(id): LoadBalancerPath,
-    Wish(wish): Wish<BackendWish>,
+    wishes: OneOrMore<BackendWish>,
 ) -> Result<Response, Problem> {
-    match api.mailbox.ask(Command::AddBackend(id, with_new_id(wish))).await? {
-        Answer::Backend(backend) => {
-            let place = format!("/loadbalancer/{id}/backend/{}", backend.id);
-            Ok(reply::created(&place, &BackendView::from(&backend)))
+    let (wishes, alone) = match wishes {
+        OneOrMore::One(wish) => (vec![wish], true),
+        OneOrMore::More(wishes) => (wishes, false),
+    };
+    let targets: Vec<Target> = wishes.iter().map(|wish| wish.target).collect();
+    check_distinct("#", &targets)?;
+    let backends = wanted(&api, &wishes)?;
+    let answer = api.mailbox.ask(Command::AddBackends(id, backends)).await;
+    let answer = answer.map_err(|failure| if alone { failure.into() } else { blamed("#", failure, &targets) })?;
+    match answer {
+        Answer::Backends(added) => {
+            let place = format!("/loadbalancer/{id}/backend");
+            let seen = seen(&api, id).ok();
+            let observer = seen.as_ref().map(|seen| observer(&api, seen));
+            Ok(match added.as_slice() {
+                [backend] if alone => {
+                    reply::created(&format!("{place}/{}", backend.id), &BackendView::observed(backend, observer))
+                }
+                all => reply::created(&place, &BackendsView(Some(all), observer)),
+            })
         }
-        Answer::LoadBalancer(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
+        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }
 
@@ -69,15 +76,19 @@ pub(crate) async fn replace_all(
             return Err(Problem::invalid_at(&format!("#/{index}/uuid"), &Invalid(why)));
         }
     }
-    let backends = listed.into_iter().map(|each| with_new_id(each.wish)).collect();
+    let backends = wanted(&api, listed.iter().map(|each| &each.wish))?;
     let answer = api.mailbox.ask(Command::ReplaceBackends(id, backends)).await;
     match answer.map_err(|failure| blamed("#", failure, &targets))? {
-        Answer::LoadBalancer(after) => Ok(reply::ok(&List(&after))),
-        Answer::Backend(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
+        Answer::LoadBalancer(after) => {
+            let seen = seen(&api, id).ok();
+            let observer = seen.as_ref().map(|seen| observer(&api, seen));
+            Ok(reply::ok(&BackendsView(Some(after.backends()), observer)))
+        }
+        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }
 
-/// The whole object as it was shown, with another weight.
+/// The whole object as it was shown, with other settings.
 pub(crate) async fn replace(
     State(api): State<Api>,
     path: BackendPath,
@@ -95,17 +106,32 @@ pub(crate) async fn update(
     change(&api, path, edit).await
 }
 
-/// Sends no more connections there.
-pub(crate) async fn remove(State(api): State<Api>, BackendPath(id, backend): BackendPath) -> Result<Response, Problem> {
+/// Sends no more connections there; after a drain if `?drain` is said.
+pub(crate) async fn remove(
+    State(api): State<Api>,
+    BackendPath(id, backend): BackendPath,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    if let Some(deadline) = query::time(&uri, "drain")? {
+        return drain::begin(&api, id, Some(backend), DrainWish { deadline, then: Then::Delete }).await;
+    }
     match api.mailbox.ask(Command::RemoveBackend(id, backend)).await? {
         Answer::Gone => Ok(reply::gone()),
-        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Peer(_) => Err(reply::contradiction()),
+        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) => {
+            Err(reply::contradiction())
+        }
     }
 }
 
-/// The backend that a body asks for, under an id that nothing has had.
-pub(crate) fn with_new_id(BackendWish { target, settings }: BackendWish) -> Backend {
-    Backend { id: BackendId(Uuid::new_v4()), target, settings }
+/// The backends that a body asks for.
+pub(crate) fn wanted<'a>(
+    api: &Api,
+    wishes: impl IntoIterator<Item = &'a BackendWish>,
+) -> Result<Vec<Backend>, Problem> {
+    let backends = wishes.into_iter().map(BackendWish::with_new_id).collect::<Result<Vec<_>, _>>();
+    let backends = backends.map_err(Rejected::Discord)?;
+    check_commands(api, backends.iter().filter_map(|backend| backend.check.as_ref()))?;
+    Ok(backends)
 }
 
 async fn change(api: &Api, BackendPath(id, backend): BackendPath, edit: BackendEdit) -> Result<Response, Problem> {
@@ -113,13 +139,12 @@ async fn change(api: &Api, BackendPath(id, backend): BackendPath, edit: BackendE
     if edit.uuid.is_some_and(|uuid| uuid != backend.0) {
         return Err(Problem::fixed("uuid", format!("uuid is {backend} for as long as the backend exists")));
     }
-    let change = BackendChange {
-        weight: edit.weight,
-        target: PartialTarget { ip: edit.ip, port: edit.port },
-        forwarding: edit.forwarding,
-    };
-    match api.mailbox.ask(Command::UpdateBackend(id, backend, change)).await? {
-        Answer::Backend(backend) => Ok(reply::ok(&BackendView::from(&backend))),
-        Answer::LoadBalancer(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
+    check_commands(api, edit.change.check.iter().flatten())?;
+    match api.mailbox.ask(Command::UpdateBackend(id, backend, edit.change)).await? {
+        Answer::Backend(backend) => {
+            let seen = seen(api, id).ok();
+            Ok(reply::ok(&BackendView::observed(&backend, seen.as_ref().map(|seen| observer(api, seen)))))
+        }
+        Answer::LoadBalancer(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }

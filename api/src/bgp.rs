@@ -37,7 +37,9 @@ pub(crate) async fn peer(State(api): State<Api>, PeerPath(address): PeerPath) ->
 pub(crate) async fn add(State(api): State<Api>, Wish(wish): Wish<Peer>) -> Result<Response, Problem> {
     match api.mailbox.ask(PeerCommand::Add(wish)).await? {
         Answer::Peer(address) => Ok(reply::created(&format!("/bgp/peers/{address}"), &known(&api, address)?)),
-        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Gone => Err(reply::contradiction()),
+        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Gone => {
+            Err(reply::contradiction())
+        }
     }
 }
 
@@ -45,7 +47,9 @@ pub(crate) async fn add(State(api): State<Api>, Wish(wish): Wish<Peer>) -> Resul
 pub(crate) async fn remove(State(api): State<Api>, PeerPath(address): PeerPath) -> Result<Response, Problem> {
     match api.mailbox.ask(PeerCommand::Remove(address)).await? {
         Answer::Gone => Ok(reply::gone()),
-        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Peer(_) => Err(reply::contradiction()),
+        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) => {
+            Err(reply::contradiction())
+        }
     }
 }
 

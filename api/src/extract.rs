@@ -8,7 +8,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use slb_core::{
-    model::{BackendId, LoadBalancerId},
+    model::{BackendId, Invalid, LoadBalancerId},
     peer::PeerAddress,
 };
 use uuid::Uuid;
@@ -101,6 +101,27 @@ impl<T: FromFields> FromRequest<Api> for Wishes<T> {
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
         parse_list(&body(request, api).await?).map(Self)
+    }
+}
+
+/// A wish read from the body, or a list of them with at least one.
+pub(crate) enum OneOrMore<T> {
+    One(T),
+    More(Vec<T>),
+}
+
+impl<T: FromFields> FromRequest<Api> for OneOrMore<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        let body = body(request, api).await?;
+        if body.trim_ascii_start().first() != Some(&b'[') {
+            return parse(&body).map(Self::One);
+        }
+        match parse_list(&body)? {
+            none if none.is_empty() => Err(Problem::invalid_at("#", &Invalid("has nothing in it".to_owned()))),
+            wishes => Ok(Self::More(wishes)),
+        }
     }
 }
 

@@ -33,9 +33,13 @@ impl From<Rejected> for Problem {
             Rejected::UnknownBackend { .. } => Self::new(Kind::UnknownBackend, detail),
             Rejected::EndpointTaken { by, .. } => taken_by(Kind::EndpointTaken, by.to_string()),
             Rejected::BackendExists { by, .. } => taken_by(Kind::BackendExists, by.to_string()),
+            Rejected::BackendIsFallback(_) => Self::new(Kind::BackendExists, detail),
             Rejected::BackendIsVip(_) => Self::invalid_at("#/ip", &Invalid(detail)),
             Rejected::Unfit { why, .. } => {
                 Self::with(Kind::BackendUnfit, detail, Members { field: Some(why.field()), ..Members::default() })
+            }
+            Rejected::Discord(discord) => {
+                Self::with(Kind::SettingsDiscord, detail, Members { field: Some(discord.field), ..Members::default() })
             }
             Rejected::NoRouting => Self::new(Kind::NoBgp, detail),
             Rejected::PeersElsewhere(_) => Self::new(Kind::PeersElsewhere, detail),

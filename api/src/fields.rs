@@ -117,9 +117,7 @@ impl<'f> Fields<'f> {
         name: &'static str,
         read: impl FnOnce(&Node) -> Result<T, String>,
     ) -> Option<T> {
-        if !self.left.contains_key(name) {
-            self.found(name, || "is missing".to_owned());
-        }
+        self.expect(name);
         self.optional(name, read)
     }
 
@@ -132,11 +130,36 @@ impl<'f> Fields<'f> {
         list(node, &pointer(&self.at, name), self.findings, read)
     }
 
+    /// An object that may be left out: `None`; or null: `Some(None)`.
+    pub(crate) fn object<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(Fields<'_>) -> Option<T>,
+    ) -> Option<Option<T>> {
+        let node = self.take(name)?;
+        if node == Node::Null {
+            return Some(None);
+        }
+        read(Fields::of(node, pointer(&self.at, name), self.findings)?).map(Some)
+    }
+
+    /// Finds fault if there is no such field.
+    pub(crate) fn expect(&mut self, name: &'static str) {
+        if !self.left.contains_key(name) {
+            self.found(name, || "is missing".to_owned());
+        }
+    }
+
     /// A field that exists elsewhere in the API but must not be given here.
     pub(crate) fn refuse(&mut self, name: &'static str, why: &str) {
         if self.left.remove(name).is_some() {
             self.found(name, || why.to_owned());
         }
+    }
+
+    /// A field that is shown, changes by itself, and may be sent back as it was.
+    pub(crate) fn pass_over(&mut self, name: &'static str) {
+        self.left.remove(name);
     }
 
     /// Whatever is left is unknown; whatever was given twice is a mistake.
@@ -158,7 +181,8 @@ impl<'f> Fields<'f> {
         self.left.remove(name)
     }
 
-    fn found(&mut self, name: &str, why: impl FnOnce() -> String) {
+    /// Finds fault with a field.
+    pub(crate) fn found(&mut self, name: &str, why: impl FnOnce() -> String) {
         let at = &self.at;
         self.findings.add(|| (pointer(at, name), why()));
     }

@@ -7,7 +7,8 @@
 //!                       └── problem ◀── failure ◀────────────────┘
 //! ```
 //! Reading order: [`routes`] has the table of everything there is; `loadbalancers` and `backends` are the handlers, `bgp`
-//! shows routers, `shutdown` asks them for other ways, `health` is for those that know of neither; `wire` and `peer` are what bodies look like, read by `extract` from `json` through `fields` and `read`;
+//! shows routers, `drain` takes things out gently, `shutdown` asks them for other ways, `statistics` is what the kernel counts, `events` tells what happens, `health` is for those that know of neither; `wire`, `observed`,
+//! `peer` and `check` are what bodies look like, read by `extract` from `json` through `fields` and `read`;
 //! [`problem`] is every way to say no, and `failure` how the core's errors get there; `exchange` is around all of it, with
 //! `guard` against web pages of other sites; [`serve`](fn@serve) is the server.
 //!
@@ -18,6 +19,9 @@
 
 mod backends;
 mod bgp;
+mod check;
+mod drain;
+mod events;
 mod exchange;
 mod extract;
 mod failure;
@@ -26,19 +30,23 @@ mod guard;
 mod health;
 mod json;
 mod loadbalancers;
+mod observed;
 mod peer;
 pub mod problem;
+mod query;
 mod read;
 mod reply;
 pub mod routes;
 mod serve;
 mod shutdown;
+mod statistics;
 mod wire;
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, middleware::from_fn_with_state};
 use slb_core::{board::Board, command::Mailbox};
+use tokio::sync::Semaphore;
 
 pub use serve::serve;
 
@@ -50,12 +58,14 @@ pub struct Options {
     pub names: Vec<String>,
     /// How long the body of a request may take to arrive.
     pub body_timeout: Duration,
+    /// Whether health checks may run commands on this host.
+    pub commands: bool,
 }
 
 impl Default for Options {
-    /// No names; half a minute, which is a megabyte at 300 kbit/s.
+    /// No names, no commands; half a minute, which is a megabyte at 300 kbit/s.
     fn default() -> Self {
-        Self { names: Vec::new(), body_timeout: Duration::from_secs(30) }
+        Self { names: Vec::new(), body_timeout: Duration::from_secs(30), commands: false }
     }
 }
 
@@ -65,11 +75,18 @@ struct Api {
     mailbox: Mailbox,
     board: Arc<Board>,
     options: Arc<Options>,
+    /// Places for those who follow events.
+    streams: Arc<Semaphore>,
 }
 
 /// Every route, with everything around it. Changes go to the mailbox, reads to the board.
 pub fn router(mailbox: Mailbox, board: Arc<Board>, options: Options) -> Router {
     let options = Arc::new(options);
     let around = from_fn_with_state(Arc::clone(&options), exchange::exchange);
-    routes::router().layer(around).with_state(Api { mailbox, board, options })
+    routes::router().layer(around).with_state(Api {
+        mailbox,
+        board,
+        options,
+        streams: Arc::new(Semaphore::new(events::STREAMS)),
+    })
 }

@@ -3,61 +3,74 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{extract::State, response::Response};
+use axum::{extract::State, http::Uri, response::Response};
 use serde::{Serialize, Serializer};
 use slb_core::{
-    command::{Answer, Command, Failure, LoadBalancerChange, NewLoadBalancer, Rejected},
-    model::{Backend, Invalid, LoadBalancer, LoadBalancerId, Phase, ServiceSettings, Target},
+    board::Seen,
+    command::{Answer, Command, DrainWish, Failure, LoadBalancerChange, NewLoadBalancer, Rejected},
+    model::{Backend, Invalid, LoadBalancer, LoadBalancerId, Phase, Target, Then, check::HealthCheck},
 };
 use uuid::Uuid;
 
 use crate::{
     Api,
-    backends::with_new_id,
+    backends::wanted,
+    drain,
     extract::{LoadBalancerPath, Wish},
-    problem::{Kind, Problem},
-    reply,
+    observed::Observer,
+    problem::{Kind, Members, Problem},
+    query, reply,
     wire::{BackendEdit, LoadBalancerEdit, LoadBalancerView, LoadBalancerWish, Partial, Whole},
 };
 
 /// All, in the order they were created; null before the first was ever created.
 pub(crate) async fn list(State(api): State<Api>) -> Response {
-    reply::ok(&api.board.list().map(List))
+    reply::ok(&api.board.list().map(|all| List(&api, all)))
 }
 
-struct List(Vec<Arc<LoadBalancer>>);
+struct List<'a>(&'a Api, Vec<Seen>);
 
-impl Serialize for List {
+impl Serialize for List<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|load_balancer| LoadBalancerView::from(&**load_balancer)))
+        let Self(api, all) = self;
+        serializer.collect_seq(
+            all.iter().map(|seen| LoadBalancerView::observed(&seen.load_balancer, Some(observer(api, seen)))),
+        )
     }
 }
 
 /// One of them.
 pub(crate) async fn show(State(api): State<Api>, LoadBalancerPath(id): LoadBalancerPath) -> Result<Response, Problem> {
-    Ok(reply::ok(&LoadBalancerView::from(&*known(&api, id)?)))
+    let seen = seen(&api, id)?;
+    Ok(reply::ok(&LoadBalancerView::observed(&seen.load_balancer, Some(observer(&api, &seen)))))
 }
 
 /// A new one, with the backends it starts with.
 pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancerWish>) -> Result<Response, Problem> {
     let targets: Vec<Target> = wish.backends.iter().map(|backend| backend.target).collect();
     check_distinct("#/backends", &targets)?;
-    let backends: Vec<Backend> = wish.backends.into_iter().map(with_new_id).collect();
+    let backends = wanted(&api, &wish.backends)?;
+    check_commands(&api, &wish.check)?;
     let new = NewLoadBalancer {
         id: LoadBalancerId(Uuid::new_v4()),
         name: wish.name,
         port: wish.port,
+        protocol: wish.protocol,
         vip: wish.vip,
         advertise: wish.advertise,
-        service: ServiceSettings { scheduler: wish.scheduler },
+        service: wish.service,
+        check: wish.check,
+        fallback: wish.fallback,
         backends: (!backends.is_empty()).then_some(backends),
     };
     match api.mailbox.ask(Command::Create(new)).await.map_err(|failure| blamed("#/backends", failure, &targets))? {
         Answer::LoadBalancer(load_balancer) => {
             let place = format!("/loadbalancer/{}", load_balancer.id);
-            Ok(reply::created(&place, &LoadBalancerView::from(&*load_balancer)))
+            let seen = seen(&api, load_balancer.id).ok();
+            let observer = seen.as_ref().map(|seen| observer(&api, seen));
+            Ok(reply::created(&place, &LoadBalancerView::observed(&load_balancer, observer)))
         }
-        Answer::Backend(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
+        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }
 
@@ -79,34 +92,75 @@ pub(crate) async fn update(
     change(&api, id, edit).await
 }
 
-/// Stops balancing and gives the address back.
+/// Stops balancing and gives the address back; after a drain if `?drain` is said.
 pub(crate) async fn delete(
     State(api): State<Api>,
     LoadBalancerPath(id): LoadBalancerPath,
+    uri: Uri,
 ) -> Result<Response, Problem> {
+    if let Some(deadline) = query::time(&uri, "drain")? {
+        return drain::begin(&api, id, None, DrainWish { deadline, then: Then::Delete }).await;
+    }
     match api.mailbox.ask(Command::Delete(id)).await? {
         Answer::Gone => Ok(reply::gone()),
-        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Peer(_) => Err(reply::contradiction()),
+        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) => {
+            Err(reply::contradiction())
+        }
     }
 }
 
 /// The load-balancer as readers see it.
 pub(crate) fn known(api: &Api, id: LoadBalancerId) -> Result<Arc<LoadBalancer>, Problem> {
-    api.board.get(id).ok_or_else(|| Rejected::UnknownLoadBalancer(id).into())
+    seen(api, id).map(|seen| seen.load_balancer)
+}
+
+/// The same with how it is doing.
+pub(crate) fn seen(api: &Api, id: LoadBalancerId) -> Result<Seen, Problem> {
+    api.board.look(id).ok_or_else(|| Rejected::UnknownLoadBalancer(id).into())
+}
+
+/// What is known of it, to be shown with it.
+pub(crate) fn observer<'a>(api: &'a Api, Seen { load_balancer, status }: &'a Seen) -> Observer<'a> {
+    Observer { load_balancer, status, reports: api.board.reports() }
+}
+
+/// A command is run only where that is allowed.
+pub(crate) fn check_commands<'a>(
+    api: &Api,
+    checks: impl IntoIterator<Item = &'a Arc<HealthCheck>>,
+) -> Result<(), Problem> {
+    if !api.options.commands && checks.into_iter().any(|check| check.runs_a_command()) {
+        let detail =
+            "healthCheck of the type exec runs a command on this host; start the server with --allowExecChecks";
+        return Err(Problem::with(
+            Kind::CommandsOff,
+            detail,
+            Members { field: Some("healthCheck"), ..Members::default() },
+        ));
+    }
+    Ok(())
 }
 
 async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result<Response, Problem> {
     check_repeated(&*known(api, id)?, &edit)?;
+    check_commands(api, edit.check.iter().flatten())?;
     let change = LoadBalancerChange {
         name: edit.name,
         advertise: edit.advertise,
-        scheduler: edit.scheduler,
+        service: edit.service,
+        check: edit.check,
+        fallback: edit.fallback,
         vip: edit.eip,
         port: edit.port,
+        protocol: edit.protocol,
     };
     match api.mailbox.ask(Command::Update(id, change)).await? {
-        Answer::LoadBalancer(load_balancer) => Ok(reply::ok(&LoadBalancerView::from(&*load_balancer))),
-        Answer::Backend(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
+        Answer::LoadBalancer(load_balancer) => {
+            let seen = seen(api, id).ok();
+            let observer = seen.as_ref().map(|seen| observer(api, seen));
+            Ok(reply::ok(&LoadBalancerView::observed(&load_balancer, observer)))
+        }
+        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
     }
 }
 

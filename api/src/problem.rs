@@ -60,6 +60,8 @@ macro_rules! kinds {
 kinds! {
     /// The body cannot be parsed.
     NotJson = "not-json" BAD_REQUEST "The body is not JSON";
+    /// Something else than the path takes.
+    BadQuery = "bad-query" BAD_REQUEST "The query is not what this path takes";
     /// The connection broke, or the body's encoding is wrong.
     BodyIncomplete = "body-incomplete" BAD_REQUEST "The body did not arrive whole";
     /// A web page of another site sent the request.
@@ -80,8 +82,12 @@ kinds! {
     EndpointTaken = "endpoint-taken" CONFLICT "The address and port belong to another load-balancer";
     /// The backend is there already, or twice in one body.
     BackendExists = "backend-exists" CONFLICT "The load-balancer has this backend already";
-    /// A broadcast address of this host's networks, or LOCAL on another port.
+    /// A broadcast address of this host's networks, another port without NAT, another address family without a tunnel.
     BackendUnfit = "backend-unfit" CONFLICT "The backend could never get a connection";
+    /// One of them is of no use with the others.
+    SettingsDiscord = "settings-discord" CONFLICT "The settings do not go together";
+    /// Commands are not allowed.
+    CommandsOff = "commands-off" CONFLICT "This server runs no commands for health checks";
     /// The peer is there already.
     PeerExists = "peer-exists" CONFLICT "There is a peer with this address";
     /// The command line has it.
@@ -124,6 +130,8 @@ kinds! {
     StoreFailed = "store-failed" SERVICE_UNAVAILABLE "The change could not be stored";
     /// The program that announces routes does not answer.
     DaemonAway = "daemon-away" SERVICE_UNAVAILABLE "The routing daemon does not answer";
+    /// Nobody more may follow events.
+    TooManyStreams = "too-many-streams" SERVICE_UNAVAILABLE "Too many clients follow events";
     /// The server is stopping.
     Stopping = "stopping" SERVICE_UNAVAILABLE "The server is stopping";
     /// The kernel has not been brought to the desired state yet.
@@ -135,7 +143,7 @@ kinds! {
 impl Kind {
     /// Whether it passes if one waits, with nobody doing anything.
     fn passes(self) -> bool {
-        matches!(self, Self::StepFailed | Self::DaemonAway | Self::Stopping | Self::NotReady)
+        matches!(self, Self::StepFailed | Self::DaemonAway | Self::TooManyStreams | Self::Stopping | Self::NotReady)
     }
 }
 

@@ -4,7 +4,10 @@
 use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use slb_core::{
-    model::{Advertise, BackendIp, Family, Forwarding, Invalid, Name, Phase, Port, Scheduler, Vip, Weight},
+    model::{
+        Advertise, BackendIp, Family, ForwardingKind, Invalid, Name, PersistenceTimeout, Phase, Port, Protocol,
+        Scheduler, SchedulerFlags, Vip, Weight,
+    },
     peer::{Communities, Community, HoldTime, NextHop, Password, PeerAddress, Prepend, RestartTime},
     routing::Words,
 };
@@ -128,8 +131,8 @@ pub(crate) fn flag(node: &Node) -> Result<bool, String> {
     }
 }
 
-pub(crate) fn forwarding(node: &Node) -> Result<Forwarding, String> {
-    text(node)?.parse::<Forwarding>().map_err(|invalid| invalid.to_string())
+pub(crate) fn forwarding(node: &Node) -> Result<ForwardingKind, String> {
+    text(node)?.parse::<ForwardingKind>().map_err(|invalid| invalid.to_string())
 }
 
 pub(crate) fn advertise(node: &Node) -> Result<Advertise, String> {
@@ -138,6 +141,36 @@ pub(crate) fn advertise(node: &Node) -> Result<Advertise, String> {
 
 pub(crate) fn scheduler(node: &Node) -> Result<Scheduler, String> {
     text(node)?.parse::<Scheduler>().map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn scheduler_flags(node: &Node) -> Result<SchedulerFlags, String> {
+    let Node::List(items) = node else { return Err(format!("must be an array in [], not {}", node.kind())) };
+    items.iter().try_fold(SchedulerFlags::default(), |flags, name| {
+        flags.with(text(name)?).map_err(|invalid| invalid.to_string())
+    })
+}
+
+pub(crate) fn protocol(node: &Node) -> Result<Protocol, String> {
+    text(node)?.parse::<Protocol>().map_err(|invalid| invalid.to_string())
+}
+
+/// A number is one of seconds.
+pub(crate) fn persistence_timeout(node: &Node) -> Result<PersistenceTimeout, String> {
+    let time = match node {
+        Node::Number(_) => Duration::from_secs(u32(node)?.into()),
+        Node::Null | Node::Bool(_) | Node::Text(_) | Node::List(_) | Node::Object(_) => duration(node)?,
+    };
+    PersistenceTimeout::try_from(time).map_err(|invalid| invalid.to_string())
+}
+
+/// A prefix length. Whether it fits the family, the core knows.
+pub(crate) fn granularity(node: &Node) -> Result<u8, String> {
+    let number = integer(node)?;
+    u8::try_from(number).map_err(|_| format!("{number} is not a number of leading bits of an address"))
+}
+
+pub(crate) fn tunnel_name(node: &Node) -> Result<String, String> {
+    text(node).map(str::to_owned)
 }
 
 pub(crate) fn phase(node: &Node) -> Result<Phase, String> {
@@ -158,7 +191,7 @@ pub(crate) fn parse_uuid(text: &str) -> Option<Uuid> {
     text.parse().ok().map(Hyphenated::into_uuid)
 }
 
-fn text(node: &Node) -> Result<&str, String> {
+pub(crate) fn text(node: &Node) -> Result<&str, String> {
     match node {
         Node::Text(text) => Ok(text),
         Node::Null | Node::Bool(_) | Node::Number(_) | Node::List(_) | Node::Object(_) => {
@@ -168,13 +201,13 @@ fn text(node: &Node) -> Result<&str, String> {
 }
 
 /// A time with its unit.
-fn duration(node: &Node) -> Result<Duration, String> {
+pub(crate) fn duration(node: &Node) -> Result<Duration, String> {
     let text = text(node)?;
     humantime::parse_duration(text).map_err(|error| format!("{text:?}: {error}; write it like \"90s\" or \"2m\""))
 }
 
 /// A whole number. `6443.0` is one, as JSON Schema has it.
-fn integer(node: &Node) -> Result<i64, String> {
+pub(crate) fn integer(node: &Node) -> Result<i64, String> {
     match node {
         Node::Number(number) if number.fract() != 0.0 => Err(format!("{number} is not a whole number")),
         Node::Number(number) if number.abs() > EXACT => Err(format!("{number:e} is too large")),

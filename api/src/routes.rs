@@ -14,9 +14,9 @@ use axum::{
 };
 
 use crate::{
-    Api, backends, bgp, health, loadbalancers,
+    Api, backends, bgp, drain, events, health, loadbalancers,
     problem::{Kind, Problem},
-    shutdown,
+    shutdown, statistics,
 };
 
 /// A method of a path, and what serves it.
@@ -55,6 +55,13 @@ routes! {
     PUT "/loadbalancer/{uuid}/backend/{backenduuid}" => backends::replace;
     PATCH "/loadbalancer/{uuid}/backend/{backenduuid}" => backends::update;
     DELETE "/loadbalancer/{uuid}/backend/{backenduuid}" => backends::remove;
+    GET "/loadbalancer/{uuid}/statistics" => statistics::one;
+    GET "/statistics" => statistics::all;
+    GET "/events" => events::follow;
+    POST "/loadbalancer/{uuid}/drain" => drain::drain;
+    POST "/loadbalancer/{uuid}/undrain" => drain::undrain;
+    POST "/loadbalancer/{uuid}/backend/{backenduuid}/drain" => drain::drain_backend;
+    POST "/loadbalancer/{uuid}/backend/{backenduuid}/undrain" => drain::undrain_backend;
     GET "/bgp/peers" => bgp::peers;
     POST "/bgp/peers" => bgp::add;
     GET "/bgp/peers/{address}" => bgp::peer;

@@ -3,22 +3,37 @@
 //!
 //! The order of the fields shown is the original's, with new ones after them.
 
+mod backend;
+mod drain;
+mod fallback;
+mod service;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use serde::{Serialize, Serializer};
 use slb_core::{
+    command::ServiceChange,
     model::{
-        Advertise, Backend, BackendId, BackendIp, BackendSettings, Forwarding, LoadBalancer, LoadBalancerId, Name,
-        Phase, Port, Scheduler, Target, Vip, Weight,
+        Advertise, Backend, Fallback, LoadBalancer, LoadBalancerId, Name, Phase, Port, Protocol, ServiceSettings, Vip,
+        check::HealthCheck,
     },
     ports::Wanted,
 };
 use uuid::Uuid;
 
+pub(crate) use self::backend::{BackendEdit, BackendView, BackendWish, ListedBackend};
+use self::{
+    drain::DrainView,
+    fallback::{FallbackView, fallback},
+    service::{ServiceView, service},
+};
 use crate::{
+    check::{health_check, view::HealthCheckView},
     fields::Fields,
-    read::{advertise, family, forwarding, ip, name, phase, port, scheduler, uuid, vip, weight},
+    observed::{LoadBalancerObserved, Observer},
+    read::{advertise, family, name, phase, port, protocol, uuid, vip},
 };
 
 /// A load-balancer as it is shown.
@@ -28,11 +43,21 @@ pub(crate) struct LoadBalancerView<'a> {
     name: &'a str,
     eip: Vip,
     port: Port,
-    #[serde(serialize_with = "backends")]
-    backends: Option<&'a [Backend]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backends: Option<BackendsView<'a>>,
     status: Phase,
     advertise: Advertise,
-    scheduler: Scheduler,
+    #[serde(flatten)]
+    service: ServiceView,
+    protocol: Protocol,
+    #[serde(rename = "healthCheck", skip_serializing_if = "Option::is_none")]
+    health_check: Option<HealthCheckView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fallback: Option<FallbackView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain: Option<DrainView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed: Option<LoadBalancerObserved<'a>>,
 }
 
 impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
@@ -42,40 +67,46 @@ impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
             name: load_balancer.name.as_str(),
             eip: load_balancer.endpoint.vip,
             port: load_balancer.endpoint.port,
-            backends: load_balancer.backends.as_deref(),
+            backends: Some(BackendsView(load_balancer.backends.as_deref(), None)),
             status: load_balancer.phase,
             advertise: load_balancer.advertise,
-            scheduler: load_balancer.service.scheduler,
+            protocol: load_balancer.endpoint.protocol,
+            service: load_balancer.service.into(),
+            health_check: load_balancer.check.as_deref().map(HealthCheckView::from),
+            fallback: load_balancer.fallback.as_deref().map(FallbackView::from),
+            drain: load_balancer.drain.map(DrainView::from),
+            observed: None,
         }
     }
 }
 
-/// A backend as it is shown.
-#[derive(Serialize)]
-pub(crate) struct BackendView {
-    uuid: BackendId,
-    ip: BackendIp,
-    port: Port,
-    r#type: Forwarding,
-    weight: Weight,
-}
-
-impl From<&Backend> for BackendView {
-    fn from(backend: &Backend) -> Self {
+impl<'a> LoadBalancerView<'a> {
+    /// With how it is doing.
+    pub(crate) fn observed(load_balancer: &'a LoadBalancer, observer: Option<Observer<'a>>) -> Self {
         Self {
-            uuid: backend.id,
-            ip: backend.target.ip,
-            port: backend.target.port,
-            r#type: backend.settings.forwarding,
-            weight: backend.settings.weight,
+            backends: Some(BackendsView(load_balancer.backends.as_deref(), observer)),
+            observed: observer.map(Observer::whole),
+            ..Self::from(load_balancer)
         }
+    }
+
+    /// Without its backends.
+    pub(crate) fn bare(load_balancer: &'a LoadBalancer) -> Self {
+        Self { backends: None, ..Self::from(load_balancer) }
     }
 }
 
-fn backends<S: Serializer>(backends: &Option<&[Backend]>, serializer: S) -> Result<S::Ok, S::Error> {
-    match backends {
-        Some(backends) => serializer.collect_seq(backends.iter().map(BackendView::from)),
-        None => serializer.serialize_none(),
+/// The backends of a load-balancer, null before the first was added, and how they are doing.
+pub(crate) struct BackendsView<'a>(pub(crate) Option<&'a [Backend]>, pub(crate) Option<Observer<'a>>);
+
+impl Serialize for BackendsView<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(backends, observer) = *self;
+        let view = |backend| BackendView::observed(backend, observer);
+        match backends {
+            Some(backends) => serializer.collect_seq(backends.iter().map(view)),
+            None => serializer.serialize_none(),
+        }
     }
 }
 
@@ -86,13 +117,16 @@ pub(crate) trait FromFields: Sized {
 }
 
 /// What `POST /loadbalancer` takes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct LoadBalancerWish {
     pub(crate) name: Name,
     pub(crate) port: Port,
     pub(crate) vip: Wanted,
     pub(crate) advertise: Advertise,
-    pub(crate) scheduler: Scheduler,
+    pub(crate) protocol: Protocol,
+    pub(crate) service: ServiceSettings,
+    pub(crate) check: Option<Arc<HealthCheck>>,
+    pub(crate) fallback: Option<Fallback>,
     pub(crate) backends: Vec<BackendWish>,
 }
 
@@ -104,51 +138,18 @@ impl FromFields for LoadBalancerWish {
         let family = fields.optional("family", |node| family(node, eip));
         let vip = eip.map(Wanted::Vip).or(family.map(Wanted::Of)).unwrap_or_default();
         let advertise = fields.optional("advertise", advertise).unwrap_or_default();
-        let scheduler = fields.optional("scheduler", scheduler).unwrap_or_default();
+        let protocol = fields.optional("protocol", protocol).unwrap_or_default();
+        let service = service(&mut fields).of(ServiceSettings::default());
+        let check = health_check(&mut fields).flatten().map(Arc::new);
+        let fallback = fallback(&mut fields).flatten();
         let backends = fields.list("backends", BackendWish::from_fields);
+        fields.refuse("drain", "is asked for once the load-balancer is there");
         fields.refuse("uuid", "is chosen by the server");
         fields.refuse("status", "is set by the server");
+        fields.refuse("observed", "is set by the server");
         fields.finish();
-        Some(Self { name: name?, port: port?, vip, advertise, scheduler, backends: backends.unwrap_or_default() })
-    }
-}
-
-/// What `POST /loadbalancer/{uuid}/backend` takes.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct BackendWish {
-    pub(crate) target: Target,
-    pub(crate) settings: BackendSettings,
-}
-
-impl FromFields for BackendWish {
-    fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
-        fields.refuse("uuid", "is chosen by the server");
-        Self::read(fields)
-    }
-}
-
-impl BackendWish {
-    fn read(mut fields: Fields<'_>) -> Option<Self> {
-        let ip = fields.required("ip", ip);
-        let port = fields.required("port", port);
-        let forwarding = fields.optional("type", forwarding).unwrap_or_default();
-        let weight = fields.optional("weight", weight).unwrap_or_default();
-        fields.finish();
-        Some(Self { target: Target { ip: ip?, port: port? }, settings: BackendSettings { forwarding, weight } })
-    }
-}
-
-/// A backend of the list that `PUT /loadbalancer/{uuid}/backend` takes: as GET shows it, or new.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ListedBackend {
-    pub(crate) uuid: Option<Uuid>,
-    pub(crate) wish: BackendWish,
-}
-
-impl FromFields for ListedBackend {
-    fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
-        let uuid = fields.optional("uuid", uuid);
-        Some(Self { uuid, wish: BackendWish::read(fields)? })
+        let backends = backends.unwrap_or_default();
+        Some(Self { name: name?, port: port?, vip, advertise, protocol, service, check, fallback, backends })
     }
 }
 
@@ -161,7 +162,7 @@ pub(crate) struct Partial<T>(pub(crate) T);
 pub(crate) struct Whole<T>(pub(crate) T);
 
 /// A load-balancer sent back edited.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct LoadBalancerEdit {
     pub(crate) uuid: Option<Uuid>,
     pub(crate) name: Option<Name>,
@@ -170,7 +171,10 @@ pub(crate) struct LoadBalancerEdit {
     pub(crate) backends: Option<Vec<BackendEdit>>,
     pub(crate) status: Option<Phase>,
     pub(crate) advertise: Option<Advertise>,
-    pub(crate) scheduler: Option<Scheduler>,
+    pub(crate) protocol: Option<Protocol>,
+    pub(crate) service: ServiceChange,
+    pub(crate) check: Option<Option<Arc<HealthCheck>>>,
+    pub(crate) fallback: Option<Option<Fallback>>,
 }
 
 impl LoadBalancerEdit {
@@ -183,48 +187,16 @@ impl LoadBalancerEdit {
             backends: fields.list("backends", |fields| Some(BackendEdit::read(fields, false))),
             status: fields.optional("status", phase),
             advertise: fields.optional("advertise", advertise),
-            scheduler: fields.optional("scheduler", scheduler),
+            protocol: fields.optional("protocol", protocol),
+            service: service(&mut fields),
+            check: health_check(&mut fields).map(|check| check.map(Arc::new)),
+            fallback: fallback(&mut fields),
         };
+        fields.pass_over("observed");
+        fields.pass_over("drain");
         fields.finish();
         edit
     }
-}
-
-/// A backend sent back edited.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct BackendEdit {
-    pub(crate) uuid: Option<Uuid>,
-    pub(crate) ip: Option<BackendIp>,
-    pub(crate) port: Option<Port>,
-    pub(crate) forwarding: Option<Forwarding>,
-    pub(crate) weight: Option<Weight>,
-}
-
-impl BackendEdit {
-    fn read(mut fields: Fields<'_>, whole: bool) -> Self {
-        let edit = Self {
-            uuid: fields.optional("uuid", uuid),
-            ip: fields.optional("ip", ip),
-            port: fields.optional("port", port),
-            forwarding: fields.optional("type", forwarding),
-            weight: if whole { fields.required("weight", weight) } else { fields.optional("weight", weight) },
-        };
-        fields.finish();
-        edit
-    }
-
-    /// Whether nothing in it differs from the backend.
-    pub(crate) fn repeats(&self, backend: &Backend) -> bool {
-        same(self.uuid, backend.id.0)
-            && same(self.ip, backend.target.ip)
-            && same(self.port, backend.target.port)
-            && same(self.forwarding, backend.settings.forwarding)
-            && same(self.weight, backend.settings.weight)
-    }
-}
-
-fn same<T: PartialEq>(given: Option<T>, is: T) -> bool {
-    given.is_none_or(|given| given == is)
 }
 
 impl FromFields for Whole<LoadBalancerEdit> {
@@ -236,17 +208,5 @@ impl FromFields for Whole<LoadBalancerEdit> {
 impl FromFields for Partial<LoadBalancerEdit> {
     fn from_fields(fields: Fields<'_>) -> Option<Self> {
         Some(Self(LoadBalancerEdit::read(fields, false)))
-    }
-}
-
-impl FromFields for Whole<BackendEdit> {
-    fn from_fields(fields: Fields<'_>) -> Option<Self> {
-        Some(Self(BackendEdit::read(fields, true)))
-    }
-}
-
-impl FromFields for Partial<BackendEdit> {
-    fn from_fields(fields: Fields<'_>) -> Option<Self> {
-        Some(Self(BackendEdit::read(fields, false)))
     }
 }

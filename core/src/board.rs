@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The desired state as readers see it. The controller posts, any number of readers look; nobody waits for a driver.
+//! The desired state as readers see it, and how it is doing. The controller posts, any number of readers look; nobody waits for a
+//! driver. Whatever is posted is told in the [journal](Journal), in the same order: what a reader hears of has been posted.
+
+mod difference;
 
 use std::{
     collections::BTreeMap,
@@ -10,8 +13,12 @@ use std::{
 };
 
 use crate::{
+    checker::Reports,
+    events::{Event, Journal},
     model::{LoadBalancer, LoadBalancerId},
     routing::Routing,
+    statistics::Statistics,
+    status::{Report, Status},
 };
 
 /// What has been committed, for readers.
@@ -20,20 +27,38 @@ pub struct Board {
     posted: RwLock<Posted>,
     ready: AtomicBool,
     routing: OnceLock<Arc<dyn Routing>>,
+    statistics: OnceLock<Arc<dyn Statistics>>,
+    reports: OnceLock<Arc<dyn Reports>>,
+    journal: Arc<Journal>,
+}
+
+/// A load-balancer, and how it is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// As it was asked for.
+    pub load_balancer: Arc<LoadBalancer>,
+    /// As it is.
+    pub status: Arc<Status>,
 }
 
 #[derive(Debug, Default)]
 struct Posted {
-    in_order: BTreeMap<u64, Arc<LoadBalancer>>,
+    in_order: BTreeMap<u64, Seen>,
     serials: BTreeMap<LoadBalancerId, u64>,
     used: bool,
 }
 
 impl Board {
+    /// An empty one, whose changes are told in the journal.
+    #[must_use]
+    pub fn new(journal: Journal) -> Self {
+        Self { journal: Arc::new(journal), ..Self::default() }
+    }
+
     /// Every load-balancer in the order of creation; `None` if there has never been one, which the original's API tells apart from
     /// an empty list.
     #[must_use]
-    pub fn list(&self) -> Option<Vec<Arc<LoadBalancer>>> {
+    pub fn list(&self) -> Option<Vec<Seen>> {
         let posted = self.posted.read().unwrap_or_else(PoisonError::into_inner);
         posted.used.then(|| posted.in_order.values().cloned().collect())
     }
@@ -41,8 +66,20 @@ impl Board {
     /// The load-balancer of that name.
     #[must_use]
     pub fn get(&self, id: LoadBalancerId) -> Option<Arc<LoadBalancer>> {
+        self.look(id).map(|seen| seen.load_balancer)
+    }
+
+    /// The load-balancer of that name, and how it is doing.
+    #[must_use]
+    pub fn look(&self, id: LoadBalancerId) -> Option<Seen> {
         let posted = self.posted.read().unwrap_or_else(PoisonError::into_inner);
         posted.serials.get(&id).and_then(|serial| posted.in_order.get(serial)).cloned()
+    }
+
+    /// What has been told of what was posted.
+    #[must_use]
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
     }
 
     /// Whether the kernel has been brought to the desired state once since the start.
@@ -67,12 +104,62 @@ impl Board {
         self.posted.write().unwrap_or_else(PoisonError::into_inner).used = used;
     }
 
+    /// What counts, if anything does.
+    #[must_use]
+    pub fn statistics(&self) -> Option<&Arc<dyn Statistics>> {
+        self.statistics.get()
+    }
+
+    /// Says what counts, once.
+    pub fn post_statistics(&self, statistics: Arc<dyn Statistics>) {
+        self.statistics.get_or_init(|| statistics);
+    }
+
+    /// What checks have found, if anything checks.
+    #[must_use]
+    pub fn reports(&self) -> Option<&Arc<dyn Reports>> {
+        self.reports.get()
+    }
+
+    /// Says what checks backends, once.
+    pub fn post_reports(&self, reports: Arc<dyn Reports>) {
+        self.reports.get_or_init(|| reports);
+    }
+
+    /// Posts a load-balancer that was there before the start, which is no news.
+    pub fn restore(&self, load_balancer: Arc<LoadBalancer>) {
+        let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
+        let status = Arc::new(Status::new(&load_balancer, self.journal.now()));
+        posted.put(Seen { load_balancer, status });
+    }
+
     /// Posts a load-balancer over whatever stood there under its id.
     pub fn post(&self, load_balancer: Arc<LoadBalancer>) {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
-        posted.used = true;
-        posted.serials.insert(load_balancer.id, load_balancer.serial);
-        posted.in_order.insert(load_balancer.serial, load_balancer);
+        let before =
+            posted.in_order.get(&load_balancer.serial).filter(|seen| seen.load_balancer.id == load_balancer.id);
+        let status = match before {
+            Some(Seen { load_balancer: before, status }) if before.backends == load_balancer.backends => {
+                Arc::clone(status)
+            }
+            Some(Seen { status, .. }) => Arc::new(status.with_backends_of(&load_balancer, self.journal.now())),
+            None => Arc::new(Status::new(&load_balancer, self.journal.now())),
+        };
+        let events = difference::between(before.map(|seen| &*seen.load_balancer), &load_balancer);
+        posted.put(Seen { load_balancer, status });
+        events.into_iter().for_each(|event| self.journal.tell(event));
+    }
+
+    /// Posts how a load-balancer is doing. Without one of that name it means nothing.
+    pub fn report(&self, id: LoadBalancerId, report: Report) {
+        let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(seen) = posted.serials.get(&id).copied().and_then(|serial| posted.in_order.get_mut(&serial)) else {
+            return;
+        };
+        if let Some((next, news)) = seen.status.next(report, self.journal.now()) {
+            seen.status = Arc::new(next);
+            news.into_iter().for_each(|news| self.journal.tell(Event::Status(id, news)));
+        }
     }
 
     /// Takes a load-balancer down.
@@ -80,11 +167,20 @@ impl Board {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(serial) = posted.serials.remove(&id) {
             posted.in_order.remove(&serial);
+            self.journal.tell(Event::Deleted(id));
         }
     }
 
     /// Says that the kernel is as desired.
     pub fn post_ready(&self) {
         self.ready.store(true, Ordering::Release);
+    }
+}
+
+impl Posted {
+    fn put(&mut self, seen: Seen) {
+        self.used = true;
+        self.serials.insert(seen.load_balancer.id, seen.load_balancer.serial);
+        self.in_order.insert(seen.load_balancer.serial, seen);
     }
 }

@@ -6,11 +6,15 @@ use tracing::info;
 
 use crate::{
     errors::Chain,
+    model::Time,
     plan::{Observed, Scope, plan},
     ports::{Cause, Dataplane, Host, SettingChange, Snapshot, Store, Verdict, Write},
     state::State,
     step::{DataplaneStep, HostStep, Step},
 };
+
+/// What goes, goes at any time.
+const WHENEVER: Time = Time::FIRST;
 
 /// Removes services, addresses and source NAT, then restores the settings that still have the value that slb gave them. Goes on
 /// after a failure. Without a data plane there are no services. No server may be running on the same store.
@@ -34,7 +38,7 @@ pub async fn clean_up(
         observed.services = dataplane.observe().await.map_err(read)?;
     }
     let mut left = Vec::new();
-    for steps in plan(&state, &observed, &Scope::All).into_values() {
+    for steps in plan(&state, &observed, &Scope::All, WHENEVER).into_values() {
         let (on_host, on_dataplane) = split(&steps);
         let mut verdicts = host.apply(&on_host).await;
         if let Some(dataplane) = &mut dataplane {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What may be asked of the controller, what it answers, and why it may not do it.
 
-use std::fmt;
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures_channel::{mpsc, oneshot};
 use futures_util::SinkExt;
@@ -9,14 +9,14 @@ use tracing::Span;
 
 use crate::{
     model::{
-        Advertise, Backend, BackendId, Endpoint, Family, Forwarding, LoadBalancer, LoadBalancerId, Name, Port,
-        Scheduler, ServiceSettings, Target, Vip, Weight,
+        Advertise, Backend, BackendId, BackendSettings, Discord, Encapsulation, Endpoint, Fallback, Family,
+        ForwardingKind, Invalid, LoadBalancer, LoadBalancerId, Name, Persistence, Port, Protocol, Scheduler,
+        SchedulerFlags, ServiceSettings, Target, Then, Thresholds, Vip, Weight, check::HealthCheck,
     },
     peer::{Peer, PeerAddress},
     ports::{Cause, PoolError, Wanted},
     step::Step,
 };
-use std::sync::Arc;
 
 /// A wish. Ids are made by whoever asks, so that the core needs no randomness.
 #[derive(Clone, Debug)]
@@ -27,14 +27,27 @@ pub enum Command {
     Update(LoadBalancerId, LoadBalancerChange),
     /// Stop balancing, give the VIP back.
     Delete(LoadBalancerId),
-    /// Send connections to one more backend.
-    AddBackend(LoadBalancerId, Backend),
+    /// Send connections to more backends, at least one: to all of them or to none.
+    AddBackends(LoadBalancerId, Vec<Backend>),
     /// Send connections to these backends and no others. One at an address and port that is there already keeps its id.
     ReplaceBackends(LoadBalancerId, Vec<Backend>),
-    /// Change a backend's weight.
+    /// Change a backend's settings.
     UpdateBackend(LoadBalancerId, BackendId, BackendChange),
     /// Send no more connections to a backend.
     RemoveBackend(LoadBalancerId, BackendId),
+    /// Send no new connections to a backend, or to any, and let those that there are finish.
+    Drain(LoadBalancerId, Option<BackendId>, DrainWish),
+    /// Send connections there again.
+    Undrain(LoadBalancerId, Option<BackendId>),
+}
+
+/// How to drain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DrainWish {
+    /// How long at most; without, until the last connection is gone.
+    pub deadline: Option<Duration>,
+    /// What comes then.
+    pub then: Then,
 }
 
 /// A wish about a BGP peer.
@@ -76,17 +89,31 @@ pub struct NewLoadBalancer {
     pub name: Name,
     /// The port clients connect to.
     pub port: Port,
+    /// The protocol that the port is of.
+    pub protocol: Protocol,
     /// The VIP asked for.
     pub vip: Wanted,
     /// When the network is told of it.
     pub advertise: Advertise,
     /// How it balances.
     pub service: ServiceSettings,
+    /// What its backends are asked.
+    pub check: Option<Arc<HealthCheck>>,
+    /// Where connections go while no backend takes any.
+    pub fallback: Option<Fallback>,
     /// Backends it starts with; `None` is not the same as an empty list, see [`LoadBalancer::backends`].
     pub backends: Option<Vec<Backend>>,
 }
 
-/// A change to a load-balancer. What is `None` stays. The address and the port cannot differ from what is, and may be repeated, so that what
+impl NewLoadBalancer {
+    /// Where it would be on that VIP.
+    #[must_use]
+    pub fn endpoint(&self, vip: Vip) -> Endpoint {
+        Endpoint { vip, port: self.port, protocol: self.protocol }
+    }
+}
+
+/// A change to a load-balancer. What is `None` stays. Where it is cannot differ from what is, and may be repeated, so that what
 /// GET returned can be sent back edited.
 #[derive(Clone, Debug, Default)]
 pub struct LoadBalancerChange {
@@ -94,23 +121,83 @@ pub struct LoadBalancerChange {
     pub name: Option<Name>,
     /// When the network is told of it.
     pub advertise: Option<Advertise>,
-    /// Which backend new connections go to.
-    pub scheduler: Option<Scheduler>,
+    /// How it balances.
+    pub service: ServiceChange,
+    /// What its backends are asked.
+    pub check: Option<Option<Arc<HealthCheck>>>,
+    /// Where connections go while no backend takes any.
+    pub fallback: Option<Option<Fallback>>,
     /// Must be what it is.
     pub vip: Option<Vip>,
     /// Must be what it is.
     pub port: Option<Port>,
+    /// Must be what it is.
+    pub protocol: Option<Protocol>,
 }
 
-/// A change to a backend. What is `None` stays. Only the weight can differ from what is.
+/// A change to [`ServiceSettings`]. What is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceChange {
+    /// Which backend new connections go to.
+    pub scheduler: Option<Scheduler>,
+    /// How it chooses.
+    pub flags: Option<SchedulerFlags>,
+    /// Whether clients stay with their backends.
+    pub persistence: Option<Option<Persistence>>,
+    /// Whether each packet is scheduled for itself.
+    pub one_packet: Option<bool>,
+}
+
+impl ServiceChange {
+    /// The settings after it.
+    #[must_use]
+    pub fn of(&self, before: ServiceSettings) -> ServiceSettings {
+        ServiceSettings {
+            scheduler: self.scheduler.unwrap_or(before.scheduler),
+            flags: self.flags.unwrap_or(before.flags),
+            persistence: self.persistence.unwrap_or(before.persistence),
+            one_packet: self.one_packet.unwrap_or(before.one_packet),
+        }
+    }
+}
+
+/// A change to a backend. What is `None` stays; where it listens cannot differ from what is.
 #[derive(Clone, Debug, Default)]
 pub struct BackendChange {
     /// The new weight.
     pub weight: Option<Weight>,
     /// Must be what it is.
     pub target: PartialTarget,
-    /// Must be what it is.
-    pub forwarding: Option<Forwarding>,
+    /// How packets get there.
+    pub kind: Option<ForwardingKind>,
+    /// What they are wrapped in.
+    pub encapsulation: Option<Encapsulation>,
+    /// From how many connections on it gets no new ones.
+    pub upper_threshold: Option<u32>,
+    /// Below how many it gets new ones again.
+    pub lower_threshold: Option<u32>,
+    /// What it is asked.
+    pub check: Option<Option<Arc<HealthCheck>>>,
+}
+
+impl BackendChange {
+    /// The settings after it. A backend that was a tunnel and stays one keeps what it is wrapped in.
+    ///
+    /// # Errors
+    /// They do not go together.
+    pub fn of(&self, before: BackendSettings) -> Result<BackendSettings, Discord> {
+        let kind = self.kind.unwrap_or(before.forwarding.kind());
+        let kept = before.forwarding.encapsulation().filter(|_| kind == ForwardingKind::Tunnel);
+        let forwarding = kind
+            .with(self.encapsulation.or(kept))
+            .map_err(|Invalid(why)| Discord { field: "tunnel", why: format!("tunnel {why}") })?;
+        let thresholds = Thresholds::new(
+            self.upper_threshold.unwrap_or(before.thresholds.upper()),
+            self.lower_threshold.unwrap_or(before.thresholds.lower()),
+        );
+        let thresholds = thresholds.map_err(|Invalid(why)| Discord { field: "lowerThreshold", why })?;
+        Ok(BackendSettings { forwarding, weight: self.weight.unwrap_or(before.weight), thresholds })
+    }
 }
 
 /// As much of a [`Target`] as was given.
@@ -129,6 +216,8 @@ pub enum Answer {
     LoadBalancer(Arc<LoadBalancer>),
     /// The backend as it is now.
     Backend(Backend),
+    /// The backends that were added, as they are now.
+    Backends(Vec<Backend>),
     /// The peer is told of VIPs.
     Peer(PeerAddress),
     /// It is gone.
@@ -165,6 +254,9 @@ pub enum Rejected {
         /// The backend that has it.
         by: BackendId,
     },
+    /// The fallback serves while the backends do not.
+    #[error("{0} is the fallback; it cannot be a backend as well")]
+    BackendIsFallback(Target),
     /// A load-balancer cannot be its own backend.
     #[error("{0} is the load-balancer's own address; a backend is another server")]
     BackendIsVip(Target),
@@ -176,6 +268,9 @@ pub enum Rejected {
         /// In words that follow it.
         why: Unfit,
     },
+    /// The settings do not go together.
+    #[error(transparent)]
+    Discord(#[from] Discord),
     /// The load-balancer is being removed.
     #[error("load-balancer {0} is being deleted")]
     Deleting(LoadBalancerId),
@@ -210,12 +305,22 @@ pub enum Unfit {
     /// The kernel takes unicast addresses only (`ip_vs_new_dest`).
     #[error("is the broadcast address of a network of this host; a backend is a single server")]
     IsBroadcast,
-    /// What is delivered locally keeps its port (`ip_vs_null_xmit`).
-    #[error("is LOCAL, and what is delivered locally keeps its port: it can only be {0}, the load-balancer's")]
-    OtherPort(Port),
-    /// Address translation does not lead from one family to the other (`ip_vs_add_dest`).
-    #[error("is not an {0} address as the VIP is, and there is no way from one family to the other")]
-    OtherFamily(Family),
+    /// Only NAT changes ports (`ip_vs_null_xmit`, `ip_vs_dr_xmit`, `ip_vs_tunnel_xmit`).
+    #[error("is {kind}, and what is not translated keeps its port: it can only be {port}, the load-balancer's")]
+    OtherPort {
+        /// How packets get there.
+        kind: ForwardingKind,
+        /// The load-balancer's port.
+        port: Port,
+    },
+    /// Only tunnels lead from one family to the other (`ip_vs_genl_set_cmd`).
+    #[error("is {kind} and no {vip} address as the VIP is: only TUN leads from one family to the other")]
+    OtherFamily {
+        /// How packets get there.
+        kind: ForwardingKind,
+        /// The VIP's family.
+        vip: Family,
+    },
 }
 
 impl Unfit {
@@ -223,8 +328,8 @@ impl Unfit {
     #[must_use]
     pub fn field(self) -> &'static str {
         match self {
-            Self::IsBroadcast | Self::OtherFamily(_) => "ip",
-            Self::OtherPort(_) => "port",
+            Self::IsBroadcast | Self::OtherFamily { .. } => "ip",
+            Self::OtherPort { .. } => "port",
         }
     }
 }

@@ -2,7 +2,12 @@
 //! The words: what a load-balancer and a backend are. Wrong values do not construct; parse at the border, trust inside.
 
 mod address;
+pub mod check;
+mod condition;
+mod forwarding;
+mod protocol;
 mod scheduler;
+mod service;
 mod source_nat;
 
 use std::{fmt, net::SocketAddr, num::NonZeroU16, str::FromStr, sync::Arc};
@@ -10,9 +15,16 @@ use std::{fmt, net::SocketAddr, num::NonZeroU16, str::FromStr, sync::Arc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use self::check::HealthCheck;
+use crate::checker::Watch;
+
 pub use self::{
     address::{BackendIp, Family, Vip, all_hosts},
-    scheduler::{Scheduler, ServiceSettings},
+    condition::{Condition, Drain, Then, Time},
+    forwarding::{BackendSettings, Encapsulation, Forwarding, ForwardingKind, Thresholds},
+    protocol::Protocol,
+    scheduler::Scheduler,
+    service::{Discord, Persistence, PersistenceTimeout, SchedulerFlags, ServiceSettings},
     source_nat::SourceNat,
 };
 
@@ -117,18 +129,32 @@ impl fmt::Display for Port {
     }
 }
 
-/// Where clients connect to: a VIP and a TCP port. One load-balancer each.
+/// Where clients connect to: a VIP and a port of a protocol. One load-balancer each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     /// The address.
     pub vip: Vip,
-    /// The TCP port.
+    /// The port.
     pub port: Port,
+    /// The protocol that the port is of.
+    pub protocol: Protocol,
+}
+
+impl Endpoint {
+    /// A TCP port of the VIP.
+    #[must_use]
+    pub fn tcp(vip: Vip, port: Port) -> Self {
+        Self { vip, port, protocol: Protocol::Tcp }
+    }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        SocketAddr::new(self.vip.address(), self.port.get()).fmt(f)
+        SocketAddr::new(self.vip.address(), self.port.get()).fmt(f)?;
+        match self.protocol {
+            Protocol::Tcp => Ok(()),
+            Protocol::Udp | Protocol::Sctp => write!(f, "/{}", self.protocol),
+        }
     }
 }
 
@@ -159,6 +185,9 @@ impl fmt::Display for Target {
 pub struct Weight(u16);
 
 impl Weight {
+    /// Takes no new connections.
+    pub const ZERO: Self = Self(0);
+
     /// The number.
     #[must_use]
     pub fn get(self) -> u16 {
@@ -195,56 +224,6 @@ impl fmt::Display for Weight {
     }
 }
 
-/// How a packet gets from the load-balancer to the backend; `type` in the API.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Forwarding {
-    /// Network address translation (`IP_VS_CONN_F_MASQ`): answers come back through the load-balancer.
-    #[default]
-    #[serde(rename = "MASQ")]
-    Masquerade,
-    /// The backend is a process on the load-balancer itself (`IP_VS_CONN_F_LOCALNODE`).
-    #[serde(rename = "LOCAL")]
-    Local,
-}
-
-impl Forwarding {
-    /// The word that the API uses.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Masquerade => "MASQ",
-            Self::Local => "LOCAL",
-        }
-    }
-}
-
-impl FromStr for Forwarding {
-    type Err = Invalid;
-
-    /// Upper and lower case alike, as in the original.
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        [Self::Masquerade, Self::Local]
-            .into_iter()
-            .find(|forwarding| forwarding.as_str().eq_ignore_ascii_case(text))
-            .ok_or_else(|| Invalid(format!("{text:?} is not a type of backend; there are \"MASQ\" and \"LOCAL\"")))
-    }
-}
-
-impl fmt::Display for Forwarding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// What can be changed of a backend while it stays the same backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BackendSettings {
-    /// How packets get there.
-    pub forwarding: Forwarding,
-    /// Its share of the connections.
-    pub weight: Weight,
-}
-
 /// A server that a load-balancer sends connections to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
@@ -253,6 +232,27 @@ pub struct Backend {
     /// Where it listens; unique within its load-balancer.
     pub target: Target,
     /// What can be changed of it.
+    pub settings: BackendSettings,
+    /// What it is asked, if it is something else than all others are asked.
+    pub check: Option<Arc<HealthCheck>>,
+    /// What has become of it.
+    pub condition: Condition,
+}
+
+impl Backend {
+    /// One that has only just been added, and is asked what all others are asked.
+    #[must_use]
+    pub fn new(id: BackendId, target: Target, settings: BackendSettings) -> Self {
+        Self { id, target, settings, check: None, condition: Condition::default() }
+    }
+}
+
+/// Where connections go while no backend takes any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// Where it listens; none of the backends does there.
+    pub target: Target,
+    /// How packets get there.
     pub settings: BackendSettings,
 }
 
@@ -308,6 +308,12 @@ pub struct LoadBalancer {
     pub advertise: Advertise,
     /// How it balances.
     pub service: ServiceSettings,
+    /// What its backends are asked.
+    pub check: Option<Arc<HealthCheck>>,
+    /// Where connections go while no backend takes any.
+    pub fallback: Option<Box<Fallback>>,
+    /// Whether all of its backends are being drained.
+    pub drain: Option<Drain>,
 }
 
 impl LoadBalancer {
@@ -317,11 +323,30 @@ impl LoadBalancer {
         self.backends.as_deref().unwrap_or_default()
     }
 
-    /// Whether the network is to be told of its VIP on its account. A backend of weight 0 takes no new connections.
+    /// Whether the network is to be told of its VIP on its account.
     #[must_use]
     pub fn is_to_be_told(&self) -> bool {
-        let has_place = || self.backends().iter().any(|backend| backend.settings.weight > Weight::from(0));
-        self.phase == Phase::Active && (self.advertise == Advertise::Always || has_place())
+        self.phase == Phase::Active && (self.advertise == Advertise::Always || self.has_place())
+    }
+
+    /// What a backend of it is asked.
+    #[must_use]
+    pub fn check_of<'a>(&'a self, backend: &'a Backend) -> Option<&'a Arc<HealthCheck>> {
+        backend.check.as_ref().or(self.check.as_ref())
+    }
+
+    /// How a backend of it is watched.
+    #[must_use]
+    pub fn watch(&self, backend: &Backend) -> Option<Watch> {
+        let check = Arc::clone(&self.check_of(backend)?.check);
+        Some(Watch { target: backend.target.into(), check })
+    }
+
+    /// Whether something of it is drained, and is not done.
+    #[must_use]
+    pub fn drains(&self) -> bool {
+        let drains = self.backends().iter().filter_map(|backend| backend.condition.drain).chain(self.drain);
+        drains.into_iter().any(|drain| drain.is_under_way())
     }
 
     /// The backend of that name.

@@ -23,7 +23,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    model::{BackendSettings, Endpoint, Forwarding, LoadBalancer, Phase, SourceNat, Target, Vip},
+    model::{BackendSettings, Endpoint, Forwarding, LoadBalancer, Phase, SourceNat, Target, Time, Vip},
     observed::{HostView, ServiceView, Services},
     state::State,
     step::{AdvertStep, DataplaneStep, HostStep, Step},
@@ -75,10 +75,10 @@ pub enum Stage {
 /// The steps, by stage. A stage without steps is not there.
 pub type Plan = BTreeMap<Stage, Vec<Step>>;
 
-/// The steps from `observed` to `state`, for the part in `scope`. Empty when there is nothing to do.
+/// The steps from `observed` to `state` as it is to be at that time, for the part in `scope`. Empty when there is nothing to do.
 #[must_use]
-pub fn plan(state: &State, observed: &Observed, scope: &Scope) -> Plan {
-    let mut steps = Steps::default();
+pub fn plan(state: &State, observed: &Observed, scope: &Scope, now: Time) -> Plan {
+    let mut steps = Steps { now, plan: Plan::new() };
     match scope {
         Scope::Vips(vips) => vips.iter().for_each(|vip| steps.of_vip(state, observed, *vip)),
         Scope::All => {
@@ -87,7 +87,7 @@ pub fn plan(state: &State, observed: &Observed, scope: &Scope) -> Plan {
             vips.into_iter().for_each(|vip| steps.of_vip(state, observed, vip));
         }
     }
-    steps.0
+    steps.plan
 }
 
 impl Step {
@@ -147,12 +147,14 @@ fn note_dataplane(services: &mut Services, step: DataplaneStep) {
     }
 }
 
-#[derive(Default)]
-struct Steps(Plan);
+struct Steps {
+    now: Time,
+    plan: Plan,
+}
 
 impl Steps {
     fn push(&mut self, step: Step) {
-        self.0.entry(step.stage()).or_default().push(step);
+        self.plan.entry(step.stage()).or_default().push(step);
     }
 
     fn of_vip(&mut self, state: &State, observed: &Observed, vip: Vip) {
@@ -206,8 +208,8 @@ impl Steps {
         load_balancer: &LoadBalancer,
         observed: &BTreeMap<Target, Option<BackendSettings>>,
     ) {
-        for backend in load_balancer.backends() {
-            let (target, settings) = (backend.target, backend.settings);
+        let programmed = load_balancer.programmed(self.now).backends;
+        for &(target, settings) in &programmed {
             match observed.get(&target) {
                 None => self.push(Step::Dataplane(DataplaneStep::AddBackend(endpoint, target, settings))),
                 Some(found) if *found == Some(settings) => {}
@@ -217,7 +219,7 @@ impl Steps {
         if observed.is_empty() {
             return;
         }
-        let wanted: BTreeSet<Target> = load_balancer.backends().iter().map(|backend| backend.target).collect();
+        let wanted: BTreeSet<Target> = programmed.iter().map(|(target, _)| *target).collect();
         for target in observed.keys().filter(|target| !wanted.contains(target)) {
             self.push(Step::Dataplane(DataplaneStep::RemoveBackend(endpoint, *target)));
         }
@@ -226,13 +228,15 @@ impl Steps {
 
 /// Which of the load-balancer's connections need it.
 fn source_nat_for(load_balancer: &LoadBalancer) -> SourceNat {
-    let needed = load_balancer.backends().iter().any(needs_source_nat);
-    if needed { SourceNat::Always } else { SourceNat::Never }
+    if needs_source_nat(load_balancer) { SourceNat::Always } else { SourceNat::Never }
 }
 
-fn needs_source_nat(backend: &crate::model::Backend) -> bool {
-    match backend.settings.forwarding {
+/// Also while the only backend that would is down: it may come back at any time.
+fn needs_source_nat(load_balancer: &LoadBalancer) -> bool {
+    let all = load_balancer.backends().iter().map(|backend| backend.settings);
+    let mut all = all.chain(load_balancer.fallback.as_ref().map(|fallback| fallback.settings));
+    all.any(|settings| match settings.forwarding {
         Forwarding::Masquerade => true,
-        Forwarding::Local => false,
-    }
+        Forwarding::Local | Forwarding::DirectRoute | Forwarding::Tunnel(_) => false,
+    })
 }

@@ -16,9 +16,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    model::{Endpoint, Family, LoadBalancer, LoadBalancerId, Vip},
+    model::{Endpoint, Family, LoadBalancer, LoadBalancerId, Target, Vip},
     observed::{HostView, Services},
     peer::{Peer, PeerAddress},
+    statistics::Connections,
     step::{AdvertStep, DataplaneStep, HostStep},
     uplink::Uplink,
 };
@@ -254,6 +255,12 @@ pub trait Dataplane: Send {
 
     /// Whether there is a service on the endpoint now, whoever put it there.
     fn exists(&mut self, endpoint: Endpoint) -> impl Future<Output = Result<bool, Cause>> + Send;
+
+    /// The connections that each backend of the endpoint has now. None of any, and no error, where there is no service.
+    fn connections(
+        &mut self,
+        endpoint: Endpoint,
+    ) -> impl Future<Output = Result<BTreeMap<Target, Connections>, Cause>> + Send;
 
     /// Carries out the steps in order, packed; one verdict a step. A failed step does not hold up the others.
     fn apply(&mut self, steps: &[DataplaneStep]) -> impl Future<Output = Vec<Verdict>> + Send;

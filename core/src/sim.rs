@@ -15,14 +15,16 @@ use std::{
 };
 
 use crate::{
+    checker::{Checker, Known, Transition, Watch},
     controller::{Drivers, World},
-    model::{Endpoint, Family, LoadBalancer, Phase, SourceNat, Vip},
+    model::{Endpoint, Family, LoadBalancer, LoadBalancerId, Phase, SourceNat, Target, Time, Vip},
     observed::{HostView, Services},
     plan::Observed,
     ports::{
         Advertiser, Cause, Dataplane, Host, Pool, PoolError, Probe, SettingChange, Snapshot, Store, Verdict, Wanted,
         Write,
     },
+    statistics::Connections,
     step::{AdvertStep, DataplaneStep, HostStep, Step},
 };
 
@@ -46,6 +48,12 @@ pub struct Remains {
     pub disk_full: bool,
     /// Steps carried out, in order.
     pub log: Vec<Step>,
+    /// What is checked, with what was known of it when it was first asked for.
+    pub watched: BTreeMap<LoadBalancerId, BTreeMap<Watch, Option<Known>>>,
+    /// What checks have found out.
+    pub transitions: Vec<Transition>,
+    /// Active connections of backends.
+    pub connections: BTreeMap<Target, u32>,
 }
 
 /// Shared by the drivers and the test.
@@ -113,6 +121,7 @@ impl World for SimWorld {
     type Host = SimHost;
     type Dataplane = SimDataplane;
     type Advertiser = SimAdvertiser;
+    type Checker = SimChecker;
 }
 
 pub fn drivers(sim: &Sim, pool: &[Vip]) -> Drivers<SimWorld> {
@@ -123,6 +132,7 @@ pub fn drivers(sim: &Sim, pool: &[Vip]) -> Drivers<SimWorld> {
         host: SimHost(sim.clone()),
         dataplane: SimDataplane(sim.clone()),
         advertiser: SimAdvertiser(sim.clone()),
+        checker: SimChecker(sim.clone()),
     }
 }
 
@@ -283,6 +293,15 @@ impl Dataplane for SimDataplane {
         Ok(self.0.with(|remains| remains.kernel.services.contains_key(&endpoint)))
     }
 
+    async fn connections(&mut self, endpoint: Endpoint) -> Result<BTreeMap<Target, Connections>, Cause> {
+        Ok(self.0.with(|remains| {
+            let active = |target: &Target| remains.connections.get(target).copied().unwrap_or_default();
+            let of = |target: &Target| (*target, Connections { active: active(target), ..Connections::default() });
+            let services = remains.kernel.services.get(&endpoint);
+            services.map(|service| service.backends.keys().map(of).collect()).unwrap_or_default()
+        }))
+    }
+
     async fn apply(&mut self, steps: &[DataplaneStep]) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         for step in steps {
@@ -323,8 +342,27 @@ impl Advertiser for SimAdvertiser {
     }
 }
 
-/// What the kernel holds when it serves exactly these load-balancers, and nothing else.
-pub fn served(load_balancers: &[Arc<LoadBalancer>]) -> Observed {
+pub struct SimChecker(Sim);
+
+impl Checker for SimChecker {
+    fn set(&mut self, owner: LoadBalancerId, watches: BTreeMap<Watch, Option<Known>>) {
+        self.0.with(|remains| match watches.is_empty() {
+            true => drop(remains.watched.remove(&owner)),
+            false => drop(remains.watched.insert(owner, watches)),
+        });
+    }
+
+    fn next(&mut self) -> impl Future<Output = Vec<Transition>> + Send {
+        let sim = self.0.clone();
+        poll_fn(move |_| match sim.with(|remains| std::mem::take(&mut remains.transitions)) {
+            none if none.is_empty() => Poll::Pending,
+            transitions => Poll::Ready(transitions),
+        })
+    }
+}
+
+/// What the kernel holds at a time when it serves exactly these load-balancers, and nothing else.
+pub fn served(load_balancers: &[Arc<LoadBalancer>], now: Time) -> Observed {
     let mut kernel = Observed::default();
     for load_balancer in load_balancers.iter().filter(|each| each.phase == Phase::Active) {
         let endpoint = load_balancer.endpoint;
@@ -337,7 +375,8 @@ pub fn served(load_balancers: &[Arc<LoadBalancer>]) -> Observed {
         }
         let service = kernel.services.entry(endpoint).or_default();
         service.settings = Some(load_balancer.service);
-        service.backends.extend(load_balancer.backends().iter().map(|each| (each.target, Some(each.settings))));
+        let programmed = load_balancer.programmed(now).backends;
+        service.backends.extend(programmed.into_iter().map(|(target, settings)| (target, Some(settings))));
     }
     kernel
 }

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The desired state. A command becomes a [`Change`] or is refused and leaves everything as it was; a change can be undone.
 
+mod conditions;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use self::conditions::unwatched;
 use crate::{
     command::{BackendChange, Command, LoadBalancerChange, NewLoadBalancer, Rejected, Unfit},
-    model::{Backend, BackendId, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Phase, Port, Vip},
+    model::{
+        Backend, BackendId, BackendSettings, Endpoint, Fallback, ForwardingKind, LoadBalancer, LoadBalancerId, Phase,
+        Port, Protocol, Target, Time, Vip,
+    },
     ports::Write,
     step::DataplaneStep,
 };
@@ -59,8 +64,8 @@ impl Change {
     #[must_use]
     pub fn concerns_kernel(&self) -> bool {
         let Some((before, after)) = self.before.as_ref().zip(self.after.as_ref()) else { return true };
-        let told = |side: &LoadBalancer| (side.phase, side.advertise, side.service);
-        (told(before), before.backends()) != (told(after), after.backends())
+        let name = after.name.clone();
+        LoadBalancer { name, ..LoadBalancer::clone(before) } != **after
     }
 
     /// Whether the step is about its service, or about a backend that it adds, changes or removes.
@@ -69,10 +74,12 @@ impl Change {
         let [before, after] = [&self.before, &self.after]
             .map(|side| side.as_ref().filter(|load_balancer| load_balancer.endpoint == step.endpoint()));
         let Some(target) = step.target() else { return before.or(after).is_some() };
-        let settings = |load_balancer: &Arc<LoadBalancer>| {
-            load_balancer.backends().iter().find(|backend| backend.target == target).map(|backend| backend.settings)
+        let found = |load_balancer: &Arc<LoadBalancer>| {
+            let is_drained = load_balancer.drain.is_some();
+            let found = load_balancer.backends().iter().find(|backend| backend.target == target);
+            found.map(|backend| (is_drained, backend.settings, backend.condition))
         };
-        before.and_then(settings) != after.and_then(settings)
+        before.and_then(found) != after.and_then(found)
     }
 }
 
@@ -108,7 +115,8 @@ impl State {
 
     /// The load-balancers that share a VIP, by port.
     pub fn on(&self, vip: Vip) -> impl Iterator<Item = &Arc<LoadBalancer>> {
-        let [first, last] = [Port::LOWEST, Port::HIGHEST].map(|port| Endpoint { vip, port });
+        let [first, last] = [(Port::LOWEST, Protocol::Tcp), (Port::HIGHEST, Protocol::Sctp)]
+            .map(|(port, protocol)| Endpoint { vip, port, protocol });
         self.by_endpoint.range(first..=last).filter_map(|(_, id)| self.by_id.get(id))
     }
 
@@ -151,10 +159,12 @@ impl State {
     /// # Errors
     /// The endpoint is taken, or the backends contradict each other or the VIP. Nothing has changed then.
     pub fn create(&mut self, new: NewLoadBalancer, vip: Vip) -> Result<Change, Rejected> {
-        let endpoint = Endpoint { vip, port: new.port };
+        let endpoint = new.endpoint(vip);
         self.check_endpoint(endpoint)?;
+        new.service.check(endpoint.protocol, vip.into())?;
         let backends = new.backends.unwrap_or_default();
         check_backends(endpoint, &backends)?;
+        check_fallback(endpoint, new.fallback.as_ref(), &backends)?;
         let after = LoadBalancer {
             id: new.id,
             serial: self.last_serial + 1,
@@ -164,23 +174,28 @@ impl State {
             phase: Phase::Active,
             advertise: new.advertise,
             service: new.service,
+            check: new.check,
+            fallback: new.fallback.map(Box::new),
+            drain: None,
         };
         Ok(self.done(None, Some(after)))
     }
 
-    /// Carries out any command but [`Command::Create`], which needs a VIP first and is refused here as an unknown load-balancer.
+    /// Carries out, at that time, any command but [`Command::Create`], which needs a VIP first and is refused here as an unknown load-balancer.
     ///
     /// # Errors
     /// Why the command contradicts the state. Nothing has changed then.
-    pub fn apply(&mut self, command: &Command) -> Result<Change, Rejected> {
+    pub fn apply(&mut self, command: &Command, now: Time) -> Result<Change, Rejected> {
         match command {
             Command::Create(new) => Err(Rejected::UnknownLoadBalancer(new.id)),
             Command::Update(id, change) => self.update(*id, change),
             Command::Delete(id) => self.mark_deleting(*id),
-            Command::AddBackend(id, backend) => self.add_backend(*id, backend),
+            Command::AddBackends(id, backends) => self.add_backends(*id, backends),
             Command::ReplaceBackends(id, backends) => self.replace_backends(*id, backends),
             Command::UpdateBackend(id, backend, change) => self.update_backend(*id, *backend, change),
             Command::RemoveBackend(id, backend) => self.remove_backend(*id, *backend),
+            Command::Drain(id, which, wish) => self.drain(*id, *which, *wish, now),
+            Command::Undrain(id, which) => self.undrain(*id, *which, now),
         }
     }
 
@@ -219,20 +234,29 @@ impl State {
         let before = self.active(id)?;
         unchanged("eip", before.endpoint.vip, change.vip)?;
         unchanged("port", before.endpoint.port, change.port)?;
+        unchanged("protocol", before.endpoint.protocol, change.protocol)?;
         let mut after = LoadBalancer::clone(&before);
         if let Some(name) = &change.name {
             after.name.clone_from(name);
         }
         after.advertise = change.advertise.unwrap_or(after.advertise);
-        after.service.scheduler = change.scheduler.unwrap_or(after.service.scheduler);
+        after.service = change.service.of(before.service);
+        after.service.check(before.endpoint.protocol, before.endpoint.vip.into())?;
+        if let Some(check) = &change.check {
+            after.check.clone_from(check);
+        }
+        if let Some(fallback) = &change.fallback {
+            check_fallback(before.endpoint, fallback.as_ref(), before.backends())?;
+            after.fallback = fallback.map(Box::new);
+        }
         Ok(self.done(Some(before), Some(after)))
     }
 
-    fn add_backend(&mut self, id: LoadBalancerId, backend: &Backend) -> Result<Change, Rejected> {
+    fn add_backends(&mut self, id: LoadBalancerId, added: &[Backend]) -> Result<Change, Rejected> {
         let before = self.active(id)?;
-        let same = before.backends().iter().find(|other| other.target == backend.target);
-        check_backend(before.endpoint, backend, same.map(|other| other.id))?;
-        let backends = before.backends().iter().chain([backend]).cloned().collect();
+        let backends: Arc<[Backend]> = before.backends().iter().chain(added).cloned().collect();
+        check_backends(before.endpoint, &backends)?;
+        check_fallback(before.endpoint, before.fallback.as_deref(), &backends)?;
         let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
         Ok(self.done(Some(before), Some(after)))
     }
@@ -240,8 +264,12 @@ impl State {
     fn replace_backends(&mut self, id: LoadBalancerId, backends: &[Backend]) -> Result<Change, Rejected> {
         let before = self.active(id)?;
         check_backends(before.endpoint, backends)?;
-        let known = |target| before.backends().iter().find(|each| each.target == target).map(|each| each.id);
-        let kept = backends.iter().map(|each| Backend { id: known(each.target).unwrap_or(each.id), ..each.clone() });
+        check_fallback(before.endpoint, before.fallback.as_deref(), backends)?;
+        let known = |target| before.backends().iter().find(|each| each.target == target);
+        let kept = backends.iter().map(|each| match known(each.target) {
+            Some(known) => Backend { id: known.id, condition: known.condition, ..each.clone() },
+            None => each.clone(),
+        });
         let has_ever_had = before.backends.is_some() || !backends.is_empty();
         let after = LoadBalancer { backends: has_ever_had.then(|| kept.collect()), ..LoadBalancer::clone(&before) };
         Ok(self.done(Some(before), Some(after)))
@@ -257,18 +285,12 @@ impl State {
         let old = known_backend(&before, backend)?;
         unchanged("ip", old.target.ip, change.target.ip)?;
         unchanged("port", old.target.port, change.target.port)?;
-        unchanged("type", old.settings.forwarding, change.forwarding)?;
-        let backends = before
-            .backends()
-            .iter()
-            .cloned()
-            .map(|mut each| {
-                if each.id == backend {
-                    each.settings.weight = change.weight.unwrap_or(each.settings.weight);
-                }
-                each
-            })
-            .collect();
+        let check = change.check.clone().unwrap_or_else(|| old.check.clone());
+        let changed = Backend { settings: change.of(old.settings)?, check, ..old.clone() };
+        check_reach(before.endpoint, changed.target, changed.settings)?;
+        let others = before.backends().iter();
+        let backends =
+            others.map(|each| if each.target == changed.target { &changed } else { each }).cloned().collect();
         let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
         Ok(self.done(Some(before), Some(after)))
     }
@@ -290,7 +312,7 @@ impl State {
     }
 
     fn done(&mut self, before: Option<Arc<LoadBalancer>>, after: Option<LoadBalancer>) -> Change {
-        let change = Change { before, after: after.map(Arc::new) };
+        let change = Change { before, after: after.map(unwatched).map(Arc::new) };
         self.put(&change);
         change
     }
@@ -324,16 +346,39 @@ fn check_backend(endpoint: Endpoint, backend: &Backend, holder: Option<BackendId
     if target.ip.address() == endpoint.vip.address() {
         return Err(Rejected::BackendIsVip(target));
     }
-    if target.ip.family() != endpoint.vip.family() {
-        return Err(Rejected::Unfit { target, why: Unfit::OtherFamily(endpoint.vip.family()) });
+    if let Some(by) = holder {
+        return Err(Rejected::BackendExists { target, by });
     }
-    if backend.settings.forwarding == Forwarding::Local && target.port != endpoint.port {
-        return Err(Rejected::Unfit { target, why: Unfit::OtherPort(endpoint.port) });
+    check_reach(endpoint, target, backend.settings)
+}
+
+/// The fallback is a backend like others, but none of them.
+fn check_fallback(endpoint: Endpoint, fallback: Option<&Fallback>, backends: &[Backend]) -> Result<(), Rejected> {
+    let Some(Fallback { target, settings }) = fallback.copied() else { return Ok(()) };
+    if target.ip.address() == endpoint.vip.address() {
+        return Err(Rejected::BackendIsVip(target));
     }
-    match holder {
-        Some(by) => Err(Rejected::BackendExists { target, by }),
-        None => Ok(()),
+    match backends.iter().find(|backend| backend.target == target) {
+        Some(_) => Err(Rejected::BackendIsFallback(target)),
+        None => check_reach(endpoint, target, settings),
     }
+}
+
+/// Whether packets can reach it by the way that it asks for.
+fn check_reach(
+    Endpoint { vip, port, .. }: Endpoint,
+    target: Target,
+    settings: BackendSettings,
+) -> Result<(), Rejected> {
+    let kind = settings.forwarding.kind();
+    let unfit = |why| Err(Rejected::Unfit { target, why });
+    if kind != ForwardingKind::Masquerade && target.port != port {
+        return unfit(Unfit::OtherPort { kind, port });
+    }
+    if kind != ForwardingKind::Tunnel && target.ip.family() != vip.family() {
+        return unfit(Unfit::OtherFamily { kind, vip: vip.family() });
+    }
+    Ok(())
 }
 
 fn unchanged<T: PartialEq + ToString>(field: &'static str, is: T, wanted: Option<T>) -> Result<(), Rejected> {

@@ -64,7 +64,7 @@ impl Step {
     #[must_use]
     pub fn vip(&self) -> Vip {
         match *self {
-            Self::Advert(AdvertStep::Advertise(vip) | AdvertStep::Withdraw(vip)) => vip,
+            Self::Advert(step) => step.vip(),
             Self::Host(
                 HostStep::Bind(vip)
                 | HostStep::Unbind(vip)
@@ -81,6 +81,16 @@ impl Step {
     #[must_use]
     pub fn tells(&self) -> bool {
         matches!(self, Self::Host(HostStep::Bind(_)) | Self::Advert(AdvertStep::Advertise(_)))
+    }
+}
+
+impl AdvertStep {
+    /// The VIP that the step is about.
+    #[must_use]
+    pub fn vip(&self) -> Vip {
+        match *self {
+            Self::Advertise(vip) | Self::Withdraw(vip) => vip,
+        }
     }
 }
 
@@ -154,17 +164,5 @@ impl fmt::Display for DataplaneStep {
             }
             Self::RemoveBackend(endpoint, target) => write!(f, "remove backend {target} from {endpoint}"),
         }
-    }
-}
-
-impl fmt::Display for ServiceSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.scheduler.fmt(f)
-    }
-}
-
-impl fmt::Display for BackendSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} weight {}", self.forwarding, self.weight)
     }
 }

@@ -6,13 +6,17 @@ use std::collections::BTreeMap;
 use ipvs::{Client, Error, Refusal};
 use slb_core::{
     errors::Shared,
-    model::Endpoint,
+    model::{Endpoint, Target},
     observed::{ServiceView, Services},
     ports::{Cause, Dataplane, Lacking, Verdict},
+    statistics::Connections,
     step::DataplaneStep,
 };
 
-use crate::translate::{self, Reading};
+use crate::{
+    meter,
+    translate::{self, Reading},
+};
 
 /// Steps that are turned into requests at a time, about as many as travel in one send. All requests of a start at once would take
 /// more memory than all else that slb keeps, and the time to get it.
@@ -56,6 +60,16 @@ impl Dataplane for Ipvs {
             Err(error) if error.not_found() => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn connections(&mut self, endpoint: Endpoint) -> Result<BTreeMap<Target, Connections>, Cause> {
+        let id = translate::service_id(endpoint);
+        let mut destinations = self.client.destinations(&id).await;
+        if is_stale(&destinations) {
+            self.client = Client::open().await?;
+            destinations = self.client.destinations(&id).await;
+        }
+        Ok(destinations?.iter().filter_map(|each| Some((translate::target(each)?, meter::connections(each)))).collect())
     }
 
     async fn apply(&mut self, steps: &[DataplaneStep]) -> Vec<Verdict> {

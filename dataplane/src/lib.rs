@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What forwards packets. One driver so far: [`Ipvs`], the kernel's own balancer. [`translate`] turns steps into its requests and
-//! its answers into what the plan compares, purely.
+//! its answers into what the plan compares, purely. [`Meter`] reads what the kernel counts.
 
 mod ipvs;
+mod meter;
 mod translate;
 
 pub use ::ipvs::Error;
 
-pub use self::ipvs::Ipvs;
+pub use self::{ipvs::Ipvs, meter::Meter};

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Steps to IPVS requests, and IPVS objects to observations. Pure.
 
+use std::{net::Ipv4Addr, time::Duration};
+
 use ipvs::{
-    Destination, DestinationId, Forward, ObservedDestination, ObservedService, Protocol, Refusal, Request, Service,
-    ServiceId, scheduler,
+    Destination, DestinationId, Family, Forward, Netmask, ObservedDestination, ObservedService, Refusal, Request,
+    Service, ServiceFlags, ServiceId, Tunnel, TunnelKind, scheduler,
 };
 use slb_core::{
-    model::{BackendSettings, Endpoint, Forwarding, Port, Scheduler, ServiceSettings, Target, Vip, Weight},
+    model::{
+        BackendSettings, Encapsulation, Endpoint, Forwarding, Persistence, Port, Protocol, Scheduler, SchedulerFlags,
+        ServiceSettings, Target, Thresholds, Vip, Weight,
+    },
     step::DataplaneStep,
 };
 
@@ -78,7 +83,29 @@ pub fn may_pass(refusal: &Refusal) -> bool {
 
 /// The service that slb asks for: nothing else set.
 pub fn service(endpoint: Endpoint, settings: ServiceSettings) -> Service {
-    Service::new(service_id(endpoint), scheduler(settings.scheduler))
+    let ServiceSettings { scheduler: name, flags, persistence, one_packet } = settings;
+    let id = service_id(endpoint);
+    let flag = |set, flag| if set { flag } else { ServiceFlags::default() };
+    Service {
+        flags: flag(one_packet, ServiceFlags::ONE_PACKET)
+            | flag(flags.port, ServiceFlags::SH_PORT)
+            | flag(flags.fallback, ServiceFlags::SH_FALLBACK),
+        persistence: persistence.map(|Persistence { timeout, granularity }| ipvs::Persistence {
+            timeout: timeout.seconds(),
+            netmask: netmask(id.family(), granularity),
+        }),
+        ..Service::new(id, scheduler(name))
+    }
+}
+
+fn netmask(family: Family, granularity: Option<u8>) -> Netmask {
+    match (family, granularity) {
+        (_, None) => Netmask::single(family),
+        (Family::Inet, Some(bits)) => {
+            Netmask::V4(u32::MAX.checked_shl(32 - u32::from(bits.min(32))).unwrap_or(0).into())
+        }
+        (Family::Inet6, Some(bits)) => Netmask::V6(bits),
+    }
 }
 
 fn scheduler(of: Scheduler) -> ipvs::Name {
@@ -101,47 +128,106 @@ fn scheduler(of: Scheduler) -> ipvs::Name {
 }
 
 /// The service's key.
-pub fn service_id(endpoint: Endpoint) -> ServiceId {
-    ServiceId::tcp(endpoint.vip.into(), endpoint.port.get())
+pub fn service_id(Endpoint { vip, port, protocol }: Endpoint) -> ServiceId {
+    let protocol = match protocol {
+        Protocol::Tcp => ipvs::Protocol::Tcp,
+        Protocol::Udp => ipvs::Protocol::Udp,
+        Protocol::Sctp => ipvs::Protocol::Sctp,
+    };
+    ServiceId::Address { protocol, address: vip.into(), port: port.get() }
 }
 
-/// Where the service listens, if slb could have made it: TCP on an address.
+/// Where the service listens, if slb could have made it.
 pub fn endpoint(id: &ServiceId) -> Option<Endpoint> {
-    match *id {
-        ServiceId::Address { protocol: Protocol::Tcp, address, port } => {
-            Some(Endpoint { vip: Vip::try_from(address).ok()?, port: Port::try_from(i64::from(port)).ok()? })
-        }
-        ServiceId::Address { .. } | ServiceId::Fwmark { .. } => None,
-    }
+    let ServiceId::Address { protocol, address, port } = *id else { return None };
+    let protocol = match protocol {
+        ipvs::Protocol::Tcp => Protocol::Tcp,
+        ipvs::Protocol::Udp => Protocol::Udp,
+        ipvs::Protocol::Sctp => Protocol::Sctp,
+        ipvs::Protocol::Other(_) | _ => return None,
+    };
+    Some(Endpoint { vip: Vip::try_from(address).ok()?, port: Port::try_from(i64::from(port)).ok()?, protocol })
 }
 
 /// The service's own settings; `None` for what slb never asks for.
 pub fn service_settings(endpoint: Endpoint, observed: &ObservedService) -> Option<ServiceSettings> {
-    let all = Scheduler::ALL.into_iter().map(|scheduler| ServiceSettings { scheduler });
-    all.into_iter().find(|settings| service(endpoint, *settings) == *observed.as_requested())
+    let asked = observed.as_requested();
+    let persistence = match asked.persistence {
+        None => None,
+        Some(ipvs::Persistence { timeout, netmask }) => Some(Persistence {
+            timeout: Duration::from_secs(timeout.into()).try_into().ok()?,
+            granularity: granularity(netmask),
+        }),
+    };
+    let settings = ServiceSettings {
+        scheduler: asked.scheduler.as_str().parse().ok()?,
+        flags: SchedulerFlags {
+            port: asked.flags.contains(ServiceFlags::SH_PORT),
+            fallback: asked.flags.contains(ServiceFlags::SH_FALLBACK),
+        },
+        persistence,
+        one_packet: asked.flags.contains(ServiceFlags::ONE_PACKET),
+    };
+    (service(endpoint, settings) == *asked).then_some(settings)
 }
 
-/// The backend as the plan compares it. `None` as a whole if slb cannot name it: on port 0.
+/// `None` for each client alone.
+fn granularity(netmask: Netmask) -> Option<u8> {
+    match netmask {
+        Netmask::V4(Ipv4Addr::BROADCAST) | Netmask::V6(128) => None,
+        Netmask::V4(mask) => u8::try_from(u32::from(mask).leading_ones()).ok(),
+        Netmask::V6(bits) => Some(bits),
+    }
+}
+
+/// The backend as the plan compares it. `None` as a whole if slb cannot name it.
 pub fn backend(observed: &ObservedDestination) -> Option<(Target, Option<BackendSettings>)> {
-    let asked = observed.as_requested();
-    let port = Port::try_from(i64::from(asked.id.port)).ok()?;
-    let target = Target { ip: asked.id.address.try_into().ok()?, port };
+    let (asked, target) = (observed.as_requested(), target(observed)?);
     Some((target, settings(asked).filter(|settings| destination(target, *settings) == *asked)))
 }
 
+/// Where the backend listens. `None` if slb cannot name it: on port 0.
+pub fn target(observed: &ObservedDestination) -> Option<Target> {
+    let DestinationId { address, port } = *observed.id();
+    Some(Target { ip: address.try_into().ok()?, port: Port::try_from(i64::from(port)).ok()? })
+}
+
 fn settings(asked: &Destination) -> Option<BackendSettings> {
-    let known = [(Forward::Masquerade, Forwarding::Masquerade), (Forward::Local, Forwarding::Local)];
-    let (_, forwarding) = known.into_iter().find(|(forward, _)| *forward == asked.forward)?;
-    Some(BackendSettings { forwarding, weight: Weight::from(u16::try_from(asked.weight).ok()?) })
+    let forwarding = match asked.forward {
+        Forward::Masquerade => Forwarding::Masquerade,
+        Forward::Local => Forwarding::Local,
+        Forward::DirectRoute => Forwarding::DirectRoute,
+        Forward::Tunnel(tunnel) => Forwarding::Tunnel(match tunnel.kind {
+            TunnelKind::Ipip => Encapsulation::Ipip,
+            TunnelKind::Gre => Encapsulation::Gre,
+            TunnelKind::Gue => Encapsulation::Gue(Port::try_from(i64::from(tunnel.port)).ok()?),
+            TunnelKind::Other(_) | _ => return None,
+        }),
+        Forward::Bypass | Forward::Other(_) | _ => return None,
+    };
+    Some(BackendSettings {
+        forwarding,
+        weight: Weight::from(u16::try_from(asked.weight).ok()?),
+        thresholds: Thresholds::new(asked.upper_threshold, asked.lower_threshold).ok()?,
+    })
 }
 
 fn destination(target: Target, settings: BackendSettings) -> Destination {
     let forward = match settings.forwarding {
         Forwarding::Masquerade => Forward::Masquerade,
         Forwarding::Local => Forward::Local,
+        Forwarding::DirectRoute => Forward::DirectRoute,
+        Forwarding::Tunnel(Encapsulation::Ipip) => Forward::Tunnel(Tunnel::IPIP),
+        Forwarding::Tunnel(Encapsulation::Gre) => Forward::Tunnel(Tunnel::GRE),
+        Forwarding::Tunnel(Encapsulation::Gue(port)) => Forward::Tunnel(Tunnel::gue(port.get())),
     };
-    let DestinationId { address, port } = destination_id(target);
-    Destination { weight: settings.weight.get().into(), ..Destination::new(address, port, forward) }
+    Destination {
+        id: destination_id(target),
+        forward,
+        weight: settings.weight.get().into(),
+        upper_threshold: settings.thresholds.upper(),
+        lower_threshold: settings.thresholds.lower(),
+    }
 }
 
 fn destination_id(target: Target) -> DestinationId {
@@ -153,24 +239,43 @@ mod tests {
     use super::*;
 
     fn endpoint_of(port: i64) -> Endpoint {
-        Endpoint { vip: "192.168.0.85".parse().unwrap(), port: Port::try_from(port).unwrap() }
+        Endpoint::tcp("192.168.0.85".parse().unwrap(), Port::try_from(port).unwrap())
     }
 
     #[test]
     fn steps_are_what_ipvsadm_would_be_told() {
         let at = endpoint_of(6443);
         let target = Target { ip: "10.80.96.25".parse().unwrap(), port: at.port };
-        let hashed = ServiceSettings { scheduler: Scheduler::Mh };
-        let local = BackendSettings { forwarding: Forwarding::Local, weight: Weight::from(7) };
+        let hashed = ServiceSettings { scheduler: Scheduler::Mh, ..ServiceSettings::default() };
+        let by = |forwarding| BackendSettings { forwarding, ..BackendSettings::default() };
+        let limited = BackendSettings {
+            weight: Weight::from(7),
+            thresholds: Thresholds::new(9, 3).unwrap(),
+            ..by(Forwarding::Local)
+        };
+        let add = |forwarding| DataplaneStep::AddBackend(at, target, by(forwarding));
         for (step, expected) in [
             (DataplaneStep::AddService(at, ServiceSettings::default()), "-A -t 192.168.0.85:6443 -s rr"),
             (DataplaneStep::SetService(at, hashed), "-E -t 192.168.0.85:6443 -s mh"),
             (DataplaneStep::RemoveService(at), "-D -t 192.168.0.85:6443"),
+            (add(Forwarding::Masquerade), "-a -t 192.168.0.85:6443 -r 10.80.96.25:6443 -m -w 1"),
+            (add(Forwarding::DirectRoute), "-a -t 192.168.0.85:6443 -r 10.80.96.25:6443 -g -w 1"),
             (
-                DataplaneStep::AddBackend(at, target, BackendSettings::default()),
-                "-a -t 192.168.0.85:6443 -r 10.80.96.25:6443 -m -w 1",
+                add(Forwarding::Tunnel(Encapsulation::Ipip)),
+                "-a -t 192.168.0.85:6443 -r 10.80.96.25:6443 -i -w 1 --tun-type ipip",
             ),
-            (DataplaneStep::SetBackend(at, target, local), "-e -t 192.168.0.85:6443 -r 10.80.96.25:6443 -l -w 7"),
+            (
+                add(Forwarding::Tunnel(Encapsulation::Gre)),
+                "-a -t 192.168.0.85:6443 -r 10.80.96.25:6443 -i -w 1 --tun-type gre --tun-nocsum",
+            ),
+            (
+                add(Forwarding::Tunnel(Encapsulation::Gue(at.port))),
+                "-a -t 192.168.0.85:6443 -r 10.80.96.25:6443 -i -w 1 --tun-type gue --tun-port 6443 --tun-nocsum",
+            ),
+            (
+                DataplaneStep::SetBackend(at, target, limited),
+                "-e -t 192.168.0.85:6443 -r 10.80.96.25:6443 -l -w 7 -x 9 -y 3",
+            ),
             (DataplaneStep::RemoveBackend(at, target), "-d -t 192.168.0.85:6443 -r 10.80.96.25:6443"),
         ] {
             assert_eq!(request(&step).to_string(), expected);
@@ -178,19 +283,46 @@ mod tests {
     }
 
     #[test]
+    fn settings_of_a_service_are_what_ipvsadm_would_be_told() {
+        let persistent = |granularity| {
+            let timeout = Duration::from_secs(300).try_into().unwrap();
+            ServiceSettings { persistence: Some(Persistence { timeout, granularity }), ..ServiceSettings::default() }
+        };
+        let one_packet = ServiceSettings { one_packet: true, ..ServiceSettings::default() };
+        let flags = SchedulerFlags { port: true, fallback: true };
+        let hashed = ServiceSettings { scheduler: Scheduler::Sh, flags, ..ServiceSettings::default() };
+        let tcp = endpoint_of(80);
+        let of = |protocol| Endpoint { protocol, ..tcp };
+        for (at, settings, expected) in [
+            (tcp, persistent(None), "-t 192.168.0.85:80 -s rr -p 300"),
+            (tcp, persistent(Some(24)), "-t 192.168.0.85:80 -s rr -p 300 -M 255.255.255.0"),
+            (tcp, persistent(Some(1)), "-t 192.168.0.85:80 -s rr -p 300 -M 128.0.0.0"),
+            (tcp, hashed, "-t 192.168.0.85:80 -s sh -b sh-fallback,sh-port"),
+            (of(Protocol::Udp), one_packet, "-u 192.168.0.85:80 -s rr -o"),
+            (of(Protocol::Sctp), ServiceSettings::default(), "--sctp-service 192.168.0.85:80 -s rr"),
+        ] {
+            assert_eq!(service(at, settings).to_string(), expected);
+        }
+    }
+
+    #[test]
     fn schedulers_are_named_as_the_kernel_names_them() {
         for each in Scheduler::ALL {
-            let asked = service(endpoint_of(80), ServiceSettings { scheduler: each });
+            let asked = service(endpoint_of(80), ServiceSettings { scheduler: each, ..ServiceSettings::default() });
             assert_eq!(asked.scheduler.to_string(), each.name());
         }
     }
 
     #[test]
-    fn only_tcp_could_be_ours() {
+    fn what_slb_never_asks_for_is_not_ours() {
         let address = endpoint_of(6443).vip.address();
         assert_eq!(endpoint(&ServiceId::tcp(address, 6443)), Some(endpoint_of(6443)));
-        assert_eq!(endpoint(&ServiceId::udp(address, 6443)), None);
         assert_eq!(endpoint(&ServiceId::tcp(address, 0)), None);
+        assert_eq!(endpoint(&ServiceId::Fwmark { mark: 1, family: Family::Inet }), None);
+        for protocol in Protocol::ALL {
+            let at = Endpoint { protocol, ..endpoint_of(6443) };
+            assert_eq!(endpoint(&service_id(at)), Some(at));
+        }
         let ipv6 = Endpoint { vip: "fd00::85".parse().unwrap(), ..endpoint_of(6443) };
         assert_eq!(endpoint(&ServiceId::tcp(ipv6.vip.address(), 6443)), Some(ipv6));
     }

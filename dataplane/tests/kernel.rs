@@ -3,17 +3,28 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use slb_core::{
-    model::{BackendSettings, Endpoint, Forwarding, Port, Scheduler, ServiceSettings, Target, Weight},
+    model::{
+        BackendSettings, Encapsulation, Endpoint, Forwarding, Persistence, PersistenceTimeout, Port, Protocol,
+        Scheduler, SchedulerFlags, ServiceSettings, Target, Thresholds, Weight,
+    },
     observed::{ServiceView, Services},
     ports::{Dataplane, Lacking, Verdict},
+    statistics::{Connections, Statistics},
     step::DataplaneStep::{self, AddBackend, AddService, RemoveBackend, RemoveService, SetBackend, SetService},
 };
-use slb_dataplane::Ipvs;
+use slb_dataplane::{Ipvs, Meter};
 use slb_lab::Node;
 
 const VIP: &str = "192.168.0.85";
-const RR: ServiceSettings = ServiceSettings { scheduler: Scheduler::Rr };
+const RR: ServiceSettings = ServiceSettings {
+    scheduler: Scheduler::Rr,
+    flags: SchedulerFlags { port: false, fallback: false },
+    persistence: None,
+    one_packet: false,
+};
 
 /// Runs on a host, on a thread and runtime of its own.
 fn on(node: &Node, work: impl AsyncFnOnce(&mut Ipvs) + Send) {
@@ -28,7 +39,7 @@ fn port(number: i64) -> Port {
 }
 
 fn endpoint(number: i64) -> Endpoint {
-    Endpoint { vip: VIP.parse().unwrap(), port: port(number) }
+    Endpoint::tcp(VIP.parse().unwrap(), port(number))
 }
 
 fn target(last: u8) -> Target {
@@ -36,7 +47,7 @@ fn target(last: u8) -> Target {
 }
 
 fn settings(forwarding: Forwarding, weight: u16) -> BackendSettings {
-    BackendSettings { forwarding, weight: Weight::from(weight) }
+    BackendSettings { forwarding, weight: Weight::from(weight), thresholds: Thresholds::default() }
 }
 
 async fn applied(ipvs: &mut Ipvs, steps: &[DataplaneStep]) {
@@ -53,6 +64,11 @@ fn backends() -> Vec<(Target, BackendSettings)> {
         (target(1), settings(Forwarding::Masquerade, 1)),
         (target(2), settings(Forwarding::Masquerade, 0)),
         (target(3), settings(Forwarding::Local, u16::MAX)),
+        (target(4), settings(Forwarding::DirectRoute, 1)),
+        (target(5), settings(Forwarding::Tunnel(Encapsulation::Ipip), 1)),
+        (target(6), settings(Forwarding::Tunnel(Encapsulation::Gre), 1)),
+        (target(7), settings(Forwarding::Tunnel(Encapsulation::Gue(port(6080))), 1)),
+        (target(8), BackendSettings { thresholds: Thresholds::new(100, 50).unwrap(), ..BackendSettings::default() }),
     ]
 }
 
@@ -85,18 +101,27 @@ fn what_was_asked_for_is_observed() {
 
 fn what_is_there_in_another_shape_is_seen_and_put_right() {
     let node = Node::new("lb");
-    node.sh(&format!("ipvsadm -A -t {VIP}:80 -s wlc -p 60"));
+    node.sh(&format!("ipvsadm -A -t {VIP}:80 -s wlc -p 60 -b flag-3"));
     node.sh(&format!("ipvsadm -a -t {VIP}:80 -r 10.80.96.1:8080 -m -w 9 -x 100"));
-    node.sh(&format!("ipvsadm -a -t {VIP}:80 -r 10.80.96.2:80 -g"));
+    node.sh(&format!("ipvsadm -a -t {VIP}:80 -r 10.80.96.2:80 -i --tun-type gre --tun-csum"));
     on(&node, async |ipvs| {
         let observed = ipvs.observe().await.unwrap();
         let service = &observed[&endpoint(80)];
         assert_eq!(service.settings, None);
-        let direct = Target { port: port(80), ..target(2) };
-        assert_eq!(service.backends, [(target(1), None), (direct, None)].into(), "settings that are never asked for");
+        let other = Target { port: port(80), ..target(2) };
+        let found = BackendSettings {
+            weight: Weight::from(9),
+            thresholds: Thresholds::new(100, 0).unwrap(),
+            ..BackendSettings::default()
+        };
+        assert_eq!(
+            service.backends,
+            [(target(1), Some(found)), (other, None)].into(),
+            "settings that are never asked for"
+        );
 
         applied(ipvs, &steps()).await;
-        applied(ipvs, &[RemoveBackend(endpoint(80), direct)]).await;
+        applied(ipvs, &[RemoveBackend(endpoint(80), other)]).await;
         assert_eq!(ipvs.observe().await.unwrap(), desired());
         let change = settings(Forwarding::Masquerade, 7);
         applied(ipvs, &[SetService(endpoint(8080), RR)]).await;
@@ -113,7 +138,7 @@ fn schedulers_are_set_and_observed() {
         let mut last = RR;
         let mut lacking = Vec::new();
         for scheduler in Scheduler::ALL {
-            let settings = ServiceSettings { scheduler };
+            let settings = ServiceSettings { scheduler, ..RR };
             let verdicts = ipvs.apply(&[SetService(endpoint(80), settings)]).await;
             if let [Verdict::Applied] = verdicts[..] {
                 last = settings;
@@ -130,9 +155,32 @@ fn schedulers_are_set_and_observed() {
     });
 }
 
+/// What can be asked for of a service, for each protocol.
+fn settings_of_services_are_set_and_observed() {
+    let node = Node::new("lb");
+    let persistent = |granularity| Persistence { timeout: PersistenceTimeout::default(), granularity };
+    let all = [
+        RR,
+        ServiceSettings { persistence: Some(persistent(None)), ..RR },
+        ServiceSettings { persistence: Some(persistent(Some(20))), ..RR },
+        ServiceSettings { scheduler: Scheduler::Sh, flags: SchedulerFlags { port: true, fallback: false }, ..RR },
+        ServiceSettings { scheduler: Scheduler::Mh, flags: SchedulerFlags { port: true, fallback: true }, ..RR },
+        ServiceSettings { one_packet: true, ..RR },
+    ];
+    on(&node, async |ipvs| {
+        for protocol in Protocol::ALL {
+            let at = Endpoint { protocol, ..endpoint(80) };
+            for settings in all {
+                applied(ipvs, &[SetService(at, settings)]).await;
+                assert_eq!(ipvs.observe().await.unwrap()[&at].settings, Some(settings), "{at}");
+            }
+        }
+    });
+}
+
 fn services_of_other_kinds_are_not_seen() {
     let node = Node::new("lb");
-    node.sh(&format!("ipvsadm -A -u {VIP}:53 -s rr && ipvsadm -A -f 7 -s rr"));
+    node.sh("ipvsadm -A -f 7 -s rr");
     on(&node, async |ipvs| assert_eq!(ipvs.observe().await.unwrap(), Services::new()));
 }
 
@@ -142,6 +190,32 @@ fn a_backend_of_a_service_that_is_gone_may_come_later() {
         let add = AddBackend(endpoint(80), target(1), BackendSettings::default());
         let verdicts = ipvs.apply(&[add, AddService(endpoint(443), RR)]).await;
         assert!(matches!(verdicts[..], [Verdict::Retry(_), Verdict::Applied]), "{verdicts:?}");
+    });
+}
+
+fn whoever_asks_at_a_time_shares_one_look_at_the_counters() {
+    let node = Node::new("lb");
+    on(&node, async |ipvs| {
+        applied(ipvs, &steps()).await;
+        let meter = Meter::default();
+        // Nobody waits for it any more once it has begun.
+        drop(meter.read());
+        let (one, other) = futures_util::join!(meter.read(), meter.read());
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert!(Arc::ptr_eq(&one, &other));
+        let counted: Vec<Endpoint> = one.services.keys().copied().collect();
+        assert_eq!(counted, desired().into_keys().collect::<Vec<_>>());
+        assert!(one.services[&endpoint(80)].backends.contains_key(&target(3)));
+    });
+}
+
+fn connections_are_those_of_each_backend() {
+    let node = Node::new("lb");
+    on(&node, async |ipvs| {
+        applied(ipvs, &steps()).await;
+        let none: BTreeMap<_, _> = backends().into_iter().map(|(target, _)| (target, Connections::default())).collect();
+        assert_eq!(ipvs.connections(endpoint(80)).await.unwrap(), none);
+        assert_eq!(ipvs.connections(endpoint(9)).await.unwrap(), BTreeMap::new());
     });
 }
 
@@ -160,8 +234,11 @@ slb_lab::main! {
         what_was_asked_for_is_observed,
         what_is_there_in_another_shape_is_seen_and_put_right,
         schedulers_are_set_and_observed,
+        settings_of_services_are_set_and_observed,
         services_of_other_kinds_are_not_seen,
         a_backend_of_a_service_that_is_gone_may_come_later,
+        whoever_asks_at_a_time_shares_one_look_at_the_counters,
+        connections_are_those_of_each_backend,
         without_the_privilege_it_is_refused_for_good,
     ],
 }

@@ -59,6 +59,9 @@ const NEEDED_BY_IPTABLES: [Module; 2] = [
     Module { name: "xt_conntrack", option: "CONFIG_NETFILTER_XT_MATCH_CONNTRACK", sign: Sign::None },
 ];
 
+/// IPv6 itself.
+const IPV6: Module = Module { name: "ipv6", option: "CONFIG_IPV6", sign: Sign::File("/proc/net/if_inet6") };
+
 /// The table of the rules of a family.
 fn table(family: Family) -> Module {
     match family {
@@ -71,7 +74,8 @@ fn needed(source_nat: &SourceNats) -> impl Iterator<Item = Module> {
     let in_iptables = source_nat.iter().filter(|(_, part)| **part == SourceNat::Iptables);
     let tables: Vec<Module> = in_iptables.map(|(family, _)| table(*family)).collect();
     let more: &[Module] = if tables.is_empty() { &[] } else { &NEEDED_BY_IPTABLES };
-    NEEDED.into_iter().chain(tables).chain(more.iter().copied())
+    let ipv6 = source_nat.contains_key(&Family::Ipv6).then_some(IPV6);
+    ipv6.into_iter().chain(NEEDED).chain(tables).chain(more.iter().copied())
 }
 
 /// The names of the modules that slb needs and that do not show. Reads only.

@@ -35,7 +35,7 @@ impl Backend {
     /// The port is in use.
     #[must_use]
     pub fn start(node: &Node, port: u16, name: &str) -> Self {
-        let listener = node.inside(|| TcpListener::bind(("0.0.0.0", port)).expect("a free port"));
+        let listener = node.inside(|| TcpListener::bind(("::", port)).expect("a free port"));
         let (served, connections) = (AtomicU64::new(0), Mutex::new(Vec::new()));
         let shared = Arc::new(Shared { name: name.to_owned(), listener, served, connections });
         let acceptor = Arc::clone(&shared);

@@ -3,6 +3,7 @@
 
 use std::{
     fs::File,
+    net::{Ipv6Addr, UdpSocket},
     os::fd::AsFd,
     path::PathBuf,
     process::{Command, Output, Stdio},
@@ -28,6 +29,8 @@ impl Node {
     #[must_use]
     pub fn new(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        // The kernel loads IPv6 for who asks for it first. It puts addresses on all adapters, so it had better be there from the start.
+        drop(UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)));
         let node = Self { name: format!("{name}-{}", COUNT.fetch_add(1, Ordering::Relaxed)) };
         outside("ip", &["netns", "add", &node.name]);
         node.run("ip", &["link", "set", "lo", "up"]);

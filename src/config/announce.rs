@@ -21,7 +21,7 @@ use crate::args::Given;
 
 /// A switch or host that missed the first announcements learns of a VIP after this long at the latest.
 const DEFAULT_ARP_INTERVAL: Duration = Duration::from_secs(60);
-/// Three probes take 0.6 s; see `slb_advert::arp::timing` for why this is shorter than RFC 5227 has it.
+/// Three probes take 0.6 s; see `slb_advert::segment::timing` for why this is shorter than RFC 5227 has it.
 const DEFAULT_ARP_PROBE_INTERVAL: Duration = Duration::from_millis(200);
 /// More often would be a flood.
 const SHORTEST_ARP_INTERVAL: Duration = Duration::from_secs(1);

@@ -6,8 +6,11 @@
 //! The types are the record's own, made of nothing of the core's, so that the words of the core and of the API can change without
 //! what is on disks out there. Reading goes through the core's constructors: what could not be created cannot be read either.
 
+mod check;
+mod condition;
 mod earlier;
 pub mod peer;
+mod settings;
 #[cfg(test)]
 mod tests;
 pub mod uplink;
@@ -16,12 +19,17 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use slb_core::model::{
-    Advertise, Backend, BackendId, BackendIp, BackendSettings, Endpoint, Forwarding, Invalid, LoadBalancer,
-    LoadBalancerId, Name, Phase, Port, ServiceSettings, Target, Vip, Weight,
+    Advertise, Backend, BackendId, BackendIp, Drain, Endpoint, Fallback, Invalid, LoadBalancer, LoadBalancerId, Name,
+    Phase, Port, Target, Vip, check::HealthCheck,
 };
 use uuid::Uuid;
 
-use self::earlier::{LoadBalancerV1, MoreV2};
+use self::{
+    check::CheckV3,
+    condition::{ConditionV3, DrainV3},
+    earlier::{LoadBalancerV1, MoreV2},
+    settings::{BackendSettingsV3, ProtocolV3, ServiceV3},
+};
 
 /// The version that is written, and the latest that is understood.
 const VERSION: u8 = 3;
@@ -58,8 +66,18 @@ struct LoadBalancerV3 {
     backends: Option<Vec<BackendV3>>,
     phase: PhaseV1,
     advertise: AdvertiseV2,
-    /// By name.
-    scheduler: String,
+    protocol: ProtocolV3,
+    service: ServiceV3,
+    check: Option<CheckV3>,
+    fallback: Option<FallbackV3>,
+    drain: Option<DrainV3>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FallbackV3 {
+    ip: IpAddr,
+    port: u16,
+    settings: BackendSettingsV3,
 }
 
 /// Written by number, in this order.
@@ -74,15 +92,9 @@ struct BackendV3 {
     id: [u8; 16],
     ip: IpAddr,
     port: u16,
-    forwarding: ForwardingV1,
-    weight: u16,
-}
-
-/// Written by number, in this order.
-#[derive(Serialize, Deserialize)]
-enum ForwardingV1 {
-    Masquerade,
-    Local,
+    settings: BackendSettingsV3,
+    check: Option<CheckV3>,
+    condition: ConditionV3,
 }
 
 /// Written by number, in this order.
@@ -111,7 +123,15 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
             Advertise::Always => AdvertiseV2::Always,
             Advertise::WithBackends => AdvertiseV2::WithBackends,
         },
-        scheduler: load_balancer.service.scheduler.name().to_owned(),
+        protocol: load_balancer.endpoint.protocol.into(),
+        service: load_balancer.service.into(),
+        check: load_balancer.check.as_deref().map(CheckV3::from),
+        fallback: load_balancer.fallback.as_deref().map(|Fallback { target, settings }| FallbackV3 {
+            ip: target.ip.address(),
+            port: target.port.get(),
+            settings: (*settings).into(),
+        }),
+        drain: load_balancer.drain.map(DrainV3::from),
     };
     postcard::to_extend(&record, vec![VERSION])
 }
@@ -127,14 +147,31 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
         (VERSION, fields) => whole(fields)?,
         (found, _) => return Err(Unreadable::Later { found, known: VERSION }),
     };
-    let LoadBalancerV3 { serial, name, vip, port, backends, phase, advertise, scheduler } = record;
+    let LoadBalancerV3 {
+        serial,
+        name,
+        vip,
+        port,
+        backends,
+        phase,
+        advertise,
+        protocol,
+        service,
+        check,
+        fallback,
+        drain,
+    } = record;
     let backends =
         backends.map(|backends| backends.into_iter().map(Backend::try_from).collect::<Result<Arc<[_]>, _>>());
     Ok(LoadBalancer {
         id,
         serial,
         name: Name::try_from(name)?,
-        endpoint: Endpoint { vip: Vip::try_from(vip)?, port: Port::try_from(i64::from(port))? },
+        endpoint: Endpoint {
+            vip: Vip::try_from(vip)?,
+            port: Port::try_from(i64::from(port))?,
+            protocol: protocol.into(),
+        },
         backends: backends.transpose()?,
         phase: match phase {
             PhaseV1::Active => Phase::Active,
@@ -144,8 +181,27 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
             AdvertiseV2::Always => Advertise::Always,
             AdvertiseV2::WithBackends => Advertise::WithBackends,
         },
-        service: ServiceSettings { scheduler: scheduler.parse()? },
+        service: service.try_into()?,
+        check: check.map(read_check).transpose()?,
+        fallback: fallback.map(Fallback::try_from).transpose()?.map(Box::new),
+        drain: drain.map(Drain::from),
     })
+}
+
+impl TryFrom<FallbackV3> for Fallback {
+    type Error = Invalid;
+
+    fn try_from(FallbackV3 { ip, port, settings }: FallbackV3) -> Result<Self, Invalid> {
+        Ok(Self { target: target(ip, port)?, settings: settings.try_into()? })
+    }
+}
+
+fn target(ip: IpAddr, port: u16) -> Result<Target, Invalid> {
+    Ok(Target { ip: BackendIp::try_from(ip)?, port: Port::try_from(i64::from(port))? })
+}
+
+fn read_check(record: CheckV3) -> Result<Arc<HealthCheck>, Invalid> {
+    HealthCheck::try_from(record).map(Arc::new)
 }
 
 /// The version of a record, and what follows it.
@@ -163,16 +219,14 @@ fn whole<T: DeserializeOwned>(fields: &[u8]) -> Result<T, Unreadable> {
 
 impl From<&Backend> for BackendV3 {
     fn from(backend: &Backend) -> Self {
-        let Backend { id, target: Target { ip, port }, settings: BackendSettings { forwarding, weight } } = *backend;
+        let Backend { id, target: Target { ip, port }, settings, check, condition } = backend;
         Self {
             id: id.0.into_bytes(),
             ip: ip.address(),
             port: port.get(),
-            forwarding: match forwarding {
-                Forwarding::Masquerade => ForwardingV1::Masquerade,
-                Forwarding::Local => ForwardingV1::Local,
-            },
-            weight: weight.get(),
+            settings: (*settings).into(),
+            check: check.as_deref().map(CheckV3::from),
+            condition: (*condition).into(),
         }
     }
 }
@@ -180,15 +234,14 @@ impl From<&Backend> for BackendV3 {
 impl TryFrom<BackendV3> for Backend {
     type Error = Invalid;
 
-    fn try_from(BackendV3 { id, ip, port, forwarding, weight }: BackendV3) -> Result<Self, Invalid> {
-        let forwarding = match forwarding {
-            ForwardingV1::Masquerade => Forwarding::Masquerade,
-            ForwardingV1::Local => Forwarding::Local,
-        };
+    fn try_from(record: BackendV3) -> Result<Self, Invalid> {
+        let BackendV3 { id, ip, port, settings, check, condition } = record;
         Ok(Self {
             id: BackendId(Uuid::from_bytes(id)),
-            target: Target { ip: BackendIp::try_from(ip)?, port: Port::try_from(i64::from(port))? },
-            settings: BackendSettings { forwarding, weight: Weight::from(weight) },
+            target: target(ip, port)?,
+            settings: settings.try_into()?,
+            check: check.map(read_check).transpose()?,
+            condition: condition.into(),
         })
     }
 }

@@ -13,6 +13,7 @@ use std::{
     process::{Command, Stdio},
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use proptest::prelude::*;
@@ -20,8 +21,10 @@ use redb::{Database, Key, TableDefinition, Value};
 use slb_core::{
     errors::Chain,
     model::{
-        Advertise, Backend, BackendId, BackendSettings, Endpoint, Forwarding, LoadBalancer, LoadBalancerId, Name,
-        Phase, Port, Scheduler, ServiceSettings, Target, Vip, Weight,
+        Advertise, Backend, BackendId, BackendSettings, Condition, Drain, Encapsulation, Endpoint, Fallback,
+        Forwarding, LoadBalancer, LoadBalancerId, Name, Persistence, PersistenceTimeout, Phase, Port, Protocol,
+        Scheduler, SchedulerFlags, ServiceSettings, Target, Then, Thresholds, Time, Vip, Weight,
+        check::{Check, HealthCheck, Question, Reaction, Timing},
     },
     peer::{Peer, PeerAddress},
     ports::{SettingChange, Snapshot, Store, Write},
@@ -72,21 +75,72 @@ fn vip(number: u8) -> Vip {
     address.parse().unwrap()
 }
 
+fn health_check(number: u8) -> Arc<HealthCheck> {
+    let timing = Timing::every(Duration::from_secs(u64::from(number) + 1)).unwrap();
+    let check = Check { question: Question::Tcp, timing, port: None, source: None };
+    Arc::new(HealthCheck { check: Arc::new(check), reaction: Reaction::default() })
+}
+
+fn drain(number: u8) -> Option<Drain> {
+    let time = |millis: u8| Time::from_millis(millis.into());
+    number.is_multiple_of(4).then(|| Drain {
+        since: time(number),
+        deadline: number.is_multiple_of(8).then(|| time(9)),
+        then: if number.is_multiple_of(12) { Then::Delete } else { Then::Stay },
+        done: number.is_multiple_of(16).then(|| time(7)),
+    })
+}
+
 fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> LoadBalancer {
     let backend = |number: u8| Backend {
         id: BackendId(Uuid::from_u128(number.into())),
-        target: Target { ip: vip(number + 100).address().try_into().unwrap(), port: port(80) },
-        settings: BackendSettings { forwarding: Forwarding::Local, weight: Weight::from(u16::from(number)) },
+        target: Target { ip: vip(number.wrapping_add(100)).address().try_into().unwrap(), port: port(80) },
+        settings: BackendSettings {
+            forwarding: [
+                Forwarding::Masquerade,
+                Forwarding::Local,
+                Forwarding::DirectRoute,
+                Forwarding::Tunnel(Encapsulation::Ipip),
+                Forwarding::Tunnel(Encapsulation::Gre),
+                Forwarding::Tunnel(Encapsulation::Gue(port(6080))),
+            ][(usize::from(number) + usize::from(id)) % 6],
+            weight: Weight::from(u16::from(number)),
+            thresholds: Thresholds::new(u32::from(number) * 2, number.into()).unwrap(),
+        },
+        check: number.is_multiple_of(2).then(|| health_check(number)),
+        condition: Condition {
+            down: number.is_multiple_of(2).then(|| Time::from_millis(id.into())),
+            back: number.is_multiple_of(3).then(|| Time::from_millis(number.into())),
+            drain: drain(number),
+        },
     };
     LoadBalancer {
         id: LoadBalancerId(Uuid::from_u128(id.into())),
         serial,
         name: Name::try_from(format!("lb \"{id}\" ⚖")).unwrap(),
-        endpoint: Endpoint { vip: vip(id), port: port(u16::from(id) + 1) },
+        endpoint: Endpoint {
+            vip: vip(id),
+            port: port(u16::from(id) + 1),
+            protocol: Protocol::ALL[usize::from(id) % Protocol::ALL.len()],
+        },
         backends: backends.map(|count| (0..count).map(backend).collect()),
         phase: if deleting { Phase::Deleting } else { Phase::Active },
         advertise: if id.is_multiple_of(2) { Advertise::Always } else { Advertise::WithBackends },
-        service: ServiceSettings { scheduler: Scheduler::ALL[usize::from(id) % Scheduler::ALL.len()] },
+        service: ServiceSettings {
+            scheduler: Scheduler::ALL[usize::from(id) % Scheduler::ALL.len()],
+            flags: SchedulerFlags { port: id.is_multiple_of(2), fallback: id.is_multiple_of(3) },
+            persistence: (!id.is_multiple_of(2)).then(|| Persistence {
+                timeout: PersistenceTimeout::default(),
+                granularity: id.is_multiple_of(3).then_some(id),
+            }),
+            one_packet: id.is_multiple_of(3),
+        },
+        check: id.is_multiple_of(2).then(|| health_check(id)),
+        fallback: id.is_multiple_of(3).then(|| {
+            let target = Target { ip: vip(id).address().try_into().unwrap(), port: port(81) };
+            Box::new(Fallback { target, settings: BackendSettings::default() })
+        }),
+        drain: drain(id),
     }
 }
 

@@ -9,18 +9,20 @@ use std::net::Ipv4Addr;
 
 use socket2::SockFilter;
 
+use crate::segment::instruction::{KIND, OUTGOING, jump, load, take};
+
 /// The lowest and the highest address that frames matter for; `None`: no frame matters.
-pub(super) type Watch = Option<(Ipv4Addr, Ipv4Addr)>;
+pub(crate) type Watch = Option<(Ipv4Addr, Ipv4Addr)>;
 
 /// The program that lets through what matters for `watch`. It sees packets without the Ethernet header, see [`frame`](super::frame).
-pub(super) fn program(watch: Watch) -> Vec<SockFilter> {
+pub(crate) fn program(watch: Watch) -> Vec<SockFilter> {
     let Some((lowest, highest)) = watch else {
         return vec![take(0)];
     };
     vec![
-        // Our own frames. The kernel gives them only to sockets for every protocol, today.
-        load(libc::BPF_W, (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned()),
-        jump(libc::BPF_JEQ, PACKET_OUTGOING, DROP - 2, 0),
+        // Our own frames.
+        load(libc::BPF_W, KIND),
+        jump(libc::BPF_JEQ, OUTGOING, DROP - 2, 0),
         // IPv4 over Ethernet.
         load(libc::BPF_W, 0),
         jump(libc::BPF_JEQ, 0x0001_0800, 0, DROP - 4),
@@ -37,31 +39,8 @@ pub(super) fn program(watch: Watch) -> Vec<SockFilter> {
     ]
 }
 
-/// linux/if_packet.h.
-const PACKET_OUTGOING: u32 = 4;
-
 /// Where the program's last instruction is, `take(0)`. A jump counts from the instruction that follows it.
 const DROP: u8 = 12;
-
-/// Loads the word or half word `at` that offset; past the end of the packet, drops it.
-fn load(width: u32, at: u32) -> SockFilter {
-    instruction(libc::BPF_LD | width | libc::BPF_ABS, 0, 0, at)
-}
-
-/// Compares what was loaded with `value` and skips so many instructions.
-fn jump(comparison: u32, value: u32, if_so: u8, if_not: u8) -> SockFilter {
-    instruction(libc::BPF_JMP | comparison | libc::BPF_K, if_so, if_not, value)
-}
-
-/// Ends the program: this many bytes of the packet are taken.
-fn take(bytes: u32) -> SockFilter {
-    instruction(libc::BPF_RET | libc::BPF_K, 0, 0, bytes)
-}
-
-fn instruction(code: u32, if_so: u8, if_not: u8, operand: u32) -> SockFilter {
-    // Every code of linux/filter.h fits 16 bits.
-    SockFilter::new(code as u16, if_so, if_not, operand)
-}
 
 #[cfg(test)]
 mod tests;

@@ -9,32 +9,15 @@
 //!   Ether.   IPv4    lengths  request | reply
 //! ```
 
-use std::{fmt, net::Ipv4Addr};
+use std::net::Ipv4Addr;
+
+pub use crate::segment::Mac;
 
 /// Bytes of a packet; what follows is padding to Ethernet's smallest frame.
 pub const LENGTH: usize = 28;
 
 /// Hardware type 1 (Ethernet), protocol type 0x0800 (IPv4), address lengths 6 and 4.
 const ETHERNET_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];
-
-/// A hardware address of an Ethernet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mac(pub [u8; 6]);
-
-impl Mac {
-    /// Everybody on the segment.
-    pub const BROADCAST: Self = Self([0xff; 6]);
-    /// Nobody yet: the target of a request.
-    pub const UNKNOWN: Self = Self([0; 6]);
-}
-
-impl fmt::Display for Mac {
-    /// As `ip link` prints it: `02:00:5e:10:00:01`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
 
 /// `ar$op` of RFC 826.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

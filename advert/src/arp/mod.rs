@@ -1,97 +1,64 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tells an Ethernet segment by ARP where a VIP lives (RFC 826, RFC 5227).
-//!
-//! The kernel answers requests for a VIP, since the VIP is bound to the adapter. What it does not do is done here: find out whether
-//! an address is free, tell the neighbours when a VIP moved here, tell them again for those who missed it, and notice when
-//! another host claims it.
-//!
-//! Reading order: `frame` (the codec) – `timing` (how often, how fast) – `machine` (who is told what and when; pure), with
-//! `agenda` (what is due) and `pace` (bursts) – `filter` (what may wake the process) – `socket` (the packet socket; the one file with
-//! `unsafe`) – `task` (joins them, and owns them).
-//!
-//! The adapter may be whatever carries Ethernet: a card, a VLAN, a bridge, a bond. An adapter that belongs to a bridge or bond is not
-//! it: name the bridge or bond. It may go down and up, change its hardware address, or be removed and made anew under the same name:
-//! the next [`AdvertStep::Advertise`] finds it again, and every frame carries the hardware address of its moment.
-//!
-//! Another adapter of this host on the same segment counts as another host, as it does for the neighbours: the settings `arp_ignore` and
-//! `arp_announce` keep it from speaking for the VIP.
-//!
-//! At rest there is one timer per VIP, its refresh; with [`Timing::refresh_interval`] zero there is none.
+//! What a [`Segment`](crate::Segment) says and hears by ARP (RFC 826, RFC 5227): `frame` (the codec) and `filter` (what may wake the
+//! process).
 
-mod agenda;
-mod filter;
+pub(crate) mod filter;
 pub mod frame;
-mod machine;
-mod pace;
-mod socket;
-mod task;
-pub mod timing;
 
-use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
 
-use slb_core::{
-    model::Vip,
-    ports::{Advertiser, Cause, Probe, Verdict},
-    step::AdvertStep,
-};
-use tokio::sync::{
-    mpsc::{self, UnboundedSender},
-    oneshot,
-};
+use slb_core::model::Vip;
 
-pub use self::timing::Timing;
-use self::{
-    socket::PacketSocket,
-    task::{Command, Task},
-};
-use crate::Error;
+use self::frame::{Frame, Operation};
+use crate::segment::{Heard, Mac, Packet};
 
-/// Advertises VIPs by ARP on one adapter. A task does the work; it ends when this is dropped.
-#[derive(Debug)]
-pub struct Arp {
-    adapter: String,
-    commands: UnboundedSender<Command>,
+/// The ends of what is watched, if they are of IPv4.
+pub(crate) fn watch(ends: Option<(Vip, Vip)>) -> filter::Watch {
+    let (lowest, highest) = ends?;
+    ipv4(lowest).zip(ipv4(highest))
 }
 
-impl Arp {
-    /// Opens a packet socket on the adapter, in the network namespace of the calling thread, and starts the task. Nothing is sent
-    /// before there is something to say. Needs the capability `CAP_NET_RAW`.
-    ///
-    /// # Errors
-    /// Each variant of [`Error`] but `NoLink` and `Ended`: the adapter may be down.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
-    pub fn open(adapter: &str, timing: Timing) -> Result<Self, Error> {
-        let socket = PacketSocket::open(adapter)?;
-        let (commands, received) = mpsc::unbounded_channel();
-        tokio::spawn(Task::new(socket, timing).run(received));
-        Ok(Self { adapter: adapter.to_owned(), commands })
+pub(crate) fn probe(own: Mac, vip: Vip) -> Vec<Packet> {
+    ipv4(vip).map(|address| packet(&Frame::probe(own, address))).into_iter().collect()
+}
+
+pub(crate) fn announcement(own: Mac, vip: Vip) -> Vec<Packet> {
+    let frames = ipv4(vip).map(|address| Frame::announcement(own, address));
+    frames.into_iter().flatten().map(|frame| packet(&frame)).collect()
+}
+
+pub(crate) fn read(bytes: &[u8]) -> Option<Heard> {
+    let frame = Frame::decode(bytes)?;
+    let is_probe = frame.operation == Operation::Request && frame.sender_ip.is_unspecified();
+    let vip = Vip::try_from(if is_probe { frame.target_ip } else { frame.sender_ip }).ok()?;
+    Some(Heard { vip, sender: frame.sender_mac, is_probe })
+}
+
+fn packet(frame: &Frame) -> Packet {
+    Packet { to: Mac::BROADCAST, bytes: frame.encode().to_vec() }
+}
+
+fn ipv4(vip: Vip) -> Option<Ipv4Addr> {
+    match vip.address() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
     }
 }
 
-impl Advertiser for Arp {
-    /// Takes 0.6 s if the address is free, as long as the first answer if it is not. An adapter without a link is an error: nobody
-    /// could answer. Probes for the same address at the same time share one answer.
-    fn probe(&self, vip: Vip) -> impl Future<Output = Result<Probe, Cause>> + Send + 'static {
-        // Weak: a future that is kept does not keep the task.
-        let commands = self.commands.downgrade();
-        let ended = Error::Ended { adapter: self.adapter.clone() };
-        async move {
-            let (answer, answered) = oneshot::channel();
-            // When the task has ended, the command is dropped and its answer with it.
-            let _ = commands.upgrade().map(|commands| commands.send(Command::Probe { vip, answer }));
-            Ok(answered.await.map_err(|_| ended)??)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+
+    #[test]
+    fn whoever_asks_for_an_address_claims_its_own() {
+        let (own, other) = (Ipv4Addr::new(10, 0, 0, 9), Ipv4Addr::new(10, 0, 0, 1));
+        let heard = |frame: Frame| read(&frame.encode()).map(|heard| (heard.vip.to_string(), heard.is_probe));
+        assert_eq!(heard(Frame { sender_ip: own, ..Frame::probe(MAC, other) }), Some(("10.0.0.9".to_owned(), false)));
+        assert_eq!(heard(Frame::probe(MAC, other)), Some(("10.0.0.1".to_owned(), true)));
+        for claim in Frame::announcement(MAC, other) {
+            assert_eq!(heard(claim), Some(("10.0.0.1".to_owned(), false)));
         }
-    }
-
-    /// Answers when the first announcements are on their way; those of many VIPs are spread out. [`Verdict::Retry`] when the
-    /// adapter is away or has no link. After a withdrawal was answered, nothing is sent for that VIP.
-    async fn apply(&mut self, steps: &[AdvertStep]) -> Vec<Verdict> {
-        let (answer, answered) = oneshot::channel();
-        // As above.
-        let _ = self.commands.send(Command::Apply { steps: steps.to_vec(), answer });
-        let ended = || Error::Ended { adapter: self.adapter.clone() }.verdict();
-        answered.await.unwrap_or_else(|_| steps.iter().map(|_| ended()).collect())
     }
 }

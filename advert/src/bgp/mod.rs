@@ -31,6 +31,7 @@ use std::{
 };
 
 use slb_core::{
+    events::Journal,
     model::Vip,
     peer::{Peer, PeerAddress, PeerSettings},
     ports::{Advertiser, Cause, Probe, Verdict},
@@ -85,6 +86,11 @@ impl Bgp {
     #[must_use]
     pub fn new(speaker: Speaker, defaults: PeerSettings, aggregation: PrefixLength) -> Self {
         Self { speaker, defaults, table: Table::new(aggregation), sessions: Arc::default() }
+    }
+
+    /// Has it tell of sessions that come and go from now on.
+    pub fn tell(&self, journal: Arc<Journal>) {
+        self.table.tell(journal);
     }
 
     /// Has peers connect to this listener, too, once [`begin`](Self::begin) was called. Call it before peers are added. Within a tokio

@@ -8,6 +8,7 @@ use std::{
 };
 
 use slb_core::{
+    events::{Event, Journal},
     peer::{Peer, PeerAddress},
     prefix::{Prefix, PrefixLength},
     routing::{Agreed, PeerState, PeerStatus, Traffic},
@@ -24,6 +25,16 @@ pub(super) struct Table(Arc<Mutex<Contents>>);
 struct Contents {
     routes: Routes,
     peers: BTreeMap<PeerAddress, PeerStatus>,
+    /// Where it is told that a session is up or down.
+    journal: Option<Arc<Journal>>,
+}
+
+impl Contents {
+    fn tell(&self, event: Event) {
+        if let Some(journal) = &self.journal {
+            journal.tell(event);
+        }
+    }
 }
 
 impl Table {
@@ -86,8 +97,17 @@ impl Table {
         }
     }
 
+    /// Has it told here that a session is up or down.
+    pub(super) fn tell(&self, journal: Arc<Journal>) {
+        self.contents().journal = Some(journal);
+    }
+
     pub(super) fn remove_peer(&self, address: PeerAddress) {
-        self.contents().peers.remove(&address);
+        let mut contents = self.contents();
+        let removed = contents.peers.remove(&address);
+        if removed.is_some_and(|status| status.state == PeerState::Established) {
+            contents.tell(Event::PeerDown(address));
+        }
     }
 
     /// Writes down how a peer is doing. Whether the error is another than before, or the session was established.
@@ -105,9 +125,13 @@ impl Table {
             status.session = None;
         }
         status.state = state;
-        let Some(error) = error else { return false };
-        let is_news = was || status.last_error.as_deref() != Some(error);
-        status.last_error = Some(error.to_owned());
+        let is_news = error.is_some_and(|error| was || status.last_error.as_deref() != Some(error));
+        if let Some(error) = error {
+            status.last_error = Some(error.to_owned());
+        }
+        if was != is {
+            contents.tell(if is { Event::PeerUp(address) } else { Event::PeerDown(address) });
+        }
         is_news
     }
 
@@ -116,5 +140,46 @@ impl Table {
         if let Some(status) = self.contents().peers.get_mut(&address) {
             status.last_error = Some(why.to_owned());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::IpAddr, num::NonZeroU32};
+
+    use futures_util::{FutureExt, StreamExt};
+    use slb_core::events::Heard;
+
+    use super::*;
+
+    #[test]
+    fn sessions_that_come_and_go_are_told_of() {
+        let (table, journal) = (Table::default(), Arc::new(Journal::default()));
+        table.tell(Arc::clone(&journal));
+        let mut reader = journal.read(None);
+        let mut told = || {
+            let mut told = Vec::new();
+            while let Some(Some(heard)) = reader.next().now_or_never() {
+                if let Heard::Event(_, entry) = heard {
+                    told.push(entry.event.clone());
+                }
+            }
+            told
+        };
+        assert_eq!(told(), []);
+        let address: PeerAddress = IpAddr::from([192, 0, 2, 1]).try_into().unwrap();
+        let peer = Peer::new(address, NonZeroU32::MIN);
+        table.add_peer(peer);
+        table.note(address, PeerState::OpenSent, None);
+        assert_eq!(told(), []);
+        table.note(address, PeerState::Established, None);
+        table.note(address, PeerState::Established, None);
+        assert_eq!(told(), [Event::PeerUp(address)]);
+        table.note(address, PeerState::Idle, Some("hold timer expired"));
+        table.note(address, PeerState::Connect, None);
+        assert_eq!(told(), [Event::PeerDown(address)]);
+        table.note(address, PeerState::Established, None);
+        table.remove_peer(address);
+        assert_eq!(told(), [Event::PeerUp(address), Event::PeerDown(address)]);
     }
 }

@@ -19,10 +19,12 @@ use std::{
     future::Future,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     str::FromStr,
+    sync::Arc,
     time::SystemTime,
 };
 
 use slb_core::{
+    events::Journal,
     model::Vip,
     peer::{Peer, PeerAddress},
     ports::{Advertiser, Cause, Probe, Verdict},
@@ -93,6 +95,11 @@ impl Gobgp {
         let (changes, changed) = mpsc::unbounded_channel();
         let (form, board) = (Form::new(node, &attributes), Board::new(daemon, aggregation));
         (Self { daemon, form, attributes, board, changes }, Beginning(changed))
+    }
+
+    /// Has it tell of sessions that come and go from now on.
+    pub fn tell(&self, journal: Arc<Journal>) {
+        self.board.tell(journal);
     }
 
     /// Connects, and goes on for as long as there is a handle. Call this when the routes of a start have been applied: marked routes

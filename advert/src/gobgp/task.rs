@@ -2,15 +2,11 @@
 //! Keeps the daemon's table in line: connects, puts right what is not as it should be, passes changes on, and tries again.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     time::{Duration, SystemTime},
 };
 
-use slb_core::{
-    errors::Chain,
-    peer::PeerAddress,
-    routing::{PeerState, PeerStatus},
-};
+use slb_core::{errors::Chain, routing::PeerStatus};
 use tokio::{
     select,
     sync::mpsc::UnboundedReceiver,
@@ -20,7 +16,7 @@ use tracing::{info, warn};
 
 use super::{
     Daemon,
-    board::Board,
+    board::{Board, established},
     client::{Client, Error},
     path::{Attributes, Change, Form, difference},
     status::status,
@@ -130,8 +126,4 @@ impl Task {
         }
         Ok(())
     }
-}
-
-fn established(peers: &[PeerStatus]) -> BTreeSet<PeerAddress> {
-    peers.iter().filter(|status| status.state == PeerState::Established).map(|status| status.peer.address).collect()
 }

@@ -47,7 +47,12 @@ impl Cable {
 
     /// Sends a frame from the neighbour to everybody.
     pub fn say(&self, frame: &Frame) {
-        let bytes = [&Mac::BROADCAST.0[..], &frame.sender_mac.0, &[0x08, 0x06], &frame.encode()].concat();
+        self.send(frame.sender_mac, 0x0806, &frame.encode());
+    }
+
+    /// Sends a packet from a host on the neighbour's end to everybody.
+    pub fn send(&self, sender: Mac, ethertype: u16, packet: &[u8]) {
+        let bytes = [&Mac::BROADCAST.0[..], &sender.0, &ethertype.to_be_bytes(), packet].concat();
         let octal = bytes.iter().fold(String::new(), |mut text, byte| {
             write!(text, "\\{byte:03o}").expect("a string takes all");
             text
@@ -57,7 +62,12 @@ impl Cable {
 
     /// ARP as the neighbour sees it from now on.
     pub fn listen(&self) -> Wire {
-        Wire { sniffer: Sniffer::start(&self.neighbour, "eth0", "arp or (vlan and arp)"), taken: 0 }
+        self.listen_to("arp or (vlan and arp)")
+    }
+
+    /// What matches a filter of tcpdump, as the neighbour sees it from now on.
+    pub fn listen_to(&self, filter: &str) -> Wire {
+        Wire { sniffer: Sniffer::start(&self.neighbour, "eth0", filter), taken: 0 }
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use axum::routing::get;
+use slb_core::{board::Board, command::mailbox};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     sync::{Notify, oneshot},
@@ -117,6 +118,23 @@ async fn silent_connections_do_not_hold_up_a_stop() {
         // What has not been read makes it a reset.
         assert_eq!(stream.read(&mut [0]).await.unwrap_or_default(), 0);
     }
+}
+
+/// Not even for the moment that silent connections are given.
+#[tokio::test]
+async fn whoever_follows_events_does_not_hold_up_a_stop() {
+    let board = Arc::new(Board::default());
+    let router = crate::router(mailbox().0, Arc::clone(&board), crate::Options::default());
+    let server = start(Limits { silence: HOUR, headers: HOUR, grace: HOUR, ..LIMITS }, router).await;
+    let mut follower = server.connect(b"GET /events HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let mut begun = Vec::new();
+    while !String::from_utf8_lossy(&begun).contains("reset") {
+        assert_ne!(follower.read_buf(&mut begun).await.unwrap(), 0, "the connection ended");
+    }
+    server.stop.send(()).unwrap();
+    board.journal().close();
+    server.done.await.unwrap();
+    assert!(rest(&mut follower).await.ends_with("\r\n0\r\n\r\n"), "the stream was cut off");
 }
 
 #[tokio::test]

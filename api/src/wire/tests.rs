@@ -4,11 +4,15 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
+    time::Duration,
 };
 
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::json;
-use slb_core::model::{Endpoint, Family};
+use slb_core::model::{
+    BackendId, BackendIp, BackendSettings, Encapsulation, Endpoint, Family, Forwarding, Persistence, Scheduler,
+    SchedulerFlags, Target, Thresholds,
+};
 
 use super::*;
 use crate::{extract::parse, problem::Kind, reply::to_json};
@@ -37,24 +41,38 @@ fn any_uuid() -> impl Strategy<Value = Uuid> {
     any::<u128>().prop_map(Uuid::from_u128)
 }
 
-fn wish() -> impl Strategy<Value = BackendWish> {
-    let forwarding = prop_oneof![Just(Forwarding::Masquerade), Just(Forwarding::Local)];
-    (address(), any_port(), forwarding, any::<u16>()).prop_map(|(ip, port, forwarding, weight)| BackendWish {
-        target: Target { ip: BackendIp::try_from(ip).unwrap(), port },
-        settings: BackendSettings { forwarding, weight: weight.into() },
-    })
-}
-
 fn backend() -> impl Strategy<Value = Backend> {
-    (any_uuid(), wish()).prop_map(|(id, BackendWish { target, settings })| Backend {
-        id: BackendId(id),
-        target,
-        settings,
-    })
+    let forwarding = prop_oneof![
+        Just(Forwarding::Masquerade),
+        Just(Forwarding::Local),
+        Just(Forwarding::DirectRoute),
+        Just(Forwarding::Tunnel(Encapsulation::Ipip)),
+        Just(Forwarding::Tunnel(Encapsulation::Gre)),
+        any_port().prop_map(|port| Forwarding::Tunnel(Encapsulation::Gue(port))),
+    ];
+    let thresholds =
+        (0..1000_u32, 0..1000_u32).prop_map(|(one, other)| Thresholds::new(one.max(other), one.min(other)).unwrap());
+    (any_uuid(), address(), any_port(), forwarding, any::<u16>(), thresholds).prop_map(
+        |(id, ip, port, forwarding, weight, thresholds)| {
+            let target = Target { ip: BackendIp::try_from(ip).unwrap(), port };
+            Backend::new(BackendId(id), target, BackendSettings { forwarding, weight: weight.into(), thresholds })
+        },
+    )
 }
 
-fn scheduler() -> impl Strategy<Value = Scheduler> {
-    prop::sample::select(Scheduler::ALL.to_vec())
+fn service_settings() -> impl Strategy<Value = ServiceSettings> {
+    let timeout = (1..86_400_u64).prop_map(|seconds| Duration::from_secs(seconds).try_into().unwrap());
+    let persistence =
+        (timeout, option::of(any::<u8>())).prop_map(|(timeout, granularity)| Persistence { timeout, granularity });
+    let flags = any::<(bool, bool)>().prop_map(|(port, fallback)| SchedulerFlags { port, fallback });
+    let scheduler = prop::sample::select(Scheduler::ALL.to_vec());
+    (scheduler, flags, option::of(persistence), any::<bool>()).prop_map(
+        |(scheduler, flags, persistence, one_packet)| ServiceSettings { scheduler, flags, persistence, one_packet },
+    )
+}
+
+fn protocol() -> impl Strategy<Value = Protocol> {
+    prop::sample::select(Protocol::ALL.to_vec())
 }
 
 fn advertise() -> impl Strategy<Value = Advertise> {
@@ -63,16 +81,21 @@ fn advertise() -> impl Strategy<Value = Advertise> {
 
 fn load_balancer() -> impl Strategy<Value = LoadBalancer> {
     let phase = prop_oneof![Just(Phase::Active), Just(Phase::Deleting)];
-    (any_uuid(), any_name(), any_vip(), any_port(), option::of(vec(backend(), 0..4)), phase, advertise(), scheduler())
-        .prop_map(|(id, name, vip, port, backends, phase, advertise, scheduler)| LoadBalancer {
+    let endpoint = (any_vip(), any_port(), protocol());
+    let endpoint = endpoint.prop_map(|(vip, port, protocol)| Endpoint { vip, port, protocol });
+    (any_uuid(), any_name(), endpoint, option::of(vec(backend(), 0..4)), phase, advertise(), service_settings())
+        .prop_map(|(id, name, endpoint, backends, phase, advertise, service)| LoadBalancer {
             id: LoadBalancerId(id),
             serial: 1,
             name,
-            endpoint: Endpoint { vip, port },
+            endpoint,
             backends: backends.map(Arc::from),
             phase,
             advertise,
-            service: slb_core::model::ServiceSettings { scheduler },
+            service,
+            check: None,
+            fallback: None,
+            drain: None,
         })
 }
 
@@ -84,10 +107,11 @@ proptest! {
         prop_assert_eq!(edit.uuid, Some(is.id.0));
         prop_assert_eq!(edit.name.as_ref(), Some(&is.name));
         prop_assert_eq!((edit.eip, edit.port), (Some(is.endpoint.vip), Some(is.endpoint.port)));
-        prop_assert_eq!((edit.status, edit.advertise, edit.scheduler), (Some(is.phase), Some(is.advertise), Some(is.service.scheduler)));
+        prop_assert_eq!((edit.status, edit.advertise, edit.protocol), (Some(is.phase), Some(is.advertise), Some(is.endpoint.protocol)));
+        prop_assert_eq!(edit.service.of(ServiceSettings::default()), is.service);
         prop_assert_eq!(backends.len(), is.backends().len());
         for (edit, backend) in backends.iter().zip(is.backends()) {
-            prop_assert!(edit.repeats(backend) && edit.uuid.is_some() && edit.weight.is_some());
+            prop_assert!(edit.repeats(backend) && edit.uuid.is_some() && edit.change.weight.is_some());
         }
     }
 
@@ -99,14 +123,27 @@ proptest! {
     }
 
     #[test]
-    fn a_wish_is_read_as_it_was_written(name in any_name(), port in any_port(), eip in option::of(any_vip()), advertise in advertise(), scheduler in scheduler(), backends in vec(wish(), 0..4)) {
-        let list: Vec<_> = backends.iter().map(|backend| json!({
-            "ip": backend.target.ip, "port": backend.target.port,
-            "type": backend.settings.forwarding, "weight": f64::from(backend.settings.weight.get()),
-        })).collect();
-        let body = json!({"name": name.as_str(), "port": port, "eip": eip, "advertise": advertise, "scheduler": scheduler, "backends": list}).to_string();
-        let read: LoadBalancerWish = parse(body.as_bytes()).unwrap();
-        prop_assert_eq!(read, LoadBalancerWish { name, port, vip: eip.into(), advertise, scheduler, backends });
+    fn a_wish_is_read_as_it_was_written(name in any_name(), port in any_port(), eip in option::of(any_vip()), advertise in advertise(), protocol in protocol(), service in service_settings(), backends in vec(backend(), 0..4)) {
+        let is = LoadBalancer {
+            id: LoadBalancerId(Uuid::nil()), serial: 1, name, endpoint: Endpoint { vip: eip.unwrap_or("192.0.2.1".parse().unwrap()), port, protocol },
+            backends: None, phase: Phase::Active, advertise, service, check: None, fallback: None, drain: None,
+        };
+        let mut body = serde_json::to_value(LoadBalancerView::from(&is)).unwrap();
+        let list: Vec<_> = backends.iter().map(|backend| {
+            let mut shown = serde_json::to_value(BackendView::from(backend)).unwrap();
+            shown.as_object_mut().unwrap().remove("uuid");
+            shown
+        }).collect();
+        let fields = body.as_object_mut().unwrap();
+        fields.retain(|name, _| !["uuid", "status"].contains(&name.as_str()));
+        fields.insert("backends".to_owned(), list.into());
+        fields.insert("eip".to_owned(), json!(eip));
+        let read: LoadBalancerWish = parse(body.to_string().as_bytes()).unwrap();
+        prop_assert_eq!((read.name, read.port, read.vip), (is.name, port, eip.into()));
+        prop_assert_eq!((read.advertise, read.protocol, read.service), (advertise, protocol, service));
+        let wanted: Vec<_> = read.backends.iter().map(|wish| Backend { id: BackendId(Uuid::nil()), ..wish.with_new_id().unwrap() }).collect();
+        let asked: Vec<_> = backends.into_iter().map(|backend| Backend { id: BackendId(Uuid::nil()), ..backend }).collect();
+        prop_assert_eq!(wanted, asked);
     }
 
     #[test]

@@ -24,7 +24,8 @@ const BODIES: [&str; 4] = [
 
 /// A path that is served, or nearly so; `{known}` and `{kept}` stand for a load-balancer and a backend that there are.
 fn path() -> impl Strategy<Value = String> {
-    let templates: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
+    // An answer that never ends is no business of this.
+    let templates: Vec<&str> = ROUTES.iter().map(|route| route.path).filter(|path| *path != "/events").collect();
     let id = |there: &'static str| prop_oneof![4 => Just(there.to_owned()), 1 => "[A-Za-z0-9._~!$&'()*+,;=:@%-]{0,40}"];
     (select(templates), id("{known}"), id("{kept}"), "(/|\\?[a-z0-9=&%/?-]{0,9})?").prop_map(
         |(template, load_balancer, backend, end)| {

@@ -73,7 +73,7 @@ async fn all_backends_are_replaced_at_once() {
 }
 
 #[tokio::test]
-async fn only_the_weight_can_be_changed() {
+async fn settings_can_be_changed_and_where_it_is_cannot() {
     let server = Server::new();
     let (_, backend) = server.create_with_backend().await;
     let mut shown = server.get(&backend).await.json();
@@ -88,7 +88,6 @@ async fn only_the_weight_can_be_changed() {
         ("uuid", json!("00000000-0000-4000-8000-000000000000"), shown["uuid"].clone()),
         ("ip", json!("10.0.0.2"), json!("10.0.0.1")),
         ("port", json!(8081), json!(8080.0)),
-        ("type", json!("LOCAL"), json!("masq")),
     ] {
         for method in ["PUT", "PATCH"] {
             let reply = server.send(method, &backend, &json!({"weight": 5, field: other}).to_string()).await;
@@ -109,4 +108,63 @@ async fn the_list_is_never_null() {
     let server = Server::new();
     let path = format!("/loadbalancer/{}", text(&server.create(r#"{"port":80}"#).await["uuid"]));
     assert_eq!(server.get(&format!("{path}/backend")).await.body, "[]\n");
+}
+
+#[tokio::test]
+async fn each_way_to_a_backend_is_shown_as_it_was_asked_for() {
+    let server = Server::new();
+    let path = format!("/loadbalancer/{}/backend", text(&server.create(r#"{"port":80}"#).await["uuid"]));
+    let all = json!([
+        {"ip": "10.0.0.1", "port": 80, "type": "DR"},
+        {"ip": "10.0.0.2", "port": 80, "type": "TUN"},
+        {"ip": "10.0.0.3", "port": 80, "type": "TUN", "tunnel": {"type": "gre"}},
+        {"ip": "10.0.0.4", "port": 80, "type": "tun", "tunnel": {"type": "gue", "port": 6080}},
+        {"ip": "10.0.0.5", "port": 8080, "upperThreshold": 100, "lowerThreshold": 80},
+    ]);
+    let reply = server.post(&path, &all.to_string()).await;
+    assert_eq!((reply.status.as_u16(), reply.header("location")), (201, path.as_str()), "{}", reply.body);
+    let shown = server.get(&path).await.json();
+    assert_eq!(reply.json(), shown);
+    let tunnels: Vec<_> = shown.as_array().unwrap().iter().map(|backend| backend["tunnel"].clone()).collect();
+    let gue = json!({"type": "gue", "port": 6080});
+    assert_eq!(tunnels, [json!(null), json!({"type": "ipip"}), json!({"type": "gre"}), gue, json!(null)]);
+    assert_eq!((&shown[4]["upperThreshold"], &shown[4]["lowerThreshold"]), (&json!(100), &json!(80)));
+    assert_eq!(server.send("PUT", &path, &shown.to_string()).await.json(), shown, "what is shown can be sent back");
+
+    let gue = format!("{path}/{}", text(&shown[3]["uuid"]));
+    let reply = server.send("PATCH", &gue, r#"{"weight":3}"#).await;
+    assert_eq!(reply.json()["tunnel"]["port"], 6080, "what is not mentioned stays");
+    let reply = server.send("PATCH", &gue, r#"{"type":"MASQ"}"#).await;
+    assert_eq!((&reply.json()["type"], reply.json().get("tunnel")), (&json!("MASQ"), None));
+}
+
+#[tokio::test]
+async fn settings_of_backends_that_do_not_go_together_change_nothing() {
+    let server = Server::new();
+    let path = format!("/loadbalancer/{}/backend", text(&server.create(r#"{"port":80}"#).await["uuid"]));
+    let good = json!({"ip": "10.0.0.1", "port": 80});
+    for (more, status, field) in [
+        (json!({"type": "DR", "port": 81}), 409, "port"),
+        (json!({"type": "TUN", "port": 81}), 409, "port"),
+        (json!({"type": "DR", "tunnel": {"type": "gre"}}), 409, "tunnel"),
+        (json!({"upperThreshold": 5, "lowerThreshold": 6}), 409, "lowerThreshold"),
+        (json!({"lowerThreshold": 1}), 409, "lowerThreshold"),
+        (json!({"type": "TUN", "tunnel": {"type": "gue"}}), 422, "#/1/tunnel/type"),
+        (json!({"type": "TUN", "tunnel": {"type": "gre", "port": 1}}), 422, "#/1/tunnel/type"),
+        (json!({"type": "TUN", "tunnel": {"type": "vxlan"}}), 422, "#/1/tunnel/type"),
+        (json!({"type": "TUN", "tunnel": {"type": "gue", "port": 0}}), 422, "#/1/tunnel/port"),
+        (json!({"type": "TUN", "tunnel": "gre"}), 422, "#/1/tunnel"),
+        (json!({"upperThreshold": -1}), 422, "#/1/upperThreshold"),
+    ] {
+        let mut bad = json!({"ip": "10.0.0.2", "port": 80});
+        bad.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let reply = server.post(&path, &json!([good, bad]).to_string()).await;
+        assert_eq!(reply.status.as_u16(), status, "{more}: {}", reply.body);
+        match status {
+            409 => assert_eq!(reply.json()["field"], field, "{more}"),
+            _ => assert!(reply.pointers().contains(&field.to_owned()), "{more}: {}", reply.body),
+        }
+        assert_eq!(server.get(&path).await.body, "[]\n", "{more}");
+    }
+    assert_eq!(server.post(&path, "[]").await.status, 422);
 }

@@ -11,6 +11,9 @@ use slb_core::{
 
 use crate::client::{Server, text};
 
+/// How something is that holds since the beginning.
+const IS: &str = r#"{"is":true,"since":"1970-01-01T00:00:00Z"}"#;
+
 /// The calls of the original's documentation, verbatim: the second POST has no JSON content type (curl says it is a form).
 #[tokio::test]
 async fn the_documented_calls_work() {
@@ -29,7 +32,10 @@ async fn the_documented_calls_work() {
         server.get("/loadbalancers").await.body,
         format!(
             "[{{\"uuid\":\"{id}\",\"name\":\"test loadbalancer\",\"eip\":\"192.0.2.1\",\"port\":6443,\"backends\":null,\
-             \"status\":\"active\",\"advertise\":\"always\",\"scheduler\":\"rr\"}}]\n"
+             \"status\":\"active\",\"advertise\":\"always\",\"scheduler\":\"rr\",\"schedulerFlags\":[],\"persistence\":null,\"onePacket\":false,\"protocol\":\"tcp\",\
+             \"observed\":{{\
+             \"programmed\":{{\"is\":true,\"since\":\"1970-01-01T00:00:00Z\"}},\
+             \"advertised\":{{\"is\":true,\"since\":\"1970-01-01T00:00:00Z\"}}}}}}]\n"
         )
     );
     let form = "application/x-www-form-urlencoded";
@@ -41,8 +47,12 @@ async fn the_documented_calls_work() {
         server.get(&format!("/loadbalancer/{id}")).await.body,
         format!(
             "{{\"uuid\":\"{id}\",\"name\":\"test loadbalancer\",\"eip\":\"192.0.2.1\",\"port\":6443,\"backends\":[\
-             {{\"uuid\":\"{backend}\",\"ip\":\"10.80.96.25\",\"port\":6443,\"type\":\"MASQ\",\"weight\":1}}],\
-             \"status\":\"active\",\"advertise\":\"always\",\"scheduler\":\"rr\"}}\n"
+             {{\"uuid\":\"{backend}\",\"ip\":\"10.80.96.25\",\"port\":6443,\"type\":\"MASQ\",\"weight\":1,\
+             \"upperThreshold\":0,\"lowerThreshold\":0,\
+             \"observed\":{{\"programmed\":{IS},\"health\":\"unknown\"}}}}],\
+             \"status\":\"active\",\"advertise\":\"always\",\"scheduler\":\"rr\",\
+             \"schedulerFlags\":[],\"persistence\":null,\"onePacket\":false,\"protocol\":\"tcp\",\
+             \"observed\":{{\"programmed\":{IS},\"advertised\":{IS}}}}}\n"
         )
     );
     assert_eq!(server.send("DELETE", &format!("{path}/{backend}"), "").await.status, 204);
@@ -155,7 +165,7 @@ async fn what_the_kernel_lacks_is_a_conflict_and_what_nobody_knows_is_invalid() 
     let reply = server.send("PATCH", &path, r#"{"scheduler":"random"}"#).await;
     assert_eq!((reply.status.as_u16(), reply.pointers()), (422, vec!["#/scheduler".to_owned()]));
     assert!(reply.body.contains("there are rr, wrr, lc"), "{}", reply.body);
-    let endpoint = Endpoint { vip: "192.0.2.1".parse::<Vip>().unwrap(), port: 80_i64.try_into().unwrap() };
+    let endpoint = Endpoint::tcp("192.0.2.1".parse::<Vip>().unwrap(), 80_i64.try_into().unwrap());
     server.fail(Failure::Step {
         step: Step::Dataplane(DataplaneStep::SetService(endpoint, slb_core::model::ServiceSettings::default())),
         may_pass: false,
@@ -172,7 +182,7 @@ async fn defect_6_a_step_that_fails_is_told_and_shown_nowhere() {
     let server = Server::new();
     let (path, backend) = server.create_with_backend().await;
     let before = server.get(&path).await.body;
-    let endpoint = Endpoint { vip: "192.0.2.1".parse::<Vip>().unwrap(), port: 80_i64.try_into().unwrap() };
+    let endpoint = Endpoint::tcp("192.0.2.1".parse::<Vip>().unwrap(), 80_i64.try_into().unwrap());
     for (may_pass, status, kind) in [(true, 503, "step-failed"), (false, 500, "step-refused")] {
         for (method, path, body) in [
             ("POST", format!("{path}/backend"), r#"{"ip":"10.0.0.2","port":80}"#),
@@ -203,17 +213,17 @@ async fn defect_7_an_unknown_type_is_refused_and_a_known_one_normalised() {
     let server = Server::new();
     let (path, _) = server.create_with_backend().await;
     let path = format!("{path}/backend");
-    for kind in ["\"DR\"", "\"TUN\"", "\"\"", "\"MASQ \"", "1", "null"] {
+    for kind in ["\"NAT\"", "\"TUNNEL\"", "\"\"", "\"MASQ \"", "1", "null"] {
         let reply = server.post(&path, &format!(r#"{{"ip":"10.0.0.9","port":80,"type":{kind}}}"#)).await;
         assert_eq!((reply.status.as_u16(), reply.pointers()), (422, vec!["#/type".to_owned()]), "{kind}");
     }
-    for (n, kind) in ["masq", "Masq", "LOCAL", "local"].into_iter().enumerate() {
+    for (n, kind) in ["masq", "Masq", "LOCAL", "local", "dr", "Tun"].into_iter().enumerate() {
         let reply = server.post(&path, &format!(r#"{{"ip":"10.0.1.{n}","port":80,"type":"{kind}"}}"#)).await;
         assert_eq!(reply.json()["type"], kind.to_uppercase());
     }
     let reply = server.post(&path, r#"{"ip":"2001:db8::1","port":80}"#).await;
     assert_eq!(reply.problem(), (409, "backend-unfit".to_owned()));
-    assert!(reply.body.contains("is not an IPv4 address"), "{}", reply.body);
+    assert!(reply.body.contains("no IPv4 address"), "{}", reply.body);
 }
 
 /// The slice without a lock: concurrent creations lost each other.

@@ -110,3 +110,58 @@ async fn what_is_being_deleted_is_shown_and_changed_no_more() {
         assert_eq!(server.send("PUT", &path, &body).await.problem(), (409, "being-deleted".to_owned()));
     }
 }
+
+#[tokio::test]
+async fn settings_are_shown_as_they_were_asked_for_and_changed_in_place() {
+    let server = Server::new();
+    let body = r#"{"port":80,"scheduler":"sh","schedulerFlags":["fallback","port"],"persistence":{"timeout":300}}"#;
+    let created = server.create(body).await;
+    let path = format!("/loadbalancer/{}", text(&created["uuid"]));
+    assert_eq!(created["schedulerFlags"], json!(["port", "fallback"]));
+    assert_eq!((&created["persistence"], &created["protocol"]), (&json!({"timeout": "300s"}), &json!("tcp")));
+    assert_eq!(server.send("PUT", &path, &created.to_string()).await.json(), created);
+    for (change, field, expected) in [
+        (
+            r#"{"persistence":{"timeout":"2m","granularity":24}}"#,
+            "persistence",
+            json!({"timeout": "120s", "granularity": 24}),
+        ),
+        (r#"{"persistence":null}"#, "persistence", json!(null)),
+        (r#"{"persistence":{}}"#, "persistence", json!({"timeout": "300s"})),
+        (r#"{"scheduler":"wlc","schedulerFlags":[]}"#, "scheduler", json!("wlc")),
+    ] {
+        let reply = server.send("PATCH", &path, change).await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        assert_eq!(reply.json()[field], expected, "{change}");
+    }
+    let before = server.get(&path).await.body;
+    for (change, status, expected) in [
+        (r#"{"protocol":"udp"}"#, 409, "protocol is tcp and cannot be changed"),
+        (r#"{"onePacket":true}"#, 409, "onePacket is for udp"),
+        (r#"{"schedulerFlags":["port"]}"#, 409, "schedulerFlags are for sh and mh"),
+        (r#"{"persistence":{"granularity":33}}"#, 409, "1 to 32"),
+        (r#"{"persistence":{"granularity":0}}"#, 409, "1 to 32"),
+        (r#"{"schedulerFlags":["ports"]}"#, 422, "no flag of a scheduler"),
+        (r#"{"persistence":{"timeout":0}}"#, 422, "whole seconds"),
+        (r#"{"persistence":{"timeout":"1500ms"}}"#, 422, "whole seconds"),
+        (r#"{"persistence":{"timeout":"32days"}}"#, 422, "whole seconds"),
+        (r#"{"persistence":300}"#, 422, "must be an object"),
+    ] {
+        let reply = server.send("PATCH", &path, change).await;
+        assert_eq!(reply.status, status, "{change}: {}", reply.body);
+        assert!(text(&reply.json()["detail"]).contains(expected), "{change}: {}", reply.body);
+        assert_eq!(server.get(&path).await.body, before, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn protocols_share_an_address_and_a_port() {
+    let server = Server::new();
+    let created = server.create(r#"{"port":53,"protocol":"udp","onePacket":true}"#).await;
+    assert_eq!((&created["protocol"], &created["onePacket"]), (&json!("udp"), &json!(true)));
+    let same = |protocol: &str| json!({"port": 53, "protocol": protocol, "eip": created["eip"]}).to_string();
+    server.create(&same("tcp")).await;
+    server.create(&same("sctp")).await;
+    assert_eq!(server.post("/loadbalancer", &same("udp")).await.problem(), (409, "endpoint-taken".to_owned()));
+    assert_eq!(server.post("/loadbalancer", &same("icmp")).await.pointers(), ["#/protocol"]);
+}

@@ -9,6 +9,8 @@ mod client;
 mod conduct;
 mod defects;
 mod description;
+mod events;
 mod loadbalancers;
 mod memory;
 mod problems;
+mod statistics;

@@ -12,10 +12,11 @@ use futures_util::StreamExt;
 use slb_core::{
     board::Board,
     command::{Answer, Command, Failure, Mailbox, NewLoadBalancer, PeerCommand, Rejected, Request, Wish, mailbox},
-    model::{Family, LoadBalancerId, Vip},
+    model::{Family, LoadBalancerId, Time, Vip},
     peer::PeerAddress,
     ports::PoolError,
     state::{Change, State},
+    status::Report,
 };
 
 /// Failures that the next commands meet, one each.
@@ -77,27 +78,30 @@ impl Memory {
                 let change = self.state.create(new, vip)?;
                 Ok(self.whole(change))
             }
-            Command::Update(..) | Command::ReplaceBackends(..) => {
-                let change = self.state.apply(&command)?;
+            Command::Update(..)
+            | Command::ReplaceBackends(..)
+            | Command::Drain(_, None, _)
+            | Command::Undrain(_, None) => {
+                let change = self.state.apply(&command, Time::FIRST)?;
                 Ok(self.whole(change))
             }
-            Command::AddBackend(_, ref backend) => {
-                let change = self.state.apply(&command)?;
+            Command::AddBackends(_, ref backends) => {
+                let change = self.state.apply(&command, Time::FIRST)?;
                 self.post(change);
-                Ok(Answer::Backend(backend.clone()))
+                Ok(Answer::Backends(backends.clone()))
             }
-            Command::UpdateBackend(_, id, _) => {
-                let change = self.state.apply(&command)?;
+            Command::UpdateBackend(_, id, _) | Command::Drain(_, Some(id), _) | Command::Undrain(_, Some(id)) => {
+                let change = self.state.apply(&command, Time::FIRST)?;
                 let after = self.post(change);
                 Ok(Answer::Backend(after.and_then(|after| after.backend(id).cloned()).unwrap()))
             }
             Command::RemoveBackend(..) => {
-                let change = self.state.apply(&command)?;
+                let change = self.state.apply(&command, Time::FIRST)?;
                 self.post(change);
                 Ok(Answer::Gone)
             }
             Command::Delete(id) => {
-                self.state.apply(&command)?;
+                self.state.apply(&command, Time::FIRST)?;
                 self.erase(id);
                 Ok(Answer::Gone)
             }
@@ -109,7 +113,11 @@ impl Memory {
     }
 
     fn post(&mut self, change: Change) -> Option<Arc<slb_core::model::LoadBalancer>> {
-        change.after.inspect(|after| self.board.post(Arc::clone(after)))
+        change.after.inspect(|after| {
+            self.board.post(Arc::clone(after));
+            let backends = after.backends().iter().map(|backend| (backend.id, Ok(()))).collect();
+            self.board.report(after.id, Report { programmed: Ok(()), advertised: Ok(()), backends });
+        })
     }
 
     fn erase(&mut self, id: LoadBalancerId) {

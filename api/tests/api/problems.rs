@@ -21,7 +21,7 @@ fn vip() -> Vip {
 
 #[tokio::test]
 async fn what_the_core_fails_at_is_told() {
-    let endpoint = Endpoint { vip: vip(), port: 80_i64.try_into().unwrap() };
+    let endpoint = Endpoint::tcp(vip(), 80_i64.try_into().unwrap());
     let disk = |errno| Box::new(Writing(io::Error::from_raw_os_error(errno)));
     let refused = || Box::new(io::Error::from(io::ErrorKind::ConnectionRefused));
     for (failure, status, kind, words) in [

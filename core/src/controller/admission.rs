@@ -2,7 +2,11 @@
 //! Admission: a creation gets an address, and the network is asked whether some other host has it, before anything else happens.
 //! A pool may take its time, and so do probes: these inquiries run side by side and hold up nobody else.
 
-use std::{future::Future, pin::Pin, time::Instant};
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    time::Instant,
+};
 
 use futures_channel::oneshot;
 use futures_util::{FutureExt, StreamExt};
@@ -10,6 +14,7 @@ use tracing::{Span, warn};
 
 use super::{Controller, World, round::Ready};
 use crate::{
+    checker::{Checker, Transition},
     command::{Answer, Command, Failure, NewLoadBalancer, Rejected, Request, Wish},
     errors::Shared,
     model::{Endpoint, LoadBalancerId, Vip},
@@ -38,7 +43,7 @@ pub(super) struct Waiting {
     asker: Asker,
 }
 
-/// What an inquiry has found out.
+/// What an inquiry or a check has found out.
 pub struct Learned(Outcome);
 
 enum Outcome {
@@ -46,6 +51,8 @@ enum Outcome {
     Acquired(Waiting, Result<Vip, PoolError>),
     /// What a probe of a VIP found.
     Probed(Vip, Result<Probe, Cause>),
+    /// Backends that are out, or back.
+    Standing(Vec<Transition>),
 }
 
 pub(super) type Inquiry = Pin<Box<dyn Future<Output = Learned> + Send>>;
@@ -63,12 +70,16 @@ impl<W: World> Controller<W> {
         self.run_queue(now).await;
     }
 
-    /// Waits for an inquiry to end; for ever if none is under way. Dropping the future loses nothing: inquiries stay where they are.
+    /// Waits for an inquiry to end, or for a backend to fail or come back. Dropping the future loses nothing: both stay where they are.
     pub async fn next_learned(&mut self) -> Learned {
-        match self.inquiries.next().await {
-            Some(learned) => learned,
-            None => std::future::pending().await,
-        }
+        let checker = self.drivers.checker.next().map(|transitions| Learned(Outcome::Standing(transitions)));
+        let inquiry = async {
+            match self.inquiries.next().await {
+                Some(learned) => learned,
+                None => std::future::pending().await,
+            }
+        };
+        futures_util::future::select(pin!(checker), pin!(inquiry)).await.factor_first().0
     }
 
     /// Goes on with the creations whose inquiry has ended, with all that have ended by now.
@@ -86,10 +97,12 @@ impl<W: World> Controller<W> {
             Command::Create(new) => return self.admit_creation(new, asker, now).await,
             Command::Update(id, _)
             | Command::Delete(id)
-            | Command::AddBackend(id, _)
+            | Command::AddBackends(id, _)
             | Command::ReplaceBackends(id, _)
             | Command::UpdateBackend(id, ..)
-            | Command::RemoveBackend(id, _) => id,
+            | Command::RemoveBackend(id, _)
+            | Command::Drain(id, ..)
+            | Command::Undrain(id, _) => id,
         };
         match self.vip_of(id) {
             Some(vip) => self.queue.push_back(Ready { command, vip, asker }),
@@ -122,7 +135,7 @@ impl<W: World> Controller<W> {
     /// Settles a creation on a VIP that somebody has or waits for already; returns any other.
     async fn without_pool(&mut self, creation: Waiting) -> Option<Waiting> {
         let Some(vip) = creation.new.vip.vip() else { return Some(creation) };
-        let endpoint = Endpoint { vip, port: creation.new.port };
+        let endpoint = creation.new.endpoint(vip);
         if let Err(rejected) = self.state.check_endpoint(endpoint) {
             creation.asker.answer(Err(rejected.into()));
         } else if let Some(others) = self.waiting.get_mut(&vip).or_else(|| self.wanted.get_mut(&vip)) {
@@ -149,7 +162,7 @@ impl<W: World> Controller<W> {
                 return None;
             }
         };
-        let endpoint = Endpoint { vip, port: creation.new.port };
+        let endpoint = creation.new.endpoint(vip);
         let failure = match self.is_served(endpoint).await {
             Ok(false) => {
                 self.acquired.insert(vip);
@@ -185,6 +198,7 @@ impl<W: World> Controller<W> {
         match outcome {
             Outcome::Acquired(creation, found) => self.conclude_acquisition(creation, found, now).await,
             Outcome::Probed(vip, found) => self.conclude_probe(vip, found, now).await,
+            Outcome::Standing(transitions) => self.standing_changed(transitions, now).await,
         }
     }
 
@@ -227,7 +241,7 @@ impl<W: World> Controller<W> {
     /// Nobody on the network has the VIP. A service on it that came meanwhile is another program's.
     async fn free(&mut self, vip: Vip, waiting: Vec<Waiting>, now: Instant) {
         for Waiting { new, asker } in waiting {
-            let endpoint = Endpoint { vip, port: new.port };
+            let endpoint = new.endpoint(vip);
             match self.is_served(endpoint).await {
                 Ok(false) => self.queue.push_back(Ready { command: Command::Create(new), vip, asker }),
                 Ok(true) if new.vip.vip().is_some() => asker.answer(Err(Failure::Foreign(endpoint))),

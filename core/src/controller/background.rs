@@ -46,13 +46,22 @@ impl<W: World> Controller<W> {
     /// When [`tick`](Self::tick) is due.
     #[must_use]
     pub fn next_deadline(&self) -> Instant {
-        self.retries.values().map(|retry| retry.at).fold(self.next_reconcile, Instant::min)
+        let look = (!self.draining.is_empty()).then_some(self.next_look);
+        let retries = self.retries.values().map(|retry| retry.at);
+        retries.chain(self.raises.values().copied()).chain(look).fold(self.next_reconcile, Instant::min)
     }
 
-    /// Does what is due: the periodic reconcile, or another try.
+    /// Does what is due: the periodic reconcile, a look at drains, the next step of weights that are raised, or another try.
     pub async fn tick(&mut self, now: Instant) {
         if self.next_reconcile <= now {
             return self.reconcile(now).await;
+        }
+        if !self.draining.is_empty() && self.next_look <= now {
+            self.follow_drains(now).await;
+        }
+        let raised: BTreeSet<Vip> = self.raises.iter().filter(|(_, at)| **at <= now).map(|(vip, _)| *vip).collect();
+        if !raised.is_empty() {
+            self.converge(&Scope::Vips(raised), &[], now).await;
         }
         let due: BTreeSet<Vip> =
             self.retries.iter().filter(|(_, retry)| retry.at <= now).map(|(vip, _)| *vip).collect();
@@ -142,7 +151,7 @@ impl<W: World> Controller<W> {
     }
 
     fn log_repairs(&self, scope: &Scope) {
-        let steps: Vec<Step> = plan(&self.state, &self.observed, scope).into_values().flatten().collect();
+        let steps: Vec<Step> = plan(&self.state, &self.observed, scope, self.time()).into_values().flatten().collect();
         let steps = steps.iter().filter(|step| !matches!(step, Step::Advert(AdvertStep::Advertise(_))));
         let steps: Vec<&Step> = steps.collect();
         if steps.len() > NAMED_STEPS {

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Instant,
 };
 
@@ -83,7 +84,7 @@ impl<W: World> Controller<W> {
     pub(super) async fn converge(&mut self, scope: &Scope, asked: &[Change], now: Instant) -> Failures {
         let mut failed = Failures::new();
         let mut held_up = BTreeSet::new();
-        for mut steps in plan(&self.state, &self.observed, scope).into_values() {
+        for mut steps in plan(&self.state, &self.observed, scope, self.time()).into_values() {
             steps.retain(|step| {
                 !held_up.contains(&step.vip()) && (!step.tells() || self.serves(step.vip(), asked, &failed))
             });
@@ -106,6 +107,8 @@ impl<W: World> Controller<W> {
             }
         }
         self.note_retries(scope, &failed, now);
+        self.note_raises(scope, now);
+        self.report(scope, &failed);
         failed
     }
 
@@ -146,6 +149,27 @@ impl<W: World> Controller<W> {
         self.observed = Observed { host, services, advertised };
         self.avoid.refresh(&self.state, &self.observed, now);
         Ok(())
+    }
+
+    /// Weights that are being raised are changed again.
+    fn note_raises(&mut self, scope: &Scope, now: Instant) {
+        let time = self.time();
+        let raises = |load_balancer: &Arc<LoadBalancer>| {
+            let has_come_back = load_balancer.backends().iter().any(|backend| backend.condition.back.is_some());
+            let change = has_come_back.then(|| load_balancer.programmed(time).changes)??;
+            Some((load_balancer.endpoint.vip, self.instant_of(change, now)))
+        };
+        let next: Vec<(Vip, Instant)> = match scope {
+            Scope::All => self.state.load_balancers().filter_map(raises).collect(),
+            Scope::Vips(vips) => vips.iter().flat_map(|vip| self.state.on(*vip)).filter_map(raises).collect(),
+        };
+        match scope {
+            Scope::All => self.raises.clear(),
+            Scope::Vips(vips) => self.raises.retain(|vip, _| !vips.contains(vip)),
+        }
+        for (vip, at) in next {
+            self.raises.entry(vip).and_modify(|other| *other = at.min(*other)).or_insert(at);
+        }
     }
 
     fn note_retries(&mut self, scope: &Scope, failed: &Failures, now: Instant) {

@@ -6,7 +6,8 @@
 //!  link and address events, interval, retries ───────────────────────────────▶ converge
 //! ```
 //! Rooms, in reading order: [`admission`](self) finds an address for each creation; `round` makes wishes durable and carries
-//! them out, or undoes them; `peers` adds and removes routers that are told; `converge` brings the kernel to the desired state; `background` does the same without being
+//! them out, or undoes them; `peers` adds and removes routers that are told; `converge` brings the kernel to the desired state, and `report` says how it is doing; `health` takes out
+//! backends that fail their checks, and `drain` follows those that are drained to their end; `background` does the same without being
 //! asked; `avoid` knows which addresses must not be handed out.
 //!
 //! A round has at most one request for each VIP, so that undoing a failed one touches no other. The many requests of a
@@ -19,7 +20,10 @@ mod admission;
 mod avoid;
 mod background;
 mod converge;
+mod drain;
+mod health;
 mod peers;
+mod report;
 mod round;
 #[cfg(test)]
 mod tests;
@@ -36,11 +40,13 @@ use self::{
     admission::{Inquiry, Waiting},
     avoid::Avoid,
     background::Retry,
+    health::Watched,
     round::Ready,
 };
 use crate::{
     board::Board,
-    model::Vip,
+    checker::Checker,
+    model::{LoadBalancerId, Vip},
     peer::PeerAddress,
     plan::Observed,
     ports::{Advertiser, Dataplane, Host, Pool, SettingChange, SettingName, Snapshot, Store},
@@ -59,6 +65,8 @@ pub trait World {
     type Dataplane: Dataplane;
     /// What tells the network.
     type Advertiser: Advertiser;
+    /// What checks backends.
+    type Checker: Checker;
 }
 
 /// The drivers of a [`World`].
@@ -73,6 +81,8 @@ pub struct Drivers<W: World> {
     pub dataplane: W::Dataplane,
     /// What tells the network.
     pub advertiser: W::Advertiser,
+    /// What checks backends.
+    pub checker: W::Checker,
 }
 
 /// Owns the desired state; see the front page of the module.
@@ -99,6 +109,13 @@ pub struct Controller<W: World> {
     waiting: BTreeMap<Vip, Vec<Waiting>>,
     queue: VecDeque<Ready>,
     retries: BTreeMap<Vip, Retry>,
+    watched: Watched,
+    /// VIPs with backends whose weights are being raised, with the time of the next step.
+    raises: BTreeMap<Vip, Instant>,
+    /// Load-balancers of which something is being drained.
+    draining: BTreeSet<LoadBalancerId>,
+    /// When they are looked at.
+    next_look: Instant,
     reconcile_interval: Duration,
     next_reconcile: Instant,
 }
@@ -129,9 +146,9 @@ impl<W: World> Controller<W> {
         }
         board.post_used(state.last_serial() > 0);
         for load_balancer in state.load_balancers() {
-            board.post(Arc::clone(load_balancer));
+            board.restore(Arc::clone(load_balancer));
         }
-        Ok(Self {
+        let mut controller = Self {
             drivers,
             board,
             state,
@@ -147,8 +164,20 @@ impl<W: World> Controller<W> {
             waiting: BTreeMap::new(),
             queue: VecDeque::new(),
             retries: BTreeMap::new(),
+            watched: Watched::default(),
+            raises: BTreeMap::new(),
+            draining: BTreeSet::new(),
+            next_look: now,
             reconcile_interval,
             next_reconcile: now,
-        })
+        };
+        let load_balancers: Vec<_> = controller.state.load_balancers().cloned().collect();
+        for load_balancer in load_balancers {
+            if load_balancer.drains() {
+                controller.draining.insert(load_balancer.id);
+            }
+            controller.watch(&load_balancer, true);
+        }
+        Ok(controller)
     }
 }

@@ -76,10 +76,12 @@ impl<W: World> Controller<W> {
                 Command::Create(new) => self.state.create(new.clone(), vip),
                 Command::Update(..)
                 | Command::Delete(_)
-                | Command::AddBackend(..)
+                | Command::AddBackends(..)
                 | Command::ReplaceBackends(..)
                 | Command::UpdateBackend(..)
-                | Command::RemoveBackend(..) => self.state.apply(&command),
+                | Command::RemoveBackend(..)
+                | Command::Drain(..)
+                | Command::Undrain(..) => self.state.apply(&command, self.time()),
             };
             match change {
                 Ok(change) => drop(applied.insert(vip, Applied { command, change, asker })),
@@ -107,9 +109,13 @@ impl<W: World> Controller<W> {
     fn check_backends(&self, command: &Command) -> Result<(), Rejected> {
         let added = match command {
             Command::Create(new) => new.backends.as_deref().unwrap_or_default(),
-            Command::AddBackend(_, backend) => std::slice::from_ref(backend),
-            Command::ReplaceBackends(_, backends) => backends,
-            Command::Update(..) | Command::Delete(_) | Command::UpdateBackend(..) | Command::RemoveBackend(..) => &[],
+            Command::AddBackends(_, backends) | Command::ReplaceBackends(_, backends) => backends,
+            Command::Update(..)
+            | Command::Delete(_)
+            | Command::UpdateBackend(..)
+            | Command::RemoveBackend(..)
+            | Command::Drain(..)
+            | Command::Undrain(..) => &[],
         };
         let broadcasts = &self.observed.host.broadcasts;
         match added.iter().find(|backend| broadcasts.contains(&backend.target.ip.address())) {
@@ -164,9 +170,19 @@ impl<W: World> Controller<W> {
         match write {
             Write::Put(load_balancer) => {
                 self.acquired.remove(&load_balancer.endpoint.vip);
+                if load_balancer.drains() {
+                    self.draining.insert(load_balancer.id);
+                } else {
+                    self.draining.remove(&load_balancer.id);
+                }
+                self.watch(&load_balancer, false);
                 self.board.post(load_balancer);
             }
-            Write::Erase(id) => self.board.remove(id),
+            Write::Erase(id) => {
+                self.draining.remove(&id);
+                self.unwatch(id);
+                self.board.remove(id);
+            }
             Write::Released { vip, serial } => {
                 self.last_release = serial;
                 self.released.insert(vip, serial);
@@ -257,11 +273,21 @@ fn succeed(Applied { command, change, asker }: Applied) {
     asker.span.in_scope(|| log(&command, &change));
     let answer = match (command, change.after) {
         (Command::Delete(_), _) | (Command::RemoveBackend(..), _) | (_, None) => Ok(Answer::Gone),
-        (Command::Create(_) | Command::Update(..) | Command::ReplaceBackends(..), Some(after)) => {
-            Ok(Answer::LoadBalancer(after))
-        }
-        (Command::AddBackend(_, backend), Some(_)) => Ok(Answer::Backend(backend)),
-        (Command::UpdateBackend(id, backend, _), Some(after)) => match after.backend(backend) {
+        (
+            Command::Create(_)
+            | Command::Update(..)
+            | Command::ReplaceBackends(..)
+            | Command::Drain(_, None, _)
+            | Command::Undrain(_, None),
+            Some(after),
+        ) => Ok(Answer::LoadBalancer(after)),
+        (Command::AddBackends(_, backends), Some(_)) => Ok(Answer::Backends(backends)),
+        (
+            Command::UpdateBackend(id, backend, _)
+            | Command::Drain(id, Some(backend), _)
+            | Command::Undrain(id, Some(backend)),
+            Some(after),
+        ) => match after.backend(backend) {
             Some(found) => Ok(Answer::Backend(found.clone())),
             None => Err(Rejected::UnknownBackend { load_balancer: id, backend }.into()),
         },
@@ -277,9 +303,15 @@ fn log(command: &Command, change: &Change) {
         Command::Create(_) => info!(%lb, %name, %endpoint, "created load-balancer"),
         Command::Update(..) => info!(%lb, %name, %endpoint, "changed load-balancer"),
         Command::Delete(_) => info!(%lb, %name, %endpoint, "deleted load-balancer"),
-        Command::AddBackend(_, added) => info!(%lb, %endpoint, backend = %added.target, "added backend"),
+        Command::AddBackends(_, added) => {
+            added.iter().for_each(|added| info!(%lb, %endpoint, backend = %added.target, "added backend"));
+        }
         Command::ReplaceBackends(_, backends) => info!(%lb, %endpoint, backends = backends.len(), "replaced backends"),
         Command::UpdateBackend(_, backend, _) => info!(%lb, %endpoint, %backend, "changed backend"),
         Command::RemoveBackend(_, backend) => info!(%lb, %endpoint, %backend, "removed backend"),
+        Command::Drain(_, Some(backend), _) => info!(%lb, %endpoint, %backend, "draining backend"),
+        Command::Drain(_, None, _) => info!(%lb, %name, %endpoint, "draining load-balancer"),
+        Command::Undrain(_, Some(backend)) => info!(%lb, %endpoint, %backend, "took backend back in"),
+        Command::Undrain(_, None) => info!(%lb, %name, %endpoint, "took load-balancer back in"),
     }
 }

@@ -2,11 +2,12 @@
 //! The controller on the model of the world, story by story; [`laws`] are what holds whatever is asked.
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
     io,
     net::Ipv4Addr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures_channel::oneshot;
@@ -14,19 +15,26 @@ use futures_util::FutureExt;
 use tracing::Span;
 use uuid::Uuid;
 
+mod drain;
 mod failures;
+mod health;
 mod laws;
 mod peers;
 mod slow_pool;
+mod status;
 
 use super::{Controller, Drivers};
 use crate::{
     board::Board,
     cleanup::clean_up,
-    command::{Answer, BackendChange, Command, Failure, LoadBalancerChange, NewLoadBalancer, Rejected, Request, Unfit},
+    command::{
+        Answer, BackendChange, Command, DrainWish, Failure, LoadBalancerChange, NewLoadBalancer, Rejected, Request,
+        ServiceChange, Unfit,
+    },
+    events::Journal,
     model::{
-        Advertise, Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Port, Scheduler,
-        ServiceSettings, SourceNat, Target, Vip, Weight,
+        Advertise, Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Port, Protocol,
+        Scheduler, ServiceSettings, SourceNat, Target, Time, Vip, Weight,
     },
     observed::ServiceView,
     plan::{Observed, Scope, plan},
@@ -34,6 +42,16 @@ use crate::{
     sim::{Sim, SimWorld, drivers, served},
     step::{AdvertStep, DataplaneStep, HostStep, Step},
 };
+
+thread_local! {
+    /// Each test runs on a thread of its own.
+    static CLOCK: Cell<SystemTime> = const { Cell::new(SystemTime::UNIX_EPOCH) };
+}
+
+/// The time of day, which passes with [`Server::pass`].
+fn clock() -> SystemTime {
+    CLOCK.with(Cell::get)
+}
 
 const INTERVAL: Duration = Duration::from_secs(30);
 
@@ -51,7 +69,7 @@ fn lb(number: u128) -> LoadBalancerId {
 
 fn backend(number: u8) -> Backend {
     let target = Target { ip: Ipv4Addr::new(10, 0, 0, number).try_into().unwrap(), port: port(80) };
-    Backend { id: BackendId(Uuid::from_u128(number.into())), target, settings: BackendSettings::default() }
+    Backend::new(BackendId(Uuid::from_u128(number.into())), target, BackendSettings::default())
 }
 
 fn create(number: u128, wanted: Option<Vip>) -> Command {
@@ -60,9 +78,12 @@ fn create(number: u128, wanted: Option<Vip>) -> Command {
         id: lb(number),
         name,
         port: port(6443),
+        protocol: Protocol::Tcp,
         vip: wanted.into(),
         advertise: Advertise::default(),
         service: ServiceSettings::default(),
+        check: None,
+        fallback: None,
         backends: None,
     })
 }
@@ -79,7 +100,7 @@ impl Server {
     /// `None` if it crashed on the way.
     fn start(sim: &Sim) -> Option<Self> {
         let now = Instant::now();
-        let board = Arc::new(Board::default());
+        let board = Arc::new(Board::new(Journal::new(Uuid::nil(), clock)));
         let pool: Vec<Vip> = (85..=90).map(vip).collect();
         let disk = sim.with(|remains| remains.disk.clone());
         let mut controller = Controller::new(drivers(sim, &pool), disk, Arc::clone(&board), INTERVAL, now).unwrap();
@@ -127,15 +148,16 @@ impl Server {
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
+        CLOCK.with(|clock| clock.set(clock.get() + time));
         self.controller.tick(self.now).now_or_never().unwrap();
     }
 
     /// The kernel serves what the board shows, and nothing else; nothing else is paid for, either.
     fn check(&self) {
-        let shown = self.board.list().unwrap_or_default();
+        let shown: Vec<_> = self.board.list().into_iter().flatten().map(|seen| seen.load_balancer).collect();
         let vips: BTreeSet<Vip> = shown.iter().map(|each| each.endpoint.vip).collect();
         assert_eq!(self.sim.with(|remains| remains.reserved.clone()), vips);
-        let expected = served(&shown);
+        let expected = served(&shown, Time::from(clock()));
         let kernel = self.sim.with(|remains| remains.kernel.clone());
         assert_eq!(kernel.services, expected.services);
         assert_eq!(kernel.host.bound, expected.host.bound);
@@ -153,7 +175,7 @@ fn creates_in_order_programs_before_binding_and_announces_last() {
     assert!(server.board.is_ready());
     assert_eq!(server.created(1).endpoint.vip, vip(85));
     assert_eq!(server.created(2).endpoint.vip, vip(86));
-    server.ask(Command::AddBackend(lb(1), backend(1))).unwrap();
+    server.ask(Command::AddBackends(lb(1), vec![backend(1)])).unwrap();
     server.check();
     let log: Vec<String> = sim.with(|remains| remains.log.iter().map(ToString::to_string).collect());
     assert_eq!(log[..3], ["add service 192.168.0.85:6443 (rr)", "bind 192.168.0.85", "advertise 192.168.0.85"]);
@@ -194,7 +216,7 @@ fn a_vip_is_advertised_while_there_is_a_place_to_send_connections() {
     let advertised = |steps: Vec<String>| steps.last().is_some_and(|step| step == "advertise 192.168.0.85");
     let withdrawn = |steps: Vec<String>| steps.first().is_some_and(|step| step == "withdraw 192.168.0.85");
     server.check();
-    assert!(advertised(steps(&mut server, Command::AddBackend(lb(1), backend(1)))));
+    assert!(advertised(steps(&mut server, Command::AddBackends(lb(1), vec![backend(1)]))));
     assert!(withdrawn(steps(&mut server, weigh(0))));
     assert!(advertised(steps(&mut server, weigh(1))));
     assert!(withdrawn(steps(&mut server, Command::RemoveBackend(lb(1), backend(1).id))));
@@ -233,7 +255,8 @@ fn a_scheduler_is_changed_in_place() {
     let mut server = Server::start(&sim).unwrap();
     let _ = server.created(1);
     sim.with(|remains| remains.log.clear());
-    let change = LoadBalancerChange { scheduler: Some(Scheduler::Mh), ..LoadBalancerChange::default() };
+    let service = ServiceChange { scheduler: Some(Scheduler::Mh), ..ServiceChange::default() };
+    let change = LoadBalancerChange { service, ..LoadBalancerChange::default() };
     server.ask(Command::Update(lb(1), change.clone())).unwrap();
     server.check();
     assert_eq!(sim.with(|remains| remains.log[0].to_string()), "set service 192.168.0.85:6443 (mh)");
@@ -305,7 +328,7 @@ fn one_vip_carries_load_balancers_on_several_ports() {
 #[test]
 fn a_service_of_another_program_is_neither_taken_nor_touched() {
     let sim = Sim::default();
-    let foreign = Endpoint { vip: vip(85), port: port(6443) };
+    let foreign = Endpoint::tcp(vip(85), port(6443));
     sim.with(|remains| {
         remains.kernel.services.insert(foreign, ServiceView::default());
         remains.kernel.host.bound.insert(vip(86));
@@ -330,7 +353,7 @@ fn a_service_that_came_during_the_probe_is_not_taken_over() {
         let command = create(1, wanted);
         let request = Request { wish: command.into(), span: Span::none(), answer };
         server.controller.handle(vec![request], server.now).now_or_never().unwrap();
-        let foreign = Endpoint { vip: wanted.unwrap_or(vip(85)), port: port(6443) };
+        let foreign = Endpoint::tcp(wanted.unwrap_or(vip(85)), port(6443));
         sim.with(|remains| remains.kernel.services.insert(foreign, ServiceView::default()));
         while !server.controller.inquiries.is_empty() {
             let learned = server.controller.next_learned().now_or_never().unwrap();
@@ -355,7 +378,7 @@ fn a_backend_that_means_all_hosts_is_refused() {
     if let Command::Create(new) = &mut second {
         new.backends = Some(vec![backend(1), backend(9)]);
     }
-    for command in [Command::AddBackend(lb(1), backend(9)), second] {
+    for command in [Command::AddBackends(lb(1), vec![backend(9)]), second] {
         let failure = server.ask(command).unwrap_err();
         assert!(matches!(failure, Failure::Rejected(Rejected::Unfit { why: Unfit::IsBroadcast, .. })), "{failure}");
         server.check();
@@ -368,7 +391,7 @@ fn damage_that_was_not_seen_yet_fails_no_request() {
     let mut server = Server::start(&sim).unwrap();
     server.created(1);
     sim.with(|remains| remains.kernel.services.clear());
-    server.ask(Command::AddBackend(lb(1), backend(1))).unwrap();
+    server.ask(Command::AddBackends(lb(1), vec![backend(1)])).unwrap();
     server.check();
 }
 
@@ -377,7 +400,7 @@ fn damage_from_outside_is_repaired_at_once_or_at_the_interval() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
     let endpoint = server.created(1).endpoint;
-    server.ask(Command::AddBackend(lb(1), backend(1))).unwrap();
+    server.ask(Command::AddBackends(lb(1), vec![backend(1)])).unwrap();
     sim.with(|remains| {
         remains.kernel.host.bound.clear();
         remains.log.clear();
@@ -430,7 +453,7 @@ fn a_restart_with_nothing_changed_changes_nothing() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
     (1..=3).for_each(|number| drop(server.created(number)));
-    server.ask(Command::AddBackend(lb(2), backend(1))).unwrap();
+    server.ask(Command::AddBackends(lb(2), vec![backend(1)])).unwrap();
     sim.with(|remains| remains.log.clear());
     let server = Server::start(&sim).unwrap();
     server.check();
@@ -444,7 +467,7 @@ fn cleanup_takes_everything_away_and_keeps_the_records() {
     sim.with(|remains| remains.settings.insert("forward".into(), "0".into()));
     let mut server = Server::start(&sim).unwrap();
     server.created(1);
-    server.ask(Command::AddBackend(lb(1), backend(1))).unwrap();
+    server.ask(Command::AddBackends(lb(1), vec![backend(1)])).unwrap();
     assert_eq!(sim.with(|remains| remains.settings["forward"].clone()), "1");
     drop(server);
     let Drivers { mut store, mut host, mut dataplane, .. } = drivers(&sim, &[]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How a service balances.
+//! Who chooses the backend of a connection.
 
 use std::{fmt, str::FromStr};
 
@@ -98,11 +98,4 @@ impl fmt::Display for Scheduler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// What a data plane is asked for of a service, beside where it is and its backends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ServiceSettings {
-    /// Which backend a new connection goes to.
-    pub scheduler: Scheduler,
 }

@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::model::{Advertise, Backend, BackendId, LoadBalancerId, Name, Port, Scheduler, ServiceSettings, Weight};
+use crate::model::{
+    Advertise, Backend, BackendId, Encapsulation, LoadBalancerId, Name, Port, Protocol, Scheduler, ServiceSettings,
+    Thresholds, Weight,
+};
 
 fn vip(last: u8) -> Vip {
     Vip::try_from(Ipv4Addr::new(192, 168, 0, last)).unwrap()
@@ -18,7 +21,12 @@ fn vips() -> impl Strategy<Value = Vip> {
 }
 
 fn endpoints() -> impl Strategy<Value = Endpoint> {
-    (vips(), 1_i64..4).prop_map(|(vip, port)| Endpoint { vip, port: Port::try_from(port).unwrap() })
+    let protocol = prop::sample::select(Protocol::ALL.to_vec());
+    (vips(), 1_i64..4, protocol).prop_map(|(vip, port, protocol)| Endpoint {
+        vip,
+        port: Port::try_from(port).unwrap(),
+        protocol,
+    })
 }
 
 fn targets() -> impl Strategy<Value = Target> {
@@ -29,14 +37,24 @@ fn targets() -> impl Strategy<Value = Target> {
 }
 
 fn settings() -> impl Strategy<Value = BackendSettings> {
-    (any::<bool>(), 0_u16..3).prop_map(|(local, weight)| BackendSettings {
-        forwarding: if local { Forwarding::Local } else { Forwarding::Masquerade },
+    let forwarding = prop::sample::select(vec![
+        Forwarding::Masquerade,
+        Forwarding::Local,
+        Forwarding::DirectRoute,
+        Forwarding::Tunnel(Encapsulation::Ipip),
+        Forwarding::Tunnel(Encapsulation::Gue(Port::HIGHEST)),
+    ]);
+    (forwarding, 0_u16..3, 0_u32..2).prop_map(|(forwarding, weight, upper)| BackendSettings {
+        forwarding,
         weight: Weight::from(weight),
+        thresholds: Thresholds::new(upper, 0).unwrap(),
     })
 }
 
 fn services() -> impl Strategy<Value = ServiceSettings> {
-    prop::sample::select(vec![Scheduler::Rr, Scheduler::Mh]).prop_map(|scheduler| ServiceSettings { scheduler })
+    let scheduler = prop::sample::select(vec![Scheduler::Rr, Scheduler::Mh]);
+    let settings = |(scheduler, one_packet)| ServiceSettings { scheduler, one_packet, ..ServiceSettings::default() };
+    (scheduler, any::<bool>()).prop_map(settings)
 }
 
 fn states() -> impl Strategy<Value = State> {
@@ -54,16 +72,17 @@ fn states() -> impl Strategy<Value = State> {
                             backends
                                 .into_iter()
                                 .zip(0_u128..)
-                                .map(|((target, settings), id)| Backend {
-                                    id: BackendId(Uuid::from_u128(id)),
-                                    target,
-                                    settings,
+                                .map(|((target, settings), id)| {
+                                    Backend::new(BackendId(Uuid::from_u128(id)), target, settings)
                                 })
                                 .collect(),
                         ),
                         phase: if active { Phase::Active } else { Phase::Deleting },
                         advertise: if always { Advertise::Always } else { Advertise::WithBackends },
                         service,
+                        check: None,
+                        fallback: None,
+                        drain: None,
                     }
                 });
             State::restore(load_balancers.collect(), 0).unwrap()
@@ -95,15 +114,15 @@ proptest! {
     /// Carrying out the plan leaves nothing to do.
     #[test]
     fn converges_in_one_pass(state in states(), kernel in kernels()) {
-        let first = plan(&state, &kernel, &Scope::All);
+        let first = plan(&state, &kernel, &Scope::All, Time::FIRST);
         let kernel = carried_out(&first, kernel);
-        prop_assert_eq!(plan(&state, &kernel, &Scope::All), Plan::new());
+        prop_assert_eq!(plan(&state, &kernel, &Scope::All, Time::FIRST), Plan::new());
     }
 
     /// No step names a service or an address that slb does not answer for; what is foreign stays as it was.
     #[test]
     fn foreign_things_are_untouched(state in states(), kernel in kernels()) {
-        let after = carried_out(&plan(&state, &kernel, &Scope::All), kernel.clone());
+        let after = carried_out(&plan(&state, &kernel, &Scope::All, Time::FIRST), kernel.clone());
         for (endpoint, service) in kernel.services.iter().filter(|(endpoint, _)| state.at(**endpoint).is_none()) {
             prop_assert_eq!(after.services.get(endpoint), Some(service));
         }
@@ -116,7 +135,7 @@ proptest! {
     #[test]
     fn never_advertised_without_a_service(state in states()) {
         let mut kernel = Observed::default();
-        for step in plan(&state, &kernel, &Scope::All).values().flatten() {
+        for step in plan(&state, &kernel, &Scope::All, Time::FIRST).values().flatten() {
             kernel.note(step);
             for vip in &kernel.advertised {
                 prop_assert!(kernel.host.bound.contains(vip));
@@ -131,7 +150,7 @@ proptest! {
     /// The network is told of a VIP if one of its load-balancers wants that, and is told nothing while it has no place to go.
     #[test]
     fn advertised_if_one_of_its_load_balancers_wants_that(state in states(), kernel in kernels()) {
-        let first = plan(&state, &kernel, &Scope::All);
+        let first = plan(&state, &kernel, &Scope::All, Time::FIRST);
         let wants = |each: &std::sync::Arc<LoadBalancer>| {
             let has_place = each.backends().iter().any(|backend| backend.settings.weight.get() > 0);
             each.phase == Phase::Active && (each.advertise == Advertise::Always || has_place)
@@ -145,11 +164,11 @@ proptest! {
     /// Taking away goes the other way round: never a bound VIP without its services.
     #[test]
     fn withdrawn_before_anything_else_goes(state in states()) {
-        let mut kernel = carried_out(&plan(&state, &Observed::default(), &Scope::All), Observed::default());
+        let mut kernel = carried_out(&plan(&state, &Observed::default(), &Scope::All, Time::FIRST), Observed::default());
         let mut going = state.clone();
         let ids: Vec<LoadBalancerId> = state.load_balancers().map(|each| each.id).collect();
         ids.iter().for_each(|id| drop(going.mark_deleting(*id).unwrap()));
-        for step in plan(&going, &kernel, &Scope::All).values().flatten() {
+        for step in plan(&going, &kernel, &Scope::All, Time::FIRST).values().flatten() {
             kernel.note(step);
             prop_assert!(kernel.advertised.is_subset(&kernel.host.bound));
             for vip in &kernel.host.bound {
@@ -165,10 +184,10 @@ proptest! {
     fn vips_are_independent(state in states(), kernel in kernels()) {
         let mut parts = Plan::new();
         for last in 1..6 {
-            for (stage, mut steps) in plan(&state, &kernel, &Scope::Vips([vip(last)].into())) {
+            for (stage, mut steps) in plan(&state, &kernel, &Scope::Vips([vip(last)].into()), Time::FIRST) {
                 parts.entry(stage).or_default().append(&mut steps);
             }
         }
-        prop_assert_eq!(parts, plan(&state, &kernel, &Scope::All));
+        prop_assert_eq!(parts, plan(&state, &kernel, &Scope::All, Time::FIRST));
     }
 }

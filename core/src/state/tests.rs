@@ -8,8 +8,11 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    command::PartialTarget,
-    model::{Advertise, BackendSettings, Name, Target, Weight},
+    command::{PartialTarget, ServiceChange},
+    model::{
+        Advertise, BackendSettings, Encapsulation, Forwarding, Name, Persistence, Scheduler, SchedulerFlags,
+        ServiceSettings, Target, Weight,
+    },
     ports::Wanted,
 };
 
@@ -23,7 +26,7 @@ fn port(number: i64) -> Port {
 
 fn backend(which: u8, last: u8) -> Backend {
     let target = Target { ip: Ipv4Addr::new(10, 0, 0, last).try_into().unwrap(), port: port(80) };
-    Backend { id: BackendId(Uuid::from_u128(which.into())), target, settings: BackendSettings::default() }
+    Backend::new(BackendId(Uuid::from_u128(which.into())), target, BackendSettings::default())
 }
 
 #[derive(Clone, Debug)]
@@ -45,16 +48,19 @@ fn acts() -> impl Strategy<Value = Act> {
             id,
             name,
             port: port(number),
+            protocol: Protocol::Tcp,
             vip: Wanted::Any,
             advertise: Advertise::Always,
-            service: crate::model::ServiceSettings::default(),
+            service: ServiceSettings::default(),
+            check: None,
+            fallback: None,
             backends: Some(backends),
         }
     });
     let weigh =
         (id(), backend_id(), any::<u16>(), prop::option::of(79_i64..82)).prop_map(|(id, which, weight, number)| {
             let target = PartialTarget { ip: None, port: number.map(port) };
-            let change = BackendChange { weight: Some(Weight::from(weight)), target, forwarding: None };
+            let change = BackendChange { weight: Some(Weight::from(weight)), target, ..BackendChange::default() };
             Command::UpdateBackend(id, which, change)
         });
     let replaced = prop::collection::vec((0_u8..4, 1_u8..5), 0..4);
@@ -66,7 +72,7 @@ fn acts() -> impl Strategy<Value = Act> {
             Act::Create(last, NewLoadBalancer { id: LoadBalancerId(Uuid::from_u128(id)), ..new })
         }),
         2 => id().prop_map(|id| Act::Apply(Command::Delete(id))),
-        3 => (id(), backends).prop_map(|(id, backend)| Act::Apply(Command::AddBackend(id, backend))),
+        3 => (id(), backends).prop_map(|(id, backend)| Act::Apply(Command::AddBackends(id, vec![backend]))),
         1 => (id(), backend_id()).prop_map(|(id, which)| Act::Apply(Command::RemoveBackend(id, which))),
         1 => weigh.prop_map(Act::Apply),
         1 => id().prop_map(Act::Erase),
@@ -96,7 +102,7 @@ proptest! {
                 Act::Create(last, new) if state.get(new.id).is_none() => state.create(new, vip(last)),
                 Act::Create(..) => continue,
                 Act::Apply(command) => {
-                    let change = state.apply(&command);
+                    let change = state.apply(&command, Time::FIRST);
                     if let (Command::ReplaceBackends(_, wanted), Ok(change)) = (&command, &change) {
                         check_replaced(wanted, change);
                     }
@@ -131,37 +137,124 @@ fn records_that_contradict_each_other_are_refused() {
         id: LoadBalancerId(Uuid::from_u128(id)),
         serial: 1,
         name: Name::try_from(String::new()).unwrap(),
-        endpoint: Endpoint { vip: vip(1), port: port(number) },
+        endpoint: Endpoint::tcp(vip(1), port(number)),
         backends: None,
         phase: Phase::Active,
         advertise: Advertise::Always,
-        service: crate::model::ServiceSettings::default(),
+        service: ServiceSettings::default(),
+        check: None,
+        fallback: None,
+        drain: None,
     };
     assert!(State::restore(vec![record(1, 80), record(2, 81)], 0).is_ok());
     assert!(State::restore(vec![record(1, 80), record(2, 80)], 0).is_err());
     assert!(State::restore(vec![record(1, 80), record(1, 81)], 0).is_err());
 }
 
-#[test]
-fn a_backend_of_the_other_family_is_refused() {
-    let mut state = State::default();
-    let of = |ip: &str| Backend {
-        id: BackendId(Uuid::from_u128(1)),
-        target: Target { ip: ip.parse().unwrap(), port: port(80) },
-        settings: BackendSettings::default(),
-    };
-    let new = |ip: &str| NewLoadBalancer {
+fn new(protocol: Protocol, service: ServiceSettings, backends: Vec<Backend>) -> NewLoadBalancer {
+    NewLoadBalancer {
         id: LoadBalancerId(Uuid::from_u128(1)),
         name: Name::try_from(String::new()).unwrap(),
         port: port(80),
+        protocol,
         vip: Wanted::Any,
         advertise: Advertise::Always,
-        service: crate::model::ServiceSettings::default(),
-        backends: Some(vec![of(ip)]),
+        service,
+        check: None,
+        fallback: None,
+        backends: Some(backends),
+    }
+}
+
+fn culprit(result: Result<Change, Rejected>) -> &'static str {
+    match result {
+        Err(Rejected::Discord(discord)) => discord.field,
+        Err(Rejected::Unfit { why, .. }) => why.field(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn settings_that_do_not_go_together_are_refused_and_named() {
+    let flags = SchedulerFlags { port: true, fallback: false };
+    let rr = ServiceSettings::default();
+    let sh = ServiceSettings { scheduler: Scheduler::Sh, flags, ..rr };
+    let narrow = |bits| Persistence { timeout: crate::model::PersistenceTimeout::default(), granularity: Some(bits) };
+    let persistent = |bits| ServiceSettings { persistence: Some(narrow(bits)), ..rr };
+    let one_packet = ServiceSettings { one_packet: true, ..rr };
+    for (protocol, service, expected) in [
+        (Protocol::Tcp, ServiceSettings { flags, ..rr }, Some("schedulerFlags")),
+        (Protocol::Tcp, sh, None),
+        (Protocol::Tcp, one_packet, Some("onePacket")),
+        (Protocol::Sctp, one_packet, Some("onePacket")),
+        (Protocol::Udp, one_packet, None),
+        (Protocol::Tcp, persistent(0), Some("persistence")),
+        (Protocol::Tcp, persistent(24), None),
+        (Protocol::Tcp, persistent(33), Some("persistence")),
+    ] {
+        let created = State::default().create(new(protocol, service, Vec::new()), vip(1));
+        assert_eq!(created.is_err().then(|| culprit(created)), expected, "{protocol} {service}");
+    }
+    let mut state = State::default();
+    state.create(new(Protocol::Tcp, sh, Vec::new()), vip(1)).unwrap();
+    let id = LoadBalancerId(Uuid::from_u128(1));
+    let to_rr = ServiceChange { scheduler: Some(Scheduler::Rr), ..ServiceChange::default() };
+    let change = LoadBalancerChange { service: to_rr.clone(), ..LoadBalancerChange::default() };
+    assert_eq!(culprit(state.update(id, &change)), "schedulerFlags");
+    let without = ServiceChange { flags: Some(SchedulerFlags::default()), ..to_rr };
+    state.update(id, &LoadBalancerChange { service: without, ..LoadBalancerChange::default() }).unwrap();
+}
+
+#[test]
+fn only_nat_leads_to_another_port() {
+    let by = |forwarding, number| Backend {
+        target: Target { port: port(number), ..backend(1, 9).target },
+        settings: BackendSettings { forwarding, ..BackendSettings::default() },
+        ..backend(1, 9)
     };
+    let tunnel = Forwarding::Tunnel(Encapsulation::Ipip);
+    for forwarding in [Forwarding::Local, Forwarding::DirectRoute, tunnel] {
+        let create = |number| {
+            State::default()
+                .create(new(Protocol::Tcp, ServiceSettings::default(), vec![by(forwarding, number)]), vip(1))
+        };
+        assert_eq!(culprit(create(81)), "port", "{forwarding}");
+        create(80).unwrap();
+    }
+    let mut state = State::default();
+    let masqueraded = by(Forwarding::Masquerade, 81);
+    state.create(new(Protocol::Tcp, ServiceSettings::default(), vec![masqueraded.clone()]), vip(1)).unwrap();
+    let id = LoadBalancerId(Uuid::from_u128(1));
+    let to = |kind| BackendChange { kind: Some(kind), ..BackendChange::default() };
+    assert_eq!(culprit(state.update_backend(id, masqueraded.id, &to(ForwardingKind::DirectRoute))), "port");
+    let gre = BackendChange { encapsulation: Some(Encapsulation::Gre), ..BackendChange::default() };
+    assert_eq!(culprit(state.update_backend(id, masqueraded.id, &gre)), "tunnel");
+    let lower = BackendChange { lower_threshold: Some(1), ..BackendChange::default() };
+    assert_eq!(culprit(state.update_backend(id, masqueraded.id, &lower)), "lowerThreshold");
+}
+
+/// One VIP serves a port of TCP and the same port of UDP, as DNS does.
+#[test]
+fn protocols_share_a_vip_and_a_port() {
+    let mut state = State::default();
+    for (number, protocol) in Protocol::ALL.into_iter().enumerate() {
+        let id = LoadBalancerId(Uuid::from_u128(number as u128));
+        state.create(NewLoadBalancer { id, ..new(protocol, ServiceSettings::default(), Vec::new()) }, vip(1)).unwrap();
+    }
+    assert_eq!(state.on(vip(1)).count(), 3);
+}
+
+#[test]
+fn a_backend_of_the_other_family_is_refused() {
+    let mut state = State::default();
+    let of = |ip: &str| {
+        let target = Target { ip: ip.parse().unwrap(), port: port(80) };
+        Backend::new(BackendId(Uuid::from_u128(1)), target, BackendSettings::default())
+    };
+    let new = |ip: &str| new(Protocol::Tcp, ServiceSettings::default(), vec![of(ip)]);
     for (vip, ip) in [("10.0.0.1", "fd00::2"), ("fd00::1", "10.0.0.2")] {
         let refused = state.create(new(ip), vip.parse().unwrap()).unwrap_err();
-        assert!(matches!(refused, Rejected::Unfit { why: Unfit::OtherFamily(_), .. }), "{refused}");
+        assert!(matches!(refused, Rejected::Unfit { why: Unfit::OtherFamily { .. }, .. }), "{refused}");
     }
     let created = state.create(new("fd00::2"), "fd00::1".parse().unwrap()).unwrap().after.unwrap();
     assert_eq!(

@@ -5,7 +5,11 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AdvertiseV2, BackendV3, ForwardingV1, LoadBalancerV3, PhaseV1};
+use super::{
+    AdvertiseV2, BackendV3, LoadBalancerV3, PhaseV1,
+    condition::ConditionV3,
+    settings::{BackendSettingsV3, ForwardingV3, ProtocolV3, ServiceV3},
+};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct LoadBalancerV1 {
@@ -34,6 +38,22 @@ struct BackendV1 {
     weight: u16,
 }
 
+/// Written by number, in this order.
+#[derive(Serialize, Deserialize)]
+enum ForwardingV1 {
+    Masquerade,
+    Local,
+}
+
+impl From<ForwardingV1> for ForwardingV3 {
+    fn from(forwarding: ForwardingV1) -> Self {
+        match forwarding {
+            ForwardingV1::Masquerade => Self::Masquerade,
+            ForwardingV1::Local => Self::Local,
+        }
+    }
+}
+
 impl From<LoadBalancerV1> for LoadBalancerV3 {
     fn from(record: LoadBalancerV1) -> Self {
         (record, MoreV2 { advertise: AdvertiseV2::Always, scheduler: "rr".to_owned() }).into()
@@ -52,13 +72,24 @@ impl From<(LoadBalancerV1, MoreV2)> for LoadBalancerV3 {
             backends: backends.map(|backends| backends.into_iter().map(BackendV3::from).collect()),
             phase,
             advertise,
-            scheduler,
+            protocol: ProtocolV3::Tcp,
+            service: ServiceV3::plain(scheduler),
+            check: None,
+            fallback: None,
+            drain: None,
         }
     }
 }
 
 impl From<BackendV1> for BackendV3 {
     fn from(BackendV1 { id, ip, port, forwarding, weight }: BackendV1) -> Self {
-        Self { id, ip: Ipv4Addr::from(ip).into(), port, forwarding, weight }
+        Self {
+            id,
+            ip: Ipv4Addr::from(ip).into(),
+            port,
+            settings: BackendSettingsV3::plain(forwarding.into(), weight),
+            check: None,
+            condition: ConditionV3::default(),
+        }
     }
 }

@@ -3,6 +3,8 @@
 
 use proptest::prelude::*;
 
+use slb_core::model::{BackendSettings, Forwarding, Weight};
+
 use super::*;
 
 const ID: LoadBalancerId = LoadBalancerId(Uuid::from_u128(1));
@@ -34,7 +36,8 @@ fn the_records_out_there_are_read() {
     assert_eq!((backend.target.to_string().as_str(), backend.settings), ("10.80.96.25:6443", Default::default()));
     assert_eq!((two.serial, two.name.as_str()), (u64::MAX, "\"quoted\" ⚖"));
     let last = two.backends().last().unwrap().settings;
-    assert_eq!(last, BackendSettings { forwarding: Forwarding::Local, weight: Weight::from(65535) });
+    let local = BackendSettings { forwarding: Forwarding::Local, weight: Weight::from(65535), ..Default::default() };
+    assert_eq!(last, local);
     assert_eq!((never.backends.is_none(), none.backends.is_some()), (true, true));
     assert_eq!(none.phase, Phase::Deleting);
 }

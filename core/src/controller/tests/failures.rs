@@ -9,8 +9,8 @@ fn a_backend_that_is_refused_at_a_start_holds_up_nobody_else() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
     let first = server.created(1).endpoint;
-    server.ask(Command::AddBackend(lb(1), backend(1))).unwrap();
-    server.ask(Command::AddBackend(lb(1), backend(2))).unwrap();
+    server.ask(Command::AddBackends(lb(1), vec![backend(1)])).unwrap();
+    server.ask(Command::AddBackends(lb(1), vec![backend(2)])).unwrap();
     let mut second = create(2, Some(first.vip));
     if let Command::Create(new) = &mut second {
         new.port = port(80);
@@ -28,7 +28,7 @@ fn a_backend_that_is_refused_at_a_start_holds_up_nobody_else() {
         assert!(remains.kernel.advertised.contains(&first.vip));
         assert!(remains.kernel.services[&first].backends.contains_key(&backend(2).target));
     });
-    server.ask(Command::AddBackend(lb(1), backend(3))).unwrap();
+    server.ask(Command::AddBackends(lb(1), vec![backend(3)])).unwrap();
     let name = Some(Name::try_from("new".to_owned()).unwrap());
     server.ask(Command::Update(lb(1), LoadBalancerChange { name, ..LoadBalancerChange::default() })).unwrap();
     server.ask(Command::Delete(lb(2))).unwrap();
@@ -62,7 +62,7 @@ fn a_vip_is_advertised_as_long_as_one_of_its_services_is_there() {
 
 #[test]
 fn a_failing_step_undoes_the_request_and_says_which() {
-    let endpoint = Endpoint { vip: vip(85), port: port(6443) };
+    let endpoint = Endpoint::tcp(vip(85), port(6443));
     let bind = Step::Host(HostStep::Bind(vip(85)));
     let add = Step::Dataplane(DataplaneStep::AddService(endpoint, ServiceSettings::default()));
     for broken in [bind, add] {
@@ -86,7 +86,7 @@ fn a_failing_backend_change_leaves_the_load_balancer_as_it_was() {
     let (target, settings) = (backend(1).target, backend(1).settings);
     let add = Step::Dataplane(DataplaneStep::AddBackend(before.endpoint, target, settings));
     sim.with(|remains| remains.broken.push((add, false)));
-    let failure = server.ask(Command::AddBackend(lb(1), backend(1))).unwrap_err();
+    let failure = server.ask(Command::AddBackends(lb(1), vec![backend(1)])).unwrap_err();
     assert!(matches!(failure, Failure::Step { undone: true, .. }), "{failure}");
     assert_eq!(server.board.get(lb(1)), Some(before));
     server.check();
@@ -102,7 +102,7 @@ fn a_deletion_that_fails_is_finished_later() {
     let failure = server.ask(Command::Delete(lb(1))).unwrap_err();
     assert!(matches!(failure, Failure::Step { undone: false, may_pass: true, .. }), "{failure}");
     assert!(matches!(
-        server.ask(Command::AddBackend(lb(1), backend(1))),
+        server.ask(Command::AddBackends(lb(1), vec![backend(1)])),
         Err(Failure::Rejected(Rejected::Deleting(_)))
     ));
     sim.with(|remains| remains.broken.clear());
@@ -139,7 +139,7 @@ fn a_full_disk_changes_nothing() {
     let mut server = Server::start(&sim).unwrap();
     server.created(1);
     sim.with(|remains| remains.disk_full = true);
-    for command in [create(2, None), Command::AddBackend(lb(1), backend(1)), Command::Delete(lb(1))] {
+    for command in [create(2, None), Command::AddBackends(lb(1), vec![backend(1)]), Command::Delete(lb(1))] {
         let Err(Failure::Store(cause)) = server.ask(command) else { panic!("not the store's failure") };
         let disk = cause.source().and_then(|error| error.downcast_ref::<io::Error>());
         assert_eq!(disk.map(io::Error::kind), Some(io::ErrorKind::StorageFull), "{cause:?}");

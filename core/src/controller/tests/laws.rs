@@ -16,6 +16,8 @@ enum Act {
     Weigh(u128, u8, u16),
     Remove(u128, u8),
     Replace(u128, Vec<u8>),
+    Drain(u128, Option<u8>),
+    Undrain(u128, Option<u8>),
 }
 
 impl Act {
@@ -26,12 +28,16 @@ impl Act {
                 Command::Create(NewLoadBalancer { advertise, ..new })
             }
             Self::Delete(number) => Command::Delete(lb(number)),
-            Self::Add(number, which) => Command::AddBackend(lb(number), backend(which)),
+            Self::Add(number, which) => Command::AddBackends(lb(number), vec![backend(which)]),
             Self::Weigh(number, which, weight) => {
                 let weight = Some(Weight::from(weight));
                 let change = BackendChange { weight, ..Default::default() };
                 Command::UpdateBackend(lb(number), backend(which).id, change)
             }
+            Self::Drain(number, which) => {
+                Command::Drain(lb(number), which.map(|which| backend(which).id), DrainWish::default())
+            }
+            Self::Undrain(number, which) => Command::Undrain(lb(number), which.map(|which| backend(which).id)),
             Self::Remove(number, which) => Command::RemoveBackend(lb(number), backend(which).id),
             Self::Replace(number, ref all) => {
                 Command::ReplaceBackends(lb(number), all.iter().copied().map(backend).collect())
@@ -49,6 +55,8 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (number.clone(), 1_u8..4).prop_map(|(number, which)| Act::Add(number, which)),
         1 => (number.clone(), 1_u8..4, 0_u16..3).prop_map(|(number, which, weight)| Act::Weigh(number, which, weight)),
         1 => (number.clone(), 1_u8..4).prop_map(|(number, which)| Act::Remove(number, which)),
+        1 => (number.clone(), prop::option::of(1_u8..4)).prop_map(|(number, which)| Act::Drain(number, which)),
+        1 => (number.clone(), prop::option::of(1_u8..4)).prop_map(|(number, which)| Act::Undrain(number, which)),
         2 => (number, prop::collection::btree_set(1_u8..4, 0..4))
             .prop_map(|(number, all)| Act::Replace(number, all.into_iter().collect())),
     ]
@@ -59,7 +67,13 @@ fn once_each(acts: Vec<Vec<Act>>) -> Vec<Vec<Act>> {
     let mut seen = BTreeSet::new();
     let fresh = |act: &Act, seen: &mut BTreeSet<u128>| match act {
         Act::Create(number, _) => seen.insert(*number),
-        Act::Delete(_) | Act::Add(..) | Act::Weigh(..) | Act::Remove(..) | Act::Replace(..) => true,
+        Act::Delete(_)
+        | Act::Add(..)
+        | Act::Weigh(..)
+        | Act::Remove(..)
+        | Act::Replace(..)
+        | Act::Drain(..)
+        | Act::Undrain(..) => true,
     };
     acts.into_iter().map(|batch| batch.into_iter().filter(|act| fresh(act, &mut seen)).collect()).collect()
 }
@@ -78,16 +92,19 @@ fn create_as(number: u128, (last, at, backends): &Wanted) -> Command {
         id: lb(number),
         name,
         port: port(*at),
+        protocol: Protocol::Tcp,
         vip: last.map(vip).into(),
         backends,
         advertise: Advertise::default(),
         service: ServiceSettings::default(),
+        check: None,
+        fallback: None,
     })
 }
 
 /// A step that comes before a VIP is bound, or binds it.
 fn building() -> impl Strategy<Value = Step> {
-    let endpoint = (85_u8..91, 80_i64..82).prop_map(|(last, at)| Endpoint { vip: vip(last), port: port(at) });
+    let endpoint = (85_u8..91, 80_i64..82).prop_map(|(last, at)| Endpoint::tcp(vip(last), port(at)));
     (endpoint, 0_u8..6).prop_map(|(endpoint, which)| match which {
         0 => Step::Host(HostStep::Bind(endpoint.vip)),
         1 => Step::Host(HostStep::EnableSourceNat(endpoint.vip, SourceNat::Always)),
@@ -120,8 +137,8 @@ proptest! {
                     for (act, answer) in batch.iter().zip(answers) {
                         let id = match act.command() {
                             Command::Create(new) => new.id,
-                            Command::Delete(id) | Command::AddBackend(id, _) | Command::ReplaceBackends(id, _) | Command::UpdateBackend(id, ..)
-                            | Command::RemoveBackend(id, _) | Command::Update(id, _) => id,
+                            Command::Delete(id) | Command::AddBackends(id, _) | Command::ReplaceBackends(id, _) | Command::UpdateBackend(id, ..)
+                            | Command::RemoveBackend(id, _) | Command::Update(id, _) | Command::Drain(id, ..) | Command::Undrain(id, _) => id,
                         };
                         match answer {
                             Some(Ok(_)) if !crashed => drop(acknowledged.insert(id, server.board.get(id))),
@@ -174,7 +191,7 @@ proptest! {
         server.pass(INTERVAL);
         server.check();
         let state = &server.controller.state;
-        prop_assert!(plan(state, &server.controller.observed, &Scope::All).is_empty());
+        prop_assert!(plan(state, &server.controller.observed, &Scope::All, Time::FIRST).is_empty());
     }
     /// The network hears nothing of what is undone: as long as nobody deletes, no VIP is taken back.
     #[test]

@@ -40,7 +40,8 @@ fn it_holds_up_nobody() {
     let mut server = Server::start(&sim).unwrap();
     server.created(1);
     sim.with(|remains| remains.pool_takes = 3);
-    let mut answers = server.begin(vec![create(2, None), Command::AddBackend(lb(1), backend(1)), create(3, None)]);
+    let mut answers =
+        server.begin(vec![create(2, None), Command::AddBackends(lb(1), vec![backend(1)]), create(3, None)]);
     let answered: Vec<bool> = answers.iter_mut().map(|answer| answer.try_recv().unwrap().is_some()).collect();
     assert_eq!(answered, [false, true, false]);
     server.begin(vec![Command::Delete(lb(1))]);
@@ -92,7 +93,7 @@ fn a_wanted_address_that_cannot_be_had_is_refused_to_each() {
 fn an_address_with_a_service_of_another_program_goes_back() {
     let sim = slow();
     let mut server = Server::start(&sim).unwrap();
-    let foreign = Endpoint { vip: vip(85), port: port(6443) };
+    let foreign = Endpoint::tcp(vip(85), port(6443));
     sim.with(|remains| remains.kernel.services.insert(foreign, ServiceView::default()));
     let (_, answers) = server.ask_all(vec![create(1, Some(vip(85))), create(2, None)]);
     assert!(matches!(answers[0], Some(Err(Failure::Foreign(_)))), "{answers:?}");

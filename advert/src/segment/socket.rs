@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The packet socket (packet(7)) on one adapter: ARP packets in and out, the Ethernet header is the kernel's business.
+//! The packet socket (packet(7)) on one adapter: packets of one protocol in and out, the Ethernet header is the kernel's business.
 //!
 //! What has no safe interface is in [`ffi`].
 
-use std::io::{self, Read};
+use std::io;
 
 use libc::c_int;
 use socket2::{Domain, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
-    filter::{self, Watch},
-    frame::{Frame, Mac},
+    mac::Mac,
+    protocol::{Heard, Packet, Protocol, Watch},
 };
 use crate::{Error, ffi};
 
-/// Larger than any ARP packet with its padding; of what is longer, the end is cut, which nobody reads.
-const BUFFER: usize = 64;
+/// Larger than any packet with its padding and options; of what is longer, the end is cut.
+const BUFFER: usize = 256;
 
 /// Frames, and errors: without the latter nobody is woken when the adapter goes down. Not room to send: sends do not wait.
 const INTEREST: Interest = Interest::READABLE.add(Interest::ERROR);
@@ -25,6 +25,7 @@ const INTEREST: Interest = Interest::READABLE.add(Interest::ERROR);
 #[derive(Debug)]
 pub(super) struct PacketSocket {
     adapter: String,
+    protocol: Protocol,
     index: c_int,
     watch: Watch,
     socket: AsyncFd<Socket>,
@@ -35,7 +36,7 @@ impl PacketSocket {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(super) fn open(adapter: &str) -> Result<Self, Error> {
+    pub(super) fn open(adapter: &str, protocol: Protocol) -> Result<Self, Error> {
         let name = || adapter.to_owned();
         let failed = |operation| move |source| Error::Socket { operation, adapter: name(), source };
         // Protocol 0 hears nothing: no frame slips in before there are a filter and an adapter.
@@ -48,8 +49,10 @@ impl PacketSocket {
         })?;
         let index = ffi::index(&socket, adapter).map_err(|source| Error::NoAdapter { adapter: name(), source })?;
         let flags = ffi::flags(&socket, adapter).map_err(failed("read the flags"))?;
-        socket.attach_filter(&filter::program(None)).map_err(failed("filter ARP"))?;
-        socket.bind(&ffi::address(index, Mac::BROADCAST)).map_err(failed("bind a packet socket"))?;
+        socket.attach_filter(&protocol.program(None)).map_err(failed("filter packets"))?;
+        socket
+            .bind(&ffi::address(index, protocol.ethertype(), Mac::BROADCAST))
+            .map_err(failed("bind a packet socket"))?;
         let hardware_type = ffi::hardware(&socket).map_err(failed("read the hardware address"))?.kind;
         if hardware_type != libc::ARPHRD_ETHER {
             return Err(Error::NotEthernet { adapter: name(), hardware_type });
@@ -59,7 +62,17 @@ impl PacketSocket {
         }
         socket.set_nonblocking(true).map_err(failed("set up a packet socket"))?;
         let socket = ffi::register(socket, INTEREST).map_err(failed("watch a packet socket"))?;
-        Ok(Self { adapter: name(), index, watch: None, socket })
+        Ok(Self { adapter: name(), protocol, index, watch: None, socket })
+    }
+
+    /// The adapter's number.
+    pub(super) fn index(&self) -> u32 {
+        self.index.cast_unsigned()
+    }
+
+    /// What is spoken.
+    pub(super) fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// The adapter's name.
@@ -74,8 +87,8 @@ impl PacketSocket {
             .map_err(|source| Error::NoAdapter { adapter: self.adapter.clone(), source })?;
         if named != self.index {
             let watch = self.watch;
-            *self = Self::open(&self.adapter)?;
-            self.listen(watch).map_err(|source| self.failed("filter ARP", source))?;
+            *self = Self::open(&self.adapter, self.protocol)?;
+            self.listen(watch).map_err(|source| self.failed("filter packets", source))?;
         }
         let flags =
             ffi::flags(self.socket.get_ref(), &self.adapter).map_err(|source| self.failed("read the flags", source))?;
@@ -101,7 +114,7 @@ impl PacketSocket {
     /// Hears what matters for `watch` from now on, and nothing else. Free when nothing changed.
     pub(super) fn listen(&mut self, watch: Watch) -> io::Result<()> {
         if watch != self.watch {
-            self.socket.get_ref().attach_filter(&filter::program(watch))?;
+            self.socket.get_ref().attach_filter(&self.protocol.program(watch))?;
             self.watch = watch;
         }
         Ok(())
@@ -113,21 +126,22 @@ impl PacketSocket {
         ffi::hardware(self.socket.get_ref())?.mac.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
     }
 
-    /// Sends a packet to everybody on the segment. Waits for nothing: when the adapter's queue is full, that is an error.
-    pub(super) fn send(&self, frame: &Frame) -> io::Result<()> {
-        let everybody = ffi::address(self.index, Mac::BROADCAST);
-        self.socket.get_ref().send_to(&frame.encode(), &everybody).map(drop)
+    /// Sends a packet. Waits for nothing: when the adapter's queue is full, that is an error.
+    pub(super) fn send(&self, Packet { to, bytes }: &Packet) -> io::Result<()> {
+        let address = ffi::address(self.index, self.protocol.ethertype(), *to);
+        self.socket.get_ref().send_to(bytes, &address).map(drop)
     }
 
-    /// The next packet; `None`: it was none that [`Frame::decode`] knows. An error tells once that the adapter went down (`ENETDOWN`).
+    /// What the next packet says; `None`: nothing that matters. An error tells once that the adapter went down (`ENETDOWN`).
     ///
     /// Cancel-safe: a packet is taken only in the call that answers it.
-    pub(super) async fn receive(&self) -> io::Result<Option<Frame>> {
+    pub(super) async fn receive(&self) -> io::Result<Option<Heard>> {
         loop {
             let mut bytes = [0; BUFFER];
             let mut ready = self.socket.ready(INTEREST).await?;
-            if let Ok(result) = ready.try_io(|socket| socket.get_ref().read(&mut bytes)) {
-                return result.map(|length| bytes.get(..length).and_then(Frame::decode));
+            if let Ok(result) = ready.try_io(|socket| ffi::receive(socket.get_ref(), &mut bytes)) {
+                let (length, sender) = result?;
+                return Ok(bytes.get(..length).and_then(|bytes| self.protocol.read(bytes, sender)));
             }
         }
     }

@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The task that owns socket and machine. Nobody else sends or hears ARP.
+//! The task that owns socket and machine. Nobody else speaks the protocol on the adapter for VIPs.
 //!
 //! ```text
-//! Arp::apply, Arp::probe ──▶ commands ─┐
-//!              PacketSocket::receive ──┼─▶ Machine ─▶ turn: frames, answers, log lines
-//!                  Machine::deadline ──┘
+//! Announcer::apply, ::probe ──▶ commands ─┐
+//!                 PacketSocket::receive ──┼─▶ Machine ─▶ turn: frames, answers, log lines
+//!                     Machine::deadline ──┘
 //! ```
 
-use std::{
-    collections::BTreeMap,
-    io,
-    net::{IpAddr, Ipv4Addr},
-    time::Instant,
-};
+use std::{collections::BTreeMap, io, sync::Arc, time::Instant};
 
 use slb_core::{
+    events::{Event, Journal},
     model::Vip,
     ports::{Probe, Verdict},
     step::AdvertStep,
@@ -27,8 +23,9 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    frame::Frame,
+    groups::Groups,
     machine::{Machine, Output},
+    protocol::Heard,
     socket::PacketSocket,
     timing::Timing,
 };
@@ -40,6 +37,8 @@ pub(super) enum Command {
     Apply { steps: Vec<AdvertStep>, answer: oneshot::Sender<Vec<Verdict>> },
     /// Find out whether somebody has the address.
     Probe { vip: Vip, answer: Prober },
+    /// Tell of conflicts here.
+    Tell(Arc<Journal>),
 }
 
 type Prober = oneshot::Sender<Result<Probe, Error>>;
@@ -48,15 +47,20 @@ type Prober = oneshot::Sender<Result<Probe, Error>>;
 pub(super) struct Task {
     socket: PacketSocket,
     machine: Machine,
+    /// Those that have to be listened to for the addresses that are probed.
+    groups: Groups,
     /// Who waits for which probe.
     probers: BTreeMap<Vip, Vec<Prober>>,
     /// Whether the last frame could not be sent, or hearing failed since: it is logged when this changes.
     faulty: bool,
+    /// Where conflicts are told.
+    journal: Option<Arc<Journal>>,
 }
 
 impl Task {
     pub(super) fn new(socket: PacketSocket, timing: Timing) -> Self {
-        Self { socket, machine: Machine::new(timing, Instant::now()), probers: BTreeMap::new(), faulty: false }
+        let machine = Machine::new(timing, socket.protocol().packets_of_announcement(), Instant::now());
+        Self { socket, machine, groups: Groups::default(), probers: BTreeMap::new(), faulty: false, journal: None }
     }
 
     /// Runs until nobody can send commands any more.
@@ -70,7 +74,7 @@ impl Task {
                     None => return,
                 },
                 // Cancel-safe: so is a frame.
-                frame = self.socket.receive() => self.hear(frame),
+                heard = self.socket.receive() => self.hear(heard),
                 // Cancel-safe: the deadline is computed anew.
                 () = sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => self.turn(),
             }
@@ -91,6 +95,7 @@ impl Task {
             Command::Probe { vip, answer } => match self.socket.check() {
                 Ok(()) => {
                     self.probers.entry(vip).or_default().push(answer);
+                    self.groups.join(vip, self.socket.index());
                     self.machine.probe(vip, Instant::now());
                     self.turn();
                 }
@@ -98,6 +103,7 @@ impl Task {
                     let _ = answer.send(Err(error));
                 }
             },
+            Command::Tell(journal) => self.journal = Some(journal),
         }
     }
 
@@ -120,9 +126,9 @@ impl Task {
         }
     }
 
-    fn hear(&mut self, frame: io::Result<Option<Frame>>) {
-        match frame.and_then(|frame| Ok(frame.zip(Some(self.socket.mac()?)))) {
-            Ok(Some((frame, own))) => self.machine.hear(&frame, own, Instant::now()),
+    fn hear(&mut self, heard: io::Result<Option<Heard>>) {
+        match heard.and_then(|heard| Ok(heard.zip(Some(self.socket.mac()?)))) {
+            Ok(Some((heard, own))) => self.machine.hear(heard, own, Instant::now()),
             Ok(None) => {}
             Err(error) => self.deaf(error),
         }
@@ -140,8 +146,7 @@ impl Task {
     }
 
     fn listen(&mut self) {
-        let watch = self.machine.watch().and_then(|(lowest, highest)| ipv4(lowest).ok().zip(ipv4(highest).ok()));
-        if let Err(error) = self.socket.listen(watch) {
+        if let Err(error) = self.socket.listen(self.machine.watch()) {
             self.deaf(error);
         }
     }
@@ -160,20 +165,26 @@ impl Task {
             }
             Output::Free(vip) => self.answer(vip, || Ok(Probe::Free)),
             Output::InUse(vip, holder) => self.answer(vip, || Ok(Probe::InUse { holder: holder.to_string() })),
-            Output::Conflict { vip, holder, claims } => warn!(
-                %vip, adapter = self.socket.adapter(), %holder, claims,
-                "another host claims a VIP that is advertised here; the VIP is defended and kept",
-            ),
+            Output::Conflict { vip, holder, claims } => {
+                warn!(
+                    %vip, adapter = self.socket.adapter(), %holder, claims,
+                    "another host claims a VIP that is advertised here; the VIP is defended and kept",
+                );
+                if let Some(journal) = &self.journal {
+                    journal.tell(Event::Conflict { vip, holder: holder.to_string() });
+                }
+            }
         }
     }
 
     fn probe(&self, vip: Vip) -> io::Result<()> {
-        self.socket.send(&Frame::probe(self.socket.mac()?, ipv4(vip)?))
+        let packets = self.socket.protocol().probe(self.socket.mac()?, vip);
+        packets.iter().try_for_each(|packet| self.socket.send(packet))
     }
 
     fn announce(&self, vip: Vip) -> io::Result<()> {
-        let own = self.socket.mac()?;
-        Frame::announcement(own, ipv4(vip)?).iter().try_for_each(|frame| self.socket.send(frame))
+        let packets = self.socket.protocol().announcement(self.socket.mac()?, vip);
+        packets.iter().try_for_each(|packet| self.socket.send(packet))
     }
 
     /// Who cannot hear cannot find an address free.
@@ -187,36 +198,30 @@ impl Task {
 
     fn abandon(&mut self, vip: Vip, error: &io::Error) {
         self.machine.abandon(vip);
+        self.groups.leave(vip);
         for prober in self.probers.remove(&vip).unwrap_or_default() {
             let _ = prober.send(Err(self.socket.failed("probe", again(error))));
         }
     }
 
     fn answer(&mut self, vip: Vip, result: impl Fn() -> Result<Probe, Error>) {
+        self.groups.leave(vip);
         for prober in self.probers.remove(&vip).unwrap_or_default() {
             let _ = prober.send(result());
         }
     }
 
-    /// Logs that ARP stopped or started to work, not each frame.
+    /// Logs that the protocol stopped or started to work, not each frame.
     fn note(&mut self, result: io::Result<()>) {
-        let adapter = self.socket.adapter();
+        let (adapter, protocol) = (self.socket.adapter(), self.socket.protocol());
         match &result {
-            Ok(()) if self.faulty => info!(adapter, "ARP works again"),
+            Ok(()) if self.faulty => info!(adapter, "{protocol} works again"),
             Err(error) if !self.faulty => {
-                warn!(adapter, %error, "ARP does not work; VIPs are announced again when the link is back");
+                warn!(adapter, %error, "{protocol} does not work; VIPs are announced again when the link is back");
             }
             Ok(()) | Err(_) => {}
         }
         self.faulty = result.is_err();
-    }
-}
-
-/// ARP is for IPv4 alone.
-fn ipv4(vip: Vip) -> io::Result<Ipv4Addr> {
-    match vip.address() {
-        IpAddr::V4(address) => Ok(address),
-        IpAddr::V6(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who is told what, and when: RFC 5227 as a pure machine. It is given the time and what was heard, and answers with what to send
-//! and to report.
+//! Who is told what, and when: RFC 5227 as a pure machine, for ARP and for neighbour discovery alike. It is given the time and what was
+//! heard, and answers with what to send and to report.
 //!
 //! ```text
 //!            probe                   the last interval passed unanswered
@@ -28,19 +28,14 @@ use std::{
 
 use slb_core::model::Vip;
 
-use super::{
-    agenda::Agenda,
-    frame::{Frame, Mac, Operation},
-    pace::Pace,
-    timing::Timing,
-};
+use super::{agenda::Agenda, mac::Mac, pace::Pace, protocol::Heard, timing::Timing};
 
 /// What the machine wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Output {
     /// Send a probe.
     Probe(Vip),
-    /// Send an announcement, both forms.
+    /// Send an announcement, in all its forms.
     Announce(Vip),
     /// The probing of this address is over, nobody has it.
     Free(Vip),
@@ -60,9 +55,6 @@ pub(super) enum Output {
 /// Frames of an [`Output::Probe`].
 const PROBE_FRAMES: u32 = 1;
 
-/// Frames of an [`Output::Announce`].
-const ANNOUNCEMENT_FRAMES: u32 = 2;
-
 /// An advertised VIP.
 #[derive(Debug, Default)]
 struct Advertised {
@@ -79,6 +71,8 @@ struct Advertised {
 #[derive(Debug)]
 pub(super) struct Machine {
     timing: Timing,
+    /// Frames of an [`Output::Announce`].
+    announcement_frames: u32,
     start: Instant,
     pace: Pace,
     /// With the number of probes left.
@@ -88,9 +82,10 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(timing: Timing, start: Instant) -> Self {
+    pub(super) fn new(timing: Timing, announcement_frames: u32, start: Instant) -> Self {
         let pace = Pace::new(timing.burst, timing.frame_interval);
-        Self { timing, start, pace, probed: Agenda::new(), advertised: Agenda::new(), reports: VecDeque::new() }
+        let (probed, advertised, reports) = (Agenda::new(), Agenda::new(), VecDeque::new());
+        Self { timing, announcement_frames, start, pace, probed, advertised, reports }
     }
 
     /// Starts probing the address, unless it is being probed.
@@ -116,16 +111,12 @@ impl Machine {
         self.advertised.remove(vip);
     }
 
-    /// Takes in a frame that was received while the adapter's hardware address was `own`.
-    pub(super) fn hear(&mut self, frame: &Frame, own: Mac, now: Instant) {
-        let holder = frame.sender_mac;
+    /// Takes in what was heard while the adapter's hardware address was `own`.
+    pub(super) fn hear(&mut self, heard: Heard, own: Mac, now: Instant) {
+        let Heard { vip, sender: holder, is_probe } = heard;
         if holder == own {
             return;
         }
-        let is_probe = frame.operation == Operation::Request && frame.sender_ip.is_unspecified();
-        let Ok(vip) = Vip::try_from(if is_probe { frame.target_ip } else { frame.sender_ip }) else {
-            return;
-        };
         if self.probed.remove(vip).is_some() {
             self.reports.push_back(Output::InUse(vip, holder));
         }
@@ -167,11 +158,11 @@ impl Machine {
     }
 
     fn next_announcement(&mut self, now: Instant) -> Option<Output> {
-        if self.pace.opens(ANNOUNCEMENT_FRAMES) > Some(now) {
+        if self.pace.opens(self.announcement_frames) > Some(now) {
             return None;
         }
         let (vip, state) = self.advertised.take_due(now)?;
-        self.pace.take(ANNOUNCEMENT_FRAMES, now);
+        self.pace.take(self.announcement_frames, now);
         let pause = match state.left {
             2.. => Some(self.timing.announce_interval),
             0 | 1 => self.until_refresh(vip, now),
@@ -199,7 +190,8 @@ impl Machine {
     /// When [`Machine::poll`] has something to do next; `None`: not before something else happens.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let probe = self.probed.next_due().map(|due| Some(due).max(self.pace.opens(PROBE_FRAMES)));
-        let announcement = self.advertised.next_due().map(|due| Some(due).max(self.pace.opens(ANNOUNCEMENT_FRAMES)));
+        let announcement =
+            self.advertised.next_due().map(|due| Some(due).max(self.pace.opens(self.announcement_frames)));
         probe.into_iter().chain(announcement).flatten().min()
     }
 

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::Ipv4Addr,
     num::NonZeroU8,
 };
 
@@ -12,25 +12,24 @@ use proptest::prelude::*;
 use super::*;
 
 const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
+/// As many as with ARP.
+const ANNOUNCEMENT_FRAMES: u32 = 2;
 const OTHER: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
 fn vip(last: u8) -> Vip {
     Vip::try_from(Ipv4Addr::new(10, 0, 0, last)).unwrap()
 }
 
-fn ipv4(vip: Vip) -> Ipv4Addr {
-    match vip.address() {
-        IpAddr::V4(address) => address,
-        IpAddr::V6(address) => panic!("{address}"),
-    }
-}
-
 fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-fn claim(vip: Vip, by: Mac) -> Frame {
-    Frame::announcement(by, ipv4(vip))[1]
+fn claim(vip: Vip, by: Mac) -> Heard {
+    Heard { vip, sender: by, is_probe: false }
+}
+
+fn probe(vip: Vip, by: Mac) -> Heard {
+    Heard { vip, sender: by, is_probe: true }
 }
 
 /// What may happen to a machine.
@@ -98,7 +97,7 @@ impl World {
     fn new(timing: Timing) -> Self {
         let now = Instant::now();
         Self {
-            machine: Machine::new(timing.clone(), now),
+            machine: Machine::new(timing.clone(), ANNOUNCEMENT_FRAMES, now),
             timing,
             now,
             advertised: BTreeMap::new(),
@@ -131,11 +130,11 @@ impl World {
                 self.probed.remove(&vip);
             }
             Happening::Claimed(vip, by) => {
-                machine.hear(&claim(vip, by), OWN, now);
+                machine.hear(claim(vip, by), OWN, now);
                 self.heard(vip, by, self.advertised.contains_key(&vip));
             }
             Happening::ProbedBy(vip, by) => {
-                machine.hear(&Frame::probe(by, ipv4(vip)), OWN, now);
+                machine.hear(probe(vip, by), OWN, now);
                 self.heard(vip, by, false);
             }
             Happening::Wait(pause) => self.now += pause,
@@ -236,7 +235,7 @@ proptest! {
 
 fn started(timing: Timing) -> (Machine, Instant) {
     let now = Instant::now();
-    (Machine::new(timing, now), now)
+    (Machine::new(timing, ANNOUNCEMENT_FRAMES, now), now)
 }
 
 /// What comes out until `until` after the start, with the milliseconds since the start.
@@ -296,7 +295,7 @@ fn a_claim_is_answered_once_and_counted_for_the_next_report() {
     let conflict = |claims| Output::Conflict { vip: vip(1), holder: OTHER, claims };
     for (at, expected) in [(0, Some(1)), (1, None), (9_999, None), (10_000, Some(3)), (25_000, Some(1))] {
         let now = start + ms(5_000 + at);
-        machine.hear(&claim(vip(1), OTHER), OWN, now);
+        machine.hear(claim(vip(1), OTHER), OWN, now);
         let outputs: Vec<Output> = std::iter::from_fn(|| machine.poll(now)).collect();
         let defended = expected.map(|claims| [conflict(claims), Output::Announce(vip(1))]);
         assert_eq!(outputs, defended.into_iter().flatten().collect::<Vec<_>>(), "at {at} ms");
@@ -308,21 +307,19 @@ fn a_defence_does_not_stand_for_an_announcement() {
     let (mut machine, start) = started(Timing { refresh_interval: Duration::ZERO, ..Timing::default() });
     machine.advertise(vip(1), start);
     timetable(&mut machine, start, ms(500));
-    machine.hear(&claim(vip(1), OTHER), OWN, start + ms(500));
+    machine.hear(claim(vip(1), OTHER), OWN, start + ms(500));
     let times: Vec<u128> = timetable(&mut machine, start + ms(500), ms(60_000)).iter().map(|&(at, _)| at).collect();
     assert_eq!(times, [0, 0, 2_000], "report, defence, second announcement");
 }
 
 #[test]
-fn whoever_asks_for_a_vip_does_not_claim_it() {
+fn whoever_is_about_to_take_a_vip_does_not_claim_it() {
     let (mut machine, start) = started(Timing::default());
     machine.advertise(vip(1), start);
-    machine.probe(vip(2), start);
     timetable(&mut machine, start, ms(0));
-    let question = |target: Vip| Frame { sender_ip: ipv4(vip(9)), ..Frame::probe(OTHER, ipv4(target)) };
-    for frame in [question(vip(1)), question(vip(2)), Frame::probe(OTHER, ipv4(vip(1)))] {
-        machine.hear(&frame, OWN, start);
-        assert_eq!(machine.poll(start), None, "{frame:?}");
+    for heard in [probe(vip(1), OTHER), claim(vip(9), OTHER)] {
+        machine.hear(heard, OWN, start);
+        assert_eq!(machine.poll(start), None, "{heard:?}");
     }
 }
 

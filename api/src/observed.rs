@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How load-balancers and backends are doing, as it is shown beside what they are asked to be.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use serde::Serialize;
+use slb_core::{
+    checker::Reports,
+    model::{Backend, LoadBalancer},
+    status::{Condition, Status},
+};
+
+/// A time as it is shown: RFC 3339, in UTC, to the second.
+pub(crate) fn time(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+#[derive(Serialize)]
+struct ConditionView<'a> {
+    is: bool,
+    since: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+}
+
+impl<'a> From<&'a Condition> for ConditionView<'a> {
+    fn from(condition: &'a Condition) -> Self {
+        Self { is: condition.holds(), since: time(condition.since), why: condition.why_not.as_deref() }
+    }
+}
+
+/// What is known of a load-balancer, to be shown with it.
+#[derive(Clone, Copy)]
+pub(crate) struct Observer<'a> {
+    pub(crate) load_balancer: &'a LoadBalancer,
+    pub(crate) status: &'a Status,
+    pub(crate) reports: Option<&'a Arc<dyn Reports>>,
+}
+
+/// `observed` of a load-balancer.
+#[derive(Serialize)]
+pub(crate) struct LoadBalancerObserved<'a> {
+    programmed: ConditionView<'a>,
+    advertised: ConditionView<'a>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    panics: bool,
+}
+
+/// `observed` of a backend.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BackendObserved<'a> {
+    programmed: ConditionView<'a>,
+    health: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health_since: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_check: Option<LastCheckView>,
+}
+
+#[derive(Serialize)]
+struct LastCheckView {
+    at: String,
+    took: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl<'a> Observer<'a> {
+    /// How the load-balancer is doing as a whole.
+    pub(crate) fn whole(self) -> LoadBalancerObserved<'a> {
+        LoadBalancerObserved {
+            programmed: (&self.status.programmed).into(),
+            advertised: (&self.status.advertised).into(),
+            panics: self.load_balancer.panics(),
+        }
+    }
+
+    /// How a backend of it is doing.
+    pub(crate) fn backend(self, backend: &Backend) -> Option<BackendObserved<'a>> {
+        let status = self.status.backend(backend.id)?;
+        let watch = self.load_balancer.watch(backend);
+        let report = self.reports.zip(watch.as_ref()).and_then(|(reports, watch)| reports.report(watch));
+        let (health, since) = match (&watch, backend.condition.down) {
+            (None, _) => ("unknown", None),
+            (Some(_), Some(down)) => ("down", Some(down.into())),
+            (Some(_), None) => ("up", report.as_ref().map(|report| report.now.since)),
+        };
+        let last_check = report.and_then(|report| report.last).map(|last| LastCheckView {
+            at: time(last.at),
+            took: humantime::format_duration(round(last.took)).to_string(),
+            error: last.error,
+        });
+        Some(BackendObserved {
+            programmed: (&status.programmed).into(),
+            health,
+            health_since: since.map(time),
+            last_check,
+        })
+    }
+}
+
+/// To microseconds.
+fn round(took: Duration) -> Duration {
+    Duration::from_micros(u64::try_from(took.as_micros()).unwrap_or(u64::MAX))
+}

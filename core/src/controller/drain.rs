@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Follows what is being drained to its end: the last connection, or the deadline.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use tracing::{info, warn};
+
+use super::{Controller, World};
+use crate::{
+    errors::Chain,
+    model::{Backend, Drain, LoadBalancerId, Protocol, Target, Time},
+    ports::Dataplane,
+    statistics::Connections,
+};
+
+/// How often connections are counted while something is drained.
+const PERIOD: Duration = Duration::from_secs(1);
+/// A connection that begins when a drain does is not established yet; the kernel sends the third answer to it after so long.
+const EARLIEST: Duration = Duration::from_secs(3);
+
+impl<W: World> Controller<W> {
+    /// Looks after everything that is being drained.
+    pub(super) async fn follow_drains(&mut self, now: Instant) {
+        self.next_look = now + PERIOD;
+        let time = self.time();
+        let ids: Vec<LoadBalancerId> = self.draining.iter().copied().collect();
+        let mut changes = Vec::new();
+        for id in ids {
+            let Some(load_balancer) = self.state.get(id).cloned() else { continue };
+            let endpoint = load_balancer.endpoint;
+            let connections = match self.drivers.dataplane.connections(endpoint).await {
+                Ok(connections) => Some(connections),
+                Err(cause) => {
+                    warn!(lb = %id, error = %Chain(&*cause), "cannot count connections; the drain ends at its deadline");
+                    None
+                }
+            };
+            let left = |backend: Option<&Backend>| {
+                let target = backend.map(|backend| backend.target);
+                connections.as_ref().map(|connections| left(connections, endpoint.protocol, target))
+            };
+            let is_over = |backend: Option<&Backend>, drain: Drain| is_over(drain, left(backend), time);
+            let Some(change) = self.state.end_drains(id, time, is_over) else { continue };
+            let over = load_balancer.backends().iter().filter(|backend| {
+                backend.condition.drain.is_some_and(|drain| drain.is_under_way() && is_over(Some(backend), drain))
+            });
+            for backend in over {
+                info!(lb = %id, backend = %backend.target, left = left(Some(backend)).unwrap_or_default(), "drained backend");
+            }
+            if load_balancer.drain.is_some_and(|drain| drain.is_under_way() && is_over(None, drain)) {
+                info!(lb = %id, left = left(None).unwrap_or_default(), "drained load-balancer");
+            }
+            changes.push(change);
+        }
+        self.take_over(changes, now).await;
+    }
+}
+
+/// How many connections there are of a backend, or of all.
+fn left(connections: &BTreeMap<Target, Connections>, protocol: Protocol, target: Option<Target>) -> u64 {
+    let of = |connections: &Connections| unfinished(protocol, *connections);
+    match target {
+        Some(target) => connections.get(&target).map_or(0, of),
+        None => connections.values().map(of).sum(),
+    }
+}
+
+/// What has yet to finish. Of TCP and SCTP, the inactive ones are those that are closed already; of UDP, they are all there are. A client that
+/// is remembered may come back.
+fn unfinished(protocol: Protocol, Connections { active, inactive, persistent }: Connections) -> u64 {
+    let inactive = if protocol == Protocol::Udp { inactive } else { 0 };
+    u64::from(active) + u64::from(inactive) + u64::from(persistent)
+}
+
+fn is_over(drain: Drain, left: Option<u64>, now: Time) -> bool {
+    let is_late = drain.deadline.is_some_and(|deadline| deadline <= now);
+    is_late || (left == Some(0) && now.since(drain.since) >= EARLIEST)
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What checks find out: backends that fail are taken out, and come back, for every load-balancer that asks them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use tracing::{info, warn};
+
+use super::{Controller, World};
+use crate::{
+    checker::{Checker, Known, Transition, Watch},
+    errors::Chain,
+    health::Standing,
+    model::{LoadBalancer, LoadBalancerId, Phase, Time, Vip},
+    plan::Scope,
+    state::Change,
+};
+
+/// Who watches what.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    by_owner: BTreeMap<LoadBalancerId, BTreeSet<Watch>>,
+    by_watch: BTreeMap<Watch, BTreeSet<LoadBalancerId>>,
+}
+
+impl Watched {
+    /// Who watches it.
+    fn owners(&self, watch: &Watch) -> Vec<LoadBalancerId> {
+        self.by_watch.get(watch).into_iter().flatten().copied().collect()
+    }
+
+    /// Says all that a load-balancer watches from now on. Whether that is something else.
+    fn set(&mut self, owner: LoadBalancerId, watches: BTreeSet<Watch>) -> bool {
+        let before = self.by_owner.remove(&owner).unwrap_or_default();
+        let differs = before != watches;
+        for gone in before.difference(&watches) {
+            if let Some(owners) = self.by_watch.get_mut(gone) {
+                owners.remove(&owner);
+                if owners.is_empty() {
+                    self.by_watch.remove(gone);
+                }
+            }
+        }
+        for new in watches.difference(&before) {
+            self.by_watch.entry(new.clone()).or_default().insert(owner);
+        }
+        if !watches.is_empty() {
+            self.by_owner.insert(owner, watches);
+        }
+        differs
+    }
+}
+
+impl<W: World> Controller<W> {
+    /// Has the backends of a load-balancer checked as it asks for. `restored`, it is from before a restart: what was up is up.
+    pub(super) fn watch(&mut self, load_balancer: &LoadBalancer, restored: bool) {
+        let mut watches = BTreeMap::new();
+        if load_balancer.phase == Phase::Active {
+            let now = self.board.journal().now();
+            for backend in load_balancer.backends() {
+                let Some(watch) = load_balancer.watch(backend) else { continue };
+                let known = match backend.condition.down {
+                    Some(since) => Some(Known { standing: Standing::Down, since: since.into() }),
+                    None => restored.then_some(Known { standing: Standing::Up, since: now }),
+                };
+                watches.insert(watch, known);
+            }
+        }
+        if self.watched.set(load_balancer.id, watches.keys().cloned().collect()) {
+            self.drivers.checker.set(load_balancer.id, watches);
+        }
+    }
+
+    /// Has nothing checked for a load-balancer that is gone.
+    pub(super) fn unwatch(&mut self, id: LoadBalancerId) {
+        if self.watched.set(id, BTreeSet::new()) {
+            self.drivers.checker.set(id, BTreeMap::new());
+        }
+    }
+
+    /// Takes backends out and back in. That a backend is down is worth more than that it is written down: if the store refuses the write,
+    /// the kernel is changed all the same.
+    pub(super) async fn standing_changed(&mut self, transitions: Vec<Transition>, now: Instant) {
+        let mut changes: BTreeMap<LoadBalancerId, Change> = BTreeMap::new();
+        for Transition { watch, now: known, reason } in transitions {
+            let mut lbs = 0;
+            for id in self.watched.owners(&watch) {
+                let Some(change) = self.state.learn(id, &watch, known) else { continue };
+                lbs += 1;
+                // What was before the first of several.
+                let before = changes.remove(&id).map_or(change.before, |first| first.before);
+                changes.insert(id, Change { before, after: change.after });
+            }
+            let backend = watch.target;
+            match (known.standing, reason) {
+                _ if lbs == 0 => {}
+                (Standing::Up, _) => info!(%backend, lbs, "backend is up again"),
+                (Standing::Down, Some(reason)) => warn!(%backend, lbs, %reason, "backend is down"),
+                (Standing::Down, None) => warn!(%backend, lbs, "backend is down"),
+            }
+        }
+        self.take_over(changes.into_values().collect(), now).await;
+    }
+
+    /// Makes changes of slb's own durable and carries them out. They are in the state already.
+    pub(super) async fn take_over(&mut self, changes: Vec<Change>, now: Instant) {
+        if changes.is_empty() {
+            return;
+        }
+        changes.iter().for_each(log_panic);
+        if let Err(cause) = self.commit(&changes).await {
+            warn!(error = %Chain(&*cause), "what has become of backends could not be written down");
+            changes
+                .iter()
+                .filter_map(|change| change.after.as_ref())
+                .for_each(|after| self.board.post(Arc::clone(after)));
+        }
+        let vips: BTreeSet<Vip> =
+            changes.iter().filter_map(|change| change.after.as_ref()).map(|after| after.endpoint.vip).collect();
+        let scope = Scope::Vips(vips);
+        let mut failed = self.converge(&scope, &[], now).await;
+        self.finish_deletions(&scope, &mut failed, now).await;
+        for (vip, failed) in &failed {
+            for failed in failed {
+                warn!(%vip, error = failed.describe(), "not as desired; it is tried again");
+            }
+        }
+    }
+
+    /// The time of day, for what is remembered over a restart.
+    pub(super) fn time(&self) -> Time {
+        Time::from(self.board.journal().now())
+    }
+
+    /// When the clock on the wall will show that time.
+    pub(super) fn instant_of(&self, time: Time, now: Instant) -> Instant {
+        let wait = SystemTime::from(time).duration_since(self.board.journal().now()).unwrap_or_default();
+        now.checked_add(wait).unwrap_or(now)
+    }
+}
+
+fn log_panic(Change { before, after }: &Change) {
+    let panics = |side: &Option<Arc<LoadBalancer>>| side.as_ref().is_some_and(|side| side.panics());
+    let Some(load_balancer) = after else { return };
+    let LoadBalancer { id: lb, name, .. } = &**load_balancer;
+    match (panics(before), panics(after)) {
+        (false, true) => warn!(%lb, %name, "too many backends fail to be believed: connections go to all of them"),
+        (true, false) => info!(%lb, %name, "enough backends are up: connections go to those only"),
+        (false, false) | (true, true) => {}
+    }
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Says how load-balancers are doing: what was last observed beside what is desired, with the reasons for the difference.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Controller, World,
+    converge::{Failed, Failures},
+};
+use crate::{
+    model::{LoadBalancer, Phase},
+    plan::Scope,
+    status::{Finding, Report},
+    step::{DataplaneStep, Step},
+};
+
+impl<W: World> Controller<W> {
+    /// Posts how everything in the scope is doing, now that it has been brought as far as it goes.
+    pub(super) fn report(&self, scope: &Scope, failed: &Failures) {
+        let post = |load_balancer: &Arc<LoadBalancer>| {
+            let failed = failed.get(&load_balancer.endpoint.vip).map(Vec::as_slice).unwrap_or_default();
+            // That it goes is no failure; it is gone in a moment.
+            if load_balancer.phase == Phase::Deleting && !failed.iter().any(|why| why.keeps(load_balancer.endpoint)) {
+                return;
+            }
+            self.board.report(load_balancer.id, self.report_on(load_balancer, failed));
+        };
+        match scope {
+            Scope::All => self.state.load_balancers().for_each(post),
+            Scope::Vips(vips) => vips.iter().flat_map(|vip| self.state.on(*vip)).for_each(post),
+        }
+    }
+
+    fn report_on(&self, load_balancer: &LoadBalancer, failed: &[Failed]) -> Report {
+        let endpoint = load_balancer.endpoint;
+        let service = self.observed.services.get(&endpoint);
+        let as_asked = service.is_some_and(|service| service.settings == Some(load_balancer.service));
+        let programmed = if load_balancer.phase == Phase::Deleting {
+            Err(why(failed, |step| is_of_removal(step, load_balancer), "it is being deleted"))
+        } else if !as_asked {
+            Err(why(failed, |step| is_of_service(step, load_balancer), "the kernel has no such service"))
+        } else if !self.observed.host.bound.contains(&endpoint.vip) {
+            Err(why(failed, |step| !matches!(step, Step::Dataplane(_)), "its VIP is not bound"))
+        } else {
+            Ok(())
+        };
+        let none = BTreeMap::new();
+        let observed = service.map_or(&none, |service| &service.backends);
+        let programmed_backends: BTreeMap<_, _> = load_balancer.programmed(self.time()).backends.into_iter().collect();
+        let backends = load_balancer.backends().iter().map(|backend| {
+            let is_its = |step: &Step| match step {
+                Step::Dataplane(step) => step.endpoint() == endpoint && step.target() == Some(backend.target),
+                Step::Advert(_) | Step::Host(_) => false,
+            };
+            let found = match (observed.get(&backend.target), programmed_backends.get(&backend.target)) {
+                (Some(is), Some(wanted)) if *is == Some(*wanted) => Ok(()),
+                (None, None) => Err("it failed its checks, and was removed".into()),
+                _ => Err(why(failed, is_its, "the kernel does not have it")),
+            };
+            (backend.id, found)
+        });
+        Report {
+            backends: backends.collect(),
+            advertised: self.advertised(load_balancer, &programmed, failed),
+            programmed,
+        }
+    }
+
+    fn advertised(&self, load_balancer: &LoadBalancer, programmed: &Finding, failed: &[Failed]) -> Finding {
+        let vip = load_balancer.endpoint.vip;
+        if self.observed.advertised.contains(&vip) {
+            return Ok(());
+        }
+        if load_balancer.phase == Phase::Deleting {
+            return Err("it is being deleted".into());
+        }
+        if !self.state.on(vip).any(|each| each.is_to_be_told()) {
+            return Err("no backend takes connections".into());
+        }
+        programmed.clone().map_err(|_| Arc::from("it is not programmed"))?;
+        Err(why(failed, |step| !matches!(step, Step::Dataplane(_)), "it waits for another load-balancer on its VIP"))
+    }
+}
+
+fn is_of_service(step: &Step, load_balancer: &LoadBalancer) -> bool {
+    match step {
+        Step::Dataplane(step @ (DataplaneStep::AddService(..) | DataplaneStep::SetService(..))) => {
+            step.endpoint() == load_balancer.endpoint
+        }
+        Step::Dataplane(_) | Step::Advert(_) | Step::Host(_) => false,
+    }
+}
+
+fn is_of_removal(step: &Step, load_balancer: &LoadBalancer) -> bool {
+    match step {
+        Step::Dataplane(step) => step.endpoint() == load_balancer.endpoint,
+        Step::Advert(_) | Step::Host(_) => true,
+    }
+}
+
+/// The first failure that is about it, else what is known without one.
+fn why(failed: &[Failed], is_about_it: impl Fn(&Step) -> bool, otherwise: &str) -> Arc<str> {
+    let culprit = failed.iter().find(|failed| match failed {
+        Failed::Step { step, .. } => is_about_it(step),
+        Failed::Erase(_) | Failed::Observe(_) => true,
+    });
+    culprit.map_or_else(|| otherwise.into(), |failed| failed.describe().into())
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Backends that fail their checks are taken out, and come back.
+
+use super::*;
+use crate::{
+    checker::{Known, Transition, Watch},
+    health::Standing,
+    model::{
+        Fallback,
+        check::{Check, HealthCheck, OnFailure, PanicThreshold, Question, Reaction, SlowStart, Timing},
+    },
+};
+
+fn check(reaction: Reaction) -> Arc<HealthCheck> {
+    let check = Check { question: Question::Tcp, timing: Timing::default(), port: None, source: None };
+    Arc::new(HealthCheck { check: Arc::new(check), reaction })
+}
+
+fn percent(share: i64) -> PanicThreshold {
+    PanicThreshold::try_from(share).unwrap()
+}
+
+/// A load-balancer with so many backends.
+fn checked(number: u128, backends: u8, reaction: Reaction) -> NewLoadBalancer {
+    let Command::Create(new) = create(number, None) else { panic!("no creation") };
+    let backends = Some((1..=backends).map(backend).collect());
+    NewLoadBalancer { check: Some(check(reaction)), backends, ..new }
+}
+
+fn start(sim: &Sim, new: NewLoadBalancer) -> Server {
+    let mut server = Server::start(sim).unwrap();
+    server.ask(Command::Create(new)).unwrap();
+    server
+}
+
+fn watch(server: &Server, which: u8) -> Watch {
+    let load_balancer = server.board.list().unwrap().first().unwrap().load_balancer.clone();
+    load_balancer.watch(load_balancer.backend(backend(which).id).unwrap()).unwrap()
+}
+
+impl Server {
+    fn turn(&mut self, which: u8, standing: Standing) {
+        let transition =
+            Transition { watch: watch(self, which), now: Known { standing, since: clock() }, reason: None };
+        self.sim.with(|remains| remains.transitions.push(transition));
+        let (controller, now) = (&mut self.controller, self.now);
+        let work = async {
+            let learned = controller.next_learned().await;
+            controller.learned(learned, now).await;
+        };
+        self.sim.run(work).unwrap();
+    }
+}
+
+fn weights(sim: &Sim) -> Vec<(u8, u16)> {
+    let of = |service: &ServiceView| -> Vec<_> {
+        let last = |target: &Target| match target.ip.address() {
+            std::net::IpAddr::V4(address) => address.octets()[3],
+            std::net::IpAddr::V6(_) => 0,
+        };
+        service.backends.iter().map(|(target, is)| (last(target), is.unwrap().weight.get())).collect()
+    };
+    sim.with(|remains| remains.kernel.services.values().flat_map(of).collect())
+}
+
+#[test]
+fn a_backend_that_fails_is_taken_out_until_it_is_back() {
+    let sim = Sim::default();
+    let mut server = start(&sim, checked(1, 2, Reaction::default()));
+    server.turn(1, Standing::Down);
+    assert_eq!(weights(&sim), [(1, 0), (2, 1)]);
+    server.check();
+    server.turn(1, Standing::Up);
+    assert_eq!(weights(&sim), [(1, 1), (2, 1)]);
+    server.check();
+}
+
+#[test]
+fn a_backend_that_fails_may_be_removed() {
+    let sim = Sim::default();
+    let mut server = start(&sim, checked(1, 2, Reaction { on_failure: OnFailure::Remove, ..Reaction::default() }));
+    server.turn(2, Standing::Down);
+    assert_eq!(weights(&sim), [(1, 1)]);
+    server.turn(2, Standing::Up);
+    assert_eq!(weights(&sim), [(1, 1), (2, 1)]);
+}
+
+/// A restart neither brings a dead backend back nor forgets that the living are known.
+#[test]
+fn health_is_remembered_over_a_restart() {
+    let sim = Sim::default();
+    let mut server = start(&sim, checked(1, 2, Reaction::default()));
+    server.turn(1, Standing::Down);
+    sim.with(|remains| (remains.watched.clear(), remains.log.clear()));
+    let mut server = Server::start(&sim).unwrap();
+    assert_eq!(weights(&sim), [(1, 0), (2, 1)]);
+    assert!(sim.with(|remains| remains.log.iter().all(|step| matches!(step, Step::Advert(_)))), "nothing was touched");
+    let known: Vec<_> =
+        sim.with(|remains| remains.watched[&lb(1)].values().map(|known| known.map(|known| known.standing)).collect());
+    assert_eq!(known, [Some(Standing::Down), Some(Standing::Up)]);
+    server.turn(1, Standing::Up);
+    assert_eq!(weights(&sim), [(1, 1), (2, 1)]);
+}
+
+#[test]
+fn when_too_many_fail_all_are_sent_to() {
+    let sim = Sim::default();
+    let reaction = Reaction { panic_threshold: percent(50), ..Reaction::default() };
+    let mut server = start(&sim, checked(1, 4, reaction));
+    server.turn(1, Standing::Down);
+    server.turn(2, Standing::Down);
+    assert_eq!(weights(&sim), [(1, 0), (2, 0), (3, 1), (4, 1)]);
+    server.turn(3, Standing::Down);
+    assert_eq!(weights(&sim), [(1, 1), (2, 1), (3, 1), (4, 1)]);
+    server.turn(2, Standing::Up);
+    assert_eq!(weights(&sim), [(1, 0), (2, 1), (3, 0), (4, 1)]);
+    server.check();
+}
+
+#[test]
+fn the_fallback_serves_while_nobody_else_does() {
+    let sim = Sim::default();
+    let fallback = Fallback { target: backend(9).target, settings: BackendSettings::default() };
+    let new = NewLoadBalancer { fallback: Some(fallback), ..checked(1, 1, Reaction::default()) };
+    let mut server = start(&sim, new);
+    assert_eq!(weights(&sim), [(1, 1)]);
+    server.turn(1, Standing::Down);
+    assert_eq!(weights(&sim), [(1, 0), (9, 1)]);
+    let twice = server.ask(Command::AddBackends(lb(1), vec![backend(9)]));
+    assert!(matches!(twice, Err(Failure::Rejected(Rejected::BackendIsFallback(_)))), "{twice:?}");
+    server.turn(1, Standing::Up);
+    assert_eq!(weights(&sim), [(1, 1)]);
+    server.check();
+}
+
+/// Also when slb is started anew on the way.
+#[test]
+fn a_backend_that_is_back_gets_its_share_slowly() {
+    let sim = Sim::default();
+    let slow_start = SlowStart::try_from(Duration::from_secs(10)).unwrap();
+    let mut new = checked(1, 2, Reaction { slow_start, ..Reaction::default() });
+    new.backends.as_mut().unwrap()[0].settings.weight = Weight::from(10);
+    let mut server = start(&sim, new);
+    server.pass(Duration::from_secs(1));
+    server.turn(1, Standing::Down);
+    server.turn(1, Standing::Up);
+    assert_eq!(weights(&sim)[0], (1, 1));
+    let mut seen = Vec::new();
+    for second in 1..=12 {
+        server.pass(Duration::from_secs(1));
+        if second == 5 {
+            server = Server::start(&sim).unwrap();
+        }
+        server.check();
+        seen.push(weights(&sim)[0].1);
+    }
+    assert!(seen.is_sorted() && seen[4] == 5 && seen[11] == 10, "{seen:?}");
+}
+
+/// Of two load-balancers that ask the same, each knows.
+#[test]
+fn one_check_is_for_all_that_ask_it() {
+    let sim = Sim::default();
+    let mut server = start(&sim, checked(1, 1, Reaction::default()));
+    server.ask(Command::Create(checked(2, 1, Reaction::default()))).unwrap();
+    server.turn(1, Standing::Down);
+    assert_eq!(weights(&sim), [(1, 0), (1, 0)]);
+    server.ask(Command::Delete(lb(1))).unwrap();
+    assert_eq!(sim.with(|remains| remains.watched.keys().copied().collect::<Vec<_>>()), [lb(2)]);
+    server.check();
+}
+
+#[test]
+fn without_a_check_nobody_is_down() {
+    let sim = Sim::default();
+    let mut server = start(&sim, checked(1, 1, Reaction::default()));
+    server.turn(1, Standing::Down);
+    server.ask(Command::Update(lb(1), LoadBalancerChange { check: Some(None), ..Default::default() })).unwrap();
+    assert_eq!(weights(&sim), [(1, 1)]);
+    assert!(sim.with(|remains| remains.watched.is_empty()));
+    server.check();
+}
+
+/// That a backend is out is not kept from the kernel by a full disk.
+#[test]
+fn a_full_disk_does_not_keep_a_dead_backend_in() {
+    let sim = Sim::default();
+    let mut server = start(&sim, checked(1, 2, Reaction::default()));
+    sim.with(|remains| remains.disk_full = true);
+    server.turn(1, Standing::Down);
+    assert_eq!(weights(&sim), [(1, 0), (2, 1)]);
+    sim.with(|remains| remains.disk_full = false);
+    server.ask(Command::Drain(lb(1), Some(backend(2).id), DrainWish::default())).unwrap();
+    let _ = Server::start(&sim).unwrap();
+    assert_eq!(weights(&sim), [(1, 0), (2, 0)], "the next write remembers it, too");
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How what is asked for is doing: whether the kernel has it, whether the network is told of it, since when, and why not.
+//!
+//! The controller [reports](Report) what it found after each look and each change; the board keeps a [`Status`] of each
+//! load-balancer, which knows since when. It is not remembered over a restart: then everything begins anew.
+
+use std::{sync::Arc, time::SystemTime};
+
+use crate::model::{BackendId, LoadBalancer};
+
+/// Something that holds, or the reason why it does not.
+pub type Finding = Result<(), Arc<str>>;
+
+/// What the controller found out of a load-balancer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The kernel balances connections to it.
+    pub programmed: Finding,
+    /// The network is told of its VIP.
+    pub advertised: Finding,
+    /// Which of its backends get connections.
+    pub backends: Vec<(BackendId, Finding)>,
+}
+
+/// Something that has held, or has not, for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Since when it holds, or does not.
+    pub since: SystemTime,
+    /// Why it does not hold; `None` if it does.
+    pub why_not: Option<Arc<str>>,
+}
+
+impl Condition {
+    /// Whether it holds.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.why_not.is_none()
+    }
+
+    fn new(finding: Finding, now: SystemTime) -> Self {
+        Self { since: now, why_not: finding.err() }
+    }
+
+    /// The same with what was found now: whoever goes on holding, or not holding, does so since the same time.
+    fn now(&self, finding: Finding, now: SystemTime) -> Self {
+        let found = Self::new(finding, now);
+        if found.holds() == self.holds() { Self { since: self.since, ..found } } else { found }
+    }
+}
+
+/// How a backend is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendStatus {
+    /// Whether the kernel has it as asked for.
+    pub programmed: Condition,
+}
+
+/// How a load-balancer is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Whether the kernel balances connections to it.
+    pub programmed: Condition,
+    /// Whether the network is told of its VIP.
+    pub advertised: Condition,
+    /// In the order of the ids.
+    backends: Vec<(BackendId, BackendStatus)>,
+}
+
+/// What has changed from one status to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The kernel has the load-balancer now, or the backend of it.
+    Programmed(Option<BackendId>),
+    /// It has not, or for another reason.
+    Failed(Option<BackendId>, Arc<str>),
+    /// The network is told now.
+    Advertised,
+    /// It is told no more.
+    Withdrawn(Arc<str>),
+}
+
+impl Status {
+    /// Of a load-balancer that nothing has been done about yet.
+    #[must_use]
+    pub fn new(load_balancer: &LoadBalancer, now: SystemTime) -> Self {
+        let not_yet = || Condition::new(Err("nothing has been done yet".into()), now);
+        Self { programmed: not_yet(), advertised: not_yet(), backends: Vec::new() }.with_backends_of(load_balancer, now)
+    }
+
+    /// The same for the backends that there are now.
+    #[must_use]
+    pub fn with_backends_of(&self, load_balancer: &LoadBalancer, now: SystemTime) -> Self {
+        let not_yet = || BackendStatus { programmed: Condition::new(Err("nothing has been done yet".into()), now) };
+        let of = |id| (id, self.backend(id).cloned().unwrap_or_else(not_yet));
+        Self::sorted(self, load_balancer.backends().iter().map(|backend| of(backend.id)).collect())
+    }
+
+    /// The backend of that name.
+    #[must_use]
+    pub fn backend(&self, id: BackendId) -> Option<&BackendStatus> {
+        let at = self.backends.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        self.backends.get(at).map(|(_, status)| status)
+    }
+
+    /// The next status, and what is new in it. Nothing if nothing is.
+    #[must_use]
+    pub fn next(&self, report: Report, now: SystemTime) -> Option<(Self, Vec<News>)> {
+        let backend = |(id, finding)| {
+            let before = self.backend(id)?;
+            Some((id, BackendStatus { programmed: before.programmed.now(finding, now) }))
+        };
+        let next = Self {
+            programmed: self.programmed.now(report.programmed, now),
+            advertised: self.advertised.now(report.advertised, now),
+            backends: Vec::new(),
+        };
+        let next = next.sorted(report.backends.into_iter().filter_map(backend).collect());
+        (next != *self).then(|| {
+            let news = next.news_since(self);
+            (next, news)
+        })
+    }
+
+    fn sorted(&self, mut backends: Vec<(BackendId, BackendStatus)>) -> Self {
+        backends.sort_unstable_by_key(|(id, _)| *id);
+        Self { programmed: self.programmed.clone(), advertised: self.advertised.clone(), backends }
+    }
+
+    fn news_since(&self, before: &Self) -> Vec<News> {
+        let programmed = |of: Option<BackendId>, is: &Condition, was: Option<&Condition>| match &is.why_not {
+            _ if was.is_some_and(|was| was.why_not == is.why_not) => None,
+            Some(why) => Some(News::Failed(of, Arc::clone(why))),
+            None => Some(News::Programmed(of)),
+        };
+        let backends = self.backends.iter().filter_map(|(id, is)| {
+            programmed(Some(*id), &is.programmed, before.backend(*id).map(|was| &was.programmed))
+        });
+        let advertised = match (&self.advertised.why_not, before.advertised.holds()) {
+            (None, false) => Some(News::Advertised),
+            (Some(why), true) => Some(News::Withdrawn(Arc::clone(why))),
+            (None, true) | (Some(_), false) => None,
+        };
+        programmed(None, &self.programmed, Some(&before.programmed))
+            .into_iter()
+            .chain(backends)
+            .chain(advertised)
+            .collect()
+    }
+}

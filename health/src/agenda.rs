@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is due when. Pure.
+//!
+//! A new check is due at once, but many new ones not in the same moment. From then on each is due at moments of its own, which are spread over
+//! the interval by what is asked; failures and jitter move them.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    hash::{DefaultHasher, Hash, Hasher},
+    time::{Duration, Instant},
+};
+
+use slb_core::checker::Watch;
+
+/// How many new checks begin in a second, at most.
+const NEW_A_SECOND: u32 = 10_000;
+
+/// What is due when; the first due comes first.
+#[derive(Debug)]
+pub(crate) struct Agenda<T> {
+    due: BinaryHeap<Reverse<Entry<T>>>,
+    /// From here on there is room for new ones.
+    room: Instant,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    at: Instant,
+    what: T,
+}
+
+impl<T> PartialEq for Entry<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl<T> Eq for Entry<T> {}
+
+impl<T> PartialOrd for Entry<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for Entry<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.at.cmp(&other.at)
+    }
+}
+
+impl<T> Agenda<T> {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { due: BinaryHeap::new(), room: now }
+    }
+
+    /// Puts it on the agenda for a moment.
+    pub(crate) fn put(&mut self, at: Instant, what: T) {
+        self.due.push(Reverse(Entry { at, what }));
+    }
+
+    /// Puts something new on it, for as soon as there is room.
+    pub(crate) fn put_new(&mut self, now: Instant, what: T) {
+        let at = self.room.max(now);
+        self.room = at + Duration::from_secs(1) / NEW_A_SECOND;
+        self.put(at, what);
+    }
+
+    /// When the next is due.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.due.peek().map(|Reverse(entry)| entry.at)
+    }
+
+    /// Takes the next if it is due, with when it was.
+    pub(crate) fn take(&mut self, now: Instant) -> Option<(Instant, T)> {
+        if self.next()? > now {
+            return None;
+        }
+        self.due.pop().map(|Reverse(Entry { at, what })| (at, what))
+    }
+}
+
+/// Where in its interval a check has its place: the same for the same, and evenly spread over different ones.
+pub(crate) fn place(watch: &Watch) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    watch.target.hash(&mut hasher);
+    let share = hasher.finish() as f64 / u64::MAX as f64;
+    watch.check.timing.interval().mul_f64(share)
+}
+
+/// The next moment after `now` in the place, counted from the beginning: within an interval.
+pub(crate) fn next_in_place(beginning: Instant, now: Instant, place: Duration, interval: Duration) -> Instant {
+    let into = (now.saturating_duration_since(beginning).as_nanos() % interval.as_nanos().max(1)) as u64;
+    let into = Duration::from_nanos(into);
+    let wait = if place > into { place - into } else { place + interval - into };
+    now + wait.min(interval)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn many_new_ones_are_spread_and_few_are_not() {
+        let start = Instant::now();
+        let mut agenda = Agenda::new(start);
+        (0..20_000).for_each(|each| agenda.put_new(start, each));
+        let mut count = |millis| {
+            let now = start + Duration::from_millis(millis);
+            std::iter::from_fn(|| agenda.take(now)).count()
+        };
+        assert_eq!([0, 1, 1000, 5000].map(&mut count), [1, 10, 9990, 9999]);
+        let later = start + Duration::from_secs(60);
+        agenda.put_new(later, 0);
+        assert_eq!(agenda.next(), Some(later));
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_due_comes_first(mut times in prop::collection::vec(0_u64..1000, 0..50)) {
+            let start = Instant::now();
+            let mut agenda = Agenda::new(start);
+            times.iter().for_each(|time| agenda.put(start + Duration::from_millis(*time), *time));
+            let end = start + Duration::from_secs(1);
+            let taken: Vec<_> = std::iter::from_fn(|| agenda.take(end)).map(|(_, time)| time).collect();
+            times.sort_unstable();
+            prop_assert_eq!(taken, times);
+        }
+
+        #[test]
+        fn a_place_is_within_the_next_interval(interval in 10_u64..10_000, share in 0.0..1.0, passed in 0_u64..1_000_000) {
+            let interval = Duration::from_millis(interval);
+            let place = interval.mul_f64(share);
+            let beginning = Instant::now();
+            let now = beginning + Duration::from_millis(passed);
+            let at = next_in_place(beginning, now, place, interval);
+            prop_assert!(now < at && at <= now + interval);
+            prop_assert_eq!(next_in_place(beginning, at, place, interval), at + interval);
+        }
+    }
+}
