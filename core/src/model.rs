@@ -306,6 +306,8 @@ pub struct LoadBalancer {
     pub phase: Phase,
     /// When the network is told of it.
     pub advertise: Advertise,
+    /// Which connections get this host's own source address.
+    pub source_nat: SourceNat,
     /// How it balances.
     pub service: ServiceSettings,
     /// What its backends are asked.

@@ -228,7 +228,7 @@ impl Steps {
 
 /// Which of the load-balancer's connections need it.
 fn source_nat_for(load_balancer: &LoadBalancer) -> SourceNat {
-    if needs_source_nat(load_balancer) { SourceNat::Always } else { SourceNat::Never }
+    if needs_source_nat(load_balancer) { load_balancer.source_nat } else { SourceNat::Never }
 }
 
 /// Also while the only backend that would is down: it may come back at any time.

@@ -17,7 +17,7 @@ use std::{
 use crate::{
     checker::{Checker, Known, Transition, Watch},
     controller::{Drivers, World},
-    model::{Endpoint, Family, LoadBalancer, LoadBalancerId, Phase, SourceNat, Target, Time, Vip},
+    model::{Endpoint, Family, LoadBalancer, LoadBalancerId, Phase, Target, Time, Vip},
     observed::{HostView, Services},
     plan::Observed,
     ports::{
@@ -371,7 +371,7 @@ pub fn served(load_balancers: &[Arc<LoadBalancer>], now: Time) -> Observed {
             kernel.advertised.insert(endpoint.vip);
         }
         if !load_balancer.backends().is_empty() {
-            kernel.host.source_nat.insert(endpoint.vip, SourceNat::Always);
+            kernel.host.source_nat.insert(endpoint.vip, load_balancer.source_nat);
         }
         let service = kernel.services.entry(endpoint).or_default();
         service.settings = Some(load_balancer.service);

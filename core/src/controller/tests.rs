@@ -81,6 +81,7 @@ fn create(number: u128, wanted: Option<Vip>) -> Command {
         protocol: Protocol::Tcp,
         vip: wanted.into(),
         advertise: Advertise::default(),
+        source_nat: SourceNat::default(),
         service: ServiceSettings::default(),
         check: None,
         fallback: None,

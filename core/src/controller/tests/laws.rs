@@ -96,6 +96,7 @@ fn create_as(number: u128, (last, at, backends): &Wanted) -> Command {
         vip: last.map(vip).into(),
         backends,
         advertise: Advertise::default(),
+        source_nat: crate::model::SourceNat::default(),
         service: ServiceSettings::default(),
         check: None,
         fallback: None,
