@@ -115,6 +115,7 @@ async fn fill_the_store() {
         backends: Some(Arc::clone(&backends)),
         phase: Phase::Active,
         advertise: Advertise::Always,
+        source_nat: slb_core::model::SourceNat::default(),
         service: ServiceSettings::default(),
         check: None,
         fallback: None,

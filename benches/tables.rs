@@ -183,6 +183,7 @@ async fn fill_the_store() {
         endpoint: Endpoint::tcp(vip, port),
         backends: None,
         advertise: Advertise::default(),
+        source_nat: slb_core::model::SourceNat::default(),
         service: ServiceSettings::default(),
         check: None,
         fallback: None,

@@ -97,6 +97,30 @@ fn a_backend_that_could_never_get_a_connection_is_refused() {
     let _ = server.add_backend(&web, r#"{"ip":"127.0.0.1","port":80,"type":"LOCAL"}"#);
 }
 
+/// Clients and backends of this site share a network, so that source NAT is what makes answers come back.
+fn source_nat_is_chosen_while_it_serves() {
+    let site = Site::new(SLB);
+    let server = site.start(&[]);
+    let _web = site.web();
+    let web = site.balanced(&server);
+    let before = site.lb.tables();
+    let path = format!("/loadbalancer/{}", web["uuid"].as_str().unwrap());
+    let choose = |choice: &str| server.ask("PATCH", &path, &format!(r#"{{"sourceNat":"{choice}"}}"#));
+    assert_eq!(choose("sameNetwork").json()["sourceNat"], "sameNetwork");
+    assert!(site.lb.tables().contains("192.168.0.0/24"), "{}", site.lb.tables());
+    assert!(site.get(&web).is_ok());
+    assert_eq!(choose("never").json()["sourceNat"], "never");
+    assert!(!site.lb.tables().contains("MASQUERADE"), "{}", site.lb.tables());
+    assert_eq!(choose("sometimes").status, 422);
+    server.kill();
+    let server = site.start(&[]);
+    assert_eq!(server.list()[0]["sourceNat"], "never");
+    let always = server.ask("PATCH", &path, r#"{"sourceNat":"always"}"#);
+    assert_eq!(always.json()["sourceNat"], "always");
+    assert_eq!(site.lb.tables(), before);
+    assert!(site.get(&web).is_ok());
+}
+
 /// The store may be moved to a host with other networks, whose kernel refuses what the old one's took.
 fn a_backend_that_is_refused_holds_up_nobody() {
     let site = Site::new(SLB);
@@ -122,5 +146,6 @@ slb_lab::main! { fast: [
        all_backends_are_replaced_in_one_change,
        a_backend_that_could_never_get_a_connection_is_refused,
        a_backend_that_is_refused_holds_up_nobody,
+       source_nat_is_chosen_while_it_serves,
    ]
 }

@@ -59,6 +59,7 @@ fn walkthrough() {
     "persistence": null,
     "onePacket": false,
     "protocol": "tcp",
+    "sourceNat": "always",
     "observed": {{
       "programmed": {{
         "is": true,

@@ -58,6 +58,7 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
         protocol: wish.protocol,
         vip: wish.vip,
         advertise: wish.advertise,
+        source_nat: wish.source_nat,
         service: wish.service,
         check: wish.check,
         fallback: wish.fallback,
@@ -147,6 +148,7 @@ async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result
     let change = LoadBalancerChange {
         name: edit.name,
         advertise: edit.advertise,
+        source_nat: edit.source_nat,
         service: edit.service,
         check: edit.check,
         fallback: edit.fallback,

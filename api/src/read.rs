@@ -6,7 +6,7 @@ use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 use slb_core::{
     model::{
         Advertise, BackendIp, Family, ForwardingKind, Invalid, Name, PersistenceTimeout, Phase, Port, Protocol,
-        Scheduler, SchedulerFlags, Vip, Weight,
+        Scheduler, SchedulerFlags, SourceNat, Vip, Weight,
     },
     peer::{Communities, Community, HoldTime, NextHop, Password, PeerAddress, Prepend, RestartTime},
     routing::Words,
@@ -137,6 +137,10 @@ pub(crate) fn forwarding(node: &Node) -> Result<ForwardingKind, String> {
 
 pub(crate) fn advertise(node: &Node) -> Result<Advertise, String> {
     text(node)?.parse::<Advertise>().map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn source_nat(node: &Node) -> Result<SourceNat, String> {
+    text(node)?.parse::<SourceNat>().map_err(|invalid| invalid.to_string())
 }
 
 pub(crate) fn scheduler(node: &Node) -> Result<Scheduler, String> {

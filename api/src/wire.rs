@@ -16,8 +16,8 @@ use serde::{Serialize, Serializer};
 use slb_core::{
     command::ServiceChange,
     model::{
-        Advertise, Backend, Fallback, LoadBalancer, LoadBalancerId, Name, Phase, Port, Protocol, ServiceSettings, Vip,
-        check::HealthCheck,
+        Advertise, Backend, Fallback, LoadBalancer, LoadBalancerId, Name, Phase, Port, Protocol, ServiceSettings,
+        SourceNat, Vip, check::HealthCheck,
     },
     ports::Wanted,
 };
@@ -33,7 +33,7 @@ use crate::{
     check::{health_check, view::HealthCheckView},
     fields::Fields,
     observed::{LoadBalancerObserved, Observer},
-    read::{advertise, family, name, phase, port, protocol, uuid, vip},
+    read::{advertise, family, name, phase, port, protocol, source_nat, uuid, vip},
 };
 
 /// A load-balancer as it is shown.
@@ -50,6 +50,8 @@ pub(crate) struct LoadBalancerView<'a> {
     #[serde(flatten)]
     service: ServiceView,
     protocol: Protocol,
+    #[serde(rename = "sourceNat")]
+    source_nat: SourceNat,
     #[serde(rename = "healthCheck", skip_serializing_if = "Option::is_none")]
     health_check: Option<HealthCheckView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,6 +73,7 @@ impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
             status: load_balancer.phase,
             advertise: load_balancer.advertise,
             protocol: load_balancer.endpoint.protocol,
+            source_nat: load_balancer.source_nat,
             service: load_balancer.service.into(),
             health_check: load_balancer.check.as_deref().map(HealthCheckView::from),
             fallback: load_balancer.fallback.as_deref().map(FallbackView::from),
@@ -124,6 +127,7 @@ pub(crate) struct LoadBalancerWish {
     pub(crate) vip: Wanted,
     pub(crate) advertise: Advertise,
     pub(crate) protocol: Protocol,
+    pub(crate) source_nat: SourceNat,
     pub(crate) service: ServiceSettings,
     pub(crate) check: Option<Arc<HealthCheck>>,
     pub(crate) fallback: Option<Fallback>,
@@ -139,6 +143,7 @@ impl FromFields for LoadBalancerWish {
         let vip = eip.map(Wanted::Vip).or(family.map(Wanted::Of)).unwrap_or_default();
         let advertise = fields.optional("advertise", advertise).unwrap_or_default();
         let protocol = fields.optional("protocol", protocol).unwrap_or_default();
+        let source_nat = fields.optional("sourceNat", source_nat).unwrap_or_default();
         let service = service(&mut fields).of(ServiceSettings::default());
         let check = health_check(&mut fields).flatten().map(Arc::new);
         let fallback = fallback(&mut fields).flatten();
@@ -149,7 +154,18 @@ impl FromFields for LoadBalancerWish {
         fields.refuse("observed", "is set by the server");
         fields.finish();
         let backends = backends.unwrap_or_default();
-        Some(Self { name: name?, port: port?, vip, advertise, protocol, service, check, fallback, backends })
+        Some(Self {
+            name: name?,
+            port: port?,
+            vip,
+            advertise,
+            protocol,
+            source_nat,
+            service,
+            check,
+            fallback,
+            backends,
+        })
     }
 }
 
@@ -172,6 +188,7 @@ pub(crate) struct LoadBalancerEdit {
     pub(crate) status: Option<Phase>,
     pub(crate) advertise: Option<Advertise>,
     pub(crate) protocol: Option<Protocol>,
+    pub(crate) source_nat: Option<SourceNat>,
     pub(crate) service: ServiceChange,
     pub(crate) check: Option<Option<Arc<HealthCheck>>>,
     pub(crate) fallback: Option<Option<Fallback>>,
@@ -188,6 +205,7 @@ impl LoadBalancerEdit {
             status: fields.optional("status", phase),
             advertise: fields.optional("advertise", advertise),
             protocol: fields.optional("protocol", protocol),
+            source_nat: fields.optional("sourceNat", source_nat),
             service: service(&mut fields),
             check: health_check(&mut fields).map(|check| check.map(Arc::new)),
             fallback: fallback(&mut fields),

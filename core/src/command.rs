@@ -11,7 +11,7 @@ use crate::{
     model::{
         Advertise, Backend, BackendId, BackendSettings, Discord, Encapsulation, Endpoint, Fallback, Family,
         ForwardingKind, Invalid, LoadBalancer, LoadBalancerId, Name, Persistence, Port, Protocol, Scheduler,
-        SchedulerFlags, ServiceSettings, Target, Then, Thresholds, Vip, Weight, check::HealthCheck,
+        SchedulerFlags, ServiceSettings, SourceNat, Target, Then, Thresholds, Vip, Weight, check::HealthCheck,
     },
     peer::{Peer, PeerAddress},
     ports::{Cause, PoolError, Wanted},
@@ -95,6 +95,8 @@ pub struct NewLoadBalancer {
     pub vip: Wanted,
     /// When the network is told of it.
     pub advertise: Advertise,
+    /// Which connections get this host's own source address.
+    pub source_nat: SourceNat,
     /// How it balances.
     pub service: ServiceSettings,
     /// What its backends are asked.
@@ -121,6 +123,8 @@ pub struct LoadBalancerChange {
     pub name: Option<Name>,
     /// When the network is told of it.
     pub advertise: Option<Advertise>,
+    /// Which connections get this host's own source address.
+    pub source_nat: Option<SourceNat>,
     /// How it balances.
     pub service: ServiceChange,
     /// What its backends are asked.

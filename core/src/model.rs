@@ -8,6 +8,7 @@ mod forwarding;
 mod protocol;
 mod scheduler;
 mod service;
+mod source_nat;
 
 use std::{fmt, net::SocketAddr, num::NonZeroU16, str::FromStr, sync::Arc};
 
@@ -24,6 +25,7 @@ pub use self::{
     protocol::Protocol,
     scheduler::Scheduler,
     service::{Discord, Persistence, PersistenceTimeout, SchedulerFlags, ServiceSettings},
+    source_nat::SourceNat,
 };
 
 /// Names a load-balancer for as long as it exists. A version 4 UUID, printed in lower case.
@@ -304,6 +306,8 @@ pub struct LoadBalancer {
     pub phase: Phase,
     /// When the network is told of it.
     pub advertise: Advertise,
+    /// Which connections get this host's own source address.
+    pub source_nat: SourceNat,
     /// How it balances.
     pub service: ServiceSettings,
     /// What its backends are asked.

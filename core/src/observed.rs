@@ -7,7 +7,7 @@ use std::{
     net::IpAddr,
 };
 
-use crate::model::{BackendSettings, Endpoint, ServiceSettings, Target, Vip};
+use crate::model::{BackendSettings, Endpoint, ServiceSettings, SourceNat, Target, Vip};
 
 /// What a host reports of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub struct HostView {
     pub taken: BTreeMap<IpAddr, String>,
     /// Every address that means all hosts of a network of this host, on any adapter. No server has one.
     pub broadcasts: BTreeSet<IpAddr>,
-    /// The VIPs for which slb's source NAT is in place.
-    pub source_nat: BTreeSet<Vip>,
+    /// The VIPs for which slb's source NAT is in place, and for which connections it is.
+    pub source_nat: BTreeMap<Vip, SourceNat>,
 }
 
 /// What a data plane reports: every TCP service on an address, whoever put it there.

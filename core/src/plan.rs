@@ -23,7 +23,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    model::{BackendSettings, Endpoint, Forwarding, LoadBalancer, Phase, Target, Time, Vip},
+    model::{BackendSettings, Endpoint, Forwarding, LoadBalancer, Phase, SourceNat, Target, Time, Vip},
     observed::{HostView, ServiceView, Services},
     state::State,
     step::{AdvertStep, DataplaneStep, HostStep, Step},
@@ -82,7 +82,7 @@ pub fn plan(state: &State, observed: &Observed, scope: &Scope, now: Time) -> Pla
     match scope {
         Scope::Vips(vips) => vips.iter().for_each(|vip| steps.of_vip(state, observed, *vip)),
         Scope::All => {
-            let strays = observed.host.source_nat.iter().chain(&observed.advertised).copied();
+            let strays = observed.host.source_nat.keys().chain(&observed.advertised).copied();
             let vips: BTreeSet<Vip> = state.vips().chain(strays).collect();
             vips.into_iter().for_each(|vip| steps.of_vip(state, observed, vip));
         }
@@ -99,7 +99,7 @@ impl Step {
             Self::Advert(AdvertStep::Advertise(_)) => Stage::Advertise,
             Self::Host(HostStep::Unbind(_)) => Stage::Unbind,
             Self::Host(HostStep::Bind(_)) => Stage::Bind,
-            Self::Host(HostStep::EnableSourceNat(_)) => Stage::EnableSourceNat,
+            Self::Host(HostStep::EnableSourceNat(..)) => Stage::EnableSourceNat,
             Self::Host(HostStep::DisableSourceNat(_)) => Stage::DisableSourceNat,
             Self::Dataplane(DataplaneStep::RemoveService(_)) => Stage::RemoveService,
             Self::Dataplane(DataplaneStep::RemoveBackend(..)) => Stage::Prune,
@@ -121,7 +121,7 @@ impl Observed {
             Step::Advert(AdvertStep::Withdraw(vip)) => drop(self.advertised.remove(&vip)),
             Step::Host(HostStep::Bind(vip)) => drop(self.host.bound.insert(vip)),
             Step::Host(HostStep::Unbind(vip)) => drop(self.host.bound.remove(&vip)),
-            Step::Host(HostStep::EnableSourceNat(vip)) => drop(self.host.source_nat.insert(vip)),
+            Step::Host(HostStep::EnableSourceNat(vip, choice)) => drop(self.host.source_nat.insert(vip, choice)),
             Step::Host(HostStep::DisableSourceNat(vip)) => drop(self.host.source_nat.remove(&vip)),
             Step::Dataplane(step) => note_dataplane(&mut self.services, step),
         }
@@ -160,24 +160,26 @@ impl Steps {
     fn of_vip(&mut self, state: &State, observed: &Observed, vip: Vip) {
         let mut held = false;
         let (mut wanted, mut told) = (false, false);
-        let mut translated = false;
+        let mut translated = SourceNat::Never;
         for load_balancer in state.on(vip) {
             held = true;
             self.of_load_balancer(load_balancer, observed.services.get(&load_balancer.endpoint));
             if load_balancer.phase == Phase::Active {
                 wanted = true;
                 told |= load_balancer.is_to_be_told();
-                translated |= needs_source_nat(load_balancer);
+                translated = translated.max(source_nat_for(load_balancer));
             }
         }
         let host = &observed.host;
+        let is_translated = translated != SourceNat::Never;
+        let is_so = host.source_nat.get(&vip) == Some(&translated);
         let steps = [
             (!told && observed.advertised.contains(&vip), Step::Advert(AdvertStep::Withdraw(vip))),
             (held && !wanted && host.bound.contains(&vip), Step::Host(HostStep::Unbind(vip))),
-            (translated && !host.source_nat.contains(&vip), Step::Host(HostStep::EnableSourceNat(vip))),
+            (is_translated && !is_so, Step::Host(HostStep::EnableSourceNat(vip, translated))),
             (wanted && !host.bound.contains(&vip), Step::Host(HostStep::Bind(vip))),
             (told && !observed.advertised.contains(&vip), Step::Advert(AdvertStep::Advertise(vip))),
-            (!translated && host.source_nat.contains(&vip), Step::Host(HostStep::DisableSourceNat(vip))),
+            (!is_translated && host.source_nat.contains_key(&vip), Step::Host(HostStep::DisableSourceNat(vip))),
         ];
         steps.into_iter().filter(|(needed, _)| *needed).for_each(|(_, step)| self.push(step));
     }
@@ -222,6 +224,11 @@ impl Steps {
             self.push(Step::Dataplane(DataplaneStep::RemoveBackend(endpoint, *target)));
         }
     }
+}
+
+/// Which of the load-balancer's connections need it.
+fn source_nat_for(load_balancer: &LoadBalancer) -> SourceNat {
+    if needs_source_nat(load_balancer) { load_balancer.source_nat } else { SourceNat::Never }
 }
 
 /// Also while the only backend that would is down: it may come back at any time.

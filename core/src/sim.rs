@@ -371,7 +371,7 @@ pub fn served(load_balancers: &[Arc<LoadBalancer>], now: Time) -> Observed {
             kernel.advertised.insert(endpoint.vip);
         }
         if !load_balancer.backends().is_empty() {
-            kernel.host.source_nat.insert(endpoint.vip);
+            kernel.host.source_nat.insert(endpoint.vip, load_balancer.source_nat);
         }
         let service = kernel.services.entry(endpoint).or_default();
         service.settings = Some(load_balancer.service);

@@ -173,6 +173,7 @@ impl State {
             backends: (!backends.is_empty()).then(|| backends.into()),
             phase: Phase::Active,
             advertise: new.advertise,
+            source_nat: new.source_nat,
             service: new.service,
             check: new.check,
             fallback: new.fallback.map(Box::new),
@@ -240,6 +241,7 @@ impl State {
             after.name.clone_from(name);
         }
         after.advertise = change.advertise.unwrap_or(after.advertise);
+        after.source_nat = change.source_nat.unwrap_or(after.source_nat);
         after.service = change.service.of(before.service);
         after.service.check(before.endpoint.protocol, before.endpoint.vip.into())?;
         if let Some(check) = &change.check {

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::model::{BackendSettings, Endpoint, ServiceSettings, Target, Vip};
+use crate::model::{BackendSettings, Endpoint, ServiceSettings, SourceNat, Target, Vip};
 
 /// One change, with the driver it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +35,9 @@ pub enum HostStep {
     Bind(Vip),
     /// Take it off.
     Unbind(Vip),
-    /// Give load-balanced connections to this VIP the load-balancer's own source address, so that answers return through it.
-    EnableSourceNat(Vip),
+    /// Give these of the load-balanced connections to this VIP the load-balancer's own source address, so that answers return through it,
+    /// and no others.
+    EnableSourceNat(Vip, SourceNat),
     /// Stop that.
     DisableSourceNat(Vip),
 }
@@ -67,7 +68,7 @@ impl Step {
             Self::Host(
                 HostStep::Bind(vip)
                 | HostStep::Unbind(vip)
-                | HostStep::EnableSourceNat(vip)
+                | HostStep::EnableSourceNat(vip, _)
                 | HostStep::DisableSourceNat(vip),
             ) => vip,
             Self::Dataplane(step) => step.endpoint().vip,
@@ -143,7 +144,7 @@ impl fmt::Display for HostStep {
         match self {
             Self::Bind(vip) => write!(f, "bind {vip}"),
             Self::Unbind(vip) => write!(f, "unbind {vip}"),
-            Self::EnableSourceNat(vip) => write!(f, "enable source NAT for {vip}"),
+            Self::EnableSourceNat(vip, choice) => write!(f, "enable source NAT for {vip} ({choice})"),
             Self::DisableSourceNat(vip) => write!(f, "disable source NAT for {vip}"),
         }
     }

@@ -41,7 +41,7 @@ impl Change {
         match *step {
             HostStep::Bind(vip) => Some(Self::Bind(vip)),
             HostStep::Unbind(vip) => Some(Self::Unbind(vip)),
-            HostStep::EnableSourceNat(_) | HostStep::DisableSourceNat(_) => None,
+            HostStep::EnableSourceNat(..) | HostStep::DisableSourceNat(_) => None,
         }
     }
 
@@ -173,7 +173,7 @@ pub struct Network {
     pub first: IpAddr,
     /// Its last address.
     pub last: IpAddr,
-    prefix: u8,
+    pub(crate) prefix: u8,
 }
 
 impl fmt::Display for Network {
@@ -185,13 +185,22 @@ impl fmt::Display for Network {
 /// The networks that come with the adapter's addresses, each once.
 pub(crate) fn networks(adapter: &str, adapters: &[Adapter], addresses: &[Address]) -> Vec<Network> {
     let Some(own) = adapters.iter().find(|candidate| candidate.name == adapter) else { return Vec::new() };
+    let of_own = addresses.iter().filter(|address| address.index == own.index);
+    distinct(of_own).into_iter().collect()
+}
+
+/// The networks that this host is connected to, by whatever adapter: who is on one of them is reached directly.
+pub(crate) fn connected(addresses: &[Address]) -> BTreeSet<Network> {
+    distinct(addresses.iter().filter(|address| !address.local.is_loopback()))
+}
+
+fn distinct<'a>(addresses: impl Iterator<Item = &'a Address>) -> BTreeSet<Network> {
     let is_network = |address: &&Address| address.host_bits() > 0 && !is_of_every_network(address.local);
-    let of_own = addresses.iter().filter(|address| address.index == own.index).filter(is_network);
     let network = |address: &Address| {
         let (first, last) = address.subnet();
         Network { first, last, prefix: address.prefix }
     };
-    of_own.map(network).collect::<BTreeSet<_>>().into_iter().collect()
+    addresses.filter(is_network).map(network).collect()
 }
 
 /// A gateway and the destination that it is for, `None` for the default route.
@@ -278,7 +287,7 @@ pub(crate) fn view(adapter: &str, adapters: &[Adapter], addresses: &[Address], g
         }
     }
     let broadcasts = addresses.iter().flat_map(Address::broadcasts).collect();
-    HostView { bound, taken, broadcasts, source_nat: BTreeSet::new() }
+    HostView { bound, taken, broadcasts, source_nat: BTreeMap::new() }
 }
 
 /// Whether an address is of a network that every adapter may have, which says nothing of where it is (RFC 3927, RFC 4291).

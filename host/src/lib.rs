@@ -43,7 +43,7 @@ pub use error::Error;
 pub use link::Adapter;
 pub use monitor::Monitor;
 pub use nat::{SourceNat, SourceNats};
-pub use sysctl::{Ipv6, Need, Setting, settings};
+pub use sysctl::{Ipv6, Need, Setting, quiet, settings};
 
 use address::{Address, Change, Gateway};
 use error::shared_verdict;
@@ -133,7 +133,8 @@ impl Linux {
         let addresses = self.addresses().await?;
         let gateways: Vec<Gateway> = self.routing.routes().await?.iter().flat_map(Gateway::of).collect();
         let view = address::view(&self.adapter, &adapters, &addresses, &gateways);
-        Ok(HostView { source_nat: self.nat().await?.observe().await?, ..view })
+        let networks = address::connected(&addresses);
+        Ok(HostView { source_nat: self.nat().await?.observe(&networks).await?, ..view })
     }
 
     async fn drift(&mut self) -> Result<Vec<SettingChange>, Error> {
@@ -146,7 +147,9 @@ impl Linux {
             Ipv6::Unused
         };
         let mut drifted = Vec::new();
-        for setting in settings(&self.adapter, &beside, &ipv6, &sysctl::release()?) {
+        let needed = settings(&self.adapter, &beside, &ipv6, &sysctl::release()?);
+        let quiet = sysctl::quiet(&link::ways_of_answers(&self.adapter, &adapters, &beside));
+        for setting in needed.into_iter().chain(quiet) {
             drifted.extend(sysctl::drift(&setting, sysctl::read)?);
         }
         Ok(drifted)
@@ -167,7 +170,11 @@ impl Linux {
     }
 
     async fn change_nat(&mut self, family: Family, wishes: &nat::Wishes) -> Result<(), Arc<Error>> {
-        if wishes.is_empty() { Ok(()) } else { self.nat().await?.apply(family, wishes).await.map_err(Arc::new) }
+        if wishes.is_empty() {
+            return Ok(());
+        }
+        let networks = address::connected(&self.addresses().await?);
+        self.nat().await?.apply(family, wishes, &networks).await.map_err(Arc::new)
     }
 }
 
@@ -192,7 +199,7 @@ impl Host for Linux {
             HostStep::Bind(_) | HostStep::Unbind(_) => {
                 of_addresses.next().unwrap_or_else(|| Verdict::Retry("the kernel's answer is missing".into()))
             }
-            HostStep::EnableSourceNat(vip) | HostStep::DisableSourceNat(vip) => {
+            HostStep::EnableSourceNat(vip, _) | HostStep::DisableSourceNat(vip) => {
                 let of_nat = match vip.family() {
                     Family::Ipv4 => &of_ipv4,
                     Family::Ipv6 => &of_ipv6,

@@ -42,6 +42,15 @@ pub(crate) fn usable(name: &str, all: Vec<Adapter>) -> Result<Adapter, Error> {
     }
 }
 
+/// The adapters by which answers of backends may come in and go out: those of the VIPs' network; all of them if the VIPs' own is connected to
+/// none, as the loopback adapter is.
+pub(crate) fn ways_of_answers(adapter: &str, all: &[Adapter], beside: &[String]) -> Vec<String> {
+    if all.iter().any(|other| other.name == adapter && other.has_arp) {
+        return [adapter.to_owned()].into_iter().chain(beside.iter().cloned()).collect();
+    }
+    all.iter().filter(|other| other.has_arp).map(|other| other.name.clone()).collect()
+}
+
 impl Adapter {
     /// Reads the kernel's description.
     pub(crate) fn of(message: &LinkMessage) -> Self {

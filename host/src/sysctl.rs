@@ -2,8 +2,9 @@
 //! Settings of the kernel: which slb needs, to what, and why. They are read and compared, and only then written.
 //!
 //! What is deliberately left alone: `rp_filter` (answers of backends come back the way the connection went out, so the strict
-//! mode lets them pass), `send_redirects` (the kernel drops redirects of translated connections itself, `nf_nat_icmp_reply_translation`),
-//! everything under `net.ipv4.conf.all` (it would change adapters that have nothing to do with slb). IPv6 has only one switch for
+//! mode lets them pass), everything under `net.ipv4.conf.all` (it would change adapters that have nothing to do with slb) but for
+//! `send_redirects`, where only both values together have an effect. IPv6 has no such setting: its backends must not accept redirects
+//! (`net.ipv6.conf.*.accept_redirects`) where they see clients' addresses. And it has only one switch for
 //! forwarding, `net.ipv6.conf.all.forwarding`; it is turned on where VIPs may be of IPv6, after `accept_ra` has been seen to.
 
 use std::{
@@ -74,6 +75,20 @@ const ANNOUNCE_BESIDE: &str =
     "This adapter is on the same network as the VIPs' and must not claim them in its ARP requests.";
 const IGNORE_BESIDE: &str = "This adapter is on the same network as the VIPs' and must not answer for them: neighbours would learn \
      the wrong hardware address.";
+
+const REDIRECT: &str = "Backends that see clients' addresses must go on to answer through this host. The kernel would tell them of a shorter \
+     way: it drops redirects of connections that netfilter translates, and not of those that IPVS does.";
+
+/// What keeps the kernel from telling backends of another way than through this host, if answers come and go by one of these adapters. The
+/// kernel tells if either the value for all or the adapter's own is on (`IN_DEV_ORCONF`, linux/inetdevice.h): no other adapter changes.
+#[must_use]
+pub fn quiet(adapters: &[String]) -> Vec<Setting> {
+    let setting = |name: &str| {
+        let name = format!("net.ipv4.conf.{}.send_redirects", name.replace('.', "/"));
+        Setting { name, need: Need::Exactly(0), reason: REDIRECT }
+    };
+    adapters.iter().map(String::as_str).chain(["all"]).map(setting).collect()
+}
 
 /// The settings that slb needs on a kernel of that release (`uname -r`). `beside` are other adapters on the same network.
 #[must_use]

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
+    collections::BTreeSet,
     io::{Read, Write},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     thread,
@@ -11,9 +12,9 @@ use std::{
 };
 
 use slb_core::{
-    model::{Family, Vip},
+    model::{Family, SourceNat as Choice, Vip},
     ports::{Host, HostEvent, Verdict},
-    step::HostStep::{self, Bind, DisableSourceNat, EnableSourceNat, Unbind},
+    step::HostStep::{self, Bind, DisableSourceNat, EnableSourceNat as Enable, Unbind},
 };
 use slb_host::{Linux, Monitor, SourceNat, modules};
 use slb_lab::{Node, Segment};
@@ -37,6 +38,16 @@ async fn ready() -> Linux {
     let mut linux = Linux::new("eth0").unwrap().with_ipv6();
     modules::load(&linux.source_nat().await.unwrap()).await.unwrap();
     linux
+}
+
+/// All connections to the VIP get source NAT.
+fn enable(vip: Vip) -> HostStep {
+    Enable(vip, Choice::Always)
+}
+
+/// The VIPs that have source NAT.
+async fn translated(linux: &mut Linux) -> BTreeSet<Vip> {
+    linux.observe().await.unwrap().source_nat.into_keys().collect()
 }
 
 fn vip(text: &str) -> Vip {
@@ -142,8 +153,8 @@ fn balanced_connections_of_ipv6_get_source_nat() {
 
     on(&lb, async || {
         let mut linux = ready().await;
-        applied(&mut linux, &[EnableSourceNat(one), EnableSourceNat(vip("192.168.0.85"))]).await;
-        assert_eq!(linux.observe().await.unwrap().source_nat, [one, vip("192.168.0.85")].into());
+        applied(&mut linux, &[enable(one), enable(vip("192.168.0.85"))]).await;
+        assert_eq!(translated(&mut linux).await, [one, vip("192.168.0.85")].into());
     });
     assert_eq!(seen_from(&client, "[fd00::85]:80").unwrap_or_default(), "fd00::2");
     assert_eq!(seen_from(&client, "[fd00::21]:80").unwrap_or_default(), "fd00::10", "not balanced");

@@ -15,9 +15,9 @@ use caps::{CapSet, Capability};
 use netlink::protocols::NETLINK_NETFILTER;
 use netlink_packet_netfilter::NetfilterMessage;
 use slb_core::{
-    model::{Family, Vip},
+    model::{Family, SourceNat as Choice, Vip},
     ports::{Host, HostEvent, Verdict},
-    step::HostStep::{self, Bind, DisableSourceNat, EnableSourceNat, Unbind},
+    step::HostStep::{self, Bind, DisableSourceNat, EnableSourceNat as Enable, Unbind},
 };
 use slb_host::{Error, Linux, Monitor, SourceNat, capability, modules};
 use slb_lab::{Node, Segment, Sniffer};
@@ -38,6 +38,16 @@ async fn ready() -> Linux {
     let mut linux = Linux::new("eth0").unwrap();
     modules::load(&linux.source_nat().await.unwrap()).await.unwrap();
     linux
+}
+
+/// All connections to the VIP get source NAT.
+fn enable(vip: Vip) -> HostStep {
+    Enable(vip, Choice::Always)
+}
+
+/// The VIPs that have source NAT.
+async fn translated(linux: &mut Linux) -> BTreeSet<Vip> {
+    linux.observe().await.unwrap().source_nat.into_keys().collect()
 }
 
 fn vip(text: &str) -> Vip {
@@ -80,11 +90,11 @@ fn vips_come_and_go_in_packs_and_others_stay() {
     let before = node.tables();
     on(&node, async || {
         let mut linux = ready().await;
-        applied(&mut linux, &each(&many(), Bind, EnableSourceNat)).await;
+        applied(&mut linux, &each(&many(), Bind, enable)).await;
         assert_eq!(addresses(&node).len(), 3 + many().len());
         let view = linux.observe().await.unwrap();
         let mut bound: BTreeSet<Vip> = many().into_iter().collect();
-        assert_eq!(view.source_nat, bound);
+        assert_eq!(view.source_nat.into_keys().collect::<BTreeSet<_>>(), bound);
         bound.insert(vip("192.168.0.99"));
         assert_eq!(view.bound, bound);
         assert_eq!(view.taken[&ip("192.168.0.2")], "eth0's own address");
@@ -103,7 +113,7 @@ fn what_is_there_already_is_not_written_again() {
     let node = segment.host("lb", "192.168.0.2/24");
     on(&node, async || {
         let mut linux = ready().await;
-        let steps = each(&many(), Bind, EnableSourceNat);
+        let steps = each(&many(), Bind, enable);
         applied(&mut linux, &steps).await;
         let mut addresses = Monitor::open("eth0").await.unwrap();
         let mut rules = match linux.source_nat().await.unwrap()[&Family::Ipv4] {
@@ -136,20 +146,20 @@ fn source_nat_is_kept_apart_from_other_peoples_rules() {
     on(&node, async || {
         let mut linux = ready().await;
         let (one, two) = (vip("192.168.0.85"), vip("192.168.0.86"));
-        applied(&mut linux, &[EnableSourceNat(one)]).await;
-        applied(&mut linux, &[EnableSourceNat(two), EnableSourceNat(one)]).await;
-        assert_eq!(linux.observe().await.unwrap().source_nat, BTreeSet::from([one, two]));
+        applied(&mut linux, &[enable(one)]).await;
+        applied(&mut linux, &[enable(two), enable(one)]).await;
+        assert_eq!(translated(&mut linux).await, BTreeSet::from([one, two]));
         applied(&mut linux, &[DisableSourceNat(one)]).await;
-        assert_eq!(linux.observe().await.unwrap().source_nat, BTreeSet::from([two]));
+        assert_eq!(translated(&mut linux).await, BTreeSet::from([two]));
 
         let break_it = match linux.source_nat().await.unwrap()[&Family::Ipv4] {
             SourceNat::Iptables => "iptables-legacy -t nat -F SLB-SOURCE-NAT; iptables-legacy -t nat -D POSTROUTING 1",
             SourceNat::Nftables => "nft flush chain ip slb source-nat",
         };
         node.sh(break_it);
-        assert_eq!(linux.observe().await.unwrap().source_nat, BTreeSet::new());
-        applied(&mut linux, &[EnableSourceNat(one)]).await;
-        assert_eq!(linux.observe().await.unwrap().source_nat, BTreeSet::from([one]));
+        assert_eq!(translated(&mut linux).await, BTreeSet::new());
+        applied(&mut linux, &[enable(one)]).await;
+        assert_eq!(translated(&mut linux).await, BTreeSet::from([one]));
         applied(&mut linux, &[DisableSourceNat(one)]).await;
     });
     assert_eq!(node.tables(), before);
@@ -205,7 +215,7 @@ fn balanced_connections_get_source_nat_and_no_others() {
     lb.sh("iptables-legacy -t nat -A PREROUTING -d 192.168.0.85 -p tcp --dport 81 -j DNAT --to 10.9.0.5:80");
     assert_eq!(seen_from(&client, "192.168.0.85:80"), None, "the topology needs source NAT");
 
-    on(&lb, async || applied(&mut ready().await, &[EnableSourceNat(one)]).await);
+    on(&lb, async || applied(&mut ready().await, &[enable(one)]).await);
     let seen = |client: &Node, server| seen_from(client, server).unwrap_or_default();
     assert_eq!(seen(&client, "192.168.0.85:80"), "192.168.0.2", "balanced");
     assert_eq!(seen(&lb, "192.168.0.85:80"), "192.168.0.2", "balanced, from the host itself");
@@ -355,7 +365,7 @@ fn without_the_privilege_nothing_is_changed_and_it_is_named() {
         let mut steps = vec![Bind(vip("192.168.0.85"))];
         if linux.source_nat().await.unwrap()[&Family::Ipv4] == SourceNat::Nftables {
             // A program that root starts, such as iptables, has its privileges back.
-            steps.push(EnableSourceNat(vip("192.168.0.85")));
+            steps.push(enable(vip("192.168.0.85")));
         }
         let verdicts = linux.apply(&steps).await;
         assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Refused(_))), "{verdicts:?}");

@@ -20,7 +20,7 @@ use std::{net::IpAddr, sync::Arc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use slb_core::model::{
     Advertise, Backend, BackendId, BackendIp, Drain, Endpoint, Fallback, Invalid, LoadBalancer, LoadBalancerId, Name,
-    Phase, Port, Target, Vip, check::HealthCheck,
+    Phase, Port, SourceNat, Target, Vip, check::HealthCheck,
 };
 use uuid::Uuid;
 
@@ -71,6 +71,7 @@ struct LoadBalancerV3 {
     check: Option<CheckV3>,
     fallback: Option<FallbackV3>,
     drain: Option<DrainV3>,
+    source_nat: SourceNatV3,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,6 +79,14 @@ struct FallbackV3 {
     ip: IpAddr,
     port: u16,
     settings: BackendSettingsV3,
+}
+
+/// Written by number, in this order.
+#[derive(Serialize, Deserialize)]
+enum SourceNatV3 {
+    Always,
+    SameNetwork,
+    Never,
 }
 
 /// Written by number, in this order.
@@ -132,6 +141,11 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
             settings: (*settings).into(),
         }),
         drain: load_balancer.drain.map(DrainV3::from),
+        source_nat: match load_balancer.source_nat {
+            SourceNat::Always => SourceNatV3::Always,
+            SourceNat::SameNetwork => SourceNatV3::SameNetwork,
+            SourceNat::Never => SourceNatV3::Never,
+        },
     };
     postcard::to_extend(&record, vec![VERSION])
 }
@@ -160,6 +174,7 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
         check,
         fallback,
         drain,
+        source_nat,
     } = record;
     let backends =
         backends.map(|backends| backends.into_iter().map(Backend::try_from).collect::<Result<Arc<[_]>, _>>());
@@ -185,6 +200,11 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
         check: check.map(read_check).transpose()?,
         fallback: fallback.map(Fallback::try_from).transpose()?.map(Box::new),
         drain: drain.map(Drain::from),
+        source_nat: match source_nat {
+            SourceNatV3::Always => SourceNat::Always,
+            SourceNatV3::SameNetwork => SourceNat::SameNetwork,
+            SourceNatV3::Never => SourceNat::Never,
+        },
     })
 }
 

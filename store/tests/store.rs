@@ -23,7 +23,7 @@ use slb_core::{
     model::{
         Advertise, Backend, BackendId, BackendSettings, Condition, Drain, Encapsulation, Endpoint, Fallback,
         Forwarding, LoadBalancer, LoadBalancerId, Name, Persistence, PersistenceTimeout, Phase, Port, Protocol,
-        Scheduler, SchedulerFlags, ServiceSettings, Target, Then, Thresholds, Time, Vip, Weight,
+        Scheduler, SchedulerFlags, ServiceSettings, SourceNat, Target, Then, Thresholds, Time, Vip, Weight,
         check::{Check, HealthCheck, Question, Reaction, Timing},
     },
     peer::{Peer, PeerAddress},
@@ -126,6 +126,7 @@ fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> L
         backends: backends.map(|count| (0..count).map(backend).collect()),
         phase: if deleting { Phase::Deleting } else { Phase::Active },
         advertise: if id.is_multiple_of(2) { Advertise::Always } else { Advertise::WithBackends },
+        source_nat: SourceNat::ALL[usize::from(id % 3)],
         service: ServiceSettings {
             scheduler: Scheduler::ALL[usize::from(id) % Scheduler::ALL.len()],
             flags: SchedulerFlags { port: id.is_multiple_of(2), fallback: id.is_multiple_of(3) },

@@ -79,12 +79,17 @@ fn advertise() -> impl Strategy<Value = Advertise> {
     prop_oneof![Just(Advertise::Always), Just(Advertise::WithBackends)]
 }
 
+fn source_nat() -> impl Strategy<Value = SourceNat> {
+    proptest::sample::select(SourceNat::ALL.to_vec())
+}
+
 fn load_balancer() -> impl Strategy<Value = LoadBalancer> {
     let phase = prop_oneof![Just(Phase::Active), Just(Phase::Deleting)];
     let endpoint = (any_vip(), any_port(), protocol());
     let endpoint = endpoint.prop_map(|(vip, port, protocol)| Endpoint { vip, port, protocol });
-    (any_uuid(), any_name(), endpoint, option::of(vec(backend(), 0..4)), phase, advertise(), service_settings())
-        .prop_map(|(id, name, endpoint, backends, phase, advertise, service)| LoadBalancer {
+    let choices = (advertise(), source_nat());
+    (any_uuid(), any_name(), endpoint, option::of(vec(backend(), 0..4)), phase, choices, service_settings()).prop_map(
+        |(id, name, endpoint, backends, phase, (advertise, source_nat), service)| LoadBalancer {
             id: LoadBalancerId(id),
             serial: 1,
             name,
@@ -92,11 +97,13 @@ fn load_balancer() -> impl Strategy<Value = LoadBalancer> {
             backends: backends.map(Arc::from),
             phase,
             advertise,
+            source_nat,
             service,
             check: None,
             fallback: None,
             drain: None,
-        })
+        },
+    )
 }
 
 proptest! {
@@ -108,6 +115,7 @@ proptest! {
         prop_assert_eq!(edit.name.as_ref(), Some(&is.name));
         prop_assert_eq!((edit.eip, edit.port), (Some(is.endpoint.vip), Some(is.endpoint.port)));
         prop_assert_eq!((edit.status, edit.advertise, edit.protocol), (Some(is.phase), Some(is.advertise), Some(is.endpoint.protocol)));
+        prop_assert_eq!(edit.source_nat, Some(is.source_nat));
         prop_assert_eq!(edit.service.of(ServiceSettings::default()), is.service);
         prop_assert_eq!(backends.len(), is.backends().len());
         for (edit, backend) in backends.iter().zip(is.backends()) {
@@ -123,10 +131,10 @@ proptest! {
     }
 
     #[test]
-    fn a_wish_is_read_as_it_was_written(name in any_name(), port in any_port(), eip in option::of(any_vip()), advertise in advertise(), protocol in protocol(), service in service_settings(), backends in vec(backend(), 0..4)) {
+    fn a_wish_is_read_as_it_was_written(name in any_name(), port in any_port(), eip in option::of(any_vip()), (advertise, source_nat) in (advertise(), source_nat()), protocol in protocol(), service in service_settings(), backends in vec(backend(), 0..4)) {
         let is = LoadBalancer {
             id: LoadBalancerId(Uuid::nil()), serial: 1, name, endpoint: Endpoint { vip: eip.unwrap_or("192.0.2.1".parse().unwrap()), port, protocol },
-            backends: None, phase: Phase::Active, advertise, service, check: None, fallback: None, drain: None,
+            backends: None, phase: Phase::Active, advertise, source_nat, service, check: None, fallback: None, drain: None,
         };
         let mut body = serde_json::to_value(LoadBalancerView::from(&is)).unwrap();
         let list: Vec<_> = backends.iter().map(|backend| {
@@ -141,6 +149,7 @@ proptest! {
         let read: LoadBalancerWish = parse(body.to_string().as_bytes()).unwrap();
         prop_assert_eq!((read.name, read.port, read.vip), (is.name, port, eip.into()));
         prop_assert_eq!((read.advertise, read.protocol, read.service), (advertise, protocol, service));
+        prop_assert_eq!(read.source_nat, source_nat);
         let wanted: Vec<_> = read.backends.iter().map(|wish| Backend { id: BackendId(Uuid::nil()), ..wish.with_new_id().unwrap() }).collect();
         let asked: Vec<_> = backends.into_iter().map(|backend| Backend { id: BackendId(Uuid::nil()), ..backend }).collect();
         prop_assert_eq!(wanted, asked);

@@ -34,7 +34,7 @@ use crate::{
     events::Journal,
     model::{
         Advertise, Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Port, Protocol,
-        Scheduler, ServiceSettings, Target, Time, Vip, Weight,
+        Scheduler, ServiceSettings, SourceNat, Target, Time, Vip, Weight,
     },
     observed::ServiceView,
     plan::{Observed, Scope, plan},
@@ -81,6 +81,7 @@ fn create(number: u128, wanted: Option<Vip>) -> Command {
         protocol: Protocol::Tcp,
         vip: wanted.into(),
         advertise: Advertise::default(),
+        source_nat: SourceNat::default(),
         service: ServiceSettings::default(),
         check: None,
         fallback: None,

@@ -57,37 +57,42 @@ fn services() -> impl Strategy<Value = ServiceSettings> {
     (scheduler, any::<bool>()).prop_map(settings)
 }
 
+fn source_nats() -> impl Strategy<Value = SourceNat> {
+    prop::sample::select(SourceNat::ALL.to_vec())
+}
+
 fn states() -> impl Strategy<Value = State> {
     let backends = prop::collection::btree_map(targets(), settings(), 0..4);
-    prop::collection::btree_map(endpoints(), (any::<bool>(), any::<bool>(), services(), backends), 0..8).prop_map(
-        |all| {
-            let load_balancers =
-                all.into_iter().zip(1_u64..).map(|((endpoint, (active, always, service, backends)), serial)| {
-                    LoadBalancer {
-                        id: LoadBalancerId(Uuid::from_u128(serial.into())),
-                        serial,
-                        name: Name::try_from(String::new()).unwrap(),
-                        endpoint,
-                        backends: Some(
-                            backends
-                                .into_iter()
-                                .zip(0_u128..)
-                                .map(|((target, settings), id)| {
-                                    Backend::new(BackendId(Uuid::from_u128(id)), target, settings)
-                                })
-                                .collect(),
-                        ),
-                        phase: if active { Phase::Active } else { Phase::Deleting },
-                        advertise: if always { Advertise::Always } else { Advertise::WithBackends },
-                        service,
-                        check: None,
-                        fallback: None,
-                        drain: None,
-                    }
-                });
-            State::restore(load_balancers.collect(), 0).unwrap()
-        },
+    prop::collection::btree_map(
+        endpoints(),
+        (any::<bool>(), (any::<bool>(), source_nats()), services(), backends),
+        0..8,
     )
+    .prop_map(|all| {
+        let load_balancers = all.into_iter().zip(1_u64..).map(
+            |((endpoint, (active, (always, source_nat), service, backends)), serial)| LoadBalancer {
+                id: LoadBalancerId(Uuid::from_u128(serial.into())),
+                serial,
+                name: Name::try_from(String::new()).unwrap(),
+                endpoint,
+                backends: Some(
+                    backends
+                        .into_iter()
+                        .zip(0_u128..)
+                        .map(|((target, settings), id)| Backend::new(BackendId(Uuid::from_u128(id)), target, settings))
+                        .collect(),
+                ),
+                phase: if active { Phase::Active } else { Phase::Deleting },
+                advertise: if always { Advertise::Always } else { Advertise::WithBackends },
+                source_nat,
+                service,
+                check: None,
+                fallback: None,
+                drain: None,
+            },
+        );
+        State::restore(load_balancers.collect(), 0).unwrap()
+    })
 }
 
 fn kernels() -> impl Strategy<Value = Observed> {
@@ -96,7 +101,9 @@ fn kernels() -> impl Strategy<Value = Observed> {
     let service =
         (prop::option::of(services()), backends).prop_map(|(settings, backends)| ServiceView { settings, backends });
     let services = prop::collection::btree_map(endpoints(), service, 0..8);
-    (set(), set(), set(), services).prop_map(|(bound, source_nat, advertised, services)| Observed {
+    let choices = prop::sample::select(SourceNat::ALL[..2].to_vec());
+    let source_nat = prop::collection::btree_map(vips(), choices, 0..6);
+    (set(), source_nat, set(), services).prop_map(|(bound, source_nat, advertised, services)| Observed {
         host: HostView { bound, source_nat, ..HostView::default() },
         services,
         advertised,
@@ -126,6 +133,19 @@ proptest! {
         }
         for vip in kernel.host.bound.iter().filter(|vip| !state.holds(**vip)) {
             prop_assert!(after.host.bound.contains(vip));
+        }
+    }
+
+    /// The load-balancer on a VIP that has most connections translated decides for all of them.
+    #[test]
+    fn translated_as_the_one_that_translates_most_wants(state in states(), kernel in kernels()) {
+        let kernel = carried_out(&plan(&state, &kernel, &Scope::All, Time::FIRST), kernel);
+        for number in 1..6 {
+            let on_it = state.on(vip(number)).filter(|each| each.phase == Phase::Active);
+            let masqueraded = |each: &LoadBalancer| each.backends().iter().any(|backend| backend.settings.forwarding == Forwarding::Masquerade);
+            let wanted = on_it.filter(|each| masqueraded(each)).map(|each| each.source_nat).max().unwrap_or(SourceNat::Never);
+            let found = kernel.host.source_nat.get(&vip(number)).copied().unwrap_or(SourceNat::Never);
+            prop_assert_eq!(found, wanted);
         }
     }
 

@@ -4,6 +4,8 @@
 //! ```text
 //!  -A POSTROUTING -m ipvs --ipvs -j SLB-SOURCE-NAT                    first, so that no other rule lets the packet go before
 //!  -A SLB-SOURCE-NAT -m conntrack --ctorigdst VIP -j MASQUERADE
+//!  -A SLB-SOURCE-NAT -s NETWORK -d NETWORK -m conntrack --ctorigdst NEAR-VIP -j MASQUERADE     for each network that this host is on
+//!  -A SLB-SOURCE-NAT -m conntrack --ctorigdst NEAR-VIP -j RETURN                               which tells the VIP where there is no network
 //! ```
 //! The jump lets through only what IPVS has handled; the rules compare addresses, which is cheap: `-m ipvs --vaddr` would
 //! look the connection up again for each of them. Only the first packet of a connection passes here at all.
@@ -11,12 +13,16 @@
 //! The kernel has no way to change a single rule: the whole table is read, edited and written back by iptables, in
 //! one piece. So the chain is written whole each time, which also puts right whatever happened to it.
 
-use std::{collections::BTreeSet, fs, io, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::PathBuf,
+};
 
-use slb_core::model::{Family, Vip};
+use slb_core::model::{Family, SourceNat as Choice, Vip};
 
-use super::{Wishes, fulfilled};
-use crate::{Error, program};
+use super::{Choices, Wishes, chosen, fulfilled};
+use crate::{Error, address::Network, program};
 
 const CHAIN: &str = "SLB-SOURCE-NAT";
 const JUMP: &str = "-m ipvs --ipvs -j SLB-SOURCE-NAT";
@@ -57,6 +63,8 @@ pub(crate) struct Found {
     jumps: usize,
     /// The VIPs that it has a rule for.
     vips: BTreeSet<Vip>,
+    /// The VIPs that it has rules for by network, and those networks.
+    near: BTreeMap<Vip, BTreeSet<String>>,
     /// Whether it has rules that slb would not write: repeated ones, or other people's.
     has_strange_rules: bool,
 }
@@ -80,10 +88,10 @@ impl Iptables {
         }
     }
 
-    pub(super) async fn apply(&mut self, wishes: &Wishes) -> Result<(), Error> {
+    pub(super) async fn apply(&mut self, wishes: &Wishes, networks: &BTreeSet<Network>) -> Result<(), Error> {
         let found = self.observe().await?;
-        let wanted = fulfilled(found.effective(), wishes.iter().map(|(vip, wanted)| (*vip, *wanted)));
-        match edit(&found, &wanted) {
+        let wanted = fulfilled(found.effective(networks), wishes.iter().map(|(vip, choice)| (*vip, *choice)));
+        match edit(&found, &wanted, networks) {
             Some(text) => program::run(&self.restore, &["--noflush", "-w", "10"], &text).await.map(drop),
             None => Ok(()),
         }
@@ -92,8 +100,13 @@ impl Iptables {
 
 impl Found {
     /// The VIPs whose source NAT works. A flushed table leaves the chain without a jump, or without rules.
-    pub(super) fn effective(&self) -> BTreeSet<Vip> {
-        if self.jumps > 0 { self.vips.clone() } else { BTreeSet::new() }
+    pub(super) fn effective(&self, networks: &BTreeSet<Network>) -> Choices {
+        if self.jumps == 0 {
+            return Choices::new();
+        }
+        let names: BTreeSet<String> = networks.iter().map(Network::to_string).collect();
+        let near = self.near.iter().filter(|(_, found)| **found == names).map(|(vip, _)| (*vip, Choice::SameNetwork));
+        near.chain(self.vips.iter().map(|vip| (*vip, Choice::Always))).collect()
     }
 }
 
@@ -109,29 +122,57 @@ fn is_in_use(family: Family) -> Result<bool, Error> {
 /// Reads what `iptables-save -t nat` writes.
 fn parse(text: &str) -> Found {
     let mut found = Found::default();
+    let mut unfinished: BTreeMap<Vip, BTreeSet<String>> = BTreeMap::new();
     for line in text.lines() {
         if line.strip_prefix(':').and_then(|chain| chain.split(' ').next()) == Some(CHAIN) {
             found.has_chain = true;
         } else if line.strip_prefix("-A POSTROUTING ") == Some(JUMP) {
             found.jumps += 1;
         } else if let Some(rule) = line.strip_prefix("-A ").and_then(|line| line.strip_prefix(CHAIN)) {
-            let is_new = vip_of(rule).is_some_and(|vip| found.vips.insert(vip));
+            let is_new = match Rule::parse(rule) {
+                Some(Rule::All(vip)) => found.vips.insert(vip),
+                Some(Rule::Within(network, vip)) => unfinished.entry(vip).or_default().insert(network),
+                Some(Rule::End(vip)) => found.near.insert(vip, unfinished.remove(&vip).unwrap_or_default()).is_none(),
+                None => false,
+            };
             found.has_strange_rules |= !is_new;
         }
     }
+    found.has_strange_rules |= !unfinished.is_empty();
     found
 }
 
-fn vip_of(rule: &str) -> Option<Vip> {
-    let address = rule.trim().strip_prefix("-m conntrack --ctorigdst ")?.strip_suffix(" -j MASQUERADE")?;
-    address.trim_end_matches("/32").trim_end_matches("/128").parse().ok()
+/// A rule of the chain.
+enum Rule {
+    All(Vip),
+    Within(String, Vip),
+    End(Vip),
+}
+
+impl Rule {
+    fn parse(text: &str) -> Option<Self> {
+        let vip = |text: &str| text.trim_end_matches("/32").trim_end_matches("/128").parse().ok();
+        let (networks, rule) = text.trim().split_once("-m conntrack --ctorigdst ")?;
+        if let Some(address) = rule.strip_suffix(" -j RETURN") {
+            return if networks.is_empty() { Some(Self::End(vip(address)?)) } else { None };
+        }
+        let vip = vip(rule.strip_suffix(" -j MASQUERADE")?)?;
+        match networks.split_whitespace().collect::<Vec<_>>().as_slice() {
+            [] => Some(Self::All(vip)),
+            ["-s", from, "-d", to] if from == to => Some(Self::Within((*from).to_owned(), vip)),
+            _ => None,
+        }
+    }
 }
 
 /// What `iptables-restore --noflush` is to be told so that there is source NAT for just these VIPs; nothing if it is so.
-fn edit(found: &Found, wanted: &BTreeSet<Vip>) -> Option<String> {
+fn edit(found: &Found, wanted: &Choices, networks: &BTreeSet<Network>) -> Option<String> {
     let jumps = usize::from(!wanted.is_empty());
     let has_chain = jumps > 0;
-    let is_so = found.has_chain == has_chain && found.jumps == jumps && found.vips == *wanted;
+    let (vips, near) = (chosen(wanted, Choice::Always), chosen(wanted, Choice::SameNetwork));
+    let names: BTreeSet<String> = networks.iter().map(Network::to_string).collect();
+    let as_wanted = near.iter().copied().eq(found.near.keys().copied()) && found.near.values().all(|are| *are == names);
+    let is_so = found.has_chain == has_chain && found.jumps == jumps && found.vips == vips && as_wanted;
     if is_so && !found.has_strange_rules {
         return None;
     }
@@ -140,7 +181,12 @@ fn edit(found: &Found, wanted: &BTreeSet<Vip>) -> Option<String> {
         // Naming a chain creates it, or empties it.
         lines.push(format!(":{CHAIN} - [0:0]"));
     }
-    lines.extend(wanted.iter().map(|vip| format!("-A {CHAIN} -m conntrack --ctorigdst {vip} -j MASQUERADE")));
+    lines.extend(vips.iter().map(|vip| format!("-A {CHAIN} -m conntrack --ctorigdst {vip} -j MASQUERADE")));
+    for vip in near {
+        let within = |name| format!("-A {CHAIN} -s {name} -d {name} -m conntrack --ctorigdst {vip} -j MASQUERADE");
+        lines.extend(names.iter().map(within));
+        lines.push(format!("-A {CHAIN} -m conntrack --ctorigdst {vip} -j RETURN"));
+    }
     lines.extend((jumps..found.jumps).map(|_| format!("-D POSTROUTING {JUMP}")));
     lines.extend((found.jumps..jumps).map(|_| format!("-I POSTROUTING {JUMP}")));
     if found.has_chain && !has_chain {

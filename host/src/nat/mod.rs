@@ -9,6 +9,9 @@
 //! What marks such a connection is what connection tracking saw of its first packet: it was meant for a VIP. The answers'
 //! first packet is meant for somebody else, so answers are never touched.
 //!
+//! For some VIPs only connections are translated whose client is on the backend's own network (`sameNetwork`): both on one that this host is
+//! connected to. The rules name those networks, so that a VIP whose rules name others counts as not having any.
+//!
 //! The rooms: [`nft`] where the kernel has nftables for the family, [`iptables`] where it has not. Both hold their rules in a
 //! table or chain of their own, change it in one piece, and leave nothing behind when the last VIP goes.
 
@@ -18,11 +21,11 @@ use std::{
 };
 
 use slb_core::{
-    model::{Family, Vip},
+    model::{Family, SourceNat as Choice, Vip},
     step::HostStep,
 };
 
-use crate::Error;
+use crate::{Error, address::Network};
 
 mod iptables;
 mod nft;
@@ -48,14 +51,17 @@ impl fmt::Display for SourceNat {
 /// For each family that VIPs may be of.
 pub type SourceNats = BTreeMap<Family, SourceNat>;
 
-/// Whether each VIP is to have source NAT; VIPs that are not named stay as they are.
-pub(crate) type Wishes = BTreeMap<Vip, bool>;
+/// Which connections to each VIP are to have source NAT; VIPs that are not named stay as they are.
+pub(crate) type Wishes = BTreeMap<Vip, Choice>;
+
+/// Which connections to each VIP have source NAT; to VIPs that are not named, none.
+pub(crate) type Choices = BTreeMap<Vip, Choice>;
 
 /// What a step wishes, if it is about source NAT.
-pub(crate) fn wish(step: &HostStep) -> Option<(Vip, bool)> {
+pub(crate) fn wish(step: &HostStep) -> Option<(Vip, Choice)> {
     match *step {
-        HostStep::EnableSourceNat(vip) => Some((vip, true)),
-        HostStep::DisableSourceNat(vip) => Some((vip, false)),
+        HostStep::EnableSourceNat(vip, choice) => Some((vip, choice)),
+        HostStep::DisableSourceNat(vip) => Some((vip, Choice::Never)),
         HostStep::Bind(_) | HostStep::Unbind(_) => None,
     }
 }
@@ -80,19 +86,27 @@ impl Drivers {
     }
 
     /// The VIPs that have source NAT now; none unless all that makes it work is in place.
-    pub(crate) async fn observe(&mut self) -> Result<BTreeSet<Vip>, Error> {
-        let mut found = self.ipv4.observe().await?;
+    pub(crate) async fn observe(&mut self, networks: &BTreeSet<Network>) -> Result<Choices, Error> {
+        let mut found = self.ipv4.observe(&of_family(networks, Family::Ipv4)).await?;
         if let Some(ipv6) = &mut self.ipv6 {
-            found.extend(ipv6.observe().await?);
+            found.extend(ipv6.observe(&of_family(networks, Family::Ipv6)).await?);
         }
         Ok(found)
     }
 
     /// Carries out the wishes for VIPs of the family.
-    pub(crate) async fn apply(&mut self, family: Family, wishes: &Wishes) -> Result<(), Error> {
+    pub(crate) async fn apply(
+        &mut self,
+        family: Family,
+        wishes: &Wishes,
+        networks: &BTreeSet<Network>,
+    ) -> Result<(), Error> {
         let wishes: Wishes =
-            wishes.iter().filter(|(vip, _)| vip.family() == family).map(|(vip, on)| (*vip, *on)).collect();
-        if wishes.is_empty() { Ok(()) } else { self.of(family).await?.apply(&wishes).await }
+            wishes.iter().filter(|(vip, _)| vip.family() == family).map(|(vip, choice)| (*vip, *choice)).collect();
+        if wishes.is_empty() {
+            return Ok(());
+        }
+        self.of(family).await?.apply(&wishes, &of_family(networks, family)).await
     }
 
     async fn of(&mut self, family: Family) -> Result<&mut Driver, Error> {
@@ -135,30 +149,38 @@ impl Driver {
     }
 
     /// The VIPs that have source NAT now; none unless all that makes it work is in place.
-    async fn observe(&mut self) -> Result<BTreeSet<Vip>, Error> {
+    async fn observe(&mut self, networks: &BTreeSet<Network>) -> Result<Choices, Error> {
         match self {
-            Self::Nftables(nft) => nft.observe().await.map(|found| found.effective()),
-            Self::Iptables(iptables) => iptables.observe().await.map(|found| found.effective()),
+            Self::Nftables(nft) => nft.observe().await.map(|found| found.effective(networks)),
+            Self::Iptables(iptables) => iptables.observe().await.map(|found| found.effective(networks)),
         }
     }
 
-    /// Carries out the wishes in one piece, all of them or none; past 6,144 in pieces of as many.
-    async fn apply(&mut self, wishes: &Wishes) -> Result<(), Error> {
+    /// Carries out the wishes in one piece, all of them or none; past 3,072 in pieces of as many.
+    async fn apply(&mut self, wishes: &Wishes, networks: &BTreeSet<Network>) -> Result<(), Error> {
         match self {
-            Self::Nftables(nft) => nft.apply(wishes).await,
-            Self::Iptables(iptables) => iptables.apply(wishes).await,
+            Self::Nftables(nft) => nft.apply(wishes, networks).await,
+            Self::Iptables(iptables) => iptables.apply(wishes, networks).await,
         }
     }
 }
 
+fn of_family(networks: &BTreeSet<Network>, family: Family) -> BTreeSet<Network> {
+    networks.iter().copied().filter(|network| Family::of(network.first) == family).collect()
+}
+
 /// What is there once the wishes are fulfilled.
-fn fulfilled(mut vips: BTreeSet<Vip>, wishes: impl IntoIterator<Item = (Vip, bool)>) -> BTreeSet<Vip> {
-    for (vip, wanted) in wishes {
-        if wanted {
-            vips.insert(vip)
-        } else {
-            vips.remove(&vip)
+fn fulfilled(mut choices: Choices, wishes: impl IntoIterator<Item = (Vip, Choice)>) -> Choices {
+    for (vip, choice) in wishes {
+        match choice {
+            Choice::Never => choices.remove(&vip),
+            Choice::SameNetwork | Choice::Always => choices.insert(vip, choice),
         };
     }
-    vips
+    choices
+}
+
+/// The VIPs that the choice was made for.
+fn chosen(choices: &Choices, choice: Choice) -> BTreeSet<Vip> {
+    choices.iter().filter(|(_, made)| **made == choice).map(|(vip, _)| *vip).collect()
 }

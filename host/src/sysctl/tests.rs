@@ -60,6 +60,14 @@ fn who_takes_advertisements_of_routers_goes_on_to_before_ipv6_is_forwarded() {
 }
 
 #[test]
+fn redirects_are_off_only_if_both_values_are() {
+    let kernel = |name: &str| Ok(Some(if name.contains("all") { "0" } else { "1" }.to_owned()));
+    let changes = quiet(&["eth0.7".to_owned()]).into_iter().filter_map(|each| drift(&each, kernel).unwrap());
+    let changes: Vec<_> = changes.map(|change| format!("{} = {}", change.name, change.to)).collect();
+    assert_eq!(changes, ["net.ipv4.conf.eth0/7.send_redirects = 0"]);
+}
+
+#[test]
 fn what_the_kernel_does_not_have_is_passed_over() {
     assert_eq!(drifts(&[], &["eth1"], "4.9.0"), BTreeMap::new());
 }

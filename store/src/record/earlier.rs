@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdvertiseV2, BackendV3, LoadBalancerV3, PhaseV1,
+    AdvertiseV2, BackendV3, LoadBalancerV3, PhaseV1, SourceNatV3,
     condition::ConditionV3,
     settings::{BackendSettingsV3, ForwardingV3, ProtocolV3, ServiceV3},
 };
@@ -77,6 +77,7 @@ impl From<(LoadBalancerV1, MoreV2)> for LoadBalancerV3 {
             check: None,
             fallback: None,
             drain: None,
+            source_nat: SourceNatV3::Always,
         }
     }
 }

@@ -96,6 +96,7 @@ fn create_as(number: u128, (last, at, backends): &Wanted) -> Command {
         vip: last.map(vip).into(),
         backends,
         advertise: Advertise::default(),
+        source_nat: crate::model::SourceNat::default(),
         service: ServiceSettings::default(),
         check: None,
         fallback: None,
@@ -107,7 +108,7 @@ fn building() -> impl Strategy<Value = Step> {
     let endpoint = (85_u8..91, 80_i64..82).prop_map(|(last, at)| Endpoint::tcp(vip(last), port(at)));
     (endpoint, 0_u8..6).prop_map(|(endpoint, which)| match which {
         0 => Step::Host(HostStep::Bind(endpoint.vip)),
-        1 => Step::Host(HostStep::EnableSourceNat(endpoint.vip)),
+        1 => Step::Host(HostStep::EnableSourceNat(endpoint.vip, SourceNat::Always)),
         2 => Step::Dataplane(DataplaneStep::AddService(endpoint, ServiceSettings::default())),
         _ => {
             let Backend { target, settings, .. } = backend(which - 2);

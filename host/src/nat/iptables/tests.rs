@@ -55,9 +55,25 @@ fn vip() -> impl Strategy<Value = Vip> {
     })
 }
 
+fn choices() -> impl Strategy<Value = Choices> {
+    proptest::collection::btree_map(vip(), proptest::sample::select(vec![Choice::Always, Choice::SameNetwork]), 0..5)
+}
+
+fn networks() -> impl Strategy<Value = BTreeSet<Network>> {
+    let network = (1_u8..4).prop_map(|number| {
+        let first = std::net::IpAddr::from([10, number, 0, 0]);
+        Network { first, last: first, prefix: 16 }
+    });
+    proptest::collection::btree_set(network, 0..3)
+}
+
 fn rule() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => vip().prop_map(|vip| format!("-m conntrack --ctorigdst {vip} -j MASQUERADE")),
+        2 => (1_u8..4, vip()).prop_map(|(network, vip)| {
+            format!("-s 10.{network}.0.0/16 -d 10.{network}.0.0/16 -m conntrack --ctorigdst {vip} -j MASQUERADE")
+        }),
+        2 => vip().prop_map(|vip| format!("-m conntrack --ctorigdst {vip} -j RETURN")),
         1 => Just("-d 10.9.9.9/32 -j ACCEPT".to_owned()),
     ]
 }
@@ -78,27 +94,31 @@ proptest! {
     #[test]
     fn whatever_was_there_the_wanted_rules_are_there_afterwards_and_others_stay(
         before in table(),
-        wanted in proptest::collection::btree_set(vip(), 0..5),
+        wanted in choices(),
+        networks in networks(),
     ) {
         let mut after = before.clone();
-        if let Some(text) = edit(&parse(&before.save()), &wanted) {
+        if let Some(text) = edit(&parse(&before.save()), &wanted, &networks) {
             after.restore(&text);
         }
         let found = parse(&after.save());
-        prop_assert_eq!(found.effective(), wanted.clone());
+        prop_assert_eq!(found.effective(&networks), wanted.clone());
         prop_assert_eq!(after.foreign(), before.foreign());
-        prop_assert_eq!(edit(&found, &wanted), None, "a second time there is nothing to do");
+        prop_assert_eq!(edit(&found, &wanted, &networks), None, "a second time there is nothing to do");
         prop_assert_eq!(after.chain.is_some(), !wanted.is_empty(), "the last one takes the chain along");
     }
 
     /// Whatever iptables-save prints, slb reads it and then writes rules for the wanted VIPs and no others.
     #[test]
-    fn any_text_is_read(lines in vec(LINE, 0..9), wanted in proptest::collection::btree_set(vip(), 0..3)) {
+    fn any_text_is_read(lines in vec(LINE, 0..9), wanted in choices(), networks in networks()) {
         let found = parse(&lines.join("\n"));
         prop_assert!(found.vips.len() <= lines.len());
-        match edit(&found, &wanted) {
-            Some(text) => prop_assert_eq!(text.matches("--ctorigdst").count(), wanted.len()),
-            None => prop_assert_eq!(found.effective(), wanted),
+        match edit(&found, &wanted, &networks) {
+            Some(text) => {
+                let near = chosen(&wanted, Choice::SameNetwork).len();
+                prop_assert_eq!(text.matches("--ctorigdst").count(), wanted.len() + near * networks.len());
+            },
+            None => prop_assert_eq!(found.effective(&networks), wanted),
         }
     }
 }
@@ -114,7 +134,7 @@ fn rules_read_the_way_iptables_save_prints_them() {
                 :SLB-SOURCE-NAT - [0:0]\n-A POSTROUTING -m ipvs --ipvs -j SLB-SOURCE-NAT\n\
                 -A SLB-SOURCE-NAT -m conntrack --ctorigdst 10.80.0.11 -j MASQUERADE\nCOMMIT\n";
     let vips = BTreeSet::from(["10.80.0.11".parse().unwrap()]);
-    assert_eq!(parse(text), Found { has_chain: true, jumps: 1, vips, has_strange_rules: false });
+    assert_eq!(parse(text), Found { has_chain: true, jumps: 1, vips, ..Found::default() });
 }
 
 #[test]
@@ -129,5 +149,5 @@ fn rules_of_ipv6_read_the_way_ip6tables_save_prints_them() {
 fn a_flushed_table_has_no_source_nat_whatever_is_left_in_the_chain() {
     let left =
         "*nat\n:SLB-SOURCE-NAT - [0:0]\n-A SLB-SOURCE-NAT -m conntrack --ctorigdst 10.0.0.1 -j MASQUERADE\nCOMMIT\n";
-    assert!(parse(left).effective().is_empty());
+    assert!(parse(left).effective(&BTreeSet::new()).is_empty());
 }

@@ -4,9 +4,11 @@
 //! ```text
 //!  table ip slb {
 //!      set vips { type ipv4_addr }
+//!      set near-vips { type ipv4_addr }
 //!      chain source-nat {
 //!          type nat hook postrouting priority srcnat - 1
 //!          ct original ip daddr @vips  ip daddr != @vips  ct status & dnat == 0  masquerade
+//!          … the same for @near-vips …  ip saddr 192.168.0.0/24  ip daddr 192.168.0.0/24  masquerade     for each network, if there are any
 //!      }
 //!  }
 //! ```
@@ -19,19 +21,20 @@
 use std::collections::BTreeSet;
 
 use netlink::{Request, Socket, protocols::NETLINK_NETFILTER};
-use slb_core::model::{Family, Vip};
+use slb_core::model::{Family, SourceNat as Choice, Vip};
 
-use super::{Wishes, fulfilled};
-use crate::Error;
+use super::{Choices, Wishes, chosen, fulfilled};
+use crate::{Error, address::Network};
 
 mod message;
 mod ruleset;
 
 use message::Message;
-use ruleset::TABLE;
+use ruleset::{NEAR_SET, SET, TABLE};
 
-/// How many addresses change in one batch at most: as many of either family as fit into a send of any kernel's default size.
-const BATCH: usize = 6144;
+/// How many addresses change in one batch at most: as many of either family as fit into a send of any kernel's default size, should all
+/// of them go from one set to the other.
+const BATCH: usize = 3072;
 /// How often a table is read again that changes while it is read.
 const ATTEMPTS: usize = 5;
 
@@ -46,9 +49,12 @@ pub(crate) struct Nft {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
     has_table: bool,
-    /// Whether the table has the rule as slb writes it, and no other.
+    /// Whether the table has the sets and the rules as slb writes them, and no other rule.
     is_sound: bool,
+    /// The networks that there are rules for.
+    networks: BTreeSet<String>,
     vips: BTreeSet<Vip>,
+    near: BTreeSet<Vip>,
 }
 
 impl Nft {
@@ -97,27 +103,35 @@ impl Nft {
         }
         let mut rules = Vec::new();
         self.socket.dump(ruleset::get_rules(self.family), |message| rules.extend(ruleset::rule(message))).await?;
-        let is_sound = matches!(rules.as_slice(), [rule] if ruleset::is_ours(rule));
+        let networks = ruleset::networks(&rules);
+        // A table of that name without the sets is not as slb wrote it.
+        let (Some(vips), Some(near)) = (self.read_set(SET).await?, self.read_set(NEAR_SET).await?) else {
+            return Ok(Found { has_table: true, ..Found::default() });
+        };
+        let is_sound = networks.is_some();
+        Ok(Found { has_table: true, is_sound, networks: networks.unwrap_or_default(), vips, near })
+    }
+
+    /// `None` if there is no such set.
+    async fn read_set(&mut self, set: &str) -> Result<Option<BTreeSet<Vip>>, netlink::Error> {
         let mut vips = BTreeSet::new();
-        match self.socket.dump(ruleset::get_vips(self.family), |message| vips.extend(vips_of(message))).await {
-            Ok(()) => Ok(Found { has_table: true, is_sound, vips }),
-            // A table of that name without the set is not as slb wrote it.
-            Err(error) if is_missing(&error) => Ok(Found { has_table: true, is_sound: false, vips: BTreeSet::new() }),
+        match self.socket.dump(ruleset::get_vips(self.family, set), |message| vips.extend(vips_of(message))).await {
+            Ok(()) => Ok(Some(vips)),
+            Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    pub(super) async fn apply(&mut self, wishes: &Wishes) -> Result<(), Error> {
+    pub(super) async fn apply(&mut self, wishes: &Wishes, networks: &BTreeSet<Network>) -> Result<(), Error> {
         let mut found = self.observe().await?;
-        let wishes: Vec<(Vip, bool)> = wishes.iter().map(|(vip, wanted)| (*vip, *wanted)).collect();
+        let wishes: Vec<(Vip, Choice)> = wishes.iter().map(|(vip, choice)| (*vip, *choice)).collect();
         for part in wishes.chunks(BATCH) {
-            let wanted = fulfilled(found.effective(), part.iter().copied());
-            let changes = edit(self.family, &found, &wanted);
+            let wanted = fulfilled(found.effective(networks), part.iter().copied());
+            let changes = edit(self.family, &found, &wanted, networks);
             if !changes.is_empty() {
                 self.commit(changes).await?;
             }
-            let is_there = !wanted.is_empty();
-            found = Found { has_table: is_there, is_sound: is_there, vips: wanted };
+            found = Found::after(&wanted, networks);
         }
         Ok(())
     }
@@ -131,22 +145,48 @@ impl Nft {
 
 impl Found {
     /// The VIPs whose source NAT works.
-    pub(super) fn effective(&self) -> BTreeSet<Vip> {
-        if self.is_sound { self.vips.clone() } else { BTreeSet::new() }
+    pub(super) fn effective(&self, networks: &BTreeSet<Network>) -> Choices {
+        if !self.is_sound {
+            return Choices::new();
+        }
+        let near = self.near.iter().filter(|_| self.networks == names(networks)).map(|vip| (*vip, Choice::SameNetwork));
+        near.chain(self.vips.iter().map(|vip| (*vip, Choice::Always))).collect()
+    }
+
+    /// What there is when just this is wanted.
+    fn after(wanted: &Choices, networks: &BTreeSet<Network>) -> Self {
+        let is_there = !wanted.is_empty();
+        let (vips, near) = (chosen(wanted, Choice::Always), chosen(wanted, Choice::SameNetwork));
+        let networks = if near.is_empty() { BTreeSet::new() } else { names(networks) };
+        Self { has_table: is_there, is_sound: is_there, networks, vips, near }
     }
 }
 
+fn names(networks: &BTreeSet<Network>) -> BTreeSet<String> {
+    networks.iter().map(Network::to_string).collect()
+}
+
 /// The changes that lead to source NAT for just these VIPs.
-fn edit(family: Family, found: &Found, wanted: &BTreeSet<Vip>) -> Vec<Request<Message>> {
+fn edit(family: Family, found: &Found, wanted: &Choices, networks: &BTreeSet<Network>) -> Vec<Request<Message>> {
     if wanted.is_empty() {
         return if found.has_table { vec![ruleset::delete_table(family)] } else { Vec::new() };
     }
-    if !found.is_sound {
-        let renewed = ruleset::renew_table(family, TABLE);
-        return renewed.into_iter().chain(ruleset::add_vips(family, wanted.iter().copied())).collect();
+    let after = Found::after(wanted, networks);
+    let sets = [(SET, &found.vips, &after.vips), (NEAR_SET, &found.near, &after.near)];
+    if !found.is_sound || found.networks != after.networks {
+        let named = networks.iter().filter(|_| !after.near.is_empty());
+        let mut changes = ruleset::renew_table(family, TABLE, named);
+        for (set, _, wanted) in sets {
+            changes.extend(ruleset::add_vips(family, set, wanted.iter().copied()));
+        }
+        return changes;
     }
-    let added = ruleset::add_vips(family, wanted.difference(&found.vips).copied());
-    added.chain(ruleset::delete_vips(family, found.vips.difference(wanted).copied())).collect()
+    let mut changes = Vec::new();
+    for (set, found, wanted) in sets {
+        changes.extend(ruleset::add_vips(family, set, wanted.difference(found).copied()));
+        changes.extend(ruleset::delete_vips(family, set, found.difference(wanted).copied()));
+    }
+    changes
 }
 
 fn vips_of(message: Message) -> Vec<Vip> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! slb's nftables table in the words of linux/netfilter/nf_tables.h, both ways.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use netlink::Request;
 use netlink_packet_core::{DefaultNla, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE};
@@ -17,16 +17,22 @@ use netlink_packet_netfilter::{
 use slb_core::model::{Family, Vip};
 
 use super::message::{Message, Rule};
+use crate::address::Network;
 
 /// The name of slb's table, in the families ip and ip6.
 pub(super) const TABLE: &str = "slb";
 /// A name for a table that never comes to be.
 const TRIAL: &str = "slb-trial";
-const SET: &str = "vips";
+/// The VIPs all of whose connections are translated.
+pub(super) const SET: &str = "vips";
+/// Those of which only connections within one network are.
+pub(super) const NEAR_SET: &str = "near-vips";
 const CHAIN: &str = "source-nat";
 /// What `nft list ruleset` shows beside the rule, and by which slb knows it. It counts the versions of the rule: an upgraded slb that
 /// writes another one puts it in the place of this.
 const COMMENT: &str = "slb, rule 1";
+/// The same for the rule of a network, whose name follows.
+const NEAR_COMMENT: &str = "slb, near rule 1, ";
 
 /// How many addresses go into one message: an attribute is 65,535 bytes long at most, an address takes 16, or 28 of IPv6.
 const ELEMENTS: usize = 2048;
@@ -34,8 +40,6 @@ const ELEMENTS: usize = 2048;
 const PRIORITY: u32 = 99;
 /// `NF_ACCEPT`, linux/netfilter.h.
 const ACCEPT: u32 = 1;
-/// Any number will do for the only set of a batch.
-const SET_ID: u32 = 1;
 
 // enum nft_ct_attributes and nft_ct_keys, which the codec does not know.
 const NFTA_CT_DREG: u16 = 1;
@@ -65,19 +69,30 @@ struct Words {
     length: u32,
     /// Where connection tracking keeps the destination.
     connection: u32,
-    /// Where the header has its destination (RFC 791, section 3.1; RFC 8200, section 3).
+    /// Where the header has its source and its destination (RFC 791, section 3.1; RFC 8200, section 3).
+    source: u32,
     offset: u32,
     table: NetfilterProtoFamily,
 }
 
 fn words(family: Family) -> Words {
     match family {
-        Family::Ipv4 => {
-            Words { key_type: 7, length: 4, connection: NFT_CT_DST_IP, offset: 16, table: NetfilterProtoFamily::IPv4 }
-        }
-        Family::Ipv6 => {
-            Words { key_type: 8, length: 16, connection: NFT_CT_DST_IP6, offset: 24, table: NetfilterProtoFamily::IPv6 }
-        }
+        Family::Ipv4 => Words {
+            key_type: 7,
+            length: 4,
+            connection: NFT_CT_DST_IP,
+            source: 12,
+            offset: 16,
+            table: NetfilterProtoFamily::IPv4,
+        },
+        Family::Ipv6 => Words {
+            key_type: 8,
+            length: 16,
+            connection: NFT_CT_DST_IP6,
+            source: 8,
+            offset: 24,
+            table: NetfilterProtoFamily::IPv6,
+        },
     }
 }
 
@@ -94,51 +109,73 @@ pub(super) fn batch(mut changes: Vec<Change>) -> Vec<Change> {
 /// A batch of everything that slb may write, without an end.
 pub(super) fn trial(family: Family) -> Vec<Change> {
     let mut changes = vec![control(ControlMessage::BatchBegin)];
-    changes.extend(renew_table(family, TRIAL));
+    let address = match family {
+        Family::Ipv4 => IpAddr::from([0; 4]),
+        Family::Ipv6 => IpAddr::from([0; 16]),
+    };
+    changes.extend(renew_table(family, TRIAL, [&Network { first: address, last: address, prefix: 8 }]));
     if let Some(last) = changes.last_mut() {
         last.flags |= NLM_F_ACK;
     }
     changes
 }
 
-/// Makes a table anew, without addresses, whether there was one or not.
-pub(super) fn renew_table(family: Family, table: &str) -> [Change; 6] {
+/// Makes a table anew, without addresses, whether there was one or not; with rules for these networks.
+pub(super) fn renew_table<'a>(
+    family: Family,
+    table: &str,
+    networks: impl IntoIterator<Item = &'a Network>,
+) -> Vec<Change> {
     let create = |message| change(family, message, NLM_F_CREATE);
-    let rule = NfTablesMessage::NewRule(RuleMessage {
-        attributes: vec![
-            RuleAttribute::Table(table.to_owned()),
-            RuleAttribute::Chain(CHAIN.to_owned()),
-            RuleAttribute::Expressions(expressions(family).into_iter().map(ListAttribute::from).collect()),
-            RuleAttribute::UserData(comment()),
-        ],
-    });
-    [
-        create(NfTablesMessage::NewTable(named(table))),
-        change(family, NfTablesMessage::DeleteTable(named(table)), 0),
-        create(NfTablesMessage::NewTable(named(table))),
+    let set = |name: &str, id| {
         create(NfTablesMessage::NewSet(SetMessage {
             attributes: vec![
                 SetAttribute::Table(table.to_owned()),
-                SetAttribute::Name(SET.to_owned()),
+                SetAttribute::Name(name.to_owned()),
                 SetAttribute::KeyType(words(family).key_type),
                 SetAttribute::KeyLen(words(family).length),
-                SetAttribute::Id(SET_ID),
+                // Any number that no other set of the batch has.
+                SetAttribute::Id(id),
             ],
-        })),
-        create(NfTablesMessage::NewChain(ChainMessage {
+        }))
+    };
+    let rule = |expressions: Vec<Expressions>, comment: &str| {
+        let rule = NfTablesMessage::NewRule(RuleMessage {
             attributes: vec![
-                ChainAttribute::Table(table.to_owned()),
-                ChainAttribute::Name(CHAIN.to_owned()),
-                ChainAttribute::Type("nat".to_owned()),
-                ChainAttribute::Hook(vec![
-                    Hook::Number(HookNumber::Inet(InetHookNumber::PostRouting)),
-                    Hook::Priority(PRIORITY),
-                ]),
-                ChainAttribute::Policy(ACCEPT),
+                RuleAttribute::Table(table.to_owned()),
+                RuleAttribute::Chain(CHAIN.to_owned()),
+                RuleAttribute::Expressions(expressions.into_iter().map(ListAttribute::from).collect()),
+                RuleAttribute::UserData(user_data(comment)),
             ],
-        })),
-        change(family, rule, NLM_F_CREATE | NLM_F_APPEND),
-    ]
+        });
+        change(family, rule, NLM_F_CREATE | NLM_F_APPEND)
+    };
+    let chain = create(NfTablesMessage::NewChain(ChainMessage {
+        attributes: vec![
+            ChainAttribute::Table(table.to_owned()),
+            ChainAttribute::Name(CHAIN.to_owned()),
+            ChainAttribute::Type("nat".to_owned()),
+            ChainAttribute::Hook(vec![
+                Hook::Number(HookNumber::Inet(InetHookNumber::PostRouting)),
+                Hook::Priority(PRIORITY),
+            ]),
+            ChainAttribute::Policy(ACCEPT),
+        ],
+    }));
+    let mut changes = vec![
+        create(NfTablesMessage::NewTable(named(table))),
+        change(family, NfTablesMessage::DeleteTable(named(table)), 0),
+        create(NfTablesMessage::NewTable(named(table))),
+        set(SET, 1),
+        set(NEAR_SET, 2),
+        chain,
+        rule([balanced(family, SET), vec![masquerade()]].concat(), COMMENT),
+    ];
+    changes.extend(networks.into_iter().map(|network| {
+        let expressions = [balanced(family, NEAR_SET), within(family, network), vec![masquerade()]].concat();
+        rule(expressions, &near_comment(&network.to_string()))
+    }));
+    changes
 }
 
 pub(super) fn delete_table(family: Family) -> Change {
@@ -146,13 +183,13 @@ pub(super) fn delete_table(family: Family) -> Change {
 }
 
 /// Adding an address that is there is no error.
-pub(super) fn add_vips(family: Family, vips: impl Iterator<Item = Vip>) -> impl Iterator<Item = Change> {
-    elements(vips).map(move |message| change(family, NfTablesMessage::NewSetElement(message), NLM_F_CREATE))
+pub(super) fn add_vips(family: Family, set: &str, vips: impl Iterator<Item = Vip>) -> impl Iterator<Item = Change> {
+    elements(set, vips).map(move |message| change(family, NfTablesMessage::NewSetElement(message), NLM_F_CREATE))
 }
 
 /// Deleting an address that is not there fails the batch.
-pub(super) fn delete_vips(family: Family, vips: impl Iterator<Item = Vip>) -> impl Iterator<Item = Change> {
-    elements(vips).map(move |message| change(family, NfTablesMessage::DeleteSetElement(message), 0))
+pub(super) fn delete_vips(family: Family, set: &str, vips: impl Iterator<Item = Vip>) -> impl Iterator<Item = Change> {
+    elements(set, vips).map(move |message| change(family, NfTablesMessage::DeleteSetElement(message), 0))
 }
 
 pub(super) fn get_table(family: Family) -> Message {
@@ -164,8 +201,8 @@ pub(super) fn get_rules(family: Family) -> Message {
     message(family, NfTablesMessage::GetRule(RuleMessage { attributes }))
 }
 
-pub(super) fn get_vips(family: Family) -> Message {
-    message(family, NfTablesMessage::GetSetElement(SetElementMessage { attributes: set() }))
+pub(super) fn get_vips(family: Family, set: &str) -> Message {
+    message(family, NfTablesMessage::GetSetElement(SetElementMessage { attributes: in_set(set) }))
 }
 
 /// A rule of slb's table; kernels before 4.11 send all tables' rules.
@@ -173,39 +210,86 @@ pub(super) fn rule(message: Message) -> Option<Rule> {
     if let Message::Rule(rule) = message { Some(rule).filter(|rule| rule.table == TABLE.as_bytes()) } else { None }
 }
 
-/// Whether the rule is the one that slb writes, where slb writes it.
-pub(super) fn is_ours(rule: &Rule) -> bool {
-    rule.chain == CHAIN.as_bytes() && rule.user_data == comment()
+/// The networks that the rules are for, if they are just those that slb writes, where slb writes them.
+pub(super) fn networks(rules: &[Rule]) -> Option<BTreeSet<String>> {
+    let (first, near) = rules.split_first()?;
+    let is_here = |rule: &Rule| rule.chain == CHAIN.as_bytes();
+    if !rules.iter().all(is_here) || first.user_data != user_data(COMMENT) {
+        return None;
+    }
+    near.iter().map(network_of).collect()
 }
 
-/// The rule. An expression loads a register or compares one; the first that does not match ends the rule.
-fn expressions(family: Family) -> [Expressions; 8] {
-    let Words { length, connection: destination, offset, .. } = words(family);
-    [
+fn network_of(rule: &Rule) -> Option<String> {
+    let comment = std::str::from_utf8(rule.user_data.get(2..)?).ok()?;
+    let network = comment.trim_end_matches('\0').strip_prefix(NEAR_COMMENT)?;
+    (rule.user_data == user_data(&near_comment(network))).then(|| network.to_owned())
+}
+
+/// Matches the connections that IPVS sends on for a VIP of the set. An expression loads a register or compares one; the first that does not
+/// match ends the rule.
+fn balanced(family: Family, set: &str) -> Vec<Expressions> {
+    let Words { connection: destination, offset, .. } = words(family);
+    vec![
         connection(destination, Some(ORIGINAL)),
-        Expressions::Lookup(vec![Lookup::Set(SET.to_owned()), Lookup::SourceRegister(Register::Reg1)]),
-        Expressions::Payload(vec![
-            Payload::DestinationRegister(Register::Reg1),
-            Payload::Base(NETWORK_HEADER),
-            Payload::Offset(offset),
-            Payload::Len(length),
-        ]),
+        Expressions::Lookup(vec![Lookup::Set(set.to_owned()), Lookup::SourceRegister(Register::Reg1)]),
+        header(family, offset),
         Expressions::Lookup(vec![
-            Lookup::Set(SET.to_owned()),
+            Lookup::Set(set.to_owned()),
             Lookup::SourceRegister(Register::Reg1),
             Lookup::Flags(INVERTED),
         ]),
         connection(NFT_CT_STATUS, None),
-        Expressions::Bitwise(vec![
-            Bitwise::SourceRegister(Register::Reg1),
-            Bitwise::DestinationRegister(Register::Reg1),
-            Bitwise::Length(4),
-            Bitwise::Mask(number(DST_NAT)),
-            Bitwise::Xor(number(0)),
-        ]),
+        masked(number(DST_NAT), 4),
         Expressions::Cmp(vec![Cmp::SourceRegister(Register::Reg1), Cmp::Op(Operator::Equal), Cmp::Data(number(0))]),
-        Expressions::Other { expression_type: "masq".to_owned(), attributes: Vec::new() },
     ]
+}
+
+/// Matches packets from the network to the network.
+fn within(family: Family, network: &Network) -> Vec<Expressions> {
+    let Words { length, source, offset, .. } = words(family);
+    let mask = match family {
+        Family::Ipv4 => u32::MAX.checked_shl(32 - u32::from(network.prefix)).unwrap_or(0).to_be_bytes().to_vec(),
+        Family::Ipv6 => u128::MAX.checked_shl(128 - u32::from(network.prefix)).unwrap_or(0).to_be_bytes().to_vec(),
+    };
+    let part = |offset| {
+        [
+            header(family, offset),
+            masked(DataAttribute::Value(mask.clone()), length),
+            Expressions::Cmp(vec![
+                Cmp::SourceRegister(Register::Reg1),
+                Cmp::Op(Operator::Equal),
+                Cmp::Data(DataAttribute::Value(bytes(network.first))),
+            ]),
+        ]
+    };
+    [part(source), part(offset)].concat()
+}
+
+fn masquerade() -> Expressions {
+    Expressions::Other { expression_type: "masq".to_owned(), attributes: Vec::new() }
+}
+
+/// Loads an address of the header into register 1.
+fn header(family: Family, offset: u32) -> Expressions {
+    Expressions::Payload(vec![
+        Payload::DestinationRegister(Register::Reg1),
+        Payload::Base(NETWORK_HEADER),
+        Payload::Offset(offset),
+        Payload::Len(words(family).length),
+    ])
+}
+
+/// Leaves those bits of register 1 that the mask has.
+fn masked(mask: DataAttribute, length: u32) -> Expressions {
+    let zeros = DataAttribute::Value(vec![0; usize::try_from(length).unwrap_or_default()]);
+    Expressions::Bitwise(vec![
+        Bitwise::SourceRegister(Register::Reg1),
+        Bitwise::DestinationRegister(Register::Reg1),
+        Bitwise::Length(length),
+        Bitwise::Mask(mask),
+        Bitwise::Xor(zeros),
+    ])
 }
 
 /// Loads what connection tracking knows into register 1.
@@ -223,34 +307,43 @@ fn number(number: u32) -> DataAttribute {
     DataAttribute::Value(number.to_ne_bytes().to_vec())
 }
 
-fn comment() -> Vec<u8> {
-    let length = u8::try_from(COMMENT.len() + 1).unwrap_or(u8::MAX);
-    [&[UDATA_COMMENT, length], COMMENT.as_bytes(), &[0]].concat()
+fn near_comment(network: &str) -> String {
+    format!("{NEAR_COMMENT}{network}")
+}
+
+fn user_data(comment: &str) -> Vec<u8> {
+    let length = u8::try_from(comment.len() + 1).unwrap_or(u8::MAX);
+    [&[UDATA_COMMENT, length], comment.as_bytes(), &[0]].concat()
 }
 
 fn named(table: &str) -> TableMessage {
     TableMessage { attributes: vec![TableAttribute::Name(table.to_owned())] }
 }
 
-fn set() -> Vec<SetElementList> {
-    vec![SetElementList::Table(TABLE.to_owned()), SetElementList::Set(SET.to_owned())]
+fn in_set(set: &str) -> Vec<SetElementList> {
+    vec![SetElementList::Table(TABLE.to_owned()), SetElementList::Set(set.to_owned())]
 }
 
-fn elements(vips: impl Iterator<Item = Vip>) -> impl Iterator<Item = SetElementMessage> {
+fn elements(set: &str, vips: impl Iterator<Item = Vip>) -> impl Iterator<Item = SetElementMessage> {
     let element = |vip: Vip| {
-        let key = DataAttribute::Value(match vip.address() {
-            IpAddr::V4(address) => address.octets().to_vec(),
-            IpAddr::V6(address) => address.octets().to_vec(),
-        });
+        let key = DataAttribute::Value(bytes(vip.address()));
         ListAttribute::Element(vec![SetElementAttribute::Key(key)])
     };
+    let set = in_set(set);
     let all: Vec<_> = vips.map(element).collect();
     let parts: Vec<Vec<_>> = all.chunks(ELEMENTS).map(<[_]>::to_vec).collect();
-    parts.into_iter().map(|part| {
-        let mut attributes = set();
+    parts.into_iter().map(move |part| {
+        let mut attributes = set.clone();
         attributes.push(SetElementList::Elements(part));
         SetElementMessage { attributes }
     })
+}
+
+fn bytes(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
 }
 
 fn change(family: Family, payload: NfTablesMessage, flags: u16) -> Change {

@@ -1,10 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The nftables messages and what is read back from them.
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use netlink_packet_core::{NetlinkDeserializable, NetlinkHeader, NetlinkSerializable};
-use netlink_packet_netfilter::{NetfilterMessageInner, nftables::NfTablesMessage};
-use proptest::{collection::btree_set, prelude::*};
+use netlink_packet_netfilter::{
+    NetfilterMessageInner,
+    nftables::{NfTablesMessage, SetElementList, SetElementMessage},
+};
+use proptest::{
+    collection::{btree_map, btree_set},
+    prelude::*,
+};
 
 use super::*;
 use crate::any;
@@ -27,41 +36,82 @@ fn read(payload: &[u8]) -> Message {
     Message::deserialize(&header, payload).unwrap()
 }
 
-/// What a message says: a word for what it does, and the addresses in it as the kernel would send them back.
-fn meaning(change: &Request<Message>) -> (&'static str, Vec<Vip>) {
-    let Message::Plain(message) = &change.payload else { panic!("{change:?}") };
-    let NetfilterMessageInner::NfTables(message) = &message.inner else { panic!("{change:?}") };
-    let mut bytes = vec![0; change.payload.buffer_len()];
-    change.payload.serialize(&mut bytes);
-    let Message::Elements(vips) = read(&bytes) else { panic!("{change:?}") };
-    let words: [(bool, &str); 4] = [
-        (matches!(message, NfTablesMessage::NewSetElement(_)), "add"),
-        (matches!(message, NfTablesMessage::DeleteSetElement(_)), "delete"),
-        (matches!(message, NfTablesMessage::DeleteTable(_)), "delete table"),
-        (matches!(message, NfTablesMessage::NewTable(_)), "new table"),
-    ];
-    let word = words.into_iter().find_map(|(is_it, word)| is_it.then_some(word)).unwrap_or("frame");
-    (word, vips)
+/// Some networks of the family, by a bit each.
+fn networks(family: Family, which: u8) -> BTreeSet<Network> {
+    let network = |number: u8| {
+        let (first, prefix) = match family {
+            Family::Ipv4 => (Ipv4Addr::new(10, number, 0, 0).into(), 16),
+            Family::Ipv6 => (Ipv6Addr::new(0xfd00, number.into(), 0, 0, 0, 0, 0, 0).into(), 64),
+        };
+        Network { first, last: first, prefix }
+    };
+    (0..3).filter(|number| which & 1 << number != 0).map(network).collect()
 }
 
-/// What the table is after the changes.
+/// A choice for each VIP, by number.
+fn choices(family: Family, numbers: &BTreeMap<u32, bool>) -> Choices {
+    let choice = |near: &bool| if *near { Choice::SameNetwork } else { Choice::Always };
+    vips(family, numbers.keys().copied()).into_iter().zip(numbers.values().map(choice)).collect()
+}
+
+fn bytes(change: &Request<Message>) -> Vec<u8> {
+    let mut bytes = vec![0; change.payload.buffer_len()];
+    change.payload.serialize(&mut bytes);
+    bytes
+}
+
+/// A rule as it is read back.
+fn rule(message_type: u16, payload: &[u8]) -> Option<message::Rule> {
+    let mut header = NetlinkHeader::default();
+    header.message_type = message_type;
+    ruleset::rule(Message::deserialize(&header, payload).unwrap())
+}
+
+/// The table after the changes, as the kernel would send it back.
 fn after(mut found: Found, changes: &[Request<Message>]) -> Found {
+    let mut rules = Vec::new();
     for change in changes {
-        match meaning(change) {
-            ("add", vips) => found.vips.extend(vips),
-            ("delete", vips) => vips.iter().for_each(|vip| assert!(found.vips.remove(vip), "{vip} is not there")),
-            ("delete table", _) => found = Found::default(),
-            ("new table", _) => found.has_table = true,
-            _ => found.is_sound = true,
+        let Message::Plain(message) = &change.payload else { panic!("{change:?}") };
+        let NetfilterMessageInner::NfTables(message) = &message.inner else { continue };
+        let elements = || {
+            let Message::Elements(vips) = read(&bytes(change)) else { panic!("{change:?}") };
+            vips
+        };
+        if let NfTablesMessage::NewSetElement(message) = message {
+            set_of(&mut found, message).extend(elements());
+        } else if let NfTablesMessage::DeleteSetElement(message) = message {
+            let set = set_of(&mut found, message);
+            elements().iter().for_each(|vip| assert!(set.remove(vip), "{vip} is not there"));
+        } else if let NfTablesMessage::DeleteTable(_) = message {
+            found = Found::default();
+        } else if let NfTablesMessage::NewTable(_) = message {
+            found.has_table = true;
+        } else if let NfTablesMessage::NewRule(_) = message {
+            rules.extend(rule(change.payload.message_type(), &bytes(change)));
+            let networks = ruleset::networks(&rules);
+            found.is_sound = networks.is_some();
+            found.networks = networks.unwrap_or_default();
         }
     }
     found
 }
 
+fn set_of<'a>(found: &'a mut Found, message: &SetElementMessage) -> &'a mut BTreeSet<Vip> {
+    let is = |set: &str| message.attributes.contains(&SetElementList::Set(set.to_owned()));
+    if is(NEAR_SET) { &mut found.near } else { &mut found.vips }
+}
+
 fn found(family: Family) -> impl Strategy<Value = Found> {
-    (any::<bool>(), any::<bool>(), btree_set(0_u32..8, 0..6)).prop_map(move |(has_table, is_sound, numbers)| {
-        let vips = if has_table { vips(family, numbers) } else { BTreeSet::new() };
-        Found { has_table, is_sound: has_table && is_sound, vips }
+    let numbers = || btree_set(0_u32..8, 0..6);
+    (0_u8..3, 0_u8..8, numbers(), numbers()).prop_map(move |(soundness, which, all, near)| match soundness {
+        0 => Found::default(),
+        _ => Found {
+            has_table: true,
+            is_sound: soundness == 2,
+            networks: names(&networks(family, which)),
+            vips: vips(family, all),
+            near: vips(family, near),
+        },
     })
 }
 
@@ -69,13 +119,15 @@ proptest! {
     #[test]
     fn whatever_was_there_the_wanted_vips_are_there_afterwards(
         (family, before) in prop::sample::select(FAMILIES.to_vec()).prop_flat_map(|family| (Just(family), found(family))),
-        wanted in btree_set(0_u32..8, 0..6),
+        wanted in btree_map(0_u32..8, any::<bool>(), 0..6),
+        which in 0_u8..8,
     ) {
-        let wanted = vips(family, wanted);
-        let after = after(before.clone(), &edit(family, &before, &wanted));
-        prop_assert_eq!(after.effective(), wanted.clone());
-        prop_assert!(edit(family, &after, &wanted).is_empty(), "a second time there is nothing to do");
+        let (wanted, networks) = (choices(family, &wanted), networks(family, which));
+        let after = after(before.clone(), &edit(family, &before, &wanted, &networks));
+        prop_assert_eq!(after.effective(&networks), wanted.clone());
+        prop_assert!(edit(family, &after, &wanted, &networks).is_empty(), "a second time there is nothing to do");
         prop_assert_eq!(after.has_table, !wanted.is_empty(), "the last one takes the table along");
+        prop_assert_eq!(after, Found::after(&wanted, &networks));
     }
 
     /// What slb wrote, sent back damaged, is read as something; of what was not there only as much as damage can make up.
@@ -96,29 +148,27 @@ proptest! {
     }
 }
 
-/// The rule is known by what the kernel keeps of it as it was written.
+/// The rules are known by what the kernel keeps of them as it was written.
 #[test]
-fn the_rule_is_known_again() {
-    let read = |(message_type, payload): (u16, Vec<u8>)| {
-        let mut header = NetlinkHeader::default();
-        header.message_type = message_type;
-        ruleset::rule(Message::deserialize(&header, &payload).unwrap())
-    };
-    let rules: Vec<_> = written(Family::Ipv6).into_iter().filter_map(read).collect();
-    let [rule] = rules.as_slice() else { panic!("{rules:?}") };
-    assert!(ruleset::is_ours(rule));
-    assert!(!ruleset::is_ours(&message::Rule { chain: b"other".to_vec(), ..rule.clone() }));
-    assert!(!ruleset::is_ours(&message::Rule { user_data: b"other".to_vec(), ..rule.clone() }));
+fn the_rules_are_known_again() {
+    let rules: Vec<_> = written(Family::Ipv6).iter().filter_map(|(kind, payload)| rule(*kind, payload)).collect();
+    assert_eq!(ruleset::networks(&rules), Some(names(&networks(Family::Ipv6, 3))));
+    assert_eq!(ruleset::networks(&rules[..1]), Some(BTreeSet::new()));
+    assert_eq!(ruleset::networks(&rules[1..]), None);
+    for which in 0..rules.len() {
+        let mut others = rules.clone();
+        others[which] = message::Rule { chain: b"other".to_vec(), ..others[which].clone() };
+        assert_eq!(ruleset::networks(&others), None);
+        others[which] = message::Rule { user_data: b"other".to_vec(), ..rules[which].clone() };
+        assert_eq!(ruleset::networks(&others), None);
+    }
 }
 
 /// The whole table as messages, with their types.
 fn written(family: Family) -> Vec<(u16, Vec<u8>)> {
-    let message = |change: Request<Message>| {
-        let mut bytes = vec![0; change.payload.buffer_len()];
-        change.payload.serialize(&mut bytes);
-        (change.payload.message_type(), bytes)
-    };
-    edit(family, &Found::default(), &vips(family, 0..3)).into_iter().map(message).collect()
+    let wanted = choices(family, &(0..4).map(|number| (number, number == 3)).collect());
+    let changes = edit(family, &Found::default(), &wanted, &networks(family, 3));
+    changes.iter().map(|change| (change.payload.message_type(), bytes(change))).collect()
 }
 
 fn damaged() -> impl Strategy<Value = Vec<(u16, Vec<u8>)>> {
@@ -130,20 +180,24 @@ fn damaged() -> impl Strategy<Value = Vec<(u16, Vec<u8>)>> {
 fn a_full_batch_fits_into_attributes_and_into_one_send() {
     const DEFAULT_SEND_BUFFER: usize = 212_992;
     for family in FAMILIES {
-        let wanted = vips(family, 0..u32::try_from(BATCH).unwrap());
-        let batch = ruleset::batch(edit(family, &Found::default(), &wanted));
-        let lengths: Vec<usize> = batch.iter().map(|change| change.payload.buffer_len()).collect();
-        assert!(lengths.iter().all(|length| *length <= usize::from(u16::MAX)), "{lengths:?}");
-        assert!(lengths.iter().sum::<usize>() + 100 * lengths.len() < DEFAULT_SEND_BUFFER);
-        let added: BTreeSet<Vip> = batch[1..batch.len() - 1].iter().flat_map(|change| meaning(change).1).collect();
-        assert_eq!(added, wanted);
+        let all = |near| choices(family, &(0..u32::try_from(BATCH).unwrap()).map(|number| (number, near)).collect());
+        let networks = networks(family, 7);
+        let from = Found::after(&all(false), &networks);
+        // All of them anew, and all of them from one set to the other.
+        for (from, near) in [(Found::default(), false), (Found { networks: names(&networks), ..from }, true)] {
+            let batch = ruleset::batch(edit(family, &from, &all(near), &networks));
+            let lengths: Vec<usize> = batch.iter().map(|change| change.payload.buffer_len()).collect();
+            assert!(lengths.iter().all(|length| *length <= usize::from(u16::MAX)), "{lengths:?}");
+            assert!(lengths.iter().sum::<usize>() + 100 * lengths.len() < DEFAULT_SEND_BUFFER);
+            assert_eq!(after(from, &batch), Found::after(&all(near), &networks));
+        }
     }
 }
 
 #[test]
 fn what_the_kernel_sends_is_never_too_short_to_read() {
     let mut message = Vec::new();
-    let change = ruleset::add_vips(Family::Ipv6, vips(Family::Ipv6, 0..3).into_iter()).next().unwrap();
+    let change = ruleset::add_vips(Family::Ipv6, SET, vips(Family::Ipv6, 0..3).into_iter()).next().unwrap();
     message.resize(change.payload.buffer_len(), 0);
     change.payload.serialize(&mut message);
     for length in 0..message.len() {
