@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slb_core::{
-    prefix::{Prefix, PrefixLength},
+    prefix::{Aggregation, Prefix},
     routing::PeerStatus,
     step::AdvertStep,
 };
@@ -23,7 +23,7 @@ struct Contents {
 }
 
 impl Board {
-    pub(super) fn new(daemon: Daemon, aggregation: PrefixLength) -> Self {
+    pub(super) fn new(daemon: Daemon, aggregation: Aggregation) -> Self {
         let peers = Err(format!("GoBGP at {daemon} has not been asked yet"));
         Self(Arc::new(Mutex::new(Contents { routes: Routes::new(aggregation), peers })))
     }
