@@ -215,7 +215,7 @@ fn networks_stay_as_long_as_there_is_a_vip_in_them() {
         until("a refresh", || refreshed().then_some(())).await;
         drop(bird);
         error(&bgp, "10.0.0.254", "").await;
-        bgp.apply(&[Withdraw(vip(33))]).await;
+        bgp.apply(&[Withdraw(vip(33)), Withdraw(vip_v6(2))]).await;
         let _bird = start();
         until("one network", || has(&["203.0.113.0/28"])).await;
         bgp.apply(&[Withdraw(vip(2))]).await;
