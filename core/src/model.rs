@@ -351,6 +351,12 @@ impl LoadBalancer {
         drains.into_iter().any(|drain| drain.is_under_way())
     }
 
+    /// The backend that listens there.
+    #[must_use]
+    pub fn backend_at(&self, target: SocketAddr) -> Option<&Backend> {
+        self.backends().iter().find(|backend| SocketAddr::from(backend.target) == target)
+    }
+
     /// The backend of that name.
     #[must_use]
     pub fn backend(&self, id: BackendId) -> Option<&Backend> {

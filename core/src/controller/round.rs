@@ -84,7 +84,10 @@ impl<W: World> Controller<W> {
                 | Command::Undrain(..) => self.state.apply(&command, self.time()),
             };
             match change {
-                Ok(change) => drop(applied.insert(vip, Applied { command, change, asker })),
+                Ok(change) => {
+                    let change = self.informed(change);
+                    applied.insert(vip, Applied { command, change, asker });
+                }
                 Err(rejected) => asker.answer(Err(rejected.into())),
             }
         }
@@ -281,7 +284,10 @@ fn succeed(Applied { command, change, asker }: Applied) {
             | Command::Undrain(_, None),
             Some(after),
         ) => Ok(Answer::LoadBalancer(after)),
-        (Command::AddBackends(_, backends), Some(_)) => Ok(Answer::Backends(backends)),
+        (Command::AddBackends(_, added), Some(after)) => {
+            let before = after.backends().len().saturating_sub(added.len());
+            Ok(Answer::Backends(after.backends().iter().skip(before).cloned().collect()))
+        }
         (
             Command::UpdateBackend(id, backend, _)
             | Command::Drain(id, Some(backend), _)

@@ -170,6 +170,38 @@ fn one_check_is_for_all_that_ask_it() {
     server.check();
 }
 
+/// Nobody is told a second time what a check that goes on has found.
+#[test]
+fn who_asks_what_is_asked_already_knows_what_is_known() {
+    let sim = Sim::default();
+    let mut server = start(&sim, checked(1, 2, Reaction::default()));
+    server.turn(1, Standing::Down);
+    server.ask(Command::Create(checked(2, 1, Reaction::default()))).unwrap();
+    assert_eq!(weights(&sim), [(1, 0), (2, 1), (1, 0)], "created without a dead backend");
+    let Ok(Answer::Backends(added)) = server.ask(Command::AddBackends(lb(2), vec![backend(2)])) else { panic!() };
+    assert_eq!(added, [backend(2)]);
+    server.turn(1, Standing::Up);
+    assert_eq!(weights(&sim), [(1, 1), (2, 1), (1, 1), (2, 1)]);
+    server.check();
+}
+
+/// The check of one was wrong and took its backend out; that of the other is not.
+#[test]
+fn a_check_that_is_corrected_to_one_that_passes_brings_backends_back() {
+    let sim = Sim::default();
+    let wrong = Check { port: Some(port(1)), ..Check::clone(&check(Reaction::default()).check) };
+    let wrong = HealthCheck { check: Arc::new(wrong), reaction: Reaction::default() };
+    let mut server =
+        start(&sim, NewLoadBalancer { check: Some(Arc::new(wrong)), ..checked(1, 1, Reaction::default()) });
+    server.ask(Command::Create(checked(2, 1, Reaction::default()))).unwrap();
+    server.turn(1, Standing::Down);
+    assert_eq!(weights(&sim), [(1, 0), (1, 1)]);
+    let right = LoadBalancerChange { check: Some(Some(check(Reaction::default()))), ..Default::default() };
+    server.ask(Command::Update(lb(1), right)).unwrap();
+    assert_eq!(weights(&sim), [(1, 1), (1, 1)]);
+    server.check();
+}
+
 #[test]
 fn without_a_check_nobody_is_down() {
     let sim = Sim::default();
