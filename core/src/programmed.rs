@@ -44,8 +44,9 @@ impl LoadBalancer {
         if let Some(fallback) = &self.fallback
             && backends.iter().all(|(_, settings)| settings.weight == NONE)
         {
-            backends.retain(|(target, _)| *target != fallback.target);
-            backends.push((fallback.target, fallback.settings));
+            // What the fallback has when a drain begins goes on, too.
+            let weight = if self.drain.is_some() { NONE } else { fallback.settings.weight };
+            backends.push((fallback.target, BackendSettings { weight, ..fallback.settings }));
         }
         Programmed { backends, changes }
     }

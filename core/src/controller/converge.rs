@@ -15,7 +15,7 @@ use super::{Controller, Drivers, World, background::Retry};
 use crate::{
     command::Failure,
     errors::{Chain, Shared},
-    model::{Endpoint, LoadBalancer, Phase, Vip},
+    model::{Endpoint, LoadBalancer, Phase, Time, Vip},
     plan::{Observed, Scope, plan},
     ports::{Advertiser, Cause, Dataplane, Host, Verdict},
     state::Change,
@@ -53,9 +53,9 @@ impl Failed {
     }
 
     /// Whether the change is not carried out for this reason. Nor are others, as long as it is not about a service or a backend.
-    pub(super) fn holds_up(&self, change: &Change) -> bool {
+    pub(super) fn holds_up(&self, change: &Change, now: Time) -> bool {
         match self {
-            Self::Step { step: Step::Dataplane(step), .. } => change.concerns_kernel() && change.touches(step),
+            Self::Step { step: Step::Dataplane(step), .. } => change.concerns_kernel() && change.touches(step, now),
             Self::Step { .. } | Self::Erase(_) | Self::Observe(_) => change.concerns_kernel(),
         }
     }
@@ -84,9 +84,10 @@ impl<W: World> Controller<W> {
     pub(super) async fn converge(&mut self, scope: &Scope, asked: &[Change], now: Instant) -> Failures {
         let mut failed = Failures::new();
         let mut held_up = BTreeSet::new();
-        for mut steps in plan(&self.state, &self.observed, scope, self.time()).into_values() {
+        let time = self.time();
+        for mut steps in plan(&self.state, &self.observed, scope, time).into_values() {
             steps.retain(|step| {
-                !held_up.contains(&step.vip()) && (!step.tells() || self.serves(step.vip(), asked, &failed))
+                !held_up.contains(&step.vip()) && (!step.tells() || self.serves(step.vip(), asked, &failed, time))
             });
             let verdicts = self.drivers.apply(&steps).await;
             for (step, verdict) in steps.into_iter().zip(verdicts) {
@@ -113,11 +114,11 @@ impl<W: World> Controller<W> {
     }
 
     /// Whether any of the VIP's services is there to stay. That of a creation that failed is not.
-    fn serves(&self, vip: Vip, asked: &[Change], failed: &Failures) -> bool {
+    fn serves(&self, vip: Vip, asked: &[Change], failed: &Failures, time: Time) -> bool {
         let failed = failed.get(&vip).map(Vec::as_slice).unwrap_or_default();
         let goes = |service: &LoadBalancer| {
             let creates = |change: &Change| change.created().is_some_and(|created| created.id == service.id);
-            failed.iter().any(|why| asked.iter().any(|change| creates(change) && why.holds_up(change)))
+            failed.iter().any(|why| asked.iter().any(|change| creates(change) && why.holds_up(change, time)))
         };
         self.state.on(vip).any(|each| {
             each.phase == Phase::Active && self.observed.services.contains_key(&each.endpoint) && !goes(each)
