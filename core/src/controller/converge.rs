@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{Controller, Drivers, World, background::Retry};
 use crate::{
@@ -108,9 +108,20 @@ impl<W: World> Controller<W> {
             }
         }
         self.note_retries(scope, &failed, now);
-        self.note_raises(scope, now);
-        self.report(scope, &failed);
+        self.note_raises(scope, time, now);
+        self.report(scope, &failed, time);
         failed
+    }
+
+    /// The same for what nobody asked for: what fails is logged, and what was to go and is gone is forgotten.
+    pub(super) async fn converge_unasked(&mut self, scope: &Scope, now: Instant) {
+        let mut failed = self.converge(scope, &[], now).await;
+        self.finish_deletions(scope, &mut failed, now).await;
+        for (vip, failed) in &failed {
+            for failed in failed {
+                warn!(%vip, error = failed.describe(), "not as desired; it is tried again");
+            }
+        }
     }
 
     /// Whether any of the VIP's services is there to stay. That of a creation that failed is not.
@@ -153,8 +164,7 @@ impl<W: World> Controller<W> {
     }
 
     /// Weights that are being raised are changed again.
-    fn note_raises(&mut self, scope: &Scope, now: Instant) {
-        let time = self.time();
+    fn note_raises(&mut self, scope: &Scope, time: Time, now: Instant) {
         let raises = |load_balancer: &Arc<LoadBalancer>| {
             let has_come_back = load_balancer.backends().iter().any(|backend| backend.condition.back.is_some());
             let change = has_come_back.then(|| load_balancer.programmed(time).changes)??;

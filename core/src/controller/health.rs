@@ -144,14 +144,7 @@ impl<W: World> Controller<W> {
         }
         let vips: BTreeSet<Vip> =
             changes.iter().filter_map(|change| change.after.as_ref()).map(|after| after.endpoint.vip).collect();
-        let scope = Scope::Vips(vips);
-        let mut failed = self.converge(&scope, &[], now).await;
-        self.finish_deletions(&scope, &mut failed, now).await;
-        for (vip, failed) in &failed {
-            for failed in failed {
-                warn!(%vip, error = failed.describe(), "not as desired; it is tried again");
-            }
-        }
+        self.converge_unasked(&Scope::Vips(vips), now).await;
     }
 
     /// The time of day, for what is remembered over a restart.
