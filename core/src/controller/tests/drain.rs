@@ -103,6 +103,17 @@ fn a_handshake_that_is_under_way_is_waited_for() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_holds_up_no_drain_that_is_done() {
+    let sim = Sim::default();
+    let mut server = two_backends(&sim);
+    CLOCK.with(|clock| clock.set(clock.get() + SECOND * 10_000));
+    server.ask(drain(Some(1), None, Then::Stay)).unwrap();
+    CLOCK.with(|clock| clock.set(clock.get() - SECOND * 5_000));
+    server.pass(SECOND);
+    assert!(is_done(&server, 1));
+}
+
+#[test]
 fn what_is_deleted_while_it_is_drained_is_not_waited_for() {
     let sim = Sim::default();
     let mut server = two_backends(&sim);
