@@ -81,10 +81,15 @@ impl Linux {
     ///
     /// # Errors
     /// [`Error::NoAdapter`], which lists those that there are; [`Error::Port`] if an address on it could not be reached;
-    /// [`Error::Read`].
+    /// [`Error::Ipv6Off`] if VIPs may be of IPv6; [`Error::Read`].
     pub async fn adapter(&mut self) -> Result<Adapter, Error> {
         let adapters = self.adapters().await?;
-        link::usable(&self.adapter, adapters)
+        let adapter = link::usable(&self.adapter, adapters)?;
+        let setting = sysctl::ipv6_off(&adapter.name);
+        if self.has_ipv6 && sysctl::read(&setting)?.as_deref() == Some("1") {
+            return Err(Error::Ipv6Off { name: adapter.name, setting });
+        }
+        Ok(adapter)
     }
 
     /// The networks that come with the adapter's addresses, other than single hosts. Reads only.
@@ -97,8 +102,8 @@ impl Linux {
         Ok(address::networks(&self.adapter, &adapters, &addresses))
     }
 
-    /// Which part of the kernel does the source NAT of each family that VIPs may be of: nftables where it has all that is needed, otherwise iptables. Changes no rule;
-    /// the kernel may load modules of its own to be able to answer.
+    /// Which part of the kernel does the source NAT of each family that VIPs may be of: nftables where it has all that is needed,
+    /// otherwise iptables. Changes no rule; the kernel may load modules of its own to be able to answer.
     ///
     /// # Errors
     /// [`Error::NoIptables`] if there is neither; [`Error::Nftables`] without the privilege to ask.
