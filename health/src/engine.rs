@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    agenda::{Agenda, next_in_place, place},
+    agenda::{Agenda, next_in_place, place, together},
     ask::Asker,
     board::{Board, Record},
     failure::Failure,
@@ -143,13 +143,12 @@ fn book(done: Done, board: &Board, beginning: Instant, roll: u32) -> (Instant, J
     let turned = job.health.record(answer.is_ok(), timing);
     let error = answer.err().map(|failure| failure.to_string());
     board.book(&job.record, LastCheck { at: begun.shown, took, error }, turned);
-    let next = due + job.health.pause(timing, took, roll);
+    let mut next = due + job.health.pause(timing, took, roll);
     if std::mem::take(&mut job.is_new) {
-        let in_place = next_in_place(beginning, due, place(&job.record.watch), timing.interval());
-        return (in_place.min(next).max(ended), job);
+        next = next.min(next_in_place(beginning, due, place(&job.record.watch), timing.interval()));
     }
     // What was late is not made up for.
-    (next.max(ended), job)
+    (together(beginning, next, timing.interval()).max(ended), job)
 }
 
 /// Numbers that are random enough for jitter (xorshift64).
