@@ -18,6 +18,8 @@ use slb_lab::{Node, Segment, wait};
 pub const SLB: &str = env!("CARGO_BIN_EXE_slb");
 pub const VIP: &str = "192.168.0.85";
 pub const VIP6: &str = "2001:db8::85";
+/// Longer than anything that works takes.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Where the backends listen.
 pub const WEB: u16 = 80;
 
@@ -108,7 +110,9 @@ impl Site {
     pub fn send(&self, vip: &str, text: &[u8]) -> String {
         let address = SocketAddr::new(vip.parse().unwrap(), WEB);
         self.client.inside(|| {
-            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(10)).unwrap();
+            let mut stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+            stream.set_write_timeout(Some(PATIENCE)).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
             stream.write_all(text).unwrap();
             stream.shutdown(Shutdown::Write).unwrap();
             let mut answer = String::new();
