@@ -62,6 +62,22 @@ fn the_backends_do_not_answer_for_the_vip() {
     }
 }
 
+/// Answers carry the VIP as their source, which is the load-balancer's own: by default it does not forward them (martians).
+fn answers_pass_the_load_balancer_only_if_it_is_told_to_let_them() {
+    let site = Site::new();
+    site.direct(VIP, How::Dr, ["192.168.0.11", "192.168.0.12"]);
+    site.set_up(&["--vip", VIP]);
+    let _web = site.web();
+    site.lb
+        .sh("sysctl -w net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0");
+    for node in [&site.one, &site.two] {
+        node.sh("ip route replace default via 192.168.0.1");
+    }
+    assert!(site.try_ask(VIP).is_err(), "dropped");
+    site.lb.sh("sysctl -w net.ipv4.conf.eth0.accept_local=1");
+    both_answer(&site, VIP);
+}
+
 fn tunnels_end_at_the_backends() {
     let site = Site::new();
     // Strict, as many distributions have it: what comes out of a tunnel has come another way than its answer goes.
@@ -221,6 +237,7 @@ slb_lab::main! {
         modules_that_are_loaded_leave_no_devices_behind,
         directly_routed_packets_are_answered_directly,
         the_backends_do_not_answer_for_the_vip,
+        answers_pass_the_load_balancer_only_if_it_is_told_to_let_them,
         tunnels_end_at_the_backends,
         uploads_fit_into_tunnels_also_where_no_icmp_passes,
         it_is_taken_back_without_a_trace,
