@@ -97,7 +97,8 @@ fn expected(load_balancers: &[Value]) -> BTreeSet<String> {
         lines.insert(format!("-A {service}{}", settings(load_balancer)));
         for backend in load_balancer["backends"].as_array().into_iter().flatten() {
             let (ip, port, weight) = (backend["ip"].as_str().unwrap(), &backend["port"], &backend["weight"]);
-            lines.insert(format!("-a {service} -r {ip}:{port} {} -w {weight}", forwarding(backend)));
+            let [forward, tunnel] = forwarding(backend);
+            lines.insert(format!("-a {service} -r {ip}:{port} {forward} -w {weight}{tunnel}"));
         }
     }
     lines
@@ -126,18 +127,17 @@ fn settings(load_balancer: &Value) -> String {
     if flags.is_empty() { words } else { format!("{words} -b {}", flags.join(",")) }
 }
 
-/// How a backend is reached; ipvsadm calls the local one direct.
-fn forwarding(backend: &Value) -> String {
-    match (backend["type"].as_str(), backend["tunnel"]["type"].as_str()) {
-        (Some("MASQ"), _) => "-m".to_owned(),
-        (Some("LOCAL" | "DR"), _) => "-g".to_owned(),
-        (Some("TUN"), Some("ipip")) => "-i".to_owned(),
-        (Some("TUN"), Some("gre")) => "-i --tun-type gre --tun-nocsum".to_owned(),
-        (Some("TUN"), Some("gue")) => {
-            format!("-i --tun-type gue --tun-port {} --tun-nocsum", backend["tunnel"]["port"])
-        }
+/// How a backend is reached, before and after the weight; ipvsadm calls the local one direct.
+fn forwarding(backend: &Value) -> [String; 2] {
+    let tunnel = match (backend["type"].as_str(), backend["tunnel"]["type"].as_str()) {
+        (Some("MASQ"), _) => return ["-m".to_owned(), String::new()],
+        (Some("LOCAL" | "DR"), _) => return ["-g".to_owned(), String::new()],
+        (Some("TUN"), Some("ipip")) => "ipip".to_owned(),
+        (Some("TUN"), Some("gre")) => "gre --tun-nocsum".to_owned(),
+        (Some("TUN"), Some("gue")) => format!("gue --tun-port {} --tun-nocsum", backend["tunnel"]["port"]),
         other => panic!("{other:?}"),
-    }
+    };
+    ["-i".to_owned(), format!(" --tun-type {tunnel}")]
 }
 
 slb_lab::main! { fast: [as_described] }

@@ -12,8 +12,8 @@ mod site;
 use std::collections::BTreeSet;
 
 use host::{Here, own, same, trace};
-use site::{How, SLB, Site, VIP, VIP6};
-use slb_lab::{Node, Sniffer};
+use site::{How, SLB, Site, VIP, VIP6, WEB};
+use slb_lab::{Node, Server, Sniffer};
 
 /// Every request of a client elsewhere is answered by one of both, directly: they see its address.
 fn both_answer(site: &Site, vip: &str) {
@@ -157,6 +157,54 @@ fn modules_that_are_loaded_leave_no_devices_behind() {
     host.sh("ip link del eth7");
 }
 
+/// slb itself programs the load-balancer: each way to a backend, for both families, as far as the kernel goes.
+fn the_api_leads_to_backends_by_every_way() {
+    let site = Site::new();
+    let _web = site.web();
+    let range = format!("{VIP}, {VIP6}");
+    let words = ["--arp", "--adapter", "eth0", "--ipamRange", &range, "--arpProbeInterval", "20ms", "--stateDir"];
+    let state_dir = format!("/run/state-{}", site.lb.name());
+    let server = Server::start(&site.lb, SLB, &[&words[..], &[&state_dir]].concat());
+    let before = site.lb.tables();
+    let (v4, v6) = (["192.168.0.11", "192.168.0.12"], ["2001:db8::11", "2001:db8::12"]);
+    let tunnels =
+        [("ipip", r#"{"type":"ipip"}"#), ("gre", r#"{"type":"gre"}"#), ("gue", r#"{"type":"gue","port":6080}"#)];
+    for (vip, own, other) in [(VIP, v4, v6), (VIP6, v6, v4)] {
+        let create = |backends: [&str; 2], more: &str| {
+            let [one, two] = backends.map(|ip| format!(r#"{{"ip":"{ip}","port":{WEB},{more}}}"#));
+            server.create(&format!(r#"{{"port":{WEB},"eip":"{vip}","backends":[{one},{two}]}}"#))
+        };
+        let masqueraded = create(own, r#""type":"MASQ""#);
+        let answers: BTreeSet<String> = (0..4).map(|_| site.ask(vip)).collect();
+        let here = if vip == VIP { "192.168.0.1" } else { "2001:db8::1" };
+        assert_eq!(answers, ["one", "two"].map(|name| format!("{name} {here}")).into());
+        server.delete(&masqueraded);
+
+        site.set_up(&["--vip", vip, "--adapter", "eth0"]);
+        let direct = create(own, r#""type":"DR""#);
+        both_answer(&site, vip);
+        server.delete(&direct);
+
+        for (name, tunnel) in tunnels {
+            for (backends, over) in [(v4, "ipv4"), (v6, "ipv6")] {
+                site.set_up(&["--vip", vip, "--tunnel", name, "--over", over]);
+                let tunneled = create(backends, &format!(r#""type":"TUN","tunnel":{tunnel}"#));
+                both_answer(&site, vip);
+                server.delete(&tunneled);
+            }
+        }
+        for kind in ["MASQ", "LOCAL", "DR"] {
+            let body = format!(
+                r#"{{"port":80,"eip":"{vip}","backends":[{{"ip":"{}","port":80,"type":"{kind}"}}]}}"#,
+                other[0]
+            );
+            let refused = server.ask("POST", "/loadbalancer", &body);
+            assert_eq!((refused.status, refused.json()["field"].as_str()), (409, Some("ip")), "{}", refused.body);
+        }
+        assert_eq!(site.lb.tables(), before);
+    }
+}
+
 /// One line that says what is wrong, and nothing has been changed.
 fn refused(host: &Here<'_>, args: &[&str], says: &str) {
     let before = trace(host);
@@ -243,5 +291,6 @@ slb_lab::main! {
         it_is_taken_back_without_a_trace,
         what_cannot_be_is_refused_and_nothing_changed,
         a_dry_run_prints_commands_that_do_the_same,
+        the_api_leads_to_backends_by_every_way,
     ],
 }

@@ -26,7 +26,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     Api,
-    observed::time,
+    observed::Time,
     problem::{Kind, Problem},
     read::parse_uuid,
     reply::to_json,
@@ -73,9 +73,9 @@ fn stream(
         // It is given back with the stream.
         let _held = &place;
         ready(match heard {
-            Heard::Reset(id) => Some(Ok(told(id, &Told::new("reset", time(now.now()))))),
+            Heard::Reset(id) => Some(Ok(told(id, &Told::new("reset", Time(now.now()))))),
             Heard::Event(_, entry) if only.is_some() && entry.event.load_balancer() != only => None,
-            Heard::Event(id, entry) => Some(Ok(told(id, &Told::of(&entry.event, time(entry.at))))),
+            Heard::Event(id, entry) => Some(Ok(told(id, &Told::of(&entry.event, Time(entry.at))))),
         })
     })
 }
@@ -91,7 +91,7 @@ fn told(id: EventId, told: &Told<'_>) -> sse::Event {
 #[derive(Serialize)]
 struct Told<'a> {
     event: &'static str,
-    time: String,
+    time: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     loadbalancer: Option<LoadBalancerId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,7 +116,7 @@ enum Is<'a> {
 }
 
 impl<'a> Told<'a> {
-    fn new(event: &'static str, time: String) -> Self {
+    fn new(event: &'static str, time: Time) -> Self {
         Self {
             event,
             time,
@@ -130,7 +130,7 @@ impl<'a> Told<'a> {
         }
     }
 
-    fn of(event: &'a Event, time: String) -> Self {
+    fn of(event: &'a Event, time: Time) -> Self {
         let plain = |name| Self { loadbalancer: event.load_balancer(), ..Self::new(name, time) };
         match event {
             Event::Created(is) => Self { is: Some(Is::LoadBalancer(LoadBalancerView::bare(is))), ..plain("created") },

@@ -28,6 +28,8 @@ struct Welcome {
 #[derive(Serialize)]
 struct Links {
     loadbalancers: &'static str,
+    statistics: &'static str,
+    events: &'static str,
     health: &'static str,
     readiness: &'static str,
     description: &'static str,
@@ -54,6 +56,8 @@ pub(crate) async fn welcome() -> Response {
         version: env!("CARGO_PKG_VERSION"),
         links: Links {
             loadbalancers: "/loadbalancers",
+            statistics: "/statistics",
+            events: "/events",
             health: "/healthz",
             readiness: "/readyz",
             description: "/openapi.yaml",

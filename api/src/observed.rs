@@ -6,29 +6,34 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use slb_core::{
     checker::Reports,
     model::{Backend, LoadBalancer},
     status::{Condition, Status},
 };
 
-/// A time as it is shown: RFC 3339, in UTC, to the second.
-pub(crate) fn time(at: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(at).to_string()
+/// A time as it is shown: RFC 3339, in UTC, to the second. Lists are full of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Time(pub(crate) SystemTime);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_rfc3339_seconds(self.0))
+    }
 }
 
 #[derive(Serialize)]
 struct ConditionView<'a> {
     is: bool,
-    since: String,
+    since: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
 }
 
 impl<'a> From<&'a Condition> for ConditionView<'a> {
     fn from(condition: &'a Condition) -> Self {
-        Self { is: condition.holds(), since: time(condition.since), why: condition.why_not.as_deref() }
+        Self { is: condition.holds(), since: Time(condition.since), why: condition.why_not.as_deref() }
     }
 }
 
@@ -56,14 +61,14 @@ pub(crate) struct BackendObserved<'a> {
     programmed: ConditionView<'a>,
     health: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    health_since: Option<String>,
+    health_since: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_check: Option<LastCheckView>,
 }
 
 #[derive(Serialize)]
 struct LastCheckView {
-    at: String,
+    at: Time,
     took: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -90,14 +95,14 @@ impl<'a> Observer<'a> {
             (Some(_), None) => ("up", report.as_ref().map(|report| report.now.since)),
         };
         let last_check = report.and_then(|report| report.last).map(|last| LastCheckView {
-            at: time(last.at),
+            at: Time(last.at),
             took: humantime::format_duration(round(last.took)).to_string(),
             error: last.error,
         });
         Some(BackendObserved {
             programmed: (&status.programmed).into(),
             health,
-            health_since: since.map(time),
+            health_since: since.map(Time),
             last_check,
         })
     }

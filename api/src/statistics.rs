@@ -11,7 +11,7 @@ use slb_core::{
     statistics::{Connections, Counters, Counts, Reading, ServiceCount},
 };
 
-use crate::{Api, extract::LoadBalancerPath, loadbalancers::known, observed::time, problem::Problem, reply};
+use crate::{Api, extract::LoadBalancerPath, loadbalancers::known, observed::Time, problem::Problem, reply};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -69,7 +69,7 @@ impl FromIterator<Connections> for ConnectionsView {
 #[derive(Serialize)]
 struct LoadBalancerCount {
     uuid: LoadBalancerId,
-    time: String,
+    time: Time,
     #[serde(flatten)]
     traffic: CountersView,
     #[serde(flatten)]
@@ -95,7 +95,7 @@ impl LoadBalancerCount {
         let backends = load_balancer.backends();
         Self {
             uuid: load_balancer.id,
-            time: time(at),
+            time: Time(at),
             traffic: service.traffic.into(),
             connections: backends.iter().map(|each| backend(&each.target).connections).collect(),
             backends: backends

@@ -344,11 +344,17 @@ impl LoadBalancer {
         Some(Watch { target: backend.target.into(), check })
     }
 
-    /// Whether something of it is drained, and is not done.
+    /// Whether something of it is drained, and is not done. What is being deleted waits for nothing.
     #[must_use]
     pub fn drains(&self) -> bool {
         let drains = self.backends().iter().filter_map(|backend| backend.condition.drain).chain(self.drain);
-        drains.into_iter().any(|drain| drain.is_under_way())
+        self.phase == Phase::Active && drains.into_iter().any(|drain| drain.is_under_way())
+    }
+
+    /// The backend that listens there.
+    #[must_use]
+    pub fn backend_at(&self, target: SocketAddr) -> Option<&Backend> {
+        self.backends().iter().find(|backend| SocketAddr::from(backend.target) == target)
     }
 
     /// The backend of that name.

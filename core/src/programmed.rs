@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the data plane is to hold of a load-balancer: what was asked for, after what has become of its backends. Pure.
 
-use std::time::Duration;
-
 use crate::{
     health::{is_panic, ramp},
     model::{Backend, BackendSettings, LoadBalancer, Target, Time, Weight, check::OnFailure},
@@ -44,18 +42,20 @@ impl LoadBalancer {
         if let Some(fallback) = &self.fallback
             && backends.iter().all(|(_, settings)| settings.weight == NONE)
         {
-            backends.retain(|(target, _)| *target != fallback.target);
-            backends.push((fallback.target, fallback.settings));
+            // What the fallback has when a drain begins goes on, too.
+            let weight = if self.drain.is_some() { NONE } else { fallback.settings.weight };
+            backends.push((fallback.target, BackendSettings { weight, ..fallback.settings }));
         }
         Programmed { backends, changes }
     }
 
     /// The weight of a backend that came back not long ago, and when it is another.
     fn raised(&self, backend: &Backend, now: Time) -> Option<(Weight, Time)> {
-        let back = backend.condition.back?;
+        // While the clock is behind that time nobody knows how long ago it was; a clock without a battery may be so for days.
+        let back = backend.condition.back.filter(|back| *back <= now)?;
         let slow_start = self.check_of(backend)?.reaction.slow_start;
         let ramp = ramp(backend.settings.weight, slow_start, now.since(back));
-        Some((ramp.weight, back.after(ramp.next?.max(Duration::from_millis(1)))))
+        Some((ramp.weight, back.after(ramp.next?)))
     }
 
     /// Whether so many of its backends fail that none of the failures is believed.
@@ -79,4 +79,69 @@ impl LoadBalancer {
 /// Whether it would get connections if it were up.
 fn takes_part(backend: &Backend) -> bool {
     backend.settings.weight > NONE && backend.condition.drain.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::model::{
+        Advertise, BackendId, Condition, Endpoint, LoadBalancerId, Name, Phase, ServiceSettings, SourceNat,
+        check::{Check, HealthCheck, Question, Reaction, SlowStart, Timing},
+    };
+
+    fn back_at(back: Time, weight: u16, slow_start: u64) -> LoadBalancer {
+        let target = Target { ip: "10.0.0.1".parse().unwrap(), port: 80.try_into().unwrap() };
+        let settings = BackendSettings { weight: weight.into(), ..BackendSettings::default() };
+        let condition = Condition { back: Some(back), ..Condition::default() };
+        let backend = Backend { condition, ..Backend::new(BackendId(Uuid::nil()), target, settings) };
+        let check = Check { question: Question::Tcp, timing: Timing::default(), port: None, source: None };
+        let slow_start = SlowStart::try_from(Duration::from_millis(slow_start)).unwrap();
+        let reaction = Reaction { slow_start, ..Reaction::default() };
+        LoadBalancer {
+            id: LoadBalancerId(Uuid::nil()),
+            serial: 1,
+            name: Name::try_from(String::new()).unwrap(),
+            endpoint: Endpoint::tcp("192.0.2.1".parse().unwrap(), target.port),
+            backends: Some([backend].into()),
+            phase: Phase::Active,
+            advertise: Advertise::default(),
+            source_nat: SourceNat::default(),
+            service: ServiceSettings::default(),
+            check: Some(Arc::new(HealthCheck { check: Arc::new(check), reaction })),
+            fallback: None,
+            drain: None,
+        }
+    }
+
+    proptest! {
+        /// Otherwise it would be looked at again and again, or too late.
+        #[test]
+        fn it_is_something_else_when_it_says_and_not_before(weight: u16, slow_start in 0_u64..10_000, passed in 0_u64..10_000) {
+            let back = Time::from_millis(1_000_000);
+            let now = back.after(Duration::from_millis(passed));
+            let load_balancer = back_at(back, weight, slow_start);
+            let is = load_balancer.programmed(now);
+            if let Some(changes) = is.changes {
+                prop_assert!(changes > now);
+                let at = |millis| load_balancer.programmed(Time::from_millis(millis)).backends;
+                prop_assert_eq!(&at(changes.millis() - 1), &is.backends);
+                prop_assert_ne!(&at(changes.millis()), &is.backends);
+            } else {
+                prop_assert_eq!(is.backends[0].1.weight, weight.into());
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_begins_no_slow_start() {
+        let load_balancer = back_at(Time::from_millis(1_000_000), 10, 5_000);
+        assert_eq!(load_balancer.programmed(Time::from_millis(1_000_000)).backends[0].1.weight, 1.into());
+        let before = load_balancer.programmed(Time::from_millis(999_999));
+        assert_eq!((before.backends[0].1.weight, before.changes), (10.into(), None));
+    }
 }

@@ -370,7 +370,7 @@ pub fn served(load_balancers: &[Arc<LoadBalancer>], now: Time) -> Observed {
         if load_balancer.is_to_be_told() {
             kernel.advertised.insert(endpoint.vip);
         }
-        if !load_balancer.backends().is_empty() {
+        if !load_balancer.backends().is_empty() || load_balancer.fallback.is_some() {
             kernel.host.source_nat.insert(endpoint.vip, load_balancer.source_nat);
         }
         let service = kernel.services.entry(endpoint).or_default();

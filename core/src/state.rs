@@ -68,16 +68,15 @@ impl Change {
         LoadBalancer { name, ..LoadBalancer::clone(before) } != **after
     }
 
-    /// Whether the step is about its service, or about a backend that it adds, changes or removes.
+    /// Whether the step is about its service, or about a backend or fallback that it has the data plane add, change or remove at that time.
     #[must_use]
-    pub fn touches(&self, step: &DataplaneStep) -> bool {
+    pub fn touches(&self, step: &DataplaneStep, now: Time) -> bool {
         let [before, after] = [&self.before, &self.after]
             .map(|side| side.as_ref().filter(|load_balancer| load_balancer.endpoint == step.endpoint()));
         let Some(target) = step.target() else { return before.or(after).is_some() };
         let found = |load_balancer: &Arc<LoadBalancer>| {
-            let is_drained = load_balancer.drain.is_some();
-            let found = load_balancer.backends().iter().find(|backend| backend.target == target);
-            found.map(|backend| (is_drained, backend.settings, backend.condition))
+            let programmed = load_balancer.programmed(now).backends;
+            programmed.into_iter().find(|(programmed, _)| *programmed == target)
         };
         before.and_then(found) != after.and_then(found)
     }

@@ -93,7 +93,7 @@ impl Status {
     pub fn with_backends_of(&self, load_balancer: &LoadBalancer, now: SystemTime) -> Self {
         let not_yet = || BackendStatus { programmed: Condition::new(Err("nothing has been done yet".into()), now) };
         let of = |id| (id, self.backend(id).cloned().unwrap_or_else(not_yet));
-        Self::sorted(self, load_balancer.backends().iter().map(|backend| of(backend.id)).collect())
+        self.with(load_balancer.backends().iter().map(|backend| of(backend.id)).collect())
     }
 
     /// The backend of that name.
@@ -115,14 +115,14 @@ impl Status {
             advertised: self.advertised.now(report.advertised, now),
             backends: Vec::new(),
         };
-        let next = next.sorted(report.backends.into_iter().filter_map(backend).collect());
+        let next = next.with(report.backends.into_iter().filter_map(backend).collect());
         (next != *self).then(|| {
             let news = next.news_since(self);
             (next, news)
         })
     }
 
-    fn sorted(&self, mut backends: Vec<(BackendId, BackendStatus)>) -> Self {
+    fn with(&self, mut backends: Vec<(BackendId, BackendStatus)>) -> Self {
         backends.sort_unstable_by_key(|(id, _)| *id);
         Self { programmed: self.programmed.clone(), advertised: self.advertised.clone(), backends }
     }

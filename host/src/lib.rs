@@ -82,10 +82,15 @@ impl Linux {
     ///
     /// # Errors
     /// [`Error::NoAdapter`], which lists those that there are; [`Error::Port`] if an address on it could not be reached;
-    /// [`Error::Read`].
+    /// [`Error::Ipv6Off`] if VIPs may be of IPv6; [`Error::Read`].
     pub async fn adapter(&mut self) -> Result<Adapter, Error> {
         let adapters = self.adapters().await?;
-        link::usable(&self.adapter, adapters)
+        let adapter = link::usable(&self.adapter, adapters)?;
+        let setting = sysctl::ipv6_off(&adapter.name);
+        if self.has_ipv6 && sysctl::read(&setting)?.as_deref() == Some("1") {
+            return Err(Error::Ipv6Off { name: adapter.name, setting });
+        }
+        Ok(adapter)
     }
 
     /// The other adapters by which this host answers most clients, if the kernel would drop what comes from there by this one (strict
@@ -109,8 +114,8 @@ impl Linux {
         Ok(address::networks(&self.adapter, &adapters, &addresses))
     }
 
-    /// Which part of the kernel does the source NAT of each family that VIPs may be of: nftables where it has all that is needed, otherwise iptables. Changes no rule;
-    /// the kernel may load modules of its own to be able to answer.
+    /// Which part of the kernel does the source NAT of each family that VIPs may be of: nftables where it has all that is needed,
+    /// otherwise iptables. Changes no rule; the kernel may load modules of its own to be able to answer.
     ///
     /// # Errors
     /// [`Error::NoIptables`] if there is neither; [`Error::Nftables`] without the privilege to ask.

@@ -2,23 +2,23 @@
 //! How something is drained, as it is shown.
 
 use serde::Serialize;
-use slb_core::model::{Drain, Then, Time};
+use slb_core::model::{Drain, Then};
 
-use crate::observed::time;
+use crate::observed::Time;
 
 #[derive(Serialize)]
 pub(crate) struct DrainView {
-    since: String,
+    since: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
-    deadline: Option<String>,
+    deadline: Option<Time>,
     then: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    done: Option<String>,
+    done: Option<Time>,
 }
 
 impl From<Drain> for DrainView {
     fn from(Drain { since, deadline, then, done }: Drain) -> Self {
-        let show = |at: Time| time(at.into());
+        let show = |at: slb_core::model::Time| Time(at.into());
         Self {
             since: show(since),
             deadline: deadline.map(show),

@@ -61,7 +61,7 @@ impl<W: World> Controller<W> {
         }
         let raised: BTreeSet<Vip> = self.raises.iter().filter(|(_, at)| **at <= now).map(|(vip, _)| *vip).collect();
         if !raised.is_empty() {
-            self.converge(&Scope::Vips(raised), &[], now).await;
+            self.converge_unasked(&Scope::Vips(raised), now).await;
         }
         let due: BTreeSet<Vip> =
             self.retries.iter().filter(|(_, retry)| retry.at <= now).map(|(vip, _)| *vip).collect();

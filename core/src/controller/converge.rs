@@ -9,13 +9,13 @@ use std::{
     time::Instant,
 };
 
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{Controller, Drivers, World, background::Retry};
 use crate::{
     command::Failure,
     errors::{Chain, Shared},
-    model::{Endpoint, LoadBalancer, Phase, Vip},
+    model::{Endpoint, LoadBalancer, Phase, Time, Vip},
     plan::{Observed, Scope, plan},
     ports::{Advertiser, Cause, Dataplane, Host, Verdict},
     state::Change,
@@ -53,9 +53,9 @@ impl Failed {
     }
 
     /// Whether the change is not carried out for this reason. Nor are others, as long as it is not about a service or a backend.
-    pub(super) fn holds_up(&self, change: &Change) -> bool {
+    pub(super) fn holds_up(&self, change: &Change, now: Time) -> bool {
         match self {
-            Self::Step { step: Step::Dataplane(step), .. } => change.concerns_kernel() && change.touches(step),
+            Self::Step { step: Step::Dataplane(step), .. } => change.concerns_kernel() && change.touches(step, now),
             Self::Step { .. } | Self::Erase(_) | Self::Observe(_) => change.concerns_kernel(),
         }
     }
@@ -84,9 +84,10 @@ impl<W: World> Controller<W> {
     pub(super) async fn converge(&mut self, scope: &Scope, asked: &[Change], now: Instant) -> Failures {
         let mut failed = Failures::new();
         let mut held_up = BTreeSet::new();
-        for mut steps in plan(&self.state, &self.observed, scope, self.time()).into_values() {
+        let time = self.time();
+        for mut steps in plan(&self.state, &self.observed, scope, time).into_values() {
             steps.retain(|step| {
-                !held_up.contains(&step.vip()) && (!step.tells() || self.serves(step.vip(), asked, &failed))
+                !held_up.contains(&step.vip()) && (!step.tells() || self.serves(step.vip(), asked, &failed, time))
             });
             let verdicts = self.drivers.apply(&steps).await;
             for (step, verdict) in steps.into_iter().zip(verdicts) {
@@ -107,17 +108,28 @@ impl<W: World> Controller<W> {
             }
         }
         self.note_retries(scope, &failed, now);
-        self.note_raises(scope, now);
-        self.report(scope, &failed);
+        self.note_raises(scope, time, now);
+        self.report(scope, &failed, time);
         failed
     }
 
+    /// The same for what nobody asked for: what fails is logged, and what was to go and is gone is forgotten.
+    pub(super) async fn converge_unasked(&mut self, scope: &Scope, now: Instant) {
+        let mut failed = self.converge(scope, &[], now).await;
+        self.finish_deletions(scope, &mut failed, now).await;
+        for (vip, failed) in &failed {
+            for failed in failed {
+                warn!(%vip, error = failed.describe(), "not as desired; it is tried again");
+            }
+        }
+    }
+
     /// Whether any of the VIP's services is there to stay. That of a creation that failed is not.
-    fn serves(&self, vip: Vip, asked: &[Change], failed: &Failures) -> bool {
+    fn serves(&self, vip: Vip, asked: &[Change], failed: &Failures, time: Time) -> bool {
         let failed = failed.get(&vip).map(Vec::as_slice).unwrap_or_default();
         let goes = |service: &LoadBalancer| {
             let creates = |change: &Change| change.created().is_some_and(|created| created.id == service.id);
-            failed.iter().any(|why| asked.iter().any(|change| creates(change) && why.holds_up(change)))
+            failed.iter().any(|why| asked.iter().any(|change| creates(change) && why.holds_up(change, time)))
         };
         self.state.on(vip).any(|each| {
             each.phase == Phase::Active && self.observed.services.contains_key(&each.endpoint) && !goes(each)
@@ -152,8 +164,7 @@ impl<W: World> Controller<W> {
     }
 
     /// Weights that are being raised are changed again.
-    fn note_raises(&mut self, scope: &Scope, now: Instant) {
-        let time = self.time();
+    fn note_raises(&mut self, scope: &Scope, time: Time, now: Instant) {
         let raises = |load_balancer: &Arc<LoadBalancer>| {
             let has_come_back = load_balancer.backends().iter().any(|backend| backend.condition.back.is_some());
             let change = has_come_back.then(|| load_balancer.programmed(time).changes)??;

@@ -77,5 +77,7 @@ fn unfinished(protocol: Protocol, Connections { active, inactive, persistent }: 
 
 fn is_over(drain: Drain, left: Option<u64>, now: Time) -> bool {
     let is_late = drain.deadline.is_some_and(|deadline| deadline <= now);
-    is_late || (left == Some(0) && now.since(drain.since) >= EARLIEST)
+    // Or the clock was set back.
+    let passed = now.since(drain.since).max(drain.since.since(now));
+    is_late || (left == Some(0) && passed >= EARLIEST)
 }

@@ -32,6 +32,12 @@ impl Watched {
         self.by_watch.get(watch).into_iter().flatten().copied().collect()
     }
 
+    /// Somebody who watches what this one does not yet; `None` if it does, or nobody does.
+    fn before(&self, owner: LoadBalancerId, watch: &Watch) -> Option<LoadBalancerId> {
+        let owners = self.by_watch.get(watch)?;
+        owners.first().copied().filter(|_| !owners.contains(&owner))
+    }
+
     /// Says all that a load-balancer watches from now on. Whether that is something else.
     fn set(&mut self, owner: LoadBalancerId, watches: BTreeSet<Watch>) -> bool {
         let before = self.by_owner.remove(&owner).unwrap_or_default();
@@ -55,6 +61,24 @@ impl Watched {
 }
 
 impl<W: World> Controller<W> {
+    /// The same change for a load-balancer that knows what those know who asked before it: a check that is shared says nothing twice.
+    pub(super) fn informed(&mut self, change: Change) -> Change {
+        let Some(load_balancer) = change.after.clone() else { return change };
+        let mut informed = change;
+        for watch in load_balancer.backends().iter().filter_map(|backend| load_balancer.watch(backend)) {
+            let others = self.watched.before(load_balancer.id, &watch).and_then(|other| self.state.get(other));
+            let Some(other) = others.and_then(|other| other.backend_at(watch.target)) else { continue };
+            let known = match other.condition.down {
+                Some(since) => Known { standing: Standing::Down, since: since.into() },
+                None => Known { standing: Standing::Up, since: self.board.journal().now() },
+            };
+            if let Some(change) = self.state.learn(load_balancer.id, &watch, known) {
+                informed.after = change.after;
+            }
+        }
+        informed
+    }
+
     /// Has the backends of a load-balancer checked as it asks for. `restored`, it is from before a restart: what was up is up.
     pub(super) fn watch(&mut self, load_balancer: &LoadBalancer, restored: bool) {
         let mut watches = BTreeMap::new();
@@ -120,14 +144,7 @@ impl<W: World> Controller<W> {
         }
         let vips: BTreeSet<Vip> =
             changes.iter().filter_map(|change| change.after.as_ref()).map(|after| after.endpoint.vip).collect();
-        let scope = Scope::Vips(vips);
-        let mut failed = self.converge(&scope, &[], now).await;
-        self.finish_deletions(&scope, &mut failed, now).await;
-        for (vip, failed) in &failed {
-            for failed in failed {
-                warn!(%vip, error = failed.describe(), "not as desired; it is tried again");
-            }
-        }
+        self.converge_unasked(&Scope::Vips(vips), now).await;
     }
 
     /// The time of day, for what is remembered over a restart.

@@ -50,7 +50,7 @@ use crate::{
     peer::PeerAddress,
     plan::Observed,
     ports::{Advertiser, Dataplane, Host, Pool, SettingChange, SettingName, Snapshot, Store},
-    state::{Contradiction, State},
+    state::{Change, Contradiction, State},
 };
 
 /// The set of drivers that a controller works with, one type for each port.
@@ -145,9 +145,6 @@ impl<W: World> Controller<W> {
             peers.values().for_each(|peer| routing.add(peer));
         }
         board.post_used(state.last_serial() > 0);
-        for load_balancer in state.load_balancers() {
-            board.restore(Arc::clone(load_balancer));
-        }
         let mut controller = Self {
             drivers,
             board,
@@ -173,10 +170,13 @@ impl<W: World> Controller<W> {
         };
         let load_balancers: Vec<_> = controller.state.load_balancers().cloned().collect();
         for load_balancer in load_balancers {
+            let restored = Change { before: None, after: Some(load_balancer) };
+            let Some(load_balancer) = controller.informed(restored).after else { continue };
             if load_balancer.drains() {
                 controller.draining.insert(load_balancer.id);
             }
             controller.watch(&load_balancer, true);
+            controller.board.restore(load_balancer);
         }
         Ok(controller)
     }

@@ -8,22 +8,22 @@ use super::{
     converge::{Failed, Failures},
 };
 use crate::{
-    model::{LoadBalancer, Phase},
+    model::{LoadBalancer, Phase, Time},
     plan::Scope,
     status::{Finding, Report},
     step::{DataplaneStep, Step},
 };
 
 impl<W: World> Controller<W> {
-    /// Posts how everything in the scope is doing, now that it has been brought as far as it goes.
-    pub(super) fn report(&self, scope: &Scope, failed: &Failures) {
+    /// Posts how everything in the scope is doing, now that it has been brought as far as it goes to what was planned for that time.
+    pub(super) fn report(&self, scope: &Scope, failed: &Failures, time: Time) {
         let post = |load_balancer: &Arc<LoadBalancer>| {
             let failed = failed.get(&load_balancer.endpoint.vip).map(Vec::as_slice).unwrap_or_default();
             // That it goes is no failure; it is gone in a moment.
             if load_balancer.phase == Phase::Deleting && !failed.iter().any(|why| why.keeps(load_balancer.endpoint)) {
                 return;
             }
-            self.board.report(load_balancer.id, self.report_on(load_balancer, failed));
+            self.board.report(load_balancer.id, self.report_on(load_balancer, failed, time));
         };
         match scope {
             Scope::All => self.state.load_balancers().for_each(post),
@@ -31,7 +31,7 @@ impl<W: World> Controller<W> {
         }
     }
 
-    fn report_on(&self, load_balancer: &LoadBalancer, failed: &[Failed]) -> Report {
+    fn report_on(&self, load_balancer: &LoadBalancer, failed: &[Failed], time: Time) -> Report {
         let endpoint = load_balancer.endpoint;
         let service = self.observed.services.get(&endpoint);
         let as_asked = service.is_some_and(|service| service.settings == Some(load_balancer.service));
@@ -46,7 +46,7 @@ impl<W: World> Controller<W> {
         };
         let none = BTreeMap::new();
         let observed = service.map_or(&none, |service| &service.backends);
-        let programmed_backends: BTreeMap<_, _> = load_balancer.programmed(self.time()).backends.into_iter().collect();
+        let programmed_backends: BTreeMap<_, _> = load_balancer.programmed(time).backends.into_iter().collect();
         let backends = load_balancer.backends().iter().map(|backend| {
             let is_its = |step: &Step| match step {
                 Step::Dataplane(step) => step.endpoint() == endpoint && step.target() == Some(backend.target),

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     command::{Answer, Command, Failure, Rejected, Unfit},
     errors::{Chain, Shared},
-    model::{Backend, LoadBalancer, LoadBalancerId, Phase, Vip},
+    model::{LoadBalancer, LoadBalancerId, Phase, Vip},
     plan::Scope,
     ports::{Cause, Store, Write},
     state::Change,
@@ -84,7 +84,10 @@ impl<W: World> Controller<W> {
                 | Command::Undrain(..) => self.state.apply(&command, self.time()),
             };
             match change {
-                Ok(change) => drop(applied.insert(vip, Applied { command, change, asker })),
+                Ok(change) => {
+                    let change = self.informed(change);
+                    applied.insert(vip, Applied { command, change, asker });
+                }
                 Err(rejected) => asker.answer(Err(rejected.into())),
             }
         }
@@ -96,9 +99,10 @@ impl<W: World> Controller<W> {
         let failed = self.converge(&scope, &changes, now).await;
         let mut failed = self.look_again(failed, &changes, now).await;
         self.finish_deletions(&scope, &mut failed, now).await;
+        let time = self.time();
         for (vip, applied) in applied {
             let failed = failed.remove(&vip).unwrap_or_default();
-            match failed.into_iter().find(|why| why.holds_up(&applied.change)) {
+            match failed.into_iter().find(|why| why.holds_up(&applied.change, time)) {
                 None => succeed(applied),
                 Some(why) => self.fail(vip, applied, why, now).await,
             }
@@ -107,19 +111,20 @@ impl<W: World> Controller<W> {
 
     /// No server has an address that means all hosts of a network.
     fn check_backends(&self, command: &Command) -> Result<(), Rejected> {
-        let added = match command {
-            Command::Create(new) => new.backends.as_deref().unwrap_or_default(),
-            Command::AddBackends(_, backends) | Command::ReplaceBackends(_, backends) => backends,
-            Command::Update(..)
-            | Command::Delete(_)
+        let (added, fallback) = match command {
+            Command::Create(new) => (new.backends.as_deref().unwrap_or_default(), new.fallback),
+            Command::AddBackends(_, backends) | Command::ReplaceBackends(_, backends) => (backends.as_slice(), None),
+            Command::Update(_, change) => (&[][..], change.fallback.flatten()),
+            Command::Delete(_)
             | Command::UpdateBackend(..)
             | Command::RemoveBackend(..)
             | Command::Drain(..)
-            | Command::Undrain(..) => &[],
+            | Command::Undrain(..) => (&[][..], None),
         };
         let broadcasts = &self.observed.host.broadcasts;
-        match added.iter().find(|backend| broadcasts.contains(&backend.target.ip.address())) {
-            Some(Backend { target, .. }) => Err(Rejected::Unfit { target: *target, why: Unfit::IsBroadcast }),
+        let mut targets = added.iter().map(|backend| backend.target).chain(fallback.map(|fallback| fallback.target));
+        match targets.find(|target| broadcasts.contains(&target.ip.address())) {
+            Some(target) => Err(Rejected::Unfit { target, why: Unfit::IsBroadcast }),
             None => Ok(()),
         }
     }
@@ -228,7 +233,8 @@ impl<W: World> Controller<W> {
         let scope = Scope::Vips(BTreeSet::from([vip]));
         let mut failed = self.observe_and_converge(&scope, &[], now).await;
         self.finish_deletions(&scope, &mut failed, now).await;
-        !failed.values().flatten().any(|why| why.holds_up(&change))
+        let time = self.time();
+        !failed.values().flatten().any(|why| why.holds_up(&change, time))
     }
 
     /// Erases the records of load-balancers whose removal has reached the kernel, and gives their addresses back.
@@ -281,7 +287,10 @@ fn succeed(Applied { command, change, asker }: Applied) {
             | Command::Undrain(_, None),
             Some(after),
         ) => Ok(Answer::LoadBalancer(after)),
-        (Command::AddBackends(_, backends), Some(_)) => Ok(Answer::Backends(backends)),
+        (Command::AddBackends(_, added), Some(after)) => {
+            let before = after.backends().len().saturating_sub(added.len());
+            Ok(Answer::Backends(after.backends().iter().skip(before).cloned().collect()))
+        }
         (
             Command::UpdateBackend(id, backend, _)
             | Command::Drain(id, Some(backend), _)

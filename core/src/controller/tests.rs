@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 mod drain;
 mod failures;
+mod fallback;
 mod health;
 mod laws;
 mod peers;

@@ -26,10 +26,10 @@ impl Time {
         Self(NonZeroU64::new(millis).unwrap_or(NonZeroU64::MIN))
     }
 
-    /// So much later.
+    /// So much later, and no less: the next whole millisecond.
     #[must_use]
     pub fn after(self, time: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+        Self(self.0.saturating_add(u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)))
     }
 
     /// How long ago the other time was; nothing if it is to come.

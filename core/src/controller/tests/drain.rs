@@ -102,6 +102,33 @@ fn a_handshake_that_is_under_way_is_waited_for() {
     assert!(is_done(&server, 1));
 }
 
+#[test]
+fn a_clock_that_is_set_back_holds_up_no_drain_that_is_done() {
+    let sim = Sim::default();
+    let mut server = two_backends(&sim);
+    CLOCK.with(|clock| clock.set(clock.get() + SECOND * 10_000));
+    server.ask(drain(Some(1), None, Then::Stay)).unwrap();
+    CLOCK.with(|clock| clock.set(clock.get() - SECOND * 5_000));
+    server.pass(SECOND);
+    assert!(is_done(&server, 1));
+}
+
+#[test]
+fn what_is_deleted_while_it_is_drained_is_not_waited_for() {
+    let sim = Sim::default();
+    let mut server = two_backends(&sim);
+    let endpoint = server.board.get(lb(1)).unwrap().endpoint;
+    connections(&sim, 1, 1);
+    server.ask(drain(None, None, Then::Delete)).unwrap();
+    sim.with(|remains| remains.broken.push((Step::Dataplane(DataplaneStep::RemoveService(endpoint)), true)));
+    server.ask(Command::Delete(lb(1))).unwrap_err();
+    assert!(server.controller.draining.is_empty(), "its connections are counted no more");
+    sim.with(|remains| remains.broken.clear());
+    server.pass(SECOND * 2);
+    assert_eq!(server.board.get(lb(1)), None);
+    server.check();
+}
+
 /// Between the drain's commit and what comes after it, a crash may happen at each step.
 #[test]
 fn killed_anywhere_what_is_drained_is_drained() {

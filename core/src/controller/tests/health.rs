@@ -157,6 +157,30 @@ fn a_backend_that_is_back_gets_its_share_slowly() {
     assert!(seen.is_sorted() && seen[4] == 5 && seen[11] == 10, "{seen:?}");
 }
 
+/// A weight that is raised on the same VIP is no reason to forget what failed there.
+#[test]
+fn what_could_not_be_erased_is_erased_while_weights_are_raised() {
+    let sim = Sim::default();
+    let slow_start = SlowStart::try_from(Duration::from_secs(10)).unwrap();
+    let mut new = checked(1, 1, Reaction { slow_start, ..Reaction::default() });
+    new.backends.as_mut().unwrap()[0].settings.weight = Weight::from(20);
+    let mut server = start(&sim, new);
+    let beside = NewLoadBalancer { port: port(80), vip: Some(vip(85)).into(), ..checked(2, 1, Reaction::default()) };
+    server.ask(Command::Create(beside)).unwrap();
+    server.turn(1, Standing::Down);
+    server.turn(1, Standing::Up);
+    let remove = DataplaneStep::RemoveService(server.board.get(lb(2)).unwrap().endpoint);
+    sim.with(|remains| remains.broken.push((Step::Dataplane(remove), true)));
+    server.ask(Command::Delete(lb(2))).unwrap_err();
+    sim.with(|remains| (remains.broken.clear(), remains.disk_full = true));
+    server.pass(Duration::from_secs(1));
+    assert!(server.board.get(lb(2)).is_some());
+    sim.with(|remains| remains.disk_full = false);
+    (0..5).for_each(|_| server.pass(Duration::from_millis(600)));
+    assert_eq!(server.board.get(lb(2)), None);
+    server.check();
+}
+
 /// Of two load-balancers that ask the same, each knows.
 #[test]
 fn one_check_is_for_all_that_ask_it() {
@@ -167,6 +191,38 @@ fn one_check_is_for_all_that_ask_it() {
     assert_eq!(weights(&sim), [(1, 0), (1, 0)]);
     server.ask(Command::Delete(lb(1))).unwrap();
     assert_eq!(sim.with(|remains| remains.watched.keys().copied().collect::<Vec<_>>()), [lb(2)]);
+    server.check();
+}
+
+/// Nobody is told a second time what a check that goes on has found.
+#[test]
+fn who_asks_what_is_asked_already_knows_what_is_known() {
+    let sim = Sim::default();
+    let mut server = start(&sim, checked(1, 2, Reaction::default()));
+    server.turn(1, Standing::Down);
+    server.ask(Command::Create(checked(2, 1, Reaction::default()))).unwrap();
+    assert_eq!(weights(&sim), [(1, 0), (2, 1), (1, 0)], "created without a dead backend");
+    let Ok(Answer::Backends(added)) = server.ask(Command::AddBackends(lb(2), vec![backend(2)])) else { panic!() };
+    assert_eq!(added, [backend(2)]);
+    server.turn(1, Standing::Up);
+    assert_eq!(weights(&sim), [(1, 1), (2, 1), (1, 1), (2, 1)]);
+    server.check();
+}
+
+/// The check of one was wrong and took its backend out; that of the other is not.
+#[test]
+fn a_check_that_is_corrected_to_one_that_passes_brings_backends_back() {
+    let sim = Sim::default();
+    let wrong = Check { port: Some(port(1)), ..Check::clone(&check(Reaction::default()).check) };
+    let wrong = HealthCheck { check: Arc::new(wrong), reaction: Reaction::default() };
+    let mut server =
+        start(&sim, NewLoadBalancer { check: Some(Arc::new(wrong)), ..checked(1, 1, Reaction::default()) });
+    server.ask(Command::Create(checked(2, 1, Reaction::default()))).unwrap();
+    server.turn(1, Standing::Down);
+    assert_eq!(weights(&sim), [(1, 0), (1, 1)]);
+    let right = LoadBalancerChange { check: Some(Some(check(Reaction::default()))), ..Default::default() };
+    server.ask(Command::Update(lb(1), right)).unwrap();
+    assert_eq!(weights(&sim), [(1, 1), (1, 1)]);
     server.check();
 }
 

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The fallback is one more backend in the kernel: it may be refused, and is drained with the others.
+
+use super::*;
+use crate::model::Fallback;
+
+fn fallback(number: u8) -> Fallback {
+    Fallback { target: backend(number).target, settings: BackendSettings::default() }
+}
+
+fn with_fallback(number: u8) -> Command {
+    let Command::Create(new) = create(1, None) else { panic!("no creation") };
+    Command::Create(NewLoadBalancer { fallback: Some(fallback(number)), ..new })
+}
+
+fn to(number: u8) -> Command {
+    Command::Update(lb(1), LoadBalancerChange { fallback: Some(Some(fallback(number))), ..Default::default() })
+}
+
+fn served_by(sim: &Sim) -> Vec<(Target, u16)> {
+    let of = |service: &ServiceView| -> Vec<_> {
+        service.backends.iter().map(|(target, is)| (*target, is.unwrap().weight.get())).collect()
+    };
+    sim.with(|remains| remains.kernel.services.values().flat_map(of).collect())
+}
+
+#[test]
+fn one_that_the_kernel_refuses_is_no_success() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    let add = |number| {
+        let Fallback { target, settings } = fallback(number);
+        let step = DataplaneStep::AddBackend(Endpoint::tcp(vip(85), port(6443)), target, settings);
+        (Step::Dataplane(step), false)
+    };
+    sim.with(|remains| remains.broken = vec![add(9)]);
+    let failure = server.ask(with_fallback(9)).unwrap_err();
+    assert!(matches!(failure, Failure::Step { undone: true, .. }), "{failure}");
+    server.check();
+    sim.with(|remains| remains.broken = vec![add(8)]);
+    let Command::Create(new) = with_fallback(9) else { panic!("no creation") };
+    server.ask(Command::Create(NewLoadBalancer { vip: Some(vip(85)).into(), ..new })).unwrap();
+    let failure = server.ask(to(8)).unwrap_err();
+    assert!(matches!(failure, Failure::Step { undone: true, .. }), "{failure}");
+    assert_eq!(served_by(&sim), [(backend(9).target, 1)], "as it was before");
+    server.check();
+}
+
+#[test]
+fn it_is_no_broadcast_address() {
+    let sim = Sim::default();
+    sim.with(|remains| remains.kernel.host.broadcasts.insert(Ipv4Addr::new(10, 0, 0, 9).into()));
+    let mut server = Server::start(&sim).unwrap();
+    let refused = |answer| matches!(answer, Err(Failure::Rejected(Rejected::Unfit { why: Unfit::IsBroadcast, .. })));
+    assert!(refused(server.ask(with_fallback(9))));
+    server.ask(with_fallback(8)).unwrap();
+    assert!(refused(server.ask(to(9))));
+    server.check();
+}
+
+/// Otherwise a drain would send every new client there, and never end.
+#[test]
+fn while_all_is_drained_it_gets_no_new_connections_either() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    server.ask(with_fallback(9)).unwrap();
+    assert_eq!(served_by(&sim), [(backend(9).target, 1)]);
+    server.ask(Command::Drain(lb(1), None, DrainWish::default())).unwrap();
+    assert_eq!(served_by(&sim), [(backend(9).target, 0)], "what it has goes on");
+    server.check();
+    server.ask(Command::Undrain(lb(1), None)).unwrap();
+    assert_eq!(served_by(&sim), [(backend(9).target, 1)]);
+    server.check();
+}
