@@ -51,6 +51,7 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
     check_distinct("#/backends", &targets)?;
     let backends = wanted(&api, &wish.backends)?;
     check_commands(&api, &wish.check)?;
+    let fallback = wish.fallback.map(|fallback| fallback.target);
     let new = NewLoadBalancer {
         id: LoadBalancerId(Uuid::new_v4()),
         name: wish.name,
@@ -64,7 +65,7 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
         fallback: wish.fallback,
         backends: (!backends.is_empty()).then_some(backends),
     };
-    match api.mailbox.ask(Command::Create(new)).await.map_err(|failure| blamed("#/backends", failure, &targets))? {
+    match ask(&api, Command::Create(new), fallback, &targets).await? {
         Answer::LoadBalancer(load_balancer) => {
             let place = format!("/loadbalancer/{}", load_balancer.id);
             let seen = seen(&api, load_balancer.id).ok();
@@ -145,6 +146,7 @@ pub(crate) fn check_commands<'a>(
 async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result<Response, Problem> {
     check_repeated(&*known(api, id)?, &edit)?;
     check_commands(api, edit.check.iter().flatten())?;
+    let fallback = edit.fallback.flatten().map(|fallback| fallback.target);
     let change = LoadBalancerChange {
         name: edit.name,
         advertise: edit.advertise,
@@ -156,7 +158,7 @@ async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result
         port: edit.port,
         protocol: edit.protocol,
     };
-    match api.mailbox.ask(Command::Update(id, change)).await? {
+    match ask(api, Command::Update(id, change), fallback, &[]).await? {
         Answer::LoadBalancer(load_balancer) => {
             let seen = seen(api, id).ok();
             let observer = seen.as_ref().map(|seen| observer(api, seen));
@@ -212,4 +214,39 @@ pub(crate) fn blamed(at: &str, failure: Failure, targets: &[Target]) -> Problem 
         return Problem::invalid_at(&format!("{at}/{index}/ip"), &Invalid(rejected.to_string()));
     }
     failure.into()
+}
+
+/// Knows that this was the fallback in the body, and of no backend there.
+fn blamed_on_fallback(rejected: &Rejected, fallback: Target) -> Option<Problem> {
+    let detail = rejected.to_string();
+    if let Rejected::BackendIsVip(culprit) = rejected
+        && *culprit == fallback
+    {
+        return Some(Problem::invalid_at("#/fallback/ip", &Invalid(detail)));
+    }
+    if let Rejected::Unfit { target, .. } = rejected
+        && *target == fallback
+    {
+        return Some(Problem::with(
+            Kind::BackendUnfit,
+            detail,
+            Members { field: Some("fallback"), ..Members::default() },
+        ));
+    }
+    None
+}
+
+/// Asks for what may name a fallback beside those backends.
+async fn ask(api: &Api, command: Command, fallback: Option<Target>, backends: &[Target]) -> Result<Answer, Problem> {
+    let failure = match api.mailbox.ask(command).await {
+        Ok(answer) => return Ok(answer),
+        Err(failure) => failure,
+    };
+    if let Failure::Rejected(rejected) = &failure
+        && let Some(fallback) = fallback.filter(|fallback| !backends.contains(fallback))
+        && let Some(problem) = blamed_on_fallback(rejected, fallback)
+    {
+        return Err(problem);
+    }
+    Err(blamed("#/backends", failure, backends))
 }

@@ -259,7 +259,7 @@ pub enum Rejected {
         by: BackendId,
     },
     /// The fallback serves while the backends do not.
-    #[error("{0} is the fallback; it cannot be a backend as well")]
+    #[error("{0} cannot be both a backend and the fallback")]
     BackendIsFallback(Target),
     /// A load-balancer cannot be its own backend.
     #[error("{0} is the load-balancer's own address; a backend is another server")]

@@ -165,3 +165,32 @@ async fn protocols_share_an_address_and_a_port() {
     assert_eq!(server.post("/loadbalancer", &same("udp")).await.problem(), (409, "endpoint-taken".to_owned()));
     assert_eq!(server.post("/loadbalancer", &same("icmp")).await.pointers(), ["#/protocol"]);
 }
+
+#[tokio::test]
+async fn a_fallback_that_cannot_be_is_blamed_itself() {
+    let server = Server::new();
+    let (path, _) = server.create_with_backend().await;
+    for (method, path, body) in [
+        ("POST", "/loadbalancer", r#"{"port":81,"eip":"192.0.2.2","fallback":{"ip":"192.0.2.2","port":80}}"#),
+        ("PATCH", &path, r#"{"fallback":{"ip":"192.0.2.1","port":80}}"#),
+    ] {
+        let reply = server.send(method, path, body).await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.pointers()),
+            (422, vec!["#/fallback/ip".to_owned()]),
+            "{}",
+            reply.body
+        );
+    }
+    for (method, path, body) in [
+        ("POST", "/loadbalancer", r#"{"port":81,"fallback":{"ip":"10.0.0.9","port":80,"type":"DR"}}"#),
+        ("PATCH", &path, r#"{"fallback":{"ip":"fd00::9","port":80}}"#),
+    ] {
+        let reply = server.send(method, path, body).await;
+        assert_eq!(reply.problem(), (409, "backend-unfit".to_owned()));
+        assert_eq!(reply.json()["field"], "fallback");
+    }
+    let reply = server.send("PATCH", &path, r#"{"fallback":{"ip":"10.0.0.1","port":8080}}"#).await;
+    assert_eq!(reply.problem(), (409, "backend-exists".to_owned()));
+    assert!(text(&reply.json()["detail"]).ends_with("cannot be both a backend and the fallback"), "{}", reply.body);
+}

@@ -64,19 +64,20 @@ impl<W: World> Controller<W> {
     /// The same change for a load-balancer that knows what those know who asked before it: a check that is shared says nothing twice.
     pub(super) fn informed(&mut self, change: Change) -> Change {
         let Some(load_balancer) = change.after.clone() else { return change };
-        let mut informed = change;
+        let mut news = BTreeMap::new();
         for watch in load_balancer.backends().iter().filter_map(|backend| load_balancer.watch(backend)) {
-            let others = self.watched.before(load_balancer.id, &watch).and_then(|other| self.state.get(other));
-            let Some(other) = others.and_then(|other| other.backend_at(watch.target)) else { continue };
-            let known = match other.condition.down {
+            let other = self.watched.before(load_balancer.id, &watch).and_then(|other| self.state.get(other));
+            let Some(backend) = other.and_then(|other| other.backend_at(watch.target)) else { continue };
+            let known = match backend.condition.down {
                 Some(since) => Known { standing: Standing::Down, since: since.into() },
                 None => Known { standing: Standing::Up, since: self.board.journal().now() },
             };
-            if let Some(change) = self.state.learn(load_balancer.id, &watch, known) {
-                informed.after = change.after;
-            }
+            news.insert(watch, known);
         }
-        informed
+        match self.state.learn(load_balancer.id, &news) {
+            Some(learned) => Change { after: learned.after, ..change },
+            None => change,
+        }
     }
 
     /// Has the backends of a load-balancer checked as it asks for. `restored`, it is from before a restart: what was up is up.
@@ -108,25 +109,22 @@ impl<W: World> Controller<W> {
     /// Takes backends out and back in. That a backend is down is worth more than that it is written down: if the store refuses the write,
     /// the kernel is changed all the same.
     pub(super) async fn standing_changed(&mut self, transitions: Vec<Transition>, now: Instant) {
-        let mut changes: BTreeMap<LoadBalancerId, Change> = BTreeMap::new();
+        let mut news: BTreeMap<LoadBalancerId, BTreeMap<Watch, Known>> = BTreeMap::new();
         for Transition { watch, now: known, reason } in transitions {
-            let mut lbs = 0;
-            for id in self.watched.owners(&watch) {
-                let Some(change) = self.state.learn(id, &watch, known) else { continue };
-                lbs += 1;
-                // What was before the first of several.
-                let before = changes.remove(&id).map_or(change.before, |first| first.before);
-                changes.insert(id, Change { before, after: change.after });
-            }
-            let backend = watch.target;
+            let owners = self.watched.owners(&watch);
+            let (backend, lbs) = (watch.target, owners.len());
             match (known.standing, reason) {
                 _ if lbs == 0 => {}
                 (Standing::Up, _) => info!(%backend, lbs, "backend is up again"),
                 (Standing::Down, Some(reason)) => warn!(%backend, lbs, %reason, "backend is down"),
                 (Standing::Down, None) => warn!(%backend, lbs, "backend is down"),
             }
+            for owner in owners {
+                news.entry(owner).or_default().insert(watch.clone(), known);
+            }
         }
-        self.take_over(changes.into_values().collect(), now).await;
+        let changes = news.iter().filter_map(|(id, news)| self.state.learn(*id, news)).collect();
+        self.take_over(changes, now).await;
     }
 
     /// Makes changes of slb's own durable and carries them out. They are in the state already.

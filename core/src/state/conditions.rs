@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What becomes of backends: they fail and come back, are drained and taken back in.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Change, State, known_backend};
 use crate::{
@@ -102,14 +102,12 @@ impl State {
         (after != *before).then(|| self.done(Some(before), Some(after)))
     }
 
-    /// Takes note of how something that is asked does now. `None` if the load-balancer knows already, or does not ask it.
-    pub fn learn(&mut self, id: LoadBalancerId, watch: &Watch, known: Known) -> Option<Change> {
+    /// Takes note of how what is asked does now. `None` if the load-balancer knows already, or does not ask it.
+    pub fn learn(&mut self, id: LoadBalancerId, news: &BTreeMap<Watch, Known>) -> Option<Change> {
         let before = self.active(id).ok()?;
-        let since = Time::from(known.since);
         let after = with_backends(&before, |backend| {
-            if before.watch(backend).as_ref() != Some(watch) {
-                return None;
-            }
+            let known = news.get(&before.watch(backend)?)?;
+            let since = Time::from(known.since);
             let condition = match (known.standing, backend.condition.down) {
                 (Standing::Down, None) => Condition { down: Some(since), ..backend.condition },
                 (Standing::Up, Some(_)) => Condition { down: None, back: Some(since), ..backend.condition },
