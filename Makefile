@@ -26,7 +26,7 @@ demo: setup
 
 # Speed, as ratios measured side by side; docs/benchmarks.md says what and how. The optimised build takes minutes.
 bench: setup
-	cargo test --release --quiet --benches
+	cargo test --release --quiet --benches --package slb --package slb-health
 
 # Each fuzz target for so many seconds. Needs a nightly toolchain and `cargo install cargo-fuzz`.
 FUZZ_SECONDS ?= 60

@@ -27,7 +27,7 @@ use slb_core::{
     model::{Advertise, Endpoint, LoadBalancer, LoadBalancerId, Name, Phase, Port, ServiceSettings, Vip},
     peer::PeerSettings,
     ports::{Advertiser, Store, Write},
-    prefix::PrefixLength,
+    prefix::Aggregation,
     step::AdvertStep,
 };
 use slb_lab::{
@@ -166,8 +166,8 @@ fn vips() -> impl Iterator<Item = Vip> {
 
 /// Announces the table until it is killed.
 async fn speak() {
-    let speaker = Speaker { asn: 65_000, router_id: Ipv4Addr::new(10, 0, 0, 1) };
-    let mut bgp = Bgp::new(speaker, PeerSettings::default(), PrefixLength::HOST);
+    let speaker = Speaker::new(65_000, Ipv4Addr::new(10, 0, 0, 1));
+    let mut bgp = Bgp::new(speaker, PeerSettings::default(), Aggregation::NONE);
     bgp.apply(&vips().map(AdvertStep::Advertise).collect::<Vec<_>>()).await;
     bgp.add_peer("10.0.0.254:65530".parse().unwrap());
     bgp.begin();

@@ -5,7 +5,7 @@
 //! `ipamRange` in the file. What is on the command line wins over the environment, that over the file, that over the default.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
 };
 
@@ -107,6 +107,9 @@ pub struct Given {
     /// Announce VIPs by BGP as the networks of this length around them, as long as there is one in it [default: 32]
     #[arg(long = "bgpAggregation", env = "SLB_BGP_AGGREGATION", value_name = "LENGTH")]
     pub bgp_aggregation: Option<u8>,
+    /// The same for VIPs of IPv6 [default: 128]
+    #[arg(long = "bgpAggregationIpv6", env = "SLB_BGP_AGGREGATION_IPV6", value_name = "LENGTH")]
+    pub bgp_aggregation_ipv6: Option<u8>,
     /// Let BGP peers connect to this address, IP or IP:PORT, an IPv6 address with a port in brackets; repeat it for more (in the
     /// environment, spaces between them) [default: slb connects, and does not listen]
     #[arg(long = "bgpListen", env = "SLB_BGP_LISTEN", value_name = "IP[:PORT]", value_delimiter = ' ')]
@@ -130,6 +133,10 @@ pub struct Given {
     /// Where routers send packets to VIPs [default: the own address of the session]
     #[arg(long = "bgpNextHop", env = "SLB_BGP_NEXT_HOP", value_name = "IP")]
     pub bgp_next_hop: Option<IpAddr>,
+    /// Where routers send packets to VIPs of IPv6, if it is not --bgpNextHop; needed where they are peers over IPv4 [default: the own
+    /// address of the session]
+    #[arg(long = "bgpNextHopIpv6", env = "SLB_BGP_NEXT_HOP_IPV6", value_name = "IP")]
+    pub bgp_next_hop_ipv6: Option<Ipv6Addr>,
     /// Of several ways into the same AS, routers prefer the one with the lowest
     #[arg(long = "bgpMed", env = "SLB_BGP_MED", value_name = "NUMBER")]
     pub bgp_med: Option<u32>,
@@ -206,6 +213,7 @@ impl Given {
             bgp_peer: if self.bgp_peer.is_empty() { there.bgp_peer } else { self.bgp_peer },
             gobgp: self.gobgp.or(there.gobgp),
             bgp_aggregation: self.bgp_aggregation.or(there.bgp_aggregation),
+            bgp_aggregation_ipv6: self.bgp_aggregation_ipv6.or(there.bgp_aggregation_ipv6),
             bgp_listen: if self.bgp_listen.is_empty() { there.bgp_listen } else { self.bgp_listen },
             bgp_passive: self.bgp_passive.or(there.bgp_passive),
             bgp_hold_time: self.bgp_hold_time.or(there.bgp_hold_time),
@@ -213,6 +221,7 @@ impl Given {
             bgp_source: self.bgp_source.or(there.bgp_source),
             bgp_gtsm: self.bgp_gtsm.or(there.bgp_gtsm),
             bgp_next_hop: self.bgp_next_hop.or(there.bgp_next_hop),
+            bgp_next_hop_ipv6: self.bgp_next_hop_ipv6.or(there.bgp_next_hop_ipv6),
             bgp_med: self.bgp_med.or(there.bgp_med),
             bgp_local_pref: self.bgp_local_pref.or(there.bgp_local_pref),
             bgp_prepend: self.bgp_prepend.or(there.bgp_prepend),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use slb_core::errors::Chain;
 use slb_host::backend::{Error, Kernel, NotWished, Wish};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{USAGE, args::SetupArgs, config::Logging, log};
 
@@ -47,6 +47,12 @@ async fn plan_or_apply(wish: &Wish, dry_run: bool) -> Result<(), Error> {
         return Ok(());
     }
     let done = kernel.apply(wish).await?;
+    if done.is_unclamped() {
+        warn!(
+            "there is no iptables, so clients cannot be told how much fits into the tunnel: uploads of those that no ICMP reaches stand still; \
+             install it and call this again"
+        );
+    }
     done.steps().for_each(|step| info!("{step}"));
     info!("{}", if done.is_empty() { "it is so already" } else { "done" });
     Ok(())

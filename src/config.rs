@@ -190,9 +190,6 @@ impl Vips {
                 "--ipamRange {range}: loopback addresses (127.0.0.0/8, ::1) cannot be announced"
             )));
         }
-        if ranges.has(Family::Ipv6) && !matches!(announce, Announce::Arp { .. }) {
-            return Err(BadOption(format!("--ipamRange {range}: this version announces IPv6 to neighbours only")));
-        }
         Ok(Self::Own { ranges, announce })
     }
 }

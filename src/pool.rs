@@ -84,7 +84,7 @@ fn announce(uplink: &Uplink, peering: Peering) -> Announce {
     let told = |peer: &Peer| Peer { settings: PeerSettings { source: own, ..peer.settings.clone() }, ..peer.clone() };
     let all = peers.iter().map(told).chain(peering.peers).map(|peer| (peer.address, peer));
     let peers = all.collect::<BTreeMap<_, _>>().into_values().collect();
-    Announce::Bgp { speaker: Speaker { asn: asn.get(), router_id: *address }, peering: Peering { peers, ..peering } }
+    Announce::Bgp { speaker: Speaker::new(asn.get(), *address), peering: Peering { peers, ..peering } }
 }
 
 impl Pool {

@@ -109,6 +109,10 @@ impl Findings {
             Ok(adapter) => adapter,
             Err(error) => return self.note(&error),
         };
+        match host.detour().await {
+            Ok(others) => warn_of_detour(&adapter.name, &others),
+            Err(error) => self.note(&error),
+        }
         let Vips::Own { ranges, announce: Announce::Arp { .. } } = &config.vips else { return };
         if !adapter.has_arp {
             return self.say(&format!(
@@ -154,6 +158,17 @@ impl Findings {
             }
         }
         listeners
+    }
+}
+
+/// Not an error: all clients may be neighbours.
+fn warn_of_detour(adapter: &str, others: &[String]) {
+    if !others.is_empty() {
+        warn!(
+            "this host answers clients elsewhere by {}: the kernel drops what such clients send to VIPs by {adapter} (rp_filter=1, see nstat -a IPReversePathFilter); \
+             if they do, set net.ipv4.conf.{adapter}.rp_filter=2, which is enough whatever net.ipv4.conf.all.rp_filter is",
+            others.join(" and ")
+        );
     }
 }
 

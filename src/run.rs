@@ -188,7 +188,7 @@ async fn serve(config: Config) -> Result<(), Fatal> {
         advertiser,
         checker: checks,
     };
-    let controller = controller(drivers, snapshot, Arc::clone(&board), reconcile_interval).await?;
+    let controller = controller(drivers, snapshot, Arc::clone(&board), reconcile_interval, has_ipv6).await?;
     Server { controller, monitor, adapter, _alone: checked.alone }
         .run(listener, board, begin, terminate, commands)
         .await
@@ -199,11 +199,15 @@ async fn controller(
     snapshot: Snapshot,
     board: Arc<Board>,
     reconcile_interval: Duration,
+    has_ipv6: bool,
 ) -> Result<Controller<Linuxes>, Fatal> {
     let mut controller =
         Controller::new(drivers, snapshot, board, reconcile_interval, Instant::now()).map_err(Fatal::Contradiction)?;
     controller.settle_settings().await.map_err(Fatal::Settings)?;
     info!("Enabled IPv4 Forwarding in the kernel");
+    if has_ipv6 {
+        info!("Enabled IPv6 Forwarding in the kernel");
+    }
     info!("Enabled Connection tracking in the kernel");
     Ok(controller)
 }

@@ -62,6 +62,22 @@ fn the_backends_do_not_answer_for_the_vip() {
     }
 }
 
+/// Answers carry the VIP as their source, which is the load-balancer's own: by default it does not forward them (martians).
+fn answers_pass_the_load_balancer_only_if_it_is_told_to_let_them() {
+    let site = Site::new();
+    site.direct(VIP, How::Dr, ["192.168.0.11", "192.168.0.12"]);
+    site.set_up(&["--vip", VIP]);
+    let _web = site.web();
+    site.lb
+        .sh("sysctl -w net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0");
+    for node in [&site.one, &site.two] {
+        node.sh("ip route replace default via 192.168.0.1");
+    }
+    assert!(site.try_ask(VIP).is_err(), "dropped");
+    site.lb.sh("sysctl -w net.ipv4.conf.eth0.accept_local=1");
+    both_answer(&site, VIP);
+}
+
 fn tunnels_end_at_the_backends() {
     let site = Site::new();
     // Strict, as many distributions have it: what comes out of a tunnel has come another way than its answer goes.
@@ -79,6 +95,26 @@ fn tunnels_end_at_the_backends() {
             site.no_more(vip);
         }
     }
+}
+
+/// What is wrapped has to be shorter than what is not, and many a firewall drops the ICMP that says so.
+fn uploads_fit_into_tunnels_also_where_no_icmp_passes() {
+    let site = Site::new();
+    let deaf = "iptables-legacy -A INPUT -p icmp --icmp-type destination-unreachable -j DROP; \
+                ip6tables-legacy -A INPUT -p icmpv6 --icmpv6-type packet-too-big -j DROP";
+    site.client.sh(deaf);
+    let _web = site.web();
+    let (v4, v6) = (["192.168.0.11", "192.168.0.12"], ["2001:db8::11", "2001:db8::12"]);
+    let refusals = Sniffer::start(&site.router, "eth0", "icmp[0] == 3 or icmp6[0] == 2");
+    for (how, tunnel) in [(How::Ipip, "ipip"), (How::Gre, "gre"), (How::Gue(6080), "gue")] {
+        for (vip, over, backends) in [(VIP, "ipv4", v4), (VIP, "ipv6", v6), (VIP6, "ipv4", v4), (VIP6, "ipv6", v6)] {
+            site.direct(vip, how, backends);
+            site.set_up(&["--vip", vip, "--tunnel", tunnel, "--over", over]);
+            assert!(!site.send(vip, &[7; 100_000]).is_empty(), "{tunnel} {vip} over {over}");
+            site.no_more(vip);
+        }
+    }
+    assert_eq!(refusals.packets(), Vec::<String>::new());
 }
 
 fn it_is_taken_back_without_a_trace() {
@@ -190,6 +226,8 @@ fn what_cannot_be_is_refused_and_nothing_changed() {
     refused(&host, &["--vip", VIP, "--tunnel", "gre", "--over", "ip"], "\"ip\" is no family");
     refused(&host, &["--vip", VIP, "--adapter", "eth9"], "there is no adapter eth9; there are lo, ");
     refused(&host, &["--vip", "192.168.0.11"], "192.168.0.11 is an address of eth0, which answers ARP for it");
+    host.set_up(&["--vip", VIP, "--tunnel", "gue"]);
+    host.set_up(&["--undo"]);
     site.one.sh("ip fou add port 6080 gue");
     refused(&host, &["--vip", VIP, "--tunnel", "gue"], "UDP port 6080 takes tunnels already");
     site.one.sh("ip fou del port 6080; ip link add slb0 type dummy");
@@ -247,7 +285,9 @@ slb_lab::main! {
         modules_that_are_loaded_leave_no_devices_behind,
         directly_routed_packets_are_answered_directly,
         the_backends_do_not_answer_for_the_vip,
+        answers_pass_the_load_balancer_only_if_it_is_told_to_let_them,
         tunnels_end_at_the_backends,
+        uploads_fit_into_tunnels_also_where_no_icmp_passes,
         it_is_taken_back_without_a_trace,
         what_cannot_be_is_refused_and_nothing_changed,
         a_dry_run_prints_commands_that_do_the_same,

@@ -26,7 +26,17 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("slb-lab", &[]),
     (
         "slb",
-        &["slb-core", "slb-ipam", "slb-advert", "slb-host", "slb-dataplane", "slb-store", "slb-api", "ipvs-netlink"],
+        &[
+            "slb-core",
+            "slb-ipam",
+            "slb-advert",
+            "slb-host",
+            "slb-dataplane",
+            "slb-store",
+            "slb-health",
+            "slb-api",
+            "ipvs-netlink",
+        ],
     ),
 ];
 /// The decisions know no runtime, no clock of one and no I/O.

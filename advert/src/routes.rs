@@ -3,21 +3,21 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use slb_core::{
-    model::Vip,
-    prefix::{Prefix, PrefixLength},
+    model::{Family, Vip},
+    prefix::{Aggregation, Prefix},
     step::AdvertStep,
 };
 
 /// VIPs, and the networks around them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Routes {
-    vips: BTreeSet<Vip>,
-    /// Of the networks that routers are told of.
-    length: PrefixLength,
+    vips: BTreeSet<IpAddr>,
+    /// How long the networks are that routers are told of.
+    aggregation: Aggregation,
 }
 
 /// What peers are to be told, with no route in both.
@@ -28,14 +28,14 @@ pub(crate) struct Change {
 }
 
 impl Routes {
-    /// None yet; VIPs are announced as networks of this length.
-    pub(crate) fn new(length: PrefixLength) -> Self {
-        Self { vips: BTreeSet::new(), length }
+    /// None yet.
+    pub(crate) fn new(aggregation: Aggregation) -> Self {
+        Self { vips: BTreeSet::new(), aggregation }
     }
 
     /// Every route that is to be announced, in order.
     pub(crate) fn all(&self) -> Vec<Prefix> {
-        let around = |vip: &Vip| Prefix::around(*vip, self.length);
+        let around = |address: &IpAddr| Prefix::around(*address, self.aggregation.length(Family::of(*address)));
         // In order, since the VIPs are.
         let mut routes: Vec<Prefix> = self.vips.iter().map(around).collect();
         routes.dedup();
@@ -50,15 +50,15 @@ impl Routes {
             steps.iter().filter_map(|step| if let AdvertStep::Withdraw(vip) = step { Some(vip) } else { None });
         let mut change = Change::default();
         for vip in announced {
-            let prefix = Prefix::around(*vip, self.length);
-            if self.vips.contains(vip) || self.is_empty(prefix) {
+            let prefix = Prefix::of(*vip, self.aggregation);
+            if self.vips.contains(&vip.address()) || self.is_empty(prefix) {
                 change.announced.insert(prefix);
             }
-            self.vips.insert(*vip);
+            self.vips.insert(vip.address());
         }
         for vip in withdrawn {
-            self.vips.remove(vip);
-            let prefix = Prefix::around(*vip, self.length);
+            self.vips.remove(&vip.address());
+            let prefix = Prefix::of(*vip, self.aggregation);
             if self.is_empty(prefix) {
                 change.announced.remove(&prefix);
                 change.withdrawn.insert(prefix);
@@ -68,12 +68,7 @@ impl Routes {
     }
 
     fn is_empty(&self, prefix: Prefix) -> bool {
-        let [first, last] = [prefix.first(), prefix.last()].map(Vip::try_from);
-        match (first, last) {
-            (Ok(first), Ok(last)) => self.vips.range(first..=last).next().is_none(),
-            // Networks of VIPs hold nothing but addresses that could be VIPs.
-            _ => true,
-        }
+        self.vips.range(prefix.first()..=prefix.last()).next().is_none()
     }
 }
 
@@ -87,26 +82,37 @@ pub(crate) fn nlri(prefix: Prefix) -> impl Iterator<Item = u8> {
     std::iter::once(length).chain(bytes.into_iter().take(usize::from(length).div_ceil(8)))
 }
 
-/// What [`nlri`] makes; `None` if it is something else.
-pub(crate) fn from_nlri(bytes: &[u8]) -> Option<Prefix> {
+/// What [`nlri`] makes of a network of VIPs of the family; `None` if it is something else.
+pub(crate) fn from_nlri(family: Family, bytes: &[u8]) -> Option<Prefix> {
     let (length, most) = bytes.split_first()?;
-    let mut first = [0; 4];
-    first.get_mut(..most.len())?.copy_from_slice(most);
-    let prefix = Prefix::around(Vip::try_from(Ipv4Addr::from(first)).ok()?, PrefixLength::try_from(*length).ok()?);
+    let first = match family {
+        Family::Ipv4 => IpAddr::from(Ipv4Addr::from(padded(most)?)),
+        Family::Ipv6 => IpAddr::from(Ipv6Addr::from(padded(most)?)),
+    };
+    Aggregation::NONE.with(family, *length).ok()?;
+    let prefix = Prefix::around(Vip::try_from(first).ok()?.address(), *length);
     nlri(prefix).eq(bytes.iter().copied()).then_some(prefix)
+}
+
+/// With zeros where there is nothing.
+fn padded<const LENGTH: usize>(most: &[u8]) -> Option<[u8; LENGTH]> {
+    let mut all = [0; LENGTH];
+    all.get_mut(..most.len())?.copy_from_slice(most);
+    Some(all)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use proptest::prelude::*;
 
     use super::*;
 
     fn vips() -> impl Strategy<Value = Vec<Vip>> {
         prop::collection::vec(
-            (0_u32..24).prop_map(|low| Vip::try_from(Ipv4Addr::from(0x0a00_0000 + low)).unwrap()),
+            (0_u32..24, any::<bool>()).prop_map(|(low, is_ipv6)| {
+                let text = if is_ipv6 { format!("fd00::{low:x}") } else { format!("10.0.0.{low}") };
+                text.parse().unwrap()
+            }),
             0..4,
         )
     }
@@ -115,10 +121,10 @@ mod tests {
         /// A peer that does what it is told has the network of each VIP and no other, whatever came when.
         #[test]
         fn peers_have_a_network_as_long_as_there_is_a_vip_in_it(
-            length in 28_u8..=32,
+            lengths in (28_u8..=32, 124_u8..=128),
             changes in prop::collection::vec((vips(), vips()), 1..12),
         ) {
-            let length = length.try_into().unwrap();
+            let length = Aggregation::NONE.with(Family::Ipv4, lengths.0).unwrap().with(Family::Ipv6, lengths.1).unwrap();
             let mut routes = Routes::new(length);
             let (mut wanted, mut peer) = (BTreeSet::new(), BTreeSet::new());
             for (announced, withdrawn) in changes {
@@ -130,13 +136,13 @@ mod tests {
                 let change = routes.change(&steps);
                 prop_assert!(change.announced.is_disjoint(&change.withdrawn));
                 for vip in told_again {
-                    prop_assert!(change.announced.contains(&Prefix::around(vip, length)));
+                    prop_assert!(change.announced.contains(&Prefix::of(vip, length)));
                 }
                 peer.retain(|prefix| !change.withdrawn.contains(prefix));
                 peer.extend(&change.announced);
                 wanted.extend(&announced);
                 wanted.retain(|vip| !withdrawn.contains(vip));
-                let expected: BTreeSet<Prefix> = wanted.iter().map(|vip| Prefix::around(*vip, length)).collect();
+                let expected: BTreeSet<Prefix> = wanted.iter().map(|vip| Prefix::of(*vip, length)).collect();
                 prop_assert_eq!(&peer, &expected);
                 prop_assert_eq!(routes.all(), expected.into_iter().collect::<Vec<_>>());
             }
@@ -145,16 +151,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn networks_are_read_as_they_are_written(address in 0x0a00_0000_u32..0x0b00_0000, length in 8_u8..=32) {
-            let vip = Vip::try_from(Ipv4Addr::from(address)).unwrap();
-            let prefix = Prefix::around(vip, length.try_into().unwrap());
-            prop_assert_eq!(from_nlri(&nlri(prefix).collect::<Vec<_>>()), Some(prefix));
+        fn networks_are_read_as_they_are_written(bits: u128, length in 16_u8..=128) {
+            let ipv6 = Ipv6Addr::from_bits(0xfd << 120 | bits >> 8);
+            let ipv4 = Ipv4Addr::from_bits(0x0a00_0000 | bits as u32 >> 8);
+            for (family, address) in [(Family::Ipv6, IpAddr::from(ipv6)), (Family::Ipv4, ipv4.into())] {
+                let prefix = Prefix::around(address, length);
+                prop_assert_eq!(from_nlri(family, &nlri(prefix).collect::<Vec<_>>()), Some(prefix));
+            }
         }
 
         #[test]
-        fn what_is_no_network_of_vips_is_not_read_as_one(bytes in prop::collection::vec(any::<u8>(), 0..7)) {
-            if let Some(prefix) = from_nlri(&bytes) {
-                prop_assert_eq!(nlri(prefix).collect::<Vec<_>>(), bytes);
+        fn what_is_no_network_of_vips_is_not_read_as_one(bytes in prop::collection::vec(any::<u8>(), 0..19)) {
+            for family in [Family::Ipv4, Family::Ipv6] {
+                if let Some(prefix) = from_nlri(family, &bytes) {
+                    prop_assert_eq!(nlri(prefix).collect::<Vec<_>>(), bytes.clone());
+                }
             }
         }
     }

@@ -32,10 +32,10 @@ use incoming::{
 use shutdown::a_router_is_asked_to_prefer_other_ways_before_the_session_ends;
 use slb_advert::bgp::{Bgp, Speaker};
 use slb_core::{
-    model::Vip,
+    model::{Family, Vip},
     peer::{Communities, Peer, PeerSettings},
     ports::Advertiser,
-    prefix::PrefixLength,
+    prefix::Aggregation,
     routing::{PeerState, PeerStatus, Routing},
     step::AdvertStep::{Advertise, Withdraw},
 };
@@ -46,7 +46,7 @@ struct Site {
     segment: Segment,
     lb: Node,
     router: Node,
-    aggregation: PrefixLength,
+    aggregation: Aggregation,
 }
 
 const OWN: u32 = 65_000;
@@ -58,7 +58,7 @@ impl Site {
         let (lb, router) = (segment.host("lb", "10.0.0.1/24"), segment.host("router", "10.0.0.254/24"));
         lb.sh("ip -6 addr add fd00::1/64 dev eth0 nodad");
         router.sh("ip -6 addr add fd00::fe/64 dev eth0 nodad && sysctl -qw net.ipv4.ip_forward=1");
-        Self { segment, lb, router, aggregation: PrefixLength::HOST }
+        Self { segment, lb, router, aggregation: Aggregation::NONE }
     }
 
     /// Runs a speaker on the load-balancer.
@@ -79,7 +79,10 @@ impl Site {
         self.lb.inside(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let speaker = Speaker { asn: OWN, router_id: identifier.parse().unwrap() };
+                let speaker = Speaker {
+                    next_hop_ipv6: Some("fd00::1".parse().unwrap()),
+                    ..Speaker::new(OWN, identifier.parse().unwrap())
+                };
                 let bgp = Bgp::new(speaker, PeerSettings::default(), self.aggregation);
                 story(bgp).await;
             });
@@ -88,9 +91,11 @@ impl Site {
 
     /// The VIPs that the router's kernel has routes to, all by way of the load-balancer.
     fn routes(&self) -> Vec<String> {
-        let table = self.router.sh("ip -4 route show");
-        let of_vips: Vec<&str> = table.lines().filter(|line| line.starts_with("203.0.113.")).collect();
-        let by_lb = |line: &&str| line.contains("via 10.0.0.1 ") || line.contains("via inet6 fd00::1 ");
+        let table = self.router.sh("ip -4 route show; ip -6 route show");
+        let is_vip = |line: &&str| line.starts_with("203.0.113.") || line.starts_with("2001:db8::");
+        let of_vips: Vec<&str> = table.lines().filter(is_vip).collect();
+        let ways = ["via 10.0.0.1 ", "via inet6 fd00::1 ", "via fd00::1 "];
+        let by_lb = |line: &&str| ways.iter().any(|way| line.contains(way));
         assert!(of_vips.iter().all(by_lb), "{table}");
         of_vips.iter().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
     }
@@ -98,6 +103,15 @@ impl Site {
 
 fn vip(last: u8) -> Vip {
     format!("203.0.113.{last}").parse().unwrap()
+}
+
+fn vip_v6(last: u8) -> Vip {
+    format!("2001:db8::{last}").parse().unwrap()
+}
+
+/// Of 16 addresses.
+fn networks() -> Aggregation {
+    Aggregation::NONE.with(Family::Ipv4, 28).unwrap().with(Family::Ipv6, 124).unwrap()
 }
 
 /// Waits until it is so, while the speaker goes on.
@@ -139,24 +153,25 @@ fn routes_come_and_go<R>(start: fn(&Node, &str, u32, u32, Option<&str>) -> R, ta
         let site = Site::new();
         let _router = start(&site.router, address, OWN, asn, password);
         site.speak(async |mut bgp| {
-            bgp.apply(&[Advertise(vip(1)), Advertise(vip(2))]).await;
+            bgp.apply(&[Advertise(vip(1)), Advertise(vip(2)), Advertise(vip_v6(1)), Advertise(vip_v6(2))]).await;
             let password = password.map(|password| password.to_owned().try_into().unwrap());
             let address_of = address.parse::<IpAddr>().unwrap().try_into().unwrap();
             bgp.add_peer(Peer { password, ..Peer::new(address_of, asn.try_into().unwrap()) });
             established(&bgp, address).await;
             let has = |last: &[u8]| {
-                let expected: Vec<_> = last.iter().map(|last| vip(*last).to_string()).collect();
+                let both = last.iter().map(|last| vip(*last)).chain(last.iter().map(|last| vip_v6(*last)));
+                let expected: Vec<_> = both.map(|vip| vip.to_string()).collect();
                 (table(&site) == expected).then_some(())
             };
             until("both routes", || has(&[1, 2])).await;
-            bgp.apply(&[Withdraw(vip(1)), Advertise(vip(3))]).await;
+            bgp.apply(&[Withdraw(vip(1)), Advertise(vip(3)), Withdraw(vip_v6(1)), Advertise(vip_v6(3))]).await;
             until("another route", || has(&[2, 3])).await;
             let status = peer(&bgp, address);
             let session = status.session.unwrap();
-            assert_eq!((session.router_id, status.routes_announced), ("10.0.0.254".parse().unwrap(), 2));
+            assert_eq!((session.router_id, status.routes_announced), ("10.0.0.254".parse().unwrap(), 4));
             let (sent, received) = (status.traffic.sent, status.traffic.received);
-            // All routes in one message, and their end; a route less and a route more.
-            assert_eq!((sent.update, sent.notification), (4, 0));
+            // All routes of a family in one message, and their end; a route less and a route more.
+            assert_eq!((sent.update, sent.notification), (8, 0));
             // A router that is just starting may hang up at first.
             assert!(sent.open >= received.open && received.open > 0);
             assert!(sent.keepalive > 0 && received.keepalive > 0);
@@ -176,29 +191,31 @@ fn frr_gets_the_routes() {
 
 fn gobgp_gets_the_routes() {
     routes_come_and_go(Gobgp::start, |site| {
-        Gobgp::routes(&site.router).into_iter().map(|prefix| prefix.trim_end_matches("/32").to_owned()).collect()
+        let alone = |prefix: String| prefix.trim_end_matches("/32").trim_end_matches("/128").to_owned();
+        Gobgp::routes(&site.router).into_iter().map(alone).collect()
     });
 }
 
 /// A network stays as long as there is a VIP in it, over a refresh and a new session.
 fn networks_stay_as_long_as_there_is_a_vip_in_them() {
-    let site = Site { aggregation: 28.try_into().unwrap(), ..Site::new() };
+    let site = Site { aggregation: networks(), ..Site::new() };
     let start = || Bird::start(&site.router, "10.0.0.254", OWN, ROUTERS, None);
     let bird = start();
     site.speak(async |mut bgp| {
         let has = |prefixes: &[&str]| (site.routes() == prefixes).then_some(());
         bgp.add_peer(peer_of("10.0.0.254:65530"));
-        bgp.apply(&[Advertise(vip(1)), Advertise(vip(2)), Advertise(vip(17))]).await;
-        until("two networks", || has(&["203.0.113.0/28", "203.0.113.16/28"])).await;
+        bgp.apply(&[Advertise(vip(1)), Advertise(vip(2)), Advertise(vip(17)), Advertise(vip_v6(1))]).await;
+        until("networks", || has(&["203.0.113.0/28", "203.0.113.16/28", "2001:db8::/124"])).await;
+        bgp.apply(&[Advertise(vip_v6(2)), Advertise(vip_v6(20)), Withdraw(vip_v6(1)), Withdraw(vip_v6(20))]).await;
         bgp.apply(&[Withdraw(vip(1)), Withdraw(vip(17)), Advertise(vip(33))]).await;
-        until("other networks", || has(&["203.0.113.0/28", "203.0.113.32/28"])).await;
+        until("other networks", || has(&["203.0.113.0/28", "203.0.113.32/28", "2001:db8::/124"])).await;
         let birdc = format!("birdc -s /run/bird-{}/bird.ctl", site.router.name());
         site.router.sh(&format!("{birdc} reload in slb"));
         let refreshed = || peer(&bgp, "10.0.0.254").traffic.received.route_refresh > 0;
         until("a refresh", || refreshed().then_some(())).await;
         drop(bird);
         error(&bgp, "10.0.0.254", "").await;
-        bgp.apply(&[Withdraw(vip(33))]).await;
+        bgp.apply(&[Withdraw(vip(33)), Withdraw(vip_v6(2))]).await;
         let _bird = start();
         until("one network", || has(&["203.0.113.0/28"])).await;
         bgp.apply(&[Withdraw(vip(2))]).await;

@@ -58,6 +58,7 @@ struct SessionView {
     four_octet_as: bool,
     graceful_restart: bool,
     next_hop: Option<IpAddr>,
+    next_hop_ipv6: Option<IpAddr>,
 }
 
 impl From<Agreed> for SessionView {
@@ -69,6 +70,7 @@ impl From<Agreed> for SessionView {
             four_octet_as: agreed.four_octet_as,
             graceful_restart: agreed.graceful_restart,
             next_hop: agreed.next_hop,
+            next_hop_ipv6: agreed.next_hop_ipv6,
         }
     }
 }

@@ -8,36 +8,51 @@ use std::{
 
 use crate::model::{Family, Invalid, Vip};
 
-/// The bits that all addresses of a network share, 8 to 32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PrefixLength(u8);
-
-impl PrefixLength {
-    /// A single address.
-    pub const HOST: Self = Self(32);
-
-    /// The number.
-    #[must_use]
-    pub fn get(self) -> u8 {
-        self.0
-    }
+/// How many bits the addresses of a network share that stands for its VIPs, in each family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aggregation {
+    ipv4: u8,
+    ipv6: u8,
 }
 
-impl Default for PrefixLength {
-    fn default() -> Self {
-        Self::HOST
-    }
-}
+impl Aggregation {
+    /// Every VIP alone.
+    pub const NONE: Self = Self { ipv4: Family::Ipv4.bits(), ipv6: Family::Ipv6.bits() };
 
-impl TryFrom<u8> for PrefixLength {
-    type Error = Invalid;
-
-    fn try_from(length: u8) -> Result<Self, Invalid> {
-        if (8..=32).contains(&length) {
-            Ok(Self(length))
-        } else {
-            Err(Invalid(format!("{length} is no length of a network of VIPs; they go from 8 to 32")))
+    /// The same with networks of that length for a family.
+    ///
+    /// # Errors
+    /// No network of VIPs is so large or so small.
+    pub fn with(self, family: Family, length: u8) -> Result<Self, Invalid> {
+        let shortest = match family {
+            Family::Ipv4 => 8,
+            Family::Ipv6 => 16,
+        };
+        let longest = family.bits();
+        if !(shortest..=longest).contains(&length) {
+            return Err(Invalid(format!(
+                "{length} is no length of a network of VIPs; those of {family} go from {shortest} to {longest}"
+            )));
         }
+        Ok(match family {
+            Family::Ipv4 => Self { ipv4: length, ..self },
+            Family::Ipv6 => Self { ipv6: length, ..self },
+        })
+    }
+
+    /// How long networks of a family are.
+    #[must_use]
+    pub fn length(self, family: Family) -> u8 {
+        match family {
+            Family::Ipv4 => self.ipv4,
+            Family::Ipv6 => self.ipv6,
+        }
+    }
+}
+
+impl Default for Aggregation {
+    fn default() -> Self {
+        Self::NONE
     }
 }
 
@@ -49,16 +64,21 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// The network of that length around a VIP of IPv4; a VIP of IPv6 alone.
+    /// The network of that length around an address; a single address if it is longer than that.
     #[must_use]
-    pub fn around(vip: Vip, length: PrefixLength) -> Self {
-        match vip.address() {
-            IpAddr::V4(address) => {
-                let first = Ipv4Addr::from_bits(address.to_bits() & !others_v4(length.0));
-                Self { first: first.into(), length: length.0 }
-            }
-            first @ IpAddr::V6(_) => Self { first, length: Family::Ipv6.bits() },
-        }
+    pub fn around(address: IpAddr, length: u8) -> Self {
+        let length = length.min(Family::of(address).bits());
+        let first = match address {
+            IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() & !others_v4(length)).into(),
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !others_v6(length)).into(),
+        };
+        Self { first, length }
+    }
+
+    /// What stands for a VIP.
+    #[must_use]
+    pub fn of(vip: Vip, aggregation: Aggregation) -> Self {
+        Self::around(vip.address(), aggregation.length(vip.family()))
     }
 
     /// Its first address.
@@ -81,6 +101,12 @@ impl Prefix {
     pub fn length(self) -> u8 {
         self.length
     }
+
+    /// The family of its addresses.
+    #[must_use]
+    pub fn family(self) -> Family {
+        Family::of(self.first)
+    }
 }
 
 /// The bits that differ.
@@ -95,7 +121,7 @@ fn others_v6(length: u8) -> u128 {
 
 impl From<Vip> for Prefix {
     fn from(vip: Vip) -> Self {
-        Self::around(vip, PrefixLength::HOST)
+        Self::of(vip, Aggregation::NONE)
     }
 }
 
@@ -112,12 +138,22 @@ mod tests {
     #[test]
     fn a_network_begins_where_its_length_says() {
         let around = |vip: &str, length: u8| {
-            let prefix = Prefix::around(vip.parse().unwrap(), length.try_into().unwrap());
+            let vip: Vip = vip.parse().unwrap();
+            let prefix = Prefix::of(vip, Aggregation::NONE.with(vip.family(), length).unwrap());
             format!("{prefix} to {}", prefix.last())
         };
         assert_eq!(around("203.0.113.77", 32), "203.0.113.77/32 to 203.0.113.77");
         assert_eq!(around("203.0.113.77", 26), "203.0.113.64/26 to 203.0.113.127");
         assert_eq!(around("203.0.113.77", 8), "203.0.0.0/8 to 203.255.255.255");
-        assert!([0, 7, 33].iter().all(|length| PrefixLength::try_from(*length).is_err()));
+        assert_eq!(around("2001:db8::77", 128), "2001:db8::77/128 to 2001:db8::77");
+        assert_eq!(around("2001:db8::77", 64), "2001:db8::/64 to 2001:db8::ffff:ffff:ffff:ffff");
+        assert_eq!(around("2001:db8::77", 16), "2001::/16 to 2001:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
+    }
+
+    #[test]
+    fn no_network_of_vips_is_of_any_length() {
+        let with = |family, length| Aggregation::NONE.with(family, length).is_ok();
+        assert_eq!([0, 7, 8, 32, 33].map(|length| with(Family::Ipv4, length)), [false, false, true, true, false]);
+        assert_eq!([0, 15, 16, 128, 129].map(|length| with(Family::Ipv6, length)), [false, false, true, true, false]);
     }
 }

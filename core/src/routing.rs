@@ -203,6 +203,8 @@ pub struct Agreed {
     pub four_octet_as: bool,
     /// Whether the peer keeps routes while slb restarts (RFC 4724).
     pub graceful_restart: bool,
-    /// Of all routes; `None` where none are announced.
+    /// Of all IPv4 routes; `None` where none are announced.
     pub next_hop: Option<IpAddr>,
+    /// Of all IPv6 routes; `None` where none are announced.
+    pub next_hop_ipv6: Option<IpAddr>,
 }

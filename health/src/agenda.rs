@@ -2,11 +2,10 @@
 //! What is due when. Pure.
 //!
 //! A new check is due at once, but many new ones not in the same moment. From then on each is due at moments of its own, which are spread over
-//! the interval by what is asked; failures and jitter move them.
+//! the interval by what is asked; failures and jitter move them. A few that are next to each other are made one.
 
 use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
+    collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     time::{Duration, Instant},
 };
@@ -19,45 +18,22 @@ const NEW_A_SECOND: u32 = 10_000;
 /// What is due when; the first due comes first.
 #[derive(Debug)]
 pub(crate) struct Agenda<T> {
-    due: BinaryHeap<Reverse<Entry<T>>>,
+    /// By the moment, and by a number for each entry.
+    due: BTreeMap<(Instant, u64), T>,
+    entries: u64,
     /// From here on there is room for new ones.
     room: Instant,
 }
 
-#[derive(Debug)]
-struct Entry<T> {
-    at: Instant,
-    what: T,
-}
-
-impl<T> PartialEq for Entry<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.at == other.at
-    }
-}
-
-impl<T> Eq for Entry<T> {}
-
-impl<T> PartialOrd for Entry<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for Entry<T> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.at.cmp(&other.at)
-    }
-}
-
 impl<T> Agenda<T> {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { due: BinaryHeap::new(), room: now }
+        Self { due: BTreeMap::new(), entries: 0, room: now }
     }
 
     /// Puts it on the agenda for a moment.
     pub(crate) fn put(&mut self, at: Instant, what: T) {
-        self.due.push(Reverse(Entry { at, what }));
+        self.entries += 1;
+        self.due.insert((at, self.entries), what);
     }
 
     /// Puts something new on it, for as soon as there is room.
@@ -69,15 +45,14 @@ impl<T> Agenda<T> {
 
     /// When the next is due.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.due.peek().map(|Reverse(entry)| entry.at)
+        self.due.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// Takes the next if it is due, with when it was.
     pub(crate) fn take(&mut self, now: Instant) -> Option<(Instant, T)> {
-        if self.next()? > now {
-            return None;
-        }
-        self.due.pop().map(|Reverse(Entry { at, what })| (at, what))
+        let next = self.due.first_entry().filter(|entry| entry.key().0 <= now)?;
+        let ((at, _), what) = next.remove_entry();
+        Some((at, what))
     }
 }
 
@@ -95,6 +70,15 @@ pub(crate) fn next_in_place(beginning: Instant, now: Instant, place: Duration, i
     let into = Duration::from_nanos(into);
     let wait = if place > into { place - into } else { place + interval - into };
     now + wait.min(interval)
+}
+
+/// A moment not after `at` that others share, so that the thread wakes for several at once: one of every 5 ms, or of 64 in an interval.
+/// Never later, so that no interval gets longer.
+pub(crate) fn together(beginning: Instant, at: Instant, interval: Duration) -> Instant {
+    const COARSEST: Duration = Duration::from_millis(5);
+    let grid = (interval / 64).min(COARSEST).as_nanos().max(1);
+    let beyond = (at.saturating_duration_since(beginning).as_nanos() % grid) as u64;
+    at - Duration::from_nanos(beyond)
 }
 
 #[cfg(test)]
@@ -128,6 +112,16 @@ mod tests {
             let taken: Vec<_> = std::iter::from_fn(|| agenda.take(end)).map(|(_, time)| time).collect();
             times.sort_unstable();
             prop_assert_eq!(taken, times);
+        }
+
+        #[test]
+        fn moments_that_are_shared_are_soon_before(interval in 10_u64..10_000, passed in 0_u64..1_000_000_000) {
+            let interval = Duration::from_millis(interval);
+            let beginning = Instant::now();
+            let at = beginning + Duration::from_micros(passed);
+            let shared = together(beginning, at, interval);
+            prop_assert!(shared <= at && at - shared < Duration::from_millis(5) && at - shared <= interval / 64);
+            prop_assert_eq!(together(beginning, shared, interval), shared);
         }
 
         #[test]

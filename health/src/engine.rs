@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    agenda::{Agenda, next_in_place, place},
+    agenda::{Agenda, next_in_place, place, together},
     ask::Asker,
     board::{Board, Record},
     failure::Failure,
@@ -36,11 +36,30 @@ struct Job {
     is_new: bool,
 }
 
+/// A moment by both clocks: the one that times are shown by, and the one that does not jump.
+#[derive(Clone, Copy)]
+struct Moment {
+    shown: SystemTime,
+    counted: Instant,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self { shown: SystemTime::now(), counted: Instant::now() }
+    }
+
+    /// The moment at which it is so late.
+    fn at(self, counted: Instant) -> Self {
+        Self { shown: self.shown + (counted - self.counted), counted }
+    }
+}
+
 /// A check that ended.
 struct Done {
     job: Job,
     due: Instant,
-    took: Duration,
+    begun: Moment,
+    ended: Instant,
     answer: Result<(), Failure>,
 }
 
@@ -74,10 +93,10 @@ pub(crate) async fn run(
             }
             // Cancel-safe: nothing is lost with a timer that is set anew.
             () = until(agenda.next()) => {
-                let now = Instant::now() + TICK;
-                while let Some((due, job)) = agenda.take(now) {
+                let now = Moment::now();
+                while let Some((due, job)) = agenda.take(now.counted + TICK) {
                     if !job.record.has_ended() {
-                        tokio::spawn(check(job, due, Arc::clone(&asker), Arc::clone(&slots), done.clone()));
+                        tokio::spawn(check(job, due, now, Arc::clone(&asker), Arc::clone(&slots), done.clone()));
                     }
                 }
             }
@@ -101,30 +120,35 @@ async fn until(due: Option<Instant>) {
 }
 
 /// Asks once. The time that it has begins when there is a slot.
-async fn check(job: Job, due: Instant, asker: Arc<Asker>, slots: Arc<Semaphore>, done: UnboundedSender<Done>) {
+async fn check(
+    job: Job,
+    due: Instant,
+    now: Moment,
+    asker: Arc<Asker>,
+    slots: Arc<Semaphore>,
+    done: UnboundedSender<Done>,
+) {
     let _slot = slots.acquire().await;
-    let begun = Instant::now();
-    let answer = asker.ask(&job.record.watch, begun).await;
+    let begun = now.at(Instant::now());
+    let answer = asker.ask(&job.record.watch, begun.counted).await;
     // Who no longer listens has no agenda either.
-    let _ = done.send(Done { job, due, took: begun.elapsed(), answer });
+    let _ = done.send(Done { job, due, begun, ended: Instant::now(), answer });
 }
 
 /// Books an answer, and says when to ask again.
 fn book(done: Done, board: &Board, beginning: Instant, roll: u32) -> (Instant, Job) {
-    let Done { mut job, due, took, answer } = done;
+    let Done { mut job, due, begun, ended, answer } = done;
+    let took = ended - begun.counted;
     let timing = job.record.watch.check.timing;
     let turned = job.health.record(answer.is_ok(), timing);
-    let at = SystemTime::now() - took;
     let error = answer.err().map(|failure| failure.to_string());
-    board.book(&job.record, LastCheck { at, took, error }, turned);
-    let now = Instant::now();
-    let next = due + job.health.pause(timing, took, roll);
+    board.book(&job.record, LastCheck { at: begun.shown, took, error }, turned);
+    let mut next = due + job.health.pause(timing, took, roll);
     if std::mem::take(&mut job.is_new) {
-        let in_place = next_in_place(beginning, due, place(&job.record.watch), timing.interval());
-        return (in_place.min(next).max(now), job);
+        next = next.min(next_in_place(beginning, due, place(&job.record.watch), timing.interval()));
     }
     // What was late is not made up for.
-    (next.max(now), job)
+    (together(beginning, next, timing.interval()).max(ended), job)
 }
 
 /// Numbers that are random enough for jitter (xorshift64).

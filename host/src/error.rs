@@ -58,6 +58,14 @@ pub enum Error {
         /// The bridge or bond.
         controller: String,
     },
+    /// VIPs may be of IPv6, and the adapter takes no such address.
+    #[error("{name} takes no addresses of IPv6; set {setting} to 0, or take those of IPv6 out of the range")]
+    Ipv6Off {
+        /// The adapter.
+        name: String,
+        /// The setting that turns it off.
+        setting: String,
+    },
     /// The kernel refused to put an address on the adapter.
     #[error("bind {vip} to {adapter}")]
     Bind {
@@ -183,6 +191,7 @@ impl Error {
                 source.refusal().is_some_and(is_final)
             }
             Self::Port { .. }
+            | Self::Ipv6Off { .. }
             | Self::NoIptables { .. }
             | Self::Tables(_)
             | Self::NoModule { .. }

@@ -9,7 +9,7 @@
 //! ```
 //! The rooms, in the order to read: [`Linux`] is the driver and asks the others; `routing` is the connection to the kernel's
 //! rtnetlink; `link` and `address` say what its messages mean; `sysctl` is the table of settings with their reasons; `nat` has a
-//! driver for nftables and one for iptables; `modules` and `capability` are what preflight asks; `monitor` listens; `program` runs
+//! driver for nftables and one for iptables; `modules` and `capability` are what preflight asks; `way_out` asks whether clients' packets may come in; `monitor` listens; `program` runs
 //! modprobe and iptables. `backend` is for another host than the rest: one that a load-balancer sends packets to.
 //!
 //! Reading, checking and changing are apart: nothing is changed but by [`modules::load`], and by `apply` and `set` of the
@@ -37,6 +37,7 @@ mod nat;
 mod program;
 mod routing;
 mod sysctl;
+mod way_out;
 
 pub use address::Network;
 pub use error::Error;
@@ -81,10 +82,26 @@ impl Linux {
     ///
     /// # Errors
     /// [`Error::NoAdapter`], which lists those that there are; [`Error::Port`] if an address on it could not be reached;
-    /// [`Error::Read`].
+    /// [`Error::Ipv6Off`] if VIPs may be of IPv6; [`Error::Read`].
     pub async fn adapter(&mut self) -> Result<Adapter, Error> {
         let adapters = self.adapters().await?;
-        link::usable(&self.adapter, adapters)
+        let adapter = link::usable(&self.adapter, adapters)?;
+        let setting = sysctl::ipv6_off(&adapter.name);
+        if self.has_ipv6 && sysctl::read(&setting)?.as_deref() == Some("1") {
+            return Err(Error::Ipv6Off { name: adapter.name, setting });
+        }
+        Ok(adapter)
+    }
+
+    /// The other adapters by which this host answers most clients, if the kernel would drop what comes from there by this one (strict
+    /// `rp_filter`). Reads only.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::NoAdapter`].
+    pub async fn detour(&mut self) -> Result<Vec<String>, Error> {
+        let adapter = self.adapter().await?;
+        let (all, routes) = (self.adapters().await?, self.routing.routes().await?);
+        way_out::detour(&adapter, &all, &routes)
     }
 
     /// The networks that come with the adapter's addresses, other than single hosts. Reads only.
@@ -97,8 +114,8 @@ impl Linux {
         Ok(address::networks(&self.adapter, &adapters, &addresses))
     }
 
-    /// Which part of the kernel does the source NAT of each family that VIPs may be of: nftables where it has all that is needed, otherwise iptables. Changes no rule;
-    /// the kernel may load modules of its own to be able to answer.
+    /// Which part of the kernel does the source NAT of each family that VIPs may be of: nftables where it has all that is needed,
+    /// otherwise iptables. Changes no rule; the kernel may load modules of its own to be able to answer.
     ///
     /// # Errors
     /// [`Error::NoIptables`] if there is neither; [`Error::Nftables`] without the privilege to ask.

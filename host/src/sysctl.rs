@@ -116,6 +116,11 @@ fn of_ipv6(ipv6: &Ipv6) -> Vec<Setting> {
     hosts.iter().map(accept).chain([forward]).collect()
 }
 
+/// Whether an adapter takes no addresses of IPv6.
+pub(crate) fn ipv6_off(adapter: &str) -> String {
+    format!("net.ipv6.conf.{}.disable_ipv6", adapter.replace('.', "/"))
+}
+
 /// Whether an adapter takes advertisements of routers: 0 for no, 1 if it does not forward, 2 for yes.
 fn accept_ra(adapter: &str) -> String {
     format!("net.ipv6.conf.{}.accept_ra", adapter.replace('.', "/"))

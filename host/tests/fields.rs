@@ -185,6 +185,23 @@ fn networks_that_change_are_noticed() {
     assert!(site.lb.tables().contains("192.168.7.0/24"), "{}", site.lb.tables());
 }
 
+/// Two adapters, and the way out leads by the one that VIPs are not on.
+fn packets_that_the_strict_filter_would_drop_are_told_of() {
+    let site = Site::new();
+    let aside = Segment::new();
+    aside.connect(&site.lb, "eth1", "10.7.0.2/24");
+    let detour = |line: &str, expected: &[&str]| {
+        site.lb.sh(line);
+        site.on_lb(async |linux| assert_eq!(linux.detour().await.unwrap(), expected, "{line}"));
+    };
+    detour("sysctl -w net.ipv4.conf.all.rp_filter=1", &[]);
+    detour("ip route replace default via 10.7.0.1", &["eth1"]);
+    detour("ip route replace default nexthop via 10.7.0.1 nexthop via 192.168.0.254", &[]);
+    detour("ip route replace default via 10.7.0.1; sysctl -w net.ipv4.conf.eth0.rp_filter=2", &[]);
+    detour("sysctl -w net.ipv4.conf.eth0.rp_filter=1 net.ipv4.conf.all.rp_filter=0", &["eth1"]);
+    detour("ip route del default", &[]);
+}
+
 /// Says its name to everybody.
 fn name_server(node: &Node, name: &'static str) {
     let socket = node.inside(|| UdpSocket::bind("0.0.0.0:53").unwrap());
@@ -259,6 +276,7 @@ slb_lab::main! {
     fast: [
         backends_see_the_addresses_that_are_chosen,
         networks_that_change_are_noticed,
+        packets_that_the_strict_filter_would_drop_are_told_of,
         a_client_that_keeps_its_port_loses_nothing_when_its_backend_goes,
         clients_that_are_tied_to_a_drained_backend_go_elsewhere,
     ],

@@ -192,6 +192,17 @@ fn settings_of_ipv6_are_set_once_and_can_be_restored() {
     assert_eq!(lb.kernel_state(), before);
 }
 
+fn an_adapter_without_ipv6_is_named() {
+    let segment = Segment::new();
+    let lb = host(&segment, "lb", "192.168.0.2/24", "fd00::2/64");
+    lb.sh("sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1");
+    on(&lb, async || {
+        assert!(Linux::new("eth0").unwrap().adapter().await.is_ok());
+        let error = Linux::new("eth0").unwrap().with_ipv6().adapter().await.unwrap_err().to_string();
+        assert!(error.contains("set net.ipv6.conf.eth0.disable_ipv6 to 0"), "{error}");
+    });
+}
+
 fn this_kernel_has_no_nftables_for_ipv6() {
     let node = Node::new("lb");
     let chosen = on(&node, async || Linux::new("eth0").unwrap().with_ipv6().source_nat().await.unwrap());
@@ -212,6 +223,7 @@ slb_lab::main! {
         events_of_ipv6_arrive,
         balanced_connections_of_ipv6_get_source_nat,
         settings_of_ipv6_are_set_once_and_can_be_restored,
+        an_adapter_without_ipv6_is_named,
     ],
     stock: [
         this_kernel_has_nftables_for_ipv6,

@@ -106,6 +106,17 @@ impl Site {
     }
 }
 
+/// A load-balancer as it was asked for, without how it is doing.
+#[must_use]
+pub fn asked_for(load_balancer: &Value) -> Value {
+    let mut asked = load_balancer.clone();
+    for backend in asked["backends"].as_array_mut().into_iter().flatten() {
+        backend["observed"].take();
+    }
+    asked["observed"].take();
+    asked
+}
+
 /// Where clients connect to.
 ///
 /// # Panics

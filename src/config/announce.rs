@@ -2,7 +2,7 @@
 //! How the network learns of VIPs.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
@@ -10,7 +10,7 @@ use slb_advert::{
     bgp::Speaker,
     gobgp::{Attributes, Daemon},
 };
-use slb_core::prefix::PrefixLength;
+use slb_core::{peer::NextHop, prefix::Aggregation};
 
 use super::{
     BadOption,
@@ -54,7 +54,7 @@ pub enum Announce {
         /// What goes with the routes.
         attributes: Attributes,
         /// How long the networks are as which VIPs are announced.
-        aggregation: PrefixLength,
+        aggregation: Aggregation,
     },
 }
 
@@ -87,7 +87,17 @@ impl Announce {
     }
 
     fn gobgp(daemon: &str, given: &Given) -> Result<Self, BadOption> {
-        let others = ["bgpRouterId", "bgpAggregation", "bgpNextHop", "bgpMed", "bgpLocalPref", "bgpCommunity", "gobgp"];
+        let others = [
+            "bgpRouterId",
+            "bgpAggregation",
+            "bgpAggregationIpv6",
+            "bgpNextHop",
+            "bgpNextHopIpv6",
+            "bgpMed",
+            "bgpLocalPref",
+            "bgpCommunity",
+            "gobgp",
+        ];
         if let Some(option) = options_of_bgp(given).find(|option| !others.contains(option)) {
             return Err(BadOption(format!(
                 "--{option} does not go with --gobgp: GoBGP has its own AS number and peers"
@@ -95,7 +105,9 @@ impl Announce {
         }
         let next_hop = match given.bgp_next_hop {
             Some(IpAddr::V6(address)) => {
-                return Err(BadOption(format!("--bgpNextHop {address}: through GoBGP it is an address of IPv4")));
+                return Err(BadOption(format!(
+                    "--bgpNextHop {address}: through GoBGP it is an address of IPv4; see --bgpNextHopIpv6"
+                )));
             }
             Some(IpAddr::V4(address)) => Some(address),
             None => None,
@@ -106,6 +118,7 @@ impl Announce {
             node: given.bgp_router_id.unwrap_or(Ipv4Addr::UNSPECIFIED),
             attributes: Attributes {
                 next_hop,
+                next_hop_ipv6: next_hop_ipv6(given)?,
                 med: settings.med,
                 local_pref: settings.local_pref,
                 communities: settings.communities.unwrap_or_default(),
@@ -120,8 +133,15 @@ impl Announce {
         let router_id = given.bgp_router_id.filter(|id| !id.is_unspecified()).ok_or_else(|| {
             BadOption("--bgpRouterId is missing: an IPv4 address of this host, like 10.0.0.1".to_owned())
         })?;
-        Ok(Self::Bgp { speaker: Speaker { asn, router_id }, peering: Peering::from_given(given)? })
+        let speaker = Speaker { asn, router_id, next_hop_ipv6: next_hop_ipv6(given)? };
+        Ok(Self::Bgp { speaker, peering: Peering::from_given(given)? })
     }
+}
+
+/// Where routers send packets to VIPs of IPv6.
+pub(super) fn next_hop_ipv6(given: &Given) -> Result<Option<Ipv6Addr>, BadOption> {
+    let next_hop = given.bgp_next_hop_ipv6.map(|address| NextHop::try_from(IpAddr::V6(address)).map(|_| address));
+    next_hop.transpose().map_err(|error| BadOption(format!("--bgpNextHopIpv6: {error}")))
 }
 
 /// The options that were given and mean nothing without BGP.
@@ -131,6 +151,7 @@ fn options_of_bgp(given: &Given) -> impl Iterator<Item = &'static str> {
         ("bgpRouterId", given.bgp_router_id.is_some()),
         ("bgpPeer", !given.bgp_peer.is_empty()),
         ("bgpAggregation", given.bgp_aggregation.is_some()),
+        ("bgpAggregationIpv6", given.bgp_aggregation_ipv6.is_some()),
         ("bgpListen", !given.bgp_listen.is_empty()),
         ("bgpPassive", given.bgp_passive.is_some()),
         ("bgpHoldTime", given.bgp_hold_time.is_some()),
@@ -138,6 +159,7 @@ fn options_of_bgp(given: &Given) -> impl Iterator<Item = &'static str> {
         ("bgpSource", given.bgp_source.is_some()),
         ("bgpGtsm", given.bgp_gtsm.is_some()),
         ("bgpNextHop", given.bgp_next_hop.is_some()),
+        ("bgpNextHopIpv6", given.bgp_next_hop_ipv6.is_some()),
         ("bgpMed", given.bgp_med.is_some()),
         ("bgpLocalPref", given.bgp_local_pref.is_some()),
         ("bgpPrepend", given.bgp_prepend.is_some()),

@@ -8,8 +8,9 @@ use std::{
 };
 
 use slb_core::{
+    model::Family,
     peer::{Communities, Community, HoldTime, NextHop, Peer, PeerAddress, PeerSettings, Prepend, RestartTime},
-    prefix::PrefixLength,
+    prefix::Aggregation,
 };
 
 use super::{BadOption, duration::parse};
@@ -22,7 +23,7 @@ const PORT: u16 = 179;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peering {
     /// How long the networks are as which VIPs are announced.
-    pub aggregation: PrefixLength,
+    pub aggregation: Aggregation,
     /// Where peers may connect to.
     pub listen: Vec<SocketAddr>,
     /// Who is told, by address.
@@ -43,8 +44,13 @@ impl Peering {
 }
 
 /// How long the networks are as which VIPs are announced.
-pub(super) fn aggregation(given: &Given) -> Result<PrefixLength, BadOption> {
-    given.bgp_aggregation.map_or(Ok(PrefixLength::HOST), PrefixLength::try_from).map_err(bad("bgpAggregation"))
+pub(super) fn aggregation(given: &Given) -> Result<Aggregation, BadOption> {
+    let with = |aggregation: Aggregation, family, length: Option<u8>, option| match length {
+        Some(length) => aggregation.with(family, length).map_err(bad(option)),
+        None => Ok(aggregation),
+    };
+    let ipv4 = with(Aggregation::NONE, Family::Ipv4, given.bgp_aggregation, "bgpAggregation")?;
+    with(ipv4, Family::Ipv6, given.bgp_aggregation_ipv6, "bgpAggregationIpv6")
 }
 
 fn peers(given: &Given) -> Result<Vec<Peer>, BadOption> {

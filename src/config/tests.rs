@@ -109,6 +109,9 @@ fn what_contradicts_or_is_missing_is_named() {
         (words(&["--bgpAs", "65000"]), "--bgpAs goes with --bgp"),
         (words(&["--bgpCommunity", "no-export"]), "--bgpCommunity goes with --bgp"),
         (bgp(&["--bgpAggregation", "33"]), "--bgpAggregation: 33 is no length"),
+        (bgp(&["--bgpAggregationIpv6", "129"]), "--bgpAggregationIpv6: 129 is no length"),
+        (bgp(&["--bgpNextHopIpv6", "::1"]), "--bgpNextHopIpv6: ::1"),
+        (words(&["--bgpNextHopIpv6", "fd00::1"]), "--bgpNextHopIpv6 goes with --bgp"),
         (bgp(&["--bgpListen", "host"]), "--bgpListen host: write IP"),
         (bgp(&["--bgpPassive"]), "--bgpPassive needs --bgpListen"),
         (bgp(&["--bgpHoldTime", "2s"]), "--bgpHoldTime: a hold time is 3 s"),
@@ -208,8 +211,19 @@ fn announcing_again_can_be_switched_off() {
 }
 
 #[test]
+fn a_range_may_be_of_both_families() {
+    let has_ipv6 = |range| typed(&["--arp", "--adapter", "eth0", "--ipamRange", range]).unwrap().vips.has_ipv6();
+    assert!(has_ipv6("10.0.0.1-10.0.0.9, fd00::/64") && has_ipv6("fd00::1") && !has_ipv6("10.0.0.1"));
+    let words = bgp(&["--bgpAggregation", "24", "--bgpAggregationIpv6", "64"]);
+    let aggregation = peering(typed(&words).unwrap()).aggregation;
+    assert_eq!((aggregation.length(Family::Ipv4), aggregation.length(Family::Ipv6)), (24, 64));
+}
+
+#[test]
 fn the_range_is_checked_at_the_start() {
-    for range in ["10.0.0.90-10.0.0.85", "10.0.0.1-", "10.0.0.1,10.0.0.1", "fish", "126.0.0.1-128.0.0.1"] {
+    for range in
+        ["10.0.0.90-10.0.0.85", "10.0.0.1-", "10.0.0.1,10.0.0.1", "fish", "126.0.0.1-128.0.0.1", "::1", "fe80::/64"]
+    {
         let error = typed(&["--arp", "--adapter", "eth0", "--ipamRange", range]).unwrap_err().to_string();
         assert!(error.contains("--ipamRange"), "{error}");
     }

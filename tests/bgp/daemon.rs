@@ -36,6 +36,8 @@ impl<'a> Daemon<'a> {
                       [[neighbors]]\n[neighbors.config]\nneighbor-address = \"10.0.0.254\"\npeer-as = 65530\n\
                       [neighbors.graceful-restart.config]\nenabled = true\nrestart-time = 60\n\
                       [[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = \"ipv4-unicast\"\n\
+                      [neighbors.afi-safis.mp-graceful-restart.config]\nenabled = true\n\
+                      [[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = \"ipv6-unicast\"\n\
                       [neighbors.afi-safis.mp-graceful-restart.config]\nenabled = true\n";
         let file = format!("/run/daemon-{}.toml", node.name());
         fs::write(&file, config).unwrap();

@@ -23,9 +23,22 @@ impl Site {
             segments: [inside, outside],
         };
         site.segments[1].connect(&site.router, "eth1", "10.1.0.254/24");
-        site.router.sh("sysctl -qw net.ipv4.ip_forward=1");
+        site.router.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
         site.lb.sh("ip link set lo up && ip route add default via 10.0.0.254");
         site.client.sh("ip route add default via 10.1.0.254");
+        let [one, two] = &site.backends;
+        for (node, adapter, address) in [
+            (&site.lb, "eth0", "fd00::1/64"),
+            (one, "eth0", "fd00::11/64"),
+            (two, "eth0", "fd00::12/64"),
+            (&site.router, "eth0", "fd00::fe/64"),
+            (&site.router, "eth1", "fd01::fe/64"),
+            (&site.client, "eth0", "fd01::10/64"),
+        ] {
+            node.sh(&format!("ip addr add {address} dev {adapter} nodad"));
+        }
+        site.lb.sh("ip -6 route add default via fd00::fe");
+        site.client.sh("ip -6 route add default via fd01::fe");
         site
     }
 
@@ -37,6 +50,8 @@ impl Site {
 
     /// Whether the router sends packets for the VIP to the load-balancer.
     pub fn has_route(&self, vip: &str) -> bool {
-        self.router.sh("ip -4 route show").lines().any(|line| line.starts_with(&format!("{vip} via 10.0.0.1 ")))
+        let ways = [format!("{vip} via 10.0.0.1 "), format!("{vip} via fd00::1 ")];
+        let table = self.router.sh("ip -4 route show; ip -6 route show");
+        table.lines().any(|line| ways.iter().any(|way| line.starts_with(way)))
     }
 }

@@ -48,8 +48,9 @@ pub fn trace(host: &Here<'_>) -> String {
     // Some settings say what the network has been like meanwhile.
     let settings =
         "sysctl -a 2>/dev/null | grep -E '^net\\.(ipv4|ipv6|core)' | grep -vE 'inode-nr|rt_cache|random|stable_secret'";
+    let rules = "for t in iptables ip6tables; do $t-legacy-save -t mangle | grep -v '^#' | sed 's/\\[.*\\]//'; done";
     host.sh(&format!(
-        "ip -d addr; ip -d link; ip route show table all; ip -6 route show table all; ip fou show 2>/dev/null || true; ip rule; {settings}"
+        "ip -d addr; ip -d link; ip route show table all; ip -6 route show table all; ip fou show 2>/dev/null || true; ip rule; {settings}; {rules}"
     ))
 }
 
@@ -64,6 +65,6 @@ pub fn same(before: &str, after: &str, what: &str) {
 
 /// What of that is slb's own, without numbers.
 pub fn own(host: &Here<'_>) -> String {
-    let devices = "ip -d -o addr | grep -E 'slb' | sed 's/^[0-9]*://; s/inet6 fe80.*//'; ip -d -o link | grep slb | sed 's/^[0-9]*://; s/ether [^ ]*//; s/permaddr [^ ]*//'";
+    let devices = "ip -d -o addr | grep -E 'slb' | sed 's/^[0-9]*://; s/inet6 fe80.*//'; ip -d -o link | grep slb | sed 's/^[0-9]*://; s/ether [^ ]*//; s/permaddr [^ ]*//'; iptables-legacy-save -t mangle | grep TCPMSS || true";
     host.sh(&format!("{devices}; ip fou show; sysctl -a 2>/dev/null | grep -E 'conf\\.(all|eth0|slb0|slb-ipip|slb-gre)\\.(rp_filter|arp_)'"))
 }

@@ -6,7 +6,7 @@
 //! ```
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
     thread,
     time::Duration,
@@ -18,6 +18,10 @@ use slb_lab::{Node, Segment, wait};
 pub const SLB: &str = env!("CARGO_BIN_EXE_slb");
 pub const VIP: &str = "192.168.0.85";
 pub const VIP6: &str = "2001:db8::85";
+/// Longer than anything that works takes.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Long enough to believe that nothing comes.
+const IMPATIENCE: Duration = Duration::from_secs(2);
 /// Where the backends listen.
 pub const WEB: u16 = 80;
 
@@ -106,16 +110,30 @@ impl Site {
 
     /// What the client is answered to a text.
     pub fn send(&self, vip: &str, text: &[u8]) -> String {
-        let address = SocketAddr::new(vip.parse().unwrap(), WEB);
+        self.exchange(at(vip), text, PATIENCE).unwrap()
+    }
+
+    /// The same where there may be no answer.
+    pub fn try_ask(&self, vip: &str) -> io::Result<String> {
+        self.exchange(at(vip), &[], IMPATIENCE)
+    }
+
+    fn exchange(&self, address: SocketAddr, text: &[u8], patience: Duration) -> io::Result<String> {
         self.client.inside(|| {
-            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(10)).unwrap();
-            stream.write_all(text).unwrap();
-            stream.shutdown(Shutdown::Write).unwrap();
+            let mut stream = TcpStream::connect_timeout(&address, patience)?;
+            stream.set_write_timeout(Some(patience))?;
+            stream.set_read_timeout(Some(patience))?;
+            stream.write_all(text)?;
+            stream.shutdown(Shutdown::Write)?;
             let mut answer = String::new();
-            stream.read_to_string(&mut answer).unwrap();
-            answer
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
         })
     }
+}
+
+fn at(vip: &str) -> SocketAddr {
+    SocketAddr::new(vip.parse().unwrap(), WEB)
 }
 
 /// A server that reads to the end and answers with its name and who asked. It ends when it is dropped.

@@ -14,7 +14,7 @@ const HEADER: usize = 19;
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (piece, bytes) = input;
-    let speaker = Speaker { asn: 65_000, router_id: Ipv4Addr::new(10, 0, 0, 1) };
+    let speaker = Speaker::new(65_000, Ipv4Addr::new(10, 0, 0, 1));
     let peer = "10.0.0.254:65530".parse().expect("a peer");
     let now = Instant::now();
     let mut session = Session::new(speaker, peer, Ipv4Addr::new(10, 0, 0, 1).into(), false, now);

@@ -68,7 +68,7 @@ mod tests {
     const OPEN_CONFIRM: Phase = Phase::OpenConfirm;
 
     fn speakers() -> impl Strategy<Value = Speaker> {
-        (1_u32..4, 1_u32..4).prop_map(|(asn, id)| Speaker { asn, router_id: id.into() })
+        (1_u32..4, 1_u32..4).prop_map(|(asn, id)| Speaker::new(asn, id.into()))
     }
 
     fn identity(speaker: Speaker) -> Identity {
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn what_stands_stays_but_for_a_peer_that_restarted() {
-        let own = Speaker { asn: 1, router_id: 9.into() };
+        let own = Speaker::new(1, 9.into());
         let peer = |restarts| Identity { identifier: 10.into(), asn: 2, restarts };
         let stays =
             |restarts, origin, phase| resolve(own, peer(restarts), origin, Other { origin: Origin::Theirs, phase });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tells routers by BGP where a VIP lives (RFC 4271): announces a /32 for each or the network around it, and learns nothing.
+//! Tells routers by BGP where a VIP lives (RFC 4271, RFC 4760): announces a /32 or /128 for each or the network around it, and learns nothing.
 //!
 //! Reading order: `notification`, `wire`, `open`, `update` (the codec) – `session` (one connection; pure) – `collision` (one of two;
 //! pure) – `table` (what all sessions share) – `connect`, `listen`, `outbox`, `conversation` (sockets) – `task` (a peer: trying
@@ -35,7 +35,7 @@ use slb_core::{
     model::Vip,
     peer::{Peer, PeerAddress, PeerSettings},
     ports::{Advertiser, Cause, Probe, Verdict},
-    prefix::{Prefix, PrefixLength},
+    prefix::{Aggregation, Prefix},
     routing::{PeerStatus, Routing, Shutdown, ShutdownStatus},
     step::AdvertStep,
 };
@@ -81,10 +81,10 @@ struct Sessions {
 }
 
 impl Bgp {
-    /// A speaker without peers. What is not asked for of a peer itself is as in `defaults`. VIPs are announced as the networks of this
-    /// length around them, as long as there is one in it.
+    /// A speaker without peers. What is not asked for of a peer itself is as in `defaults`. VIPs are announced as the networks around them
+    /// that `aggregation` says, as long as there is one in it.
     #[must_use]
-    pub fn new(speaker: Speaker, defaults: PeerSettings, aggregation: PrefixLength) -> Self {
+    pub fn new(speaker: Speaker, defaults: PeerSettings, aggregation: Aggregation) -> Self {
         Self { speaker, defaults, table: Table::new(aggregation), sessions: Arc::default() }
     }
 

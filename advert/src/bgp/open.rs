@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeSet, net::Ipv4Addr, time::Duration};
 
+use slb_core::model;
+
 use super::{
     notification::Notification,
     wire::{self, message},
@@ -25,8 +27,10 @@ const FOUR_OCTET_AS: u8 = 65;
 
 /// An address family and what of it: IANA's AFI and SAFI.
 pub(super) type Family = (u16, u8);
-/// The only one that slb announces so far.
+/// What slb announces.
 pub(super) const IPV4_UNICAST: Family = (1, 1);
+/// The same of IPv6.
+pub(super) const IPV6_UNICAST: Family = (2, 1);
 
 /// What an OPEN says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,9 +185,12 @@ impl Capabilities {
         bytes.is_empty().then_some(())
     }
 
-    /// Whether IPv4 routes may be sent: to name no family at all is to name this one (RFC 4760, section 8).
-    pub(super) fn takes_ipv4(&self) -> bool {
-        self.families.is_empty() || self.families.contains(&IPV4_UNICAST)
+    /// Whether routes of a family may be sent: to name none at all is to name IPv4 (RFC 4760, section 8).
+    pub(super) fn takes(&self, family: model::Family) -> bool {
+        match family {
+            model::Family::Ipv4 => self.families.is_empty() || self.families.contains(&IPV4_UNICAST),
+            model::Family::Ipv6 => self.families.contains(&IPV6_UNICAST),
+        }
     }
 }
 
@@ -226,7 +233,7 @@ mod tests {
     use super::*;
 
     fn open() -> impl Strategy<Value = Open> {
-        let family = || prop_oneof![Just(IPV4_UNICAST), Just((2, 1))];
+        let family = || prop_oneof![Just(IPV4_UNICAST), Just(IPV6_UNICAST)];
         let restart = (any::<bool>(), 0_u64..4096, prop::collection::btree_set(family(), 0..2)).prop_map(
             |(restarted, time, preserved)| GracefulRestart { restarted, time: Duration::from_secs(time), preserved },
         );
@@ -282,7 +289,7 @@ mod tests {
         let capability = [MULTIPROTOCOL, 4, 0, 1, 0, 1];
         let parameters = [&[EXTENDED, 0, 9, CAPABILITIES, 0, 6][..], &capability].concat();
         let body = [&[4, 0, 1, 0, 90, 0, 0, 0, 1, EXTENDED][..], &parameters].concat();
-        assert!(Open::decode(&body).unwrap().can.takes_ipv4());
+        assert!(Open::decode(&body).unwrap().can.takes(model::Family::Ipv4));
         assert_eq!(Open::decode(&body).unwrap().can.families, BTreeSet::from([IPV4_UNICAST]));
     }
 }

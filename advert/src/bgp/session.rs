@@ -3,12 +3,13 @@
 //! section 8. Pure: bytes and the time come in, bytes go out. Connecting, and trying again, is the task's business.
 
 use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::{Duration, Instant},
 };
 
 use slb_core::{
+    model::Family,
     peer::{NextHop, Peer, RestartTime},
     prefix::Prefix,
     routing::{Agreed, Messages, Traffic},
@@ -17,7 +18,7 @@ use slb_core::{
 use super::{
     collision::Identity,
     notification::Notification,
-    open::{Capabilities, GracefulRestart, IPV4_UNICAST, Open},
+    open::{Capabilities, GracefulRestart, IPV4_UNICAST, IPV6_UNICAST, Open},
     update::{self, Attributes, can_be_next_hop},
     wire::{self, Framer, Message},
 };
@@ -32,6 +33,16 @@ pub struct Speaker {
     pub asn: u32,
     /// The own BGP identifier; the address of the host, by custom.
     pub router_id: Ipv4Addr,
+    /// Where routers send packets to VIPs of IPv6. `None` is the own address of each session, which over IPv4 is none.
+    pub next_hop_ipv6: Option<Ipv6Addr>,
+}
+
+impl Speaker {
+    /// One that names no next hop.
+    #[must_use]
+    pub const fn new(asn: u32, router_id: Ipv4Addr) -> Self {
+        Self { asn, router_id, next_hop_ipv6: None }
+    }
 }
 
 /// How far a session has come.
@@ -93,14 +104,14 @@ pub struct Session {
     met: Option<Open>,
     /// Whether the peer is to prefer other ways.
     draining: bool,
-    /// How routes are sent, or why none can be.
-    routes: Result<Attributes, String>,
+    /// How routes of each family are sent, or why none can be.
+    routes: BTreeMap<Family, Result<Attributes, String>>,
 }
 
 impl Session {
     /// Begins on a connection that stands. `restarted` says that this process is new, and that the peer has routes of the one before.
     pub fn new(speaker: Speaker, peer: Peer, local: IpAddr, restarted: bool, now: Instant) -> Self {
-        let families = BTreeSet::from([IPV4_UNICAST]);
+        let families = BTreeSet::from([IPV4_UNICAST, IPV6_UNICAST]);
         let settings = &peer.settings;
         let restart_time = settings.restart_time();
         let graceful_restart = (restart_time != RestartTime::NONE).then(|| GracefulRestart {
@@ -133,7 +144,7 @@ impl Session {
             keepalive_at: None,
             met: None,
             draining: false,
-            routes: Err("the session is not established".to_owned()),
+            routes: BTreeMap::new(),
         }
     }
 
@@ -169,7 +180,8 @@ impl Session {
             four_octet_as: open.can.four_octet_as,
             graceful_restart: open.can.graceful_restart.is_some()
                 && self.peer.settings.restart_time() != RestartTime::NONE,
-            next_hop: self.routes.as_ref().ok().map(|attributes| attributes.next_hop),
+            next_hop: self.next_hop_of(Family::Ipv4),
+            next_hop_ipv6: self.next_hop_of(Family::Ipv6),
         })
     }
 
@@ -178,10 +190,14 @@ impl Session {
         [self.hold_until, self.keepalive_at].into_iter().flatten().min()
     }
 
-    /// Why no routes are sent although the session stands.
-    pub fn mute(&self) -> Option<&str> {
-        match (&self.routes, self.phase) {
-            (Err(why), Phase::Established) => Some(why),
+    fn next_hop_of(&self, family: Family) -> Option<IpAddr> {
+        self.routes.get(&family)?.as_ref().ok().map(|attributes| attributes.next_hop)
+    }
+
+    /// Why no routes of a family are sent although the session stands.
+    pub fn mute(&self, family: Family) -> Option<&str> {
+        match (self.routes.get(&family), self.phase) {
+            (Some(Err(why)), Phase::Established) => Some(why),
             _ => None,
         }
     }
@@ -278,23 +294,20 @@ impl Session {
             return Err(self.answer(why, Notification::new(Notification::BAD_IDENTIFIER, [])));
         }
         self.hold_time = Duration::from(self.peer.settings.hold_time()).min(Duration::from_secs(open.hold_time.into()));
-        self.routes = self.attributes(is_internal, &open.can);
+        let families = [Family::Ipv4, Family::Ipv6].into_iter();
+        self.routes = families.map(|family| (family, self.attributes(family, is_internal, &open.can))).collect();
         Ok(())
     }
 
-    fn attributes(&self, is_internal: bool, can: &Capabilities) -> Result<Attributes, String> {
-        if !can.takes_ipv4() {
-            return Err("the peer takes no IPv4 routes".to_owned());
+    fn attributes(&self, family: Family, is_internal: bool, can: &Capabilities) -> Result<Attributes, String> {
+        if !can.takes(family) {
+            return Err(format!("the peer takes no {family} routes"));
         }
-        // Peers on this host reach it by the loopback adapter, which is nobody's next hop.
-        let own = if can_be_next_hop(self.local) { self.local } else { self.speaker.router_id.into() };
         let settings = &self.peer.settings;
-        let next_hop = settings.next_hop.map_or(own, NextHop::address);
-        if next_hop.is_ipv6() && !can.ipv4_over_ipv6 {
-            return Err(
-                "the peer takes no IPv4 routes with an IPv6 next hop (RFC 8950): give it an IPv4 next hop".to_owned()
-            );
-        }
+        let next_hop = match family {
+            Family::Ipv4 => self.next_hop_ipv4(can)?,
+            Family::Ipv6 => self.next_hop_ipv6()?,
+        };
         Ok(Attributes {
             asn: self.speaker.asn,
             is_internal,
@@ -307,6 +320,27 @@ impl Session {
         })
     }
 
+    fn next_hop_ipv4(&self, can: &Capabilities) -> Result<IpAddr, String> {
+        // Peers on this host reach it by the loopback adapter, which is nobody's next hop.
+        let own = if can_be_next_hop(self.local) { self.local } else { self.speaker.router_id.into() };
+        let next_hop = self.peer.settings.next_hop.map_or(own, NextHop::address);
+        if next_hop.is_ipv6() && !can.ipv4_over_ipv6 {
+            return Err(
+                "the peer takes no IPv4 routes with an IPv6 next hop (RFC 8950): give it an IPv4 next hop".to_owned()
+            );
+        }
+        Ok(next_hop)
+    }
+
+    /// A next hop of IPv6 that is asked for of the peer is for both families.
+    fn next_hop_ipv6(&self) -> Result<IpAddr, String> {
+        let asked_for = self.peer.settings.next_hop.map(NextHop::address).filter(IpAddr::is_ipv6);
+        let own = Some(self.local).filter(|local| local.is_ipv6() && can_be_next_hop(*local));
+        let next_hop = asked_for.or(self.speaker.next_hop_ipv6.map(IpAddr::V6)).or(own);
+        next_hop
+            .ok_or_else(|| "IPv6 routes need a next hop of IPv6: see --bgpNextHopIpv6, or peer over IPv6".to_owned())
+    }
+
     /// From now on, routes are sent so that the peer prefers other ways (RFC 8326), or as they were.
     pub(super) fn drain(&mut self, draining: bool) {
         self.draining = draining;
@@ -314,27 +348,41 @@ impl Session {
 
     /// Sends routes. Does nothing before the session is established: all of them are sent then.
     pub fn announce(&mut self, prefixes: &[Prefix]) {
-        if let (Phase::Established, Ok(attributes)) = (self.phase, &self.routes) {
-            let messages = match self.draining {
-                true => update::announce(&attributes.draining(), prefixes),
-                false => update::announce(attributes, prefixes),
-            };
-            self.update(&messages);
-        }
+        let draining = self.draining;
+        self.update_each(prefixes, |family, attributes, prefixes| match draining {
+            true => update::announce(family, &attributes.draining(), prefixes),
+            false => update::announce(family, attributes, prefixes),
+        });
     }
 
     /// Takes routes back.
     pub fn withdraw(&mut self, prefixes: &[Prefix]) {
-        if let (Phase::Established, Ok(attributes)) = (self.phase, &self.routes) {
-            let messages = update::withdraw(attributes.next_hop, prefixes);
-            self.update(&messages);
+        self.update_each(prefixes, |family, attributes, prefixes| {
+            update::withdraw(family, attributes.next_hop, prefixes)
+        });
+    }
+
+    /// Sends what there is to say of the routes of each family, as far as there is any and it can be sent.
+    fn update_each(&mut self, prefixes: &[Prefix], say: impl Fn(Family, &Attributes, &[Prefix]) -> Vec<Vec<u8>>) {
+        if self.phase != Phase::Established {
+            return;
         }
+        let mut messages = Vec::new();
+        for (family, attributes) in &self.routes {
+            let own: Vec<Prefix> = prefixes.iter().copied().filter(|prefix| prefix.family() == *family).collect();
+            if let Ok(attributes) = attributes {
+                messages.extend(say(*family, attributes, &own));
+            }
+        }
+        self.update(&messages);
     }
 
     /// Says that all routes have been sent.
     pub fn end_of_routes(&mut self) {
-        if self.phase == Phase::Established {
-            self.update(&[update::end_of_routes()]);
+        if let Some(open) = self.met.as_ref().filter(|_| self.phase == Phase::Established) {
+            let families = [Family::Ipv4, Family::Ipv6].into_iter().filter(|family| open.can.takes(*family));
+            let messages: Vec<_> = families.map(update::end_of_routes).collect();
+            self.update(&messages);
         }
     }
 

@@ -9,8 +9,9 @@ use std::{
 
 use slb_core::{
     events::{Event, Journal},
+    model::Family,
     peer::{Peer, PeerAddress},
-    prefix::{Prefix, PrefixLength},
+    prefix::{Aggregation, Prefix},
     routing::{Agreed, PeerState, PeerStatus, Traffic},
     step::AdvertStep,
 };
@@ -42,9 +43,9 @@ impl Table {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A table without routes; VIPs are announced as networks of this length.
-    pub(super) fn new(length: PrefixLength) -> Self {
-        Self(Arc::new(Mutex::new(Contents { routes: Routes::new(length), ..Contents::default() })))
+    /// A table without routes.
+    pub(super) fn new(aggregation: Aggregation) -> Self {
+        Self(Arc::new(Mutex::new(Contents { routes: Routes::new(aggregation), ..Contents::default() })))
     }
 
     /// Every route that is to be announced.
@@ -55,10 +56,12 @@ impl Table {
     /// Every peer.
     pub(super) fn peers(&self) -> Vec<PeerStatus> {
         let contents = self.contents();
-        let routes = contents.routes.all().len();
+        let routes = contents.routes.all();
+        let ipv4 = routes.iter().filter(|prefix| prefix.family() == Family::Ipv4).count();
+        let ipv6 = routes.len() - ipv4;
         let announced = |status: &PeerStatus| {
-            let is_told = status.session.as_ref().is_some_and(|session| session.next_hop.is_some());
-            if is_told { routes } else { 0 }
+            let Some(session) = &status.session else { return 0 };
+            session.next_hop.map_or(0, |_| ipv4) + session.next_hop_ipv6.map_or(0, |_| ipv6)
         };
         contents
             .peers
@@ -135,11 +138,11 @@ impl Table {
         is_news
     }
 
-    /// Writes down why an established session announces nothing.
-    pub(super) fn complain(&self, address: PeerAddress, why: &str) {
-        if let Some(status) = self.contents().peers.get_mut(&address) {
-            status.last_error = Some(why.to_owned());
-        }
+    /// Writes down why an established session announces nothing, or not all. Whether that is news.
+    pub(super) fn complain(&self, address: PeerAddress, why: &str) -> bool {
+        let contents = &mut *self.contents();
+        let Some(status) = contents.peers.get_mut(&address) else { return false };
+        status.last_error.replace(why.to_owned()).as_deref() != Some(why)
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use slb_core::{
+    model::Family,
     peer::Peer,
     prefix::Prefix,
     routing::{Agreed, PeerState, Words},
@@ -136,7 +137,10 @@ impl Task {
                     }
                 }
                 Happened::TryAgain => self.connect(),
-                Happened::Ordered(Some(Order::Announce(routes))) => self.each(|talk| talk.session.announce(&routes)),
+                Happened::Ordered(Some(Order::Announce(routes))) => {
+                    self.each(|talk| talk.session.announce(&routes));
+                    self.complain(&routes);
+                }
                 Happened::Ordered(Some(Order::Withdraw(routes))) => self.each(|talk| talk.session.withdraw(&routes)),
                 Happened::Ordered(Some(Order::Incoming(stream))) => match accept(&stream, &self.peer) {
                     Ok(()) => self.begin(Origin::Theirs, stream).await,
@@ -264,11 +268,10 @@ impl Task {
                     self.pause = FIRST_PAUSE;
                     self.connecting = None;
                     let agreed = conversation.session.agreed();
-                    let mute = conversation.session.mute().map(str::to_owned);
                     if let Some(rival) = self.rival.take() {
                         rival.leave(Notification::COLLISION, "").await;
                     }
-                    self.up(agreed, mute.as_deref());
+                    self.up(agreed);
                     self.send_all();
                 }
                 Event::Refresh => self.send_all(),
@@ -311,14 +314,24 @@ impl Task {
         }
     }
 
-    fn up(&self, agreed: Option<Agreed>, mute: Option<&str>) {
+    fn up(&self, agreed: Option<Agreed>) {
         let address = self.peer.address;
         self.note(PeerState::Established);
         self.table.agree(address, agreed);
         info!("Peer Up Key={address} State=BGP_FSM_ESTABLISHED");
-        if let Some(why) = mute {
-            self.table.complain(address, why);
-            warn!(peer = %address, "no routes are announced to this BGP peer: {why}");
+    }
+
+    /// Says which of the routes the peer is not told of, and why.
+    fn complain(&self, routes: &[Prefix]) {
+        let Some(conversation) = &self.current else { return };
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let there_are = || routes.iter().any(|route| route.family() == family);
+            if let Some(why) = conversation.session.mute(family)
+                && there_are()
+                && self.table.complain(self.peer.address, why)
+            {
+                warn!(peer = %self.peer.address, "no {family} routes are announced to this BGP peer: {why}");
+            }
         }
     }
 
@@ -328,6 +341,7 @@ impl Task {
             conversation.session.announce(&routes);
             conversation.session.end_of_routes();
         }
+        self.complain(&routes);
     }
 
     /// Does something with every connection; those that are not established take no routes.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! UPDATE: routes to VIPs, as many to a message as fit (RFC 4271, section 4.3; RFC 4760, RFC 6793, RFC 8092, RFC 8950).
 //!
-//! All VIPs go to a peer with the same attributes, so that they share messages: some 800 in each.
+//! All VIPs of a family go to a peer with the same attributes, so that they share messages: some 800 in each, or 230 of IPv6.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use slb_core::{peer::Community, prefix::Prefix};
+use slb_core::{model::Family, peer::Community, prefix::Prefix};
 
 use super::{
     open::AS_TRANS,
@@ -33,18 +33,13 @@ pub(super) struct Attributes {
     pub(super) communities: Vec<Community>,
 }
 
-/// AFI and SAFI of IPv4 unicast.
-const IPV4_UNICAST: [u8; 3] = [0, 1, 1];
-/// The longest prefix: its length, then its bytes.
-const PREFIX: usize = 5;
-
-/// The messages that announce the routes.
-pub(super) fn announce(attributes: &Attributes, prefixes: &[Prefix]) -> Vec<Vec<u8>> {
+/// The messages that announce routes of a family. Those of IPv6 have a next hop of IPv6.
+pub(super) fn announce(family: Family, attributes: &Attributes, prefixes: &[Prefix]) -> Vec<Vec<u8>> {
     let fixed = attributes.encode();
     match attributes.next_hop {
         IpAddr::V4(_) => each_fitting(fixed.len(), prefixes, |prefixes| body(&[], &fixed, prefixes)),
         IpAddr::V6(next_hop) => {
-            let head = [&IPV4_UNICAST[..], &[16], &next_hop.octets(), &[0]].concat();
+            let head = [&unicast(family)[..], &[16], &next_hop.octets(), &[0]].concat();
             each_fitting(fixed.len() + 4 + head.len(), prefixes, |prefixes| {
                 let reach = mp_reach(&[&head, prefixes].concat());
                 body(&[], &[&fixed[..], &reach].concat(), &[])
@@ -53,27 +48,41 @@ pub(super) fn announce(attributes: &Attributes, prefixes: &[Prefix]) -> Vec<Vec<
     }
 }
 
-/// The messages that withdraw the routes, in the form in which they were announced with this next hop.
-pub(super) fn withdraw(next_hop: IpAddr, prefixes: &[Prefix]) -> Vec<Vec<u8>> {
+/// The messages that withdraw routes of a family, in the form in which they were announced with this next hop.
+pub(super) fn withdraw(family: Family, next_hop: IpAddr, prefixes: &[Prefix]) -> Vec<Vec<u8>> {
+    let head = unicast(family);
     match next_hop {
         IpAddr::V4(_) => each_fitting(0, prefixes, |prefixes| body(prefixes, &[], &[])),
-        IpAddr::V6(_) => each_fitting(4 + IPV4_UNICAST.len(), prefixes, |prefixes| {
-            let unreach = mp_unreach(&[&IPV4_UNICAST, prefixes].concat());
+        IpAddr::V6(_) => each_fitting(4 + head.len(), prefixes, |prefixes| {
+            let unreach = mp_unreach(&[&head, prefixes].concat());
             body(&[], &unreach, &[])
         }),
     }
 }
 
-/// Says that all routes have been sent (RFC 4724, section 2).
-pub(super) fn end_of_routes() -> Vec<u8> {
-    body(&[], &[], &[])
+/// Says that all routes of a family have been sent (RFC 4724, section 2).
+pub(super) fn end_of_routes(family: Family) -> Vec<u8> {
+    match family {
+        Family::Ipv4 => body(&[], &[], &[]),
+        Family::Ipv6 => body(&[], &mp_unreach(&unicast(family)), &[]),
+    }
+}
+
+/// AFI and SAFI.
+fn unicast(family: Family) -> [u8; 3] {
+    match family {
+        Family::Ipv4 => [0, 1, 1],
+        Family::Ipv6 => [0, 2, 1],
+    }
 }
 
 /// A message for each part of the routes that fits beside `fixed` bytes.
 fn each_fitting(fixed: usize, prefixes: &[Prefix], body: impl Fn(&[u8]) -> Vec<u8>) -> Vec<Vec<u8>> {
     /// Two lengths, of what is withdrawn and of the attributes.
     const LENGTHS: usize = 4;
-    let fitting = LONGEST.saturating_sub(HEADER + LENGTHS + fixed) / PREFIX;
+    // The longest prefix: its length, then its bytes.
+    let longest = prefixes.iter().map(|prefix| 1 + usize::from(prefix.length()).div_ceil(8)).max().unwrap_or(1);
+    let fitting = LONGEST.saturating_sub(HEADER + LENGTHS + fixed) / longest;
     prefixes.chunks(fitting.max(1)).map(|part| body(&part.iter().copied().flat_map(nlri).collect::<Vec<_>>())).collect()
 }
 

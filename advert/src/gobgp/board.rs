@@ -9,7 +9,7 @@ use std::{
 use slb_core::{
     events::{Event, Journal},
     peer::PeerAddress,
-    prefix::{Prefix, PrefixLength},
+    prefix::{Aggregation, Prefix},
     routing::{PeerState, PeerStatus},
     step::AdvertStep,
 };
@@ -48,7 +48,7 @@ pub(super) fn established(peers: &[PeerStatus]) -> BTreeSet<PeerAddress> {
 }
 
 impl Board {
-    pub(super) fn new(daemon: Daemon, aggregation: PrefixLength) -> Self {
+    pub(super) fn new(daemon: Daemon, aggregation: Aggregation) -> Self {
         let peers = Err(format!("GoBGP at {daemon} has not been asked yet"));
         Self(Arc::new(Mutex::new(Contents { routes: Routes::new(aggregation), peers, journal: None })))
     }

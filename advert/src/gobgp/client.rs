@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use futures_util::stream;
-use slb_core::prefix::Prefix;
+use slb_core::{model::Family, prefix::Prefix};
 use tokio::time::timeout;
 use tonic::{
     Code, Status, Streaming,
@@ -14,7 +14,7 @@ use tonic::{
 
 use super::{
     Daemon,
-    path::{Change, Form, IPV4_UNICAST},
+    path::{Change, Form, unicast},
     wire::{
         api::go_bgp_service_client::GoBgpServiceClient,
         apipb::gobgp_api_client::GobgpApiClient,
@@ -133,18 +133,20 @@ impl Client {
     /// What this node put into the table, and whether it is as it would be put there now.
     pub(super) async fn own(&mut self, form: &Form) -> Result<Vec<(Prefix, bool)>, Error> {
         const DOING: &str = "read its table";
-        let request = ListPathRequest {
-            table_type: self.table,
-            family: Some(IPV4_UNICAST),
-            enable_nlri_binary: true,
-            enable_attribute_binary: true,
-            enable_only_binary: true,
-        };
-        let mut listed = call!(self, DOING, list_path(request))?;
         let mut found = Vec::new();
-        while let Some(listed) = within(DOING, listed.message()).await? {
-            let paths = listed.destination.into_iter().flat_map(|destination| destination.paths);
-            found.extend(paths.filter_map(|path| form.own(&path)));
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let request = ListPathRequest {
+                table_type: self.table,
+                family: Some(unicast(family)),
+                enable_nlri_binary: true,
+                enable_attribute_binary: true,
+                enable_only_binary: true,
+            };
+            let mut listed = call!(self, DOING, list_path(request))?;
+            while let Some(listed) = within(DOING, listed.message()).await? {
+                let paths = listed.destination.into_iter().flat_map(|destination| destination.paths);
+                found.extend(paths.filter_map(|path| form.own(family, &path)));
+            }
         }
         Ok(found)
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Has a GoBGP that runs already tell routers where a VIP lives: puts a /32 for each into its table, over gRPC.
+//! Has a GoBGP that runs already tell routers where a VIP lives: puts a /32 or /128 for each into its table, over gRPC.
 //!
 //! Reading order: `path` (what a route looks like to GoBGP; pure) – `client` (its API, in two versions) – `status` (a peer as it
 //! describes it) – `board` (what is to be, and what is) – `task` (connects, brings the daemon's table in line, keeps it there).
@@ -28,7 +28,7 @@ use slb_core::{
     model::Vip,
     peer::{Peer, PeerAddress},
     ports::{Advertiser, Cause, Probe, Verdict},
-    prefix::{Prefix, PrefixLength},
+    prefix::{Aggregation, Prefix},
     routing::{PeerStatus, Routing, Shutdown, ShutdownStatus},
     step::AdvertStep,
 };
@@ -88,10 +88,10 @@ pub struct Beginning(UnboundedReceiver<Vec<Change>>);
 
 impl Gobgp {
     /// Nothing is asked of the daemon yet. `node` tells the routes of this host from those of others that use the same daemon: an
-    /// address of this host, by custom, or 0.0.0.0 where nobody else does. VIPs are announced as the networks of the length of
-    /// `aggregation` around them.
+    /// address of this host, by custom, or 0.0.0.0 where nobody else does. VIPs are announced as the networks around them that
+    /// `aggregation` says.
     #[must_use]
-    pub fn new(daemon: Daemon, node: Ipv4Addr, attributes: Attributes, aggregation: PrefixLength) -> (Self, Beginning) {
+    pub fn new(daemon: Daemon, node: Ipv4Addr, attributes: Attributes, aggregation: Aggregation) -> (Self, Beginning) {
         let (changes, changed) = mpsc::unbounded_channel();
         let (form, board) = (Form::new(node, &attributes), Board::new(daemon, aggregation));
         (Self { daemon, form, attributes, board, changes }, Beginning(changed))

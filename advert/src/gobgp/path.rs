@@ -3,10 +3,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
 };
 
 use slb_core::{
+    model,
     peer::{Communities, Community},
     prefix::Prefix,
 };
@@ -20,17 +21,21 @@ use crate::{
 /// Marks a path as slb's ("SLB"). GoBGP keeps who put a path there as an AS number and an id, and tells no peer.
 const MARK: u32 = 0x53_4c_42;
 
-/// AFI and SAFI of IPv4 unicast.
-pub(super) const IPV4_UNICAST: Family = Family { afi: 1, safi: 1 };
-
-/// Stands for the daemon's own address in each of its sessions.
-const NEXT_HOP_SELF: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
+/// AFI and SAFI of unicast routes.
+pub(super) fn unicast(family: model::Family) -> Family {
+    match family {
+        model::Family::Ipv4 => Family { afi: 1, safi: 1 },
+        model::Family::Ipv6 => Family { afi: 2, safi: 1 },
+    }
+}
 
 /// What goes with every route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
-    /// Where packets are sent to; `None` is the daemon's own address in each of its sessions.
+    /// Where packets to VIPs of IPv4 are sent to; `None` is the daemon's own address in each of its sessions.
     pub next_hop: Option<Ipv4Addr>,
+    /// The same for VIPs of IPv6.
+    pub next_hop_ipv6: Option<Ipv6Addr>,
     /// Of several ways into the same AS the lowest is preferred.
     pub med: Option<u32>,
     /// Within the AS the highest is preferred.
@@ -51,22 +56,41 @@ pub(super) enum Change {
 pub(super) struct Form {
     /// Tells them from those of other nodes.
     node: String,
-    /// Encoded, one each.
+    /// Encoded, one each; those of all routes.
     attributes: Vec<Vec<u8>>,
+    next_hop: Ipv4Addr,
+    next_hop_ipv6: Ipv6Addr,
 }
 
 impl Form {
     pub(super) fn new(node: Ipv4Addr, attributes: &Attributes) -> Self {
         let communities: Vec<Community> = attributes.communities.iter().collect();
-        let attributes = [
+        let of_all = [
             Some(attribute::origin()),
-            Some(attribute::next_hop(attributes.next_hop.unwrap_or(NEXT_HOP_SELF))),
             attributes.med.map(attribute::med),
             attributes.local_pref.map(attribute::local_pref),
             attribute::communities(&communities),
             attribute::large_communities(&communities),
         ];
-        Self { node: node.to_string(), attributes: attributes.into_iter().flatten().collect() }
+        Self {
+            node: node.to_string(),
+            attributes: of_all.into_iter().flatten().collect(),
+            // No address stands for the daemon's own one in each of its sessions.
+            next_hop: attributes.next_hop.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            next_hop_ipv6: attributes.next_hop_ipv6.unwrap_or(Ipv6Addr::UNSPECIFIED),
+        }
+    }
+
+    /// A route of IPv6 is among its own attributes, with its next hop.
+    fn attributes(&self, prefix: Prefix) -> Vec<Vec<u8>> {
+        let next_hop = match prefix.family() {
+            model::Family::Ipv4 => attribute::next_hop(self.next_hop),
+            model::Family::Ipv6 => {
+                let head = [&[0, 2, 1, 16][..], &self.next_hop_ipv6.octets(), &[0]].concat();
+                attribute::mp_reach(&head.into_iter().chain(nlri(prefix)).collect::<Vec<_>>())
+            }
+        };
+        self.attributes.iter().cloned().chain([next_hop]).collect()
     }
 
     /// A change in the daemon's words.
@@ -77,23 +101,24 @@ impl Form {
         };
         Path {
             is_withdraw,
-            family: Some(IPV4_UNICAST),
+            family: Some(unicast(prefix.family())),
             source_asn: MARK,
             source_id: self.node.clone(),
             nlri_binary: nlri(prefix).collect(),
-            pattrs_binary: self.attributes.clone(),
+            pattrs_binary: self.attributes(prefix),
         }
     }
 
-    /// The route, if this node put it into the table, and whether it is as it would be put there now.
-    pub(super) fn own(&self, path: &Path) -> Option<(Prefix, bool)> {
+    /// The route of the family, if this node put it into the table, and whether it is as it would be put there now.
+    pub(super) fn own(&self, family: model::Family, path: &Path) -> Option<(Prefix, bool)> {
         if path.source_asn != MARK || path.source_id != self.node {
             return None;
         }
-        let [mut is, mut would_be] = [&path.pattrs_binary, &self.attributes].map(Clone::clone);
+        let prefix = from_nlri(family, &path.nlri_binary)?;
+        let [mut is, mut would_be] = [path.pattrs_binary.clone(), self.attributes(prefix)];
         is.sort();
         would_be.sort();
-        Some((from_nlri(&path.nlri_binary)?, is == would_be))
+        Some((prefix, is == would_be))
     }
 }
 
@@ -113,26 +138,32 @@ mod tests {
 
     const NODE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
+    const IPV4: model::Family = model::Family::Ipv4;
+
+    /// Of either family.
     fn route(last: u8) -> Prefix {
-        Vip::try_from(Ipv4Addr::new(203, 0, 113, last)).unwrap().into()
+        let text = if last.is_multiple_of(2) { format!("2001:db8::{last}") } else { format!("203.0.113.{last}") };
+        text.parse::<Vip>().unwrap().into()
     }
 
     #[test]
     fn what_was_put_there_is_found_again() {
         let form = Form::new(NODE, &Attributes::default());
-        let path = form.path(Change::Announce(route(1)));
-        assert_eq!(form.own(&path), Some((route(1), true)));
         let with_med = Form::new(NODE, &Attributes { med: Some(7), ..Attributes::default() });
-        assert_eq!(with_med.own(&path), Some((route(1), false)));
+        for route in [route(1), route(2)] {
+            let path = form.path(Change::Announce(route));
+            assert_eq!(form.own(route.family(), &path), Some((route, true)));
+            assert_eq!(with_med.own(route.family(), &path), Some((route, false)));
+        }
     }
 
     #[test]
     fn what_others_put_there_is_not_ours() {
         let form = Form::new(NODE, &Attributes::default());
         let path = form.path(Change::Announce(route(1)));
-        assert_eq!(Form::new(Ipv4Addr::new(10, 0, 0, 2), &Attributes::default()).own(&path), None);
-        assert_eq!(form.own(&Path { source_asn: 65_000, ..path.clone() }), None);
-        assert_eq!(form.own(&Path { nlri_binary: vec![33, 203, 0, 113, 1], ..path }), None);
+        assert_eq!(Form::new(Ipv4Addr::new(10, 0, 0, 2), &Attributes::default()).own(IPV4, &path), None);
+        assert_eq!(form.own(IPV4, &Path { source_asn: 65_000, ..path.clone() }), None);
+        assert_eq!(form.own(IPV4, &Path { nlri_binary: vec![33, 203, 0, 113, 1], ..path }), None);
     }
 
     proptest! {

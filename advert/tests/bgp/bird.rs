@@ -28,11 +28,13 @@ impl Bird {
              protocol device {{ scan time 1; }}
              protocol direct {{ ipv4; ipv6; }}
              protocol kernel {{ merge paths on; ipv4 {{ export all; }}; }}
+             protocol kernel {{ ipv6 {{ export all; }}; }}
              protocol bgp slb {{
                  {session}
                  graceful restart on;
                  error wait time 1, 1;
                  ipv4 {{ import all; export none; extended next hop on; }};
+                 ipv6 {{ import all; export none; }};
              }}"
         );
         fs::write(format!("{folder}/bird.conf"), config).unwrap();

@@ -27,6 +27,9 @@ impl Frr {
              {password}{extended}\
              address-family ipv4 unicast\n\
              neighbor {neighbour} activate\n\
+             exit-address-family\n\
+             address-family ipv6 unicast\n\
+             neighbor {neighbour} activate\n\
              exit-address-family\n"
         );
         fs::write(format!("{folder}/bgpd.conf"), config).unwrap();

@@ -29,7 +29,10 @@ impl Gobgp {
              passive-mode = true\n\
              [[neighbors.afi-safis]]\n\
              [neighbors.afi-safis.config]\n\
-             afi-safi-name = \"ipv4-unicast\"\n"
+             afi-safi-name = \"ipv4-unicast\"\n\
+             [[neighbors.afi-safis]]\n\
+             [neighbors.afi-safis.config]\n\
+             afi-safi-name = \"ipv6-unicast\"\n"
         );
         fs::write(&file, config).unwrap();
         Self { _process: router.spawn("gobgpd", &["-f", &file, "--log-plain"]) }
@@ -37,8 +40,11 @@ impl Gobgp {
 
     /// The prefixes in its table.
     pub fn routes(router: &Node) -> Vec<String> {
-        let table = router.output("gobgp", &["global", "rib", "-j"]);
-        let table: serde_json::Value = serde_json::from_slice(&table.stdout).unwrap_or_default();
-        table.as_object().into_iter().flatten().map(|(prefix, _)| prefix.clone()).collect()
+        let of = |family: &str| {
+            let table = router.output("gobgp", &["global", "rib", "-a", family, "-j"]);
+            let table: serde_json::Value = serde_json::from_slice(&table.stdout).unwrap_or_default();
+            table.as_object().into_iter().flatten().map(|(prefix, _)| prefix.clone()).collect::<Vec<_>>()
+        };
+        [of("ipv4"), of("ipv6")].concat()
     }
 }

@@ -39,7 +39,7 @@ impl Routing for Routers {
     }
 
     fn routes(&self) -> Vec<Prefix> {
-        vec![Prefix::around("203.0.113.10".parse().unwrap(), 24.try_into().unwrap())]
+        vec![Prefix::around("203.0.113.10".parse().unwrap(), 24)]
     }
 
     fn add(&self, peer: &Peer) {
@@ -53,6 +53,7 @@ impl Routing for Routers {
             four_octet_as: true,
             graceful_restart: false,
             next_hop: None,
+            next_hop_ipv6: None,
         };
         let status = PeerStatus {
             state,

@@ -1,19 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Clients that follow what happens.
 
+use std::sync::LazyLock;
+
 use axum::{
     body::{Body, BodyDataStream},
     http::Request,
 };
 use futures_util::{FutureExt, StreamExt};
+use jsonschema::Validator;
 use serde_json::{Value, json};
-use slb_core::{events::Event, model::LoadBalancerId, status::Report};
+use slb_core::{
+    events::{Event, KEPT},
+    model::LoadBalancerId,
+    status::Report,
+};
 use tower::ServiceExt;
 
 use crate::{
     client::{Server, text},
-    description::{DOCUMENT, faults},
+    description::{DOCUMENT, validator},
 };
+
+static EVENT: LazyLock<Validator> = LazyLock::new(|| validator(&DOCUMENT["components"]["schemas"]["Event"]));
 
 /// A stream that is open.
 struct Follower {
@@ -58,7 +67,7 @@ fn heard(block: &str) -> Heard {
     let field =
         |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{block}"));
     let data: Value = serde_json::from_str(field("data: ")).unwrap();
-    assert_eq!(faults(&DOCUMENT["components"]["schemas"]["Event"], &data), Vec::<String>::new(), "{data}");
+    assert!(EVENT.is_valid(&data), "{data}");
     assert_eq!(field("event: "), text(&data["event"]));
     Heard { id: field("id: ").to_owned(), data }
 }
@@ -134,6 +143,21 @@ async fn whoever_comes_back_goes_on_where_it_was() {
     for unknown in ["", "7", "00000000000000000000000000000001-1", "00000000000000000000000000000000-99"] {
         assert_eq!(Follower::open(&server, "", Some(unknown)).await.names(), ["reset"], "{unknown}");
     }
+}
+
+#[tokio::test]
+async fn a_slow_follower_is_told_to_look_anew_and_holds_up_nobody() {
+    let server = Server::new();
+    let [mut slow, mut quick] = [Follower::open(&server, "", None).await, Follower::open(&server, "", None).await];
+    assert_eq!((slow.names(), quick.names()), (vec!["reset".to_owned()], vec!["reset".to_owned()]));
+    let peer = "192.0.2.254".parse::<std::net::IpAddr>().unwrap().try_into().unwrap();
+    for _ in 0..=KEPT {
+        server.board.journal().tell(Event::PeerUp(peer));
+        assert_eq!(quick.names(), ["peerUp"]);
+    }
+    assert_eq!(slow.names(), ["reset"]);
+    server.create(r#"{"port":80}"#).await;
+    assert_eq!(slow.names()[0], "created");
 }
 
 #[tokio::test]

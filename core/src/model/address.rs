@@ -29,7 +29,7 @@ impl Family {
 
     /// The length of the prefix that is a single address.
     #[must_use]
-    pub fn bits(self) -> u8 {
+    pub const fn bits(self) -> u8 {
         match self {
             Self::Ipv4 => 32,
             Self::Ipv6 => 128,

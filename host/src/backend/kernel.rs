@@ -15,6 +15,7 @@ use netlink_packet_route::{
 };
 
 use super::{
+    clamp,
     device::Device,
     error::Error,
     fou::Fou,
@@ -93,7 +94,11 @@ impl Kernel {
                 if let LinkAttribute::IfAlias(alias) = attribute { Some(alias.clone()) } else { None }
             });
             let is_up = message.header.flags.contains(LinkFlags::Up);
-            adapters.push(FoundAdapter { name: adapter.name, alias, is_up, has_arp: adapter.has_arp });
+            let mtu = message
+                .attributes
+                .iter()
+                .find_map(|attribute| if let LinkAttribute::Mtu(mtu) = attribute { Some(*mtu) } else { None });
+            adapters.push(FoundAdapter { name: adapter.name, alias, is_up, has_arp: adapter.has_arp, mtu });
         }
         let messages = self.routing.addresses().await?;
         let address = |message: &AddressMessage| {
@@ -108,7 +113,10 @@ impl Kernel {
             settings.extend(sysctl::read(&name)?.map(|value| (name, value)));
         }
         let ports = if wish.takes_gue() || !record.ports.is_empty() { ports().await? } else { BTreeSet::new() };
-        Ok(Found { adapters, addresses, ports, settings })
+        // Asking iptables for a table that is not in use would create it.
+        let is_needed = wish.tunnel.is_some() || record.is_clamped;
+        let clamps = if is_needed { clamp::find().await } else { BTreeMap::new() };
+        Ok(Found { adapters, addresses, ports, clamps, settings })
     }
 
     async fn take(&mut self, step: &Kind) -> Result<(), crate::Error> {
@@ -135,6 +143,8 @@ impl Kernel {
                 let message = self.address(*vip, *device, false).await?;
                 self.send(RouteNetlinkMessage::DelAddress(message).into()).await
             }
+            Kind::Clamp(program, clamp) => clamp::change(program, *clamp, true).await,
+            Kind::Unclamp(program, clamp) => clamp::change(program, *clamp, false).await,
             Kind::Listen(family, port) => listen(*family, *port, true).await,
             Kind::Close(family, port) => listen(*family, *port, false).await,
         }

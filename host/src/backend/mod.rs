@@ -9,12 +9,13 @@
 //! ```
 //! The rooms, in the order to read: `wish` is what is asked for; `device` and `step` are what can be done, each printed as the command that
 //! would do the same; `record` is what was there before; `plan` is the way from what is found to what is wished, pure; `kernel` reads and
-//! carries out; `fou` is the port that GUE packets arrive at.
+//! carries out; `fou` is the port that GUE packets arrive at, `clamp` what clients are told to send at once.
 //!
 //! **Nothing is kept in files.** What was there before is written on slb's own device, as its alias, before it is changed: it belongs to
 //! the network namespace, and a reboot takes both. So the set-up is made anew at each boot (deploy/slb-backend.service); what is there
 //! already is not written again.
 
+mod clamp;
 mod device;
 mod error;
 mod fou;

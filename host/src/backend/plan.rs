@@ -2,7 +2,7 @@
 //! The way from what is found on a backend's host to what is wished. Pure.
 //!
 //! ```text
-//!  build      slb0 ▶ what was there before, on it ▶ ARP settings ▶ tunnels ▶ GUE port ▶ VIPs
+//!  build      slb0 ▶ what was there before, on it ▶ ARP settings ▶ tunnels ▶ what fits ▶ GUE port ▶ VIPs
 //!  take down  VIPs ▶ GUE port ▶ tunnels ▶ ARP settings ▶ what was there before ▶ slb0
 //! ```
 //! A VIP comes when ARP is restrained and goes before it is not: the host never answers for one.
@@ -19,6 +19,7 @@ use std::{
 use slb_core::ports::SettingChange;
 
 use super::{
+    clamp::{self, Clamp, Clamps},
     device::Device,
     error::Error,
     record::Record,
@@ -43,6 +44,8 @@ pub(super) struct Found {
     pub(super) addresses: Vec<FoundAddress>,
     /// The ports that GUE packets are taken at.
     pub(super) ports: BTreeSet<(Family, u16)>,
+    /// What is clamped, and by what program, as far as that can be.
+    pub(super) clamps: BTreeMap<Family, Clamps>,
     /// As much as can be needed.
     pub(super) settings: BTreeMap<String, String>,
 }
@@ -54,6 +57,7 @@ pub(super) struct FoundAdapter {
     pub(super) alias: Option<String>,
     pub(super) is_up: bool,
     pub(super) has_arp: bool,
+    pub(super) mtu: Option<u32>,
 }
 
 /// An address and where it is.
@@ -71,12 +75,20 @@ pub struct Plan {
     pub(super) build: Vec<Kind>,
     /// If one of these fails, the rest is left for another try.
     pub(super) take_down: Vec<Kind>,
+    /// Whether clients cannot be told how much fits into the tunnel.
+    pub(super) is_unclamped: bool,
 }
 
 impl Plan {
     /// The steps, each of which prints as a command.
     pub fn steps(&self) -> impl Iterator<Item = Step> {
         self.build.iter().chain(&self.take_down).cloned().map(Step)
+    }
+
+    /// Whether clients cannot be told how much fits into the tunnel, because there is no iptables.
+    #[must_use]
+    pub fn is_unclamped(&self) -> bool {
+        self.is_unclamped
     }
 
     /// Whether all is as wished.
@@ -131,7 +143,9 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Result<Plan, Error> {
     let wanted = Wanted::of(wish, found);
     let known = before.clone().unwrap_or_default();
     check(wish, found, &known, &wanted)?;
-    let mut plan = Plan::default();
+    let lacks = |family| wish.has(family) && !found.clamps.contains_key(&family);
+    let is_unclamped = wish.tunnel.is_some() && (lacks(Family::V4) || lacks(Family::V6));
+    let mut plan = Plan { is_unclamped, ..Plan::default() };
     let needed = settings(wish);
     let drifted = drifted(&needed, &known, found)?;
     // What is left in the end, and what has to be remembered on the way there.
@@ -140,6 +154,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Result<Plan, Error> {
     during.settings.extend(known.settings.clone());
     during.sit_was_down |= known.sit_was_down;
     during.ports.extend(&known.ports);
+    during.is_clamped |= known.is_clamped;
     let new_tunnels: Vec<Device> = wanted.tunnels.iter().copied().filter(|device| !found.has(device.name())).collect();
     let fallback = found.settings.get(FALLBACK).filter(|value| !new_tunnels.is_empty() && *value != NO_FALLBACK);
     if let Some(value) = fallback {
@@ -165,6 +180,10 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Result<Plan, Error> {
     plan.build.extend(fallback.map(|value| set(FALLBACK, NO_FALLBACK, value)));
     plan.build.extend((wanted.sit_up && !found.is_up(SIT)).then_some(Kind::Up));
     plan.build.extend(wanted.loosened(found).map(Kind::Loosen));
+    for (family, Clamps { program, set }) in &found.clamps {
+        let missing = wanted.clamps(*family).difference(set);
+        plan.build.extend(missing.map(|clamp| Kind::Clamp(program.clone(), *clamp)));
+    }
     let listened = wanted.ports.difference(&found.ports);
     plan.build.extend(listened.map(|(family, port)| Kind::Listen(*family, *port)));
     let has = |(vip, device): &(IpAddr, Device)| found.has_address(device.name(), *vip);
@@ -187,12 +206,15 @@ fn surplus(found: &Found, known: &Record, wanted: &Wanted) -> Vec<Kind> {
     let stays = |device: &Device| *device == Device::Vips || wanted.tunnels.contains(device);
     let addresses = found.ours().filter(|at| !wanted.addresses.contains(at) && stays(&at.1));
     let addresses = addresses.map(|(vip, device)| Kind::Unbind(vip, device));
+    let clamps = found.clamps.iter().flat_map(|(family, Clamps { program, set })| {
+        set.difference(wanted.clamps(*family)).map(|clamp| Kind::Unclamp(program.clone(), *clamp))
+    });
     let ports = known.ports.difference(&wanted.ports).filter(|port| found.ports.contains(port));
     let ports = ports.map(|(family, port)| Kind::Close(*family, *port));
     let is_idle = |device: &Device| found.has(device.name()) && !wanted.tunnels.contains(device);
     let tunnels = Device::TUNNELS.into_iter().filter(is_idle).map(Kind::Delete);
     let sit = (known.sit_was_down && !wanted.sit_up && found.is_up(SIT)).then_some(Kind::Down);
-    addresses.chain(ports).chain(tunnels).chain(sit).collect()
+    addresses.chain(clamps).chain(ports).chain(tunnels).chain(sit).collect()
 }
 
 /// Who else changed a setting since has reasons: only slb's own value is taken back.
@@ -227,8 +249,11 @@ struct Wanted {
     /// Whether the kernel's own device takes IPv6 in IPv4.
     sit_up: bool,
     ports: BTreeSet<(Family, u16)>,
+    clamps: BTreeMap<Family, BTreeSet<Clamp>>,
     addresses: BTreeSet<(IpAddr, Device)>,
 }
+
+static NONE: BTreeSet<Clamp> = BTreeSet::new();
 
 impl Wanted {
     fn of(wish: &Wish, found: &Found) -> Self {
@@ -244,7 +269,13 @@ impl Wanted {
         let takers = tunnels.iter().copied().filter(|device| device.takes_ipv4());
         let on_tunnels = takers.flat_map(|device| wish.of_family(Family::V4).map(move |vip| (vip, device)));
         let addresses = on_dummy.chain(on_tunnels).collect();
-        Self { tunnels, sit_up, ports, addresses }
+        let mtu = found.outside(wish);
+        let clamped = found.clamps.keys().map(|family| (*family, clamp::wanted(wish, *family, mtu)));
+        Self { tunnels, sit_up, ports, clamps: clamped.collect(), addresses }
+    }
+
+    fn clamps(&self, family: Family) -> &BTreeSet<Clamp> {
+        self.clamps.get(&family).unwrap_or(&NONE)
     }
 
     /// The devices whose filter has to be less strict.
@@ -260,7 +291,8 @@ impl Wanted {
         let kept = known.settings.iter().filter(|(name, _)| needed.iter().any(|setting| setting.name == **name));
         settings.extend(kept.map(|(name, value)| (name.clone(), value.clone())));
         let sit_was_down = self.sit_up && (known.sit_was_down || !found.is_up(SIT));
-        Record { settings, sit_was_down, ports: self.ports.clone() }
+        let is_clamped = self.clamps.values().any(|clamps| !clamps.is_empty());
+        Record { settings, sit_was_down, is_clamped, ports: self.ports.clone() }
     }
 }
 
@@ -281,6 +313,15 @@ impl Found {
 
     fn has(&self, name: &str) -> bool {
         self.adapter(name).is_some()
+    }
+
+    /// The smallest MTU of the adapters that tunnels may come by.
+    fn outside(&self, wish: &Wish) -> Option<u32> {
+        let is_one = |adapter: &&FoundAdapter| match wish.adapters.is_empty() {
+            true => adapter.has_arp && adapter.is_up,
+            false => wish.adapters.contains(&adapter.name),
+        };
+        self.adapters.iter().filter(is_one).filter_map(|adapter| adapter.mtu).min()
     }
 
     fn is_up(&self, name: &str) -> bool {

@@ -17,6 +17,8 @@ use super::{step::SIT, wish::Family};
 const MARK: &str = "slb backend";
 /// Settings are those of the network, so this can be left out.
 const COMMON: &str = "net.";
+/// Before, nothing was.
+const CLAMPED: &str = "clamped";
 /// `IFALIASZ`, linux/if.h, with the zero byte.
 const LONGEST: usize = 255;
 
@@ -27,6 +29,8 @@ pub(super) struct Record {
     pub(super) settings: BTreeMap<String, String>,
     /// Whether the kernel's own device for IPv6 in IPv4 was down.
     pub(super) sit_was_down: bool,
+    /// Whether there are rules for what fits into tunnels.
+    pub(super) is_clamped: bool,
     /// The ports for GUE that were opened.
     pub(super) ports: BTreeSet<(Family, u16)>,
 }
@@ -39,6 +43,7 @@ impl Record {
             let (name, value) = entry.rsplit_once('=')?;
             match name {
                 SIT => record.sit_was_down = true,
+                CLAMPED => record.is_clamped = true,
                 "gue4" => drop(record.ports.insert((Family::V4, value.parse().ok()?))),
                 "gue6" => drop(record.ports.insert((Family::V6, value.parse().ok()?))),
                 setting => drop(record.settings.insert(format!("{COMMON}{setting}"), value.to_owned())),
@@ -61,6 +66,9 @@ impl fmt::Display for Record {
         }
         if self.sit_was_down {
             write!(f, " {SIT}=down")?;
+        }
+        if self.is_clamped {
+            write!(f, " {CLAMPED}=no")?;
         }
         for (family, port) in &self.ports {
             let number = if *family == Family::V4 { 4 } else { 6 };

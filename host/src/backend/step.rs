@@ -5,7 +5,12 @@ use std::{fmt, net::IpAddr};
 
 use slb_core::ports::SettingChange;
 
-use super::{device::Device, record::Record, wish::Family};
+use super::{
+    clamp::{Clamp, rule},
+    device::Device,
+    record::Record,
+    wish::Family,
+};
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +37,10 @@ pub(super) enum Kind {
     Bind(IpAddr, Device),
     /// Take it off.
     Unbind(IpAddr, Device),
+    /// Tell clients of the VIP how much fits into the tunnel, by this program.
+    Clamp(String, Clamp),
+    /// No more.
+    Unclamp(String, Clamp),
     /// Take GUE packets at a UDP port.
     Listen(Family, u16),
     /// No more.
@@ -54,6 +63,8 @@ impl Kind {
             Self::Down => Self::Up,
             Self::Bind(vip, device) => Self::Unbind(vip, device),
             Self::Unbind(vip, device) => Self::Bind(vip, device),
+            Self::Clamp(program, clamp) => Self::Unclamp(program, clamp),
+            Self::Unclamp(program, clamp) => Self::Clamp(program, clamp),
             Self::Listen(family, port) => Self::Close(family, port),
             Self::Close(family, port) => Self::Listen(family, port),
         })
@@ -87,6 +98,8 @@ impl fmt::Display for Step {
             Kind::Unbind(vip, device) => {
                 write!(f, "ip addr del {vip}/{} dev {}", if vip.is_ipv4() { 32 } else { 128 }, device.name())
             }
+            Kind::Clamp(program, clamp) => write!(f, "{program} -t mangle -A {}", rule(*clamp)),
+            Kind::Unclamp(program, clamp) => write!(f, "{program} -t mangle -D {}", rule(*clamp)),
             Kind::Listen(family, port) => write!(f, "modprobe fou && ip {}fou add port {port} gue", of(family)),
             Kind::Close(family, port) => write!(f, "ip {}fou del port {port}", of(family)),
         }

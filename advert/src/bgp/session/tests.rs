@@ -5,8 +5,8 @@ use slb_core::{model::Vip, peer::PeerSettings};
 
 use super::*;
 
-const OWN: Speaker = Speaker { asn: 65000, router_id: Ipv4Addr::new(10, 0, 0, 1) };
-const OTHER: Speaker = Speaker { asn: 4_200_000_001, router_id: Ipv4Addr::new(10, 0, 0, 254) };
+const OWN: Speaker = Speaker::new(65000, Ipv4Addr::new(10, 0, 0, 1));
+const OTHER: Speaker = Speaker::new(4_200_000_001, Ipv4Addr::new(10, 0, 0, 254));
 
 fn route() -> Prefix {
     "203.0.113.10".parse::<Vip>().unwrap().into()
@@ -46,7 +46,7 @@ fn two_speakers_agree_and_keep_each_other_alive() {
     let now = Instant::now();
     let (mut one, mut other) = established(now);
     assert_eq!((one.phase(), other.phase()), (Phase::Established, Phase::Established));
-    assert_eq!((one.mute(), one.hold_time), (None, Duration::from_secs(9)), "the shorter one counts");
+    assert_eq!((one.mute(Family::Ipv4), one.hold_time), (None, Duration::from_secs(9)), "the shorter one counts");
     let mut later = now;
     for _ in 0..20 {
         later = one.deadline().min(other.deadline()).unwrap();
@@ -127,7 +127,31 @@ fn a_peer_that_cannot_take_the_routes_is_named() {
     let mut one = session(OWN, OTHER.asn, "fd00::1", 90, now);
     let mut other = session(OTHER, OWN.asn, "10.0.0.254", 90, now);
     talk(&mut one, &mut other, now).unwrap();
-    assert!(one.mute().is_some_and(|why| why.contains("RFC 8950")));
+    assert!(one.mute(Family::Ipv4).is_some_and(|why| why.contains("RFC 8950")));
     one.announce(&[route()]);
     assert!(one.output().is_empty());
+}
+
+#[test]
+fn routes_of_ipv6_need_a_next_hop_of_ipv6() {
+    let now = Instant::now();
+    let route: Prefix = "2001:db8::10".parse::<Vip>().unwrap().into();
+    let next_hop = |own: Speaker, local: &str, asked_for: Option<&str>| {
+        let mut one = session(own, OTHER.asn, local, 90, now);
+        let hop = |text: &str| NextHop::try_from(text.parse::<IpAddr>().unwrap()).unwrap();
+        one.peer.settings.next_hop = asked_for.map(hop);
+        let mut other = session(OTHER, OWN.asn, "10.0.0.254", 90, now);
+        talk(&mut one, &mut other, now).unwrap();
+        one.announce(&[route]);
+        assert_eq!(one.output().is_empty(), one.mute(Family::Ipv6).is_some());
+        one.agreed().unwrap().next_hop_ipv6.map(|address| address.to_string())
+    };
+    let given = Speaker { next_hop_ipv6: Some("fd00::7".parse().unwrap()), ..OWN };
+    assert_eq!(next_hop(OWN, "10.0.0.1", None), None);
+    assert_eq!(next_hop(OWN, "::1", None), None);
+    assert_eq!(next_hop(OWN, "fd00::1", None).as_deref(), Some("fd00::1"));
+    assert_eq!(next_hop(given, "10.0.0.1", None).as_deref(), Some("fd00::7"));
+    assert_eq!(next_hop(given, "fd00::1", None).as_deref(), Some("fd00::7"));
+    assert_eq!(next_hop(given, "fd00::1", Some("10.0.0.9")).as_deref(), Some("fd00::7"));
+    assert_eq!(next_hop(given, "10.0.0.1", Some("fd00::9")).as_deref(), Some("fd00::9"));
 }

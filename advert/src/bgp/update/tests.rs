@@ -7,7 +7,7 @@ use std::{collections::HashMap, iter};
 
 use netgauze_bgp_pkt::{
     BgpMessage,
-    nlri::Ipv4UnicastAddress,
+    nlri::{Ipv4UnicastAddress, Ipv6UnicastAddress},
     path_attribute::{MpReach, MpUnreach, PathAttributeValue},
     update::BgpUpdateMessage,
     wire::deserializer::BgpParsingContext,
@@ -26,6 +26,10 @@ fn read(bytes: &[u8], four_octet_as: bool) -> BgpUpdateMessage {
 }
 
 fn prefixes(read: &[Ipv4UnicastAddress]) -> Vec<String> {
+    read.iter().map(|prefix| prefix.network().address().to_string()).collect()
+}
+
+fn prefixes_v6(read: &[Ipv6UnicastAddress]) -> Vec<String> {
     read.iter().map(|prefix| prefix.network().address().to_string()).collect()
 }
 
@@ -58,8 +62,14 @@ fn attributes() -> impl Strategy<Value = Attributes> {
 
 fn some_prefixes() -> impl Strategy<Value = Vec<Prefix>> {
     (0_u32..1000, 0_u32..3000, 8_u8..=32).prop_map(|(first, count, length)| {
-        let length = length.try_into().unwrap();
-        let vip = |number: u32| Ipv4Addr::from(0x0a00_0000 + number * 7).try_into().unwrap();
+        let vip = |number: u32| Ipv4Addr::from(0x0a00_0000 + number * 7).into();
+        (first..first + count).map(|number| Prefix::around(vip(number), length)).collect()
+    })
+}
+
+fn some_prefixes_v6() -> impl Strategy<Value = Vec<Prefix>> {
+    (0_u128..1000, 0_u128..3000, 16_u8..=128).prop_map(|(first, count, length)| {
+        let vip = |number: u128| Ipv6Addr::from(0xfd << 120 | (number * 7) << 40 | number).into();
         (first..first + count).map(|number| Prefix::around(vip(number), length)).collect()
     })
 }
@@ -68,8 +78,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn every_route_arrives_with_its_attributes(attributes in attributes(), sent in some_prefixes()) {
-        let messages = announce(&attributes, &sent);
+    fn every_route_arrives_with_its_attributes(
+        attributes in attributes(), ipv4 in some_prefixes(), ipv6 in some_prefixes_v6(), is_ipv6: bool,
+    ) {
+        let family = if is_ipv6 && attributes.next_hop.is_ipv6() { Family::Ipv6 } else { Family::Ipv4 };
+        let sent = if family == Family::Ipv6 { ipv6 } else { ipv4 };
+        let messages = announce(family, &attributes, &sent);
         let mut arrived = Vec::new();
         for bytes in &messages {
             prop_assert!(bytes.len() <= LONGEST);
@@ -84,6 +98,11 @@ proptest! {
                     PathAttributeValue::MpReach(MpReach::Ipv4Unicast { next_hop: hop, nlri, .. }) => {
                         next_hop = Some(*hop);
                         arrived.extend(prefixes(nlri));
+                    }
+                    PathAttributeValue::MpReach(MpReach::Ipv6Unicast { next_hop_global, next_hop_local, nlri }) => {
+                        next_hop = Some(IpAddr::V6(*next_hop_global));
+                        prop_assert!(next_hop_local.is_none());
+                        arrived.extend(prefixes_v6(nlri));
                     }
                     PathAttributeValue::Communities(value) => {
                         communities.extend(value.communities().iter().map(|each| {
@@ -117,13 +136,20 @@ proptest! {
             prop_assert!(path.as_ref().is_some_and(|path| path.contains(&numbers)), "{:?} lacks {}", path, numbers);
         }
         prop_assert_eq!(arrived, written(&sent));
-        prop_assert!(messages.len() <= sent.len() / 500 + 1, "{} messages", messages.len());
+        let fitting = if family == Family::Ipv6 { 180 } else { 500 };
+        prop_assert!(messages.len() <= sent.len() / fitting + 1, "{} messages", messages.len());
     }
 
     #[test]
-    fn every_withdrawal_arrives(next_hop in prop_oneof![Just("10.0.0.1"), Just("fd00::1")], sent in some_prefixes()) {
+    fn every_withdrawal_arrives(
+        (family, next_hop) in prop::sample::select(vec![
+            (Family::Ipv4, "10.0.0.1"), (Family::Ipv4, "fd00::1"), (Family::Ipv6, "fd00::1"),
+        ]),
+        ipv4 in some_prefixes(), ipv6 in some_prefixes_v6(),
+    ) {
+        let sent = if family == Family::Ipv6 { ipv6 } else { ipv4 };
         let mut arrived = Vec::new();
-        for bytes in withdraw(next_hop.parse().unwrap(), &sent) {
+        for bytes in withdraw(family, next_hop.parse().unwrap(), &sent) {
             prop_assert!(bytes.len() <= LONGEST);
             let update = read(&bytes, true);
             prop_assert!(update.nlri().is_empty());
@@ -131,6 +157,7 @@ proptest! {
             for attribute in update.path_attributes() {
                 match attribute.value() {
                     PathAttributeValue::MpUnreach(MpUnreach::Ipv4Unicast { nlri }) => arrived.extend(prefixes(nlri)),
+                    PathAttributeValue::MpUnreach(MpUnreach::Ipv6Unicast { nlri }) => arrived.extend(prefixes_v6(nlri)),
                     other => prop_assert!(false, "{:?}", other),
                 }
             }
@@ -141,7 +168,9 @@ proptest! {
 
 #[test]
 fn the_end_of_routes_is_read_as_such() {
-    assert!(read(&end_of_routes(), true).end_of_rib().is_some());
+    for family in [Family::Ipv4, Family::Ipv6] {
+        assert!(read(&end_of_routes(family), true).end_of_rib().is_some());
+    }
 }
 
 #[test]

@@ -9,7 +9,13 @@ use super::*;
 
 /// A host that boots with two adapters, and some of what others may have done there.
 fn host(ignore: &str, sit: Option<bool>, fallback: Option<&str>) -> Found {
-    let adapter = |name: &str, has_arp| FoundAdapter { name: name.to_owned(), alias: None, is_up: true, has_arp };
+    let adapter = |name: &str, has_arp| FoundAdapter {
+        name: name.to_owned(),
+        alias: None,
+        is_up: true,
+        has_arp,
+        mtu: Some(1500),
+    };
     let adapters = vec![adapter("lo", false), adapter("eth0", true), adapter("eth1.5", true)];
     let mut found = Found { adapters, ..Found::default() };
     found.adapters.extend(sit.map(|is_up| FoundAdapter { is_up, ..adapter(SIT, false) }));
@@ -17,6 +23,8 @@ fn host(ignore: &str, sit: Option<bool>, fallback: Option<&str>) -> Found {
         found.settings.insert(format!("net.ipv4.conf.{name}.arp_ignore"), value.to_owned());
         found.settings.insert(format!("net.ipv4.conf.{name}.arp_announce"), value.to_owned());
     }
+    let clamps = Clamps { program: "iptables".to_owned(), set: BTreeSet::new() };
+    found.clamps.insert(Family::V4, clamps);
     found.settings.extend(fallback.map(|value| (FALLBACK.to_owned(), value.to_owned())));
     found
 }
@@ -30,7 +38,7 @@ fn take(found: &mut Found, step: &Kind) {
         Kind::Add(device) => {
             assert!(!found.has(device.name()));
             let name = device.name().to_owned();
-            found.adapters.push(FoundAdapter { name, alias: None, is_up: true, has_arp: false });
+            found.adapters.push(FoundAdapter { name, alias: None, is_up: true, has_arp: false, mtu: Some(1480) });
         }
         Kind::Delete(device) => {
             found.adapters.retain(|adapter| adapter.name != device.name());
@@ -55,6 +63,12 @@ fn take(found: &mut Found, step: &Kind) {
         }
         Kind::Unbind(address, device) => {
             found.addresses.retain(|other| other.adapter != device.name() || other.address != address);
+        }
+        Kind::Clamp(_, clamp) => {
+            assert!(found.clamps.get_mut(&Family::of(clamp.0)).is_some_and(|clamps| clamps.set.insert(clamp)))
+        }
+        Kind::Unclamp(_, clamp) => {
+            assert!(found.clamps.get_mut(&Family::of(clamp.0)).is_some_and(|clamps| clamps.set.remove(&clamp)))
         }
         Kind::Listen(family, port) => assert!(found.ports.insert((family, port))),
         Kind::Close(family, port) => assert!(found.ports.remove(&(family, port))),

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whether packets of clients may come in: with the strict `rp_filter` the kernel drops what comes by another adapter than its answers would
+//! leave by, and says so only where `log_martians` is on.
+
+use std::collections::BTreeSet;
+
+use netlink_packet_route::{
+    AddressFamily,
+    route::{RouteAttribute, RouteHeader, RouteMessage},
+};
+
+use crate::{Error, link::Adapter, sysctl};
+
+/// `rp_filter` that drops, RFC 3704's strict mode.
+const STRICT: i64 = 1;
+
+/// The other adapters by which this host reaches most clients, if packets from there would be dropped that come by `adapter`.
+pub(crate) fn detour(adapter: &Adapter, all: &[Adapter], routes: &[RouteMessage]) -> Result<Vec<String>, Error> {
+    let ways: BTreeSet<u32> = routes.iter().filter(|route| is_default(route)).flat_map(out).collect();
+    if !adapter.has_arp || ways.is_empty() || ways.contains(&adapter.index) || !is_strict(&adapter.name)? {
+        return Ok(Vec::new());
+    }
+    Ok(all.iter().filter(|other| ways.contains(&other.index)).map(|other| other.name.clone()).collect())
+}
+
+/// The kernel goes by the larger of the adapter's own value and the one for all (`IN_DEV_MAXCONF`, linux/inetdevice.h).
+fn is_strict(adapter: &str) -> Result<bool, Error> {
+    let value = |name: &str| {
+        let name = format!("net.ipv4.conf.{}.rp_filter", name.replace('.', "/"));
+        Ok::<_, Error>(sysctl::read(&name)?.and_then(|text| text.parse::<i64>().ok()))
+    };
+    Ok(value(adapter)?.max(value("all")?) == Some(STRICT))
+}
+
+fn is_default(route: &RouteMessage) -> bool {
+    route.header.address_family == AddressFamily::Inet
+        && route.header.destination_prefix_length == 0
+        && route.header.table == RouteHeader::RT_TABLE_MAIN
+}
+
+/// The adapters that it leads out by.
+fn out(route: &RouteMessage) -> Vec<u32> {
+    let mut found = Vec::new();
+    for attribute in &route.attributes {
+        if let RouteAttribute::Oif(index) = attribute {
+            found.push(*index);
+        } else if let RouteAttribute::MultiPath(hops) = attribute {
+            found.extend(hops.iter().map(|hop| hop.interface_index));
+        }
+    }
+    found
+}
