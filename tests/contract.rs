@@ -54,10 +54,17 @@ fn as_described() {
     let listed = server.list();
     let load_balancers = listed.as_array().unwrap();
     assert!(load_balancers.len() > 20, "only {} load-balancers are left", load_balancers.len());
-    let (is, should_be) = (programmed(&site.lb), expected(load_balancers));
-    assert_eq!(is.symmetric_difference(&should_be).collect::<Vec<_>>(), Vec::<&String>::new());
+    // What of the others the kernel is to hold now depends on what checks find.
+    let plain: Vec<Value> = load_balancers.iter().filter(|each| is_plain(each)).cloned().collect();
+    assert!(plain.len() > 9, "only {} of {}", plain.len(), load_balancers.len());
+    let programmed = programmed(&site.lb);
+    let missing: Vec<String> = expected(&plain).difference(&programmed).cloned().collect();
+    assert!(missing.is_empty(), "{missing:#?}");
     for load_balancer in load_balancers {
-        server.delete(load_balancer);
+        let path = format!("/loadbalancer/{}", load_balancer["uuid"].as_str().unwrap());
+        let status = server.ask("DELETE", &path, "").status;
+        // One that was to be drained first may be gone by now.
+        assert!([204, 404].contains(&status), "{status}: {load_balancer}");
     }
     server.stop();
     site.lb.run(SLB, &[&["cleanup"], &options[..]].concat());
