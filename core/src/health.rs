@@ -113,7 +113,7 @@ pub struct Ramp {
 }
 
 /// The steps of a ramp, at most: a weight that changes a thousand times is a thousand writes to the kernel.
-const STEPS: u16 = 20;
+pub const STEPS: u16 = 20;
 
 /// The weight of a backend that has been back for `elapsed`: it rises evenly, by whole numbers from 1 on, in up to 20 steps.
 #[must_use]

@@ -188,6 +188,12 @@ impl Weight {
     /// Takes no new connections.
     pub const ZERO: Self = Self(0);
 
+    /// So many times as much, up to the highest that there is.
+    #[must_use]
+    pub fn times(self, factor: u16) -> Self {
+        Self(self.0.saturating_mul(factor))
+    }
+
     /// The number.
     #[must_use]
     pub fn get(self) -> u16 {

@@ -2,7 +2,7 @@
 //! What the data plane is to hold of a load-balancer: what was asked for, after what has become of its backends. Pure.
 
 use crate::{
-    health::{is_panic, ramp},
+    health::{STEPS, is_panic, ramp},
     model::{Backend, BackendSettings, LoadBalancer, Target, Time, Weight, check::OnFailure},
 };
 
@@ -22,10 +22,11 @@ impl LoadBalancer {
     #[must_use]
     pub fn programmed(&self, now: Time) -> Programmed {
         let panics = self.panics();
+        let scale = self.scale(now);
         let mut changes: Option<Time> = None;
         let mut backends = Vec::with_capacity(self.backends().len());
         for backend in self.backends() {
-            let mut settings = backend.settings;
+            let mut settings = BackendSettings { weight: backend.settings.weight.times(scale), ..backend.settings };
             if self.drain.is_some() || backend.condition.drain.is_some() {
                 settings.weight = NONE;
             } else if backend.condition.down.is_some() && !panics {
@@ -33,7 +34,7 @@ impl LoadBalancer {
                     Some(OnFailure::Remove) => continue,
                     Some(OnFailure::Weight0) | None => settings.weight = NONE,
                 }
-            } else if let Some((weight, change)) = self.raised(backend, now) {
+            } else if let Some((weight, change)) = self.raised(backend, settings.weight, now) {
                 settings.weight = weight;
                 changes = Some(changes.map_or(change, |other| other.min(change)));
             }
@@ -49,13 +50,26 @@ impl LoadBalancer {
         Programmed { backends, changes }
     }
 
-    /// The weight of a backend that came back not long ago, and when it is another.
-    fn raised(&self, backend: &Backend, now: Time) -> Option<(Weight, Time)> {
+    /// The weight of a backend that came back not long ago and is on its way to `asked`, and when it is another.
+    fn raised(&self, backend: &Backend, asked: Weight, now: Time) -> Option<(Weight, Time)> {
         // While the clock is behind that time nobody knows how long ago it was; a clock without a battery may be so for days.
         let back = backend.condition.back.filter(|back| *back <= now)?;
         let slow_start = self.check_of(backend)?.reaction.slow_start;
-        let ramp = ramp(backend.settings.weight, slow_start, now.since(back));
+        let ramp = ramp(asked, slow_start, now.since(back));
         Some((ramp.weight, back.after(ramp.next?)))
+    }
+
+    /// By how much all weights are multiplied, which schedulers do not mind: while a small one is raised, so that it has parts to begin with.
+    fn scale(&self, now: Time) -> u16 {
+        let is_small = |backend: &&Backend| (1..STEPS / 2).contains(&backend.settings.weight.get());
+        let is_raised = |backend: &Backend| {
+            takes_part(backend) && self.raised(backend, backend.settings.weight.times(STEPS), now).is_some()
+        };
+        if !self.backends().iter().filter(is_small).any(is_raised) {
+            return 1;
+        }
+        let heaviest = self.backends().iter().map(|backend| backend.settings.weight.get()).max().unwrap_or(1);
+        (u16::MAX / heaviest).clamp(1, STEPS)
     }
 
     /// Whether so many of its backends fail that none of the failures is believed.

@@ -230,7 +230,7 @@ impl std::str::FromStr for OnFailure {
     }
 }
 
-/// How long a weight is raised: up to an hour, zero for not at all, which is the default. A weight of 1 has no part to begin with.
+/// How long a weight is raised: up to an hour, zero for not at all, which is the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SlowStart(Duration);
 

@@ -181,6 +181,24 @@ fn what_could_not_be_erased_is_erased_while_weights_are_raised() {
     server.check();
 }
 
+/// A weight of 1 has no parts; while one is raised, all are counted in twentieths.
+#[test]
+fn a_small_weight_is_raised_slowly_too() {
+    let sim = Sim::default();
+    let slow_start = SlowStart::try_from(Duration::from_secs(20)).unwrap();
+    let mut server = start(&sim, checked(1, 2, Reaction { slow_start, ..Reaction::default() }));
+    server.pass(Duration::from_secs(1));
+    server.turn(1, Standing::Down);
+    server.turn(1, Standing::Up);
+    assert_eq!(weights(&sim), [(1, 1), (2, 20)]);
+    (0..10).for_each(|_| server.pass(Duration::from_secs(1)));
+    assert_eq!(weights(&sim), [(1, 10), (2, 20)]);
+    server.check();
+    (0..10).for_each(|_| server.pass(Duration::from_secs(1)));
+    assert_eq!(weights(&sim), [(1, 1), (2, 1)]);
+    server.check();
+}
+
 /// Of two load-balancers that ask the same, each knows.
 #[test]
 fn one_check_is_for_all_that_ask_it() {
