@@ -142,6 +142,8 @@ impl<'a> Told<'a> {
             Event::BackendChanged(_, is) => {
                 Self { backend: Some(is.id), is: Some(Is::Backend(is.into())), ..plain("backendChanged") }
             }
+            Event::BackendDown(_, id) => Self { backend: Some(*id), ..plain("backendDown") },
+            Event::BackendUp(_, id) => Self { backend: Some(*id), ..plain("backendUp") },
             Event::BackendRemoved(_, id) => Self { backend: Some(*id), ..plain("backendRemoved") },
             Event::Status(_, News::Programmed(backend)) => Self { backend: *backend, ..plain("programmed") },
             Event::Status(_, News::Failed(backend, why)) => {

@@ -43,6 +43,10 @@ pub enum Event {
     BackendAdded(LoadBalancerId, Backend),
     /// Something of it has changed.
     BackendChanged(LoadBalancerId, Backend),
+    /// It fails its checks.
+    BackendDown(LoadBalancerId, BackendId),
+    /// It passes them again, or is not checked any more.
+    BackendUp(LoadBalancerId, BackendId),
     /// It is gone.
     BackendRemoved(LoadBalancerId, BackendId),
     /// How a load-balancer is doing has changed.
@@ -69,6 +73,8 @@ impl Event {
             Self::Deleted(id)
             | Self::BackendAdded(id, _)
             | Self::BackendChanged(id, _)
+            | Self::BackendDown(id, _)
+            | Self::BackendUp(id, _)
             | Self::BackendRemoved(id, _)
             | Self::Status(id, _) => Some(*id),
             Self::Conflict { .. } | Self::PeerUp(_) | Self::PeerDown(_) => None,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     events::Event,
-    model::{Backend, BackendId, LoadBalancer},
+    model::{Backend, BackendId, Condition, LoadBalancer, LoadBalancerId},
 };
 
 /// In the order in which to tell it: what is there is told of before what is on it.
@@ -23,12 +23,26 @@ pub(super) fn between(before: Option<&LoadBalancer>, after: &LoadBalancer) -> Ve
     for backend in is {
         match left.remove(&backend.id) {
             None => events.push(Event::BackendAdded(after.id, backend.clone())),
-            Some(before) if before != backend => events.push(Event::BackendChanged(after.id, backend.clone())),
-            Some(_) => {}
+            Some(before) => events.extend(of_backend(after.id, before, backend)),
         }
     }
     events.extend(left.into_keys().map(|id| Event::BackendRemoved(after.id, id)));
     events
+}
+
+/// Its health has events of its own.
+fn of_backend(id: LoadBalancerId, was: &Backend, is: &Backend) -> impl Iterator<Item = Event> {
+    let asked = |of: &Backend| Backend {
+        condition: Condition { drain: of.condition.drain, ..Condition::default() },
+        ..of.clone()
+    };
+    let changed = (asked(was) != asked(is)).then(|| Event::BackendChanged(id, is.clone()));
+    let turned = match (was.condition.down, is.condition.down) {
+        (None, Some(_)) => Some(Event::BackendDown(id, is.id)),
+        (Some(_), None) => Some(Event::BackendUp(id, is.id)),
+        (None, None) | (Some(_), Some(_)) => None,
+    };
+    changed.into_iter().chain(turned)
 }
 
 /// Both without what they begin and end with alike: of many backends, few change at a time.
