@@ -46,12 +46,13 @@ impl Here<'_> {
 /// Everything that slb may change, as text.
 pub fn trace(host: &Here<'_>) -> String {
     // Some settings say what the network has been like meanwhile.
-    let settings =
-        "sysctl -a 2>/dev/null | grep -E '^net\\.(ipv4|ipv6|core)' | grep -vE 'inode-nr|rt_cache|random|stable_secret'";
+    let settings = "grep -rs '' /proc/sys/net/ipv4 /proc/sys/net/ipv6 /proc/sys/net/core | grep -vE 'inode-nr|rt_cache|random|stable_secret'";
     let rules = "for t in iptables ip6tables; do $t-legacy-save -t mangle | grep -v '^#' | sed 's/\\[.*\\]//'; done";
-    host.sh(&format!(
+    let text = host.sh(&format!(
         "ip -d addr; ip -d link; ip route show table all; ip -6 route show table all; ip fou show 2>/dev/null || true; ip rule; {settings}; {rules}"
-    ))
+    ));
+    assert!(text.contains("/arp_ignore:") && text.contains("/rp_filter:"), "{text}");
+    text
 }
 
 /// Compares two of them; says where they differ.

@@ -141,7 +141,7 @@ async fn peers_come_and_go() {
     assert_eq!(server.get("/bgp/peers/FD00:0::fe").await.json(), shown);
     let agreed = json!({
         "localAddress": "10.0.0.1", "routerId": "10.0.0.254", "holdTime": "30s", "fourOctetAs": true, "gracefulRestart": false,
-        "nextHop": null
+        "nextHop": null, "nextHopIpv6": null
     });
     assert_eq!(server.get("/bgp/peers/10.0.0.5").await.json()["session"], agreed);
     assert_eq!(server.post("/bgp/peers", r#"{"address":"10.0.0.1","as":2}"#).await.status, StatusCode::CONFLICT);
