@@ -33,6 +33,10 @@ impl<W: World> Controller<W> {
             let endpoint = load_balancer.endpoint;
             let connections = match self.drivers.dataplane.connections(endpoint).await {
                 Ok(connections) => Some(connections),
+                // What the kernel does not take has none. Before the first look nobody knows.
+                Err(_) if self.board.is_ready() && !self.observed.services.contains_key(&endpoint) => {
+                    Some(BTreeMap::new())
+                }
                 Err(cause) => {
                     warn!(lb = %id, error = %Chain(&*cause), "cannot count connections; the drain ends at its deadline");
                     None
