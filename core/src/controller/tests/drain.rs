@@ -119,6 +119,22 @@ fn what_the_kernel_does_not_have_has_no_connections() {
     assert!(is_done(&server, 1));
 }
 
+/// A crash would bring it back.
+#[test]
+fn nothing_is_deleted_before_that_is_written_down() {
+    let sim = Sim::default();
+    let mut server = two_backends(&sim);
+    server.ask(drain(None, None, Then::Delete)).unwrap();
+    sim.with(|remains| remains.disk_full = true);
+    (0..9).for_each(|_| server.pass(SECOND));
+    assert_eq!(weights(&sim), [0, 0]);
+    server.check();
+    sim.with(|remains| remains.disk_full = false);
+    server.pass(SECOND);
+    assert_eq!(server.board.get(lb(1)), None);
+    server.check();
+}
+
 #[test]
 fn a_clock_that_is_set_back_holds_up_no_drain_that_is_done() {
     let sim = Sim::default();
