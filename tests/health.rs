@@ -83,6 +83,29 @@ fn health_is_remembered_over_kill_9() {
     assert_eq!(answers(&site, &web), ["two"; 4]);
 }
 
+/// The check is shared, and what it found before as well.
+fn a_dead_backend_is_known_to_who_comes_later() {
+    let site = Site::new(SLB);
+    let [_one, two] = site.web();
+    let server = site.start(&[]);
+    let first = checked(&server, CHECK);
+    let otherwise = checked(&server, &CHECK.replace("\"fall\":2", "\"fall\":2,\"port\":81"));
+    drop(two);
+    becomes(&server, &first, ["up", "down"]);
+    becomes(&server, &otherwise, ["down", "down"]);
+    let second = checked(&server, CHECK);
+    assert_eq!(health(&server, &second), ["up", "down"]);
+    assert_eq!(answers(&site, &second), ["one"; 4]);
+    let corrected = server.ask("PATCH", &path(&otherwise), &format!("{{{CHECK}}}"));
+    assert_eq!(corrected.status, 200);
+    assert_eq!(health(&server, &otherwise), ["up", "down"]);
+    let _two = Backend::start(&site.two, 80, "two");
+    for each in [&first, &second, &otherwise] {
+        becomes(&server, each, ["up", "up"]);
+        assert_eq!(answers(&site, each), ["one", "one", "two", "two"]);
+    }
+}
+
 fn the_fallback_says_sorry() {
     let site = Site::new(SLB);
     let [one, two] = site.web();
@@ -140,6 +163,7 @@ fn a_backend_may_be_asked_something_else() {
 slb_lab::main! { fast: [
        a_backend_that_fails_is_out_until_it_is_back,
        health_is_remembered_over_kill_9,
+       a_dead_backend_is_known_to_who_comes_later,
        the_fallback_says_sorry,
        when_too_many_fail_all_are_sent_to,
        a_backend_may_be_asked_something_else,

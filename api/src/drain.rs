@@ -13,7 +13,7 @@ use slb_core::{
 
 use crate::{
     Api,
-    extract::{BackendPath, LoadBalancerPath},
+    extract::{BackendPath, Bodiless, LoadBalancerPath},
     loadbalancers::{observer, seen},
     problem::Problem,
     query, reply,
@@ -25,6 +25,7 @@ pub(crate) async fn drain(
     State(api): State<Api>,
     LoadBalancerPath(id): LoadBalancerPath,
     uri: Uri,
+    _: Bodiless,
 ) -> Result<Response, Problem> {
     let deadline = query::time(&uri, "deadline")?.flatten();
     begin(&api, id, None, DrainWish { deadline, then: Then::Stay }).await
@@ -45,6 +46,7 @@ pub(crate) async fn drain_backend(
     State(api): State<Api>,
     BackendPath(id, backend): BackendPath,
     uri: Uri,
+    _: Bodiless,
 ) -> Result<Response, Problem> {
     let deadline = query::time(&uri, "deadline")?.flatten();
     begin(&api, id, Some(backend), DrainWish { deadline, then: Then::Stay }).await

@@ -2,7 +2,7 @@
 //! Reads requests: ids out of paths, wishes out of bodies.
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
     http::{HeaderMap, header::CONTENT_LENGTH, request::Parts},
 };
@@ -80,6 +80,21 @@ async fn parameter(parts: &mut Parts, api: &Api, name: &str) -> Result<String, P
 async fn id(parts: &mut Parts, api: &Api, name: &str, unknown: Kind) -> Result<Uuid, Problem> {
     let given = parameter(parts, api, name).await?;
     parse_uuid(&given).ok_or_else(|| Problem::new(unknown, format!("{given:?} is not a UUID, so it names nothing")))
+}
+
+/// No body: what somebody says there of a drain would be passed over.
+pub(crate) struct Bodiless;
+
+impl FromRequest<Api> for Bodiless {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &Api) -> Result<Self, Problem> {
+        if request.body().is_end_stream() {
+            return Ok(Self);
+        }
+        let why = "is not read here; how long it may take is said behind the path, as ?deadline=30s";
+        Err(Problem::invalid_at("#", &Invalid(why.to_owned())))
+    }
 }
 
 /// A wish read from the body, which is taken for JSON whatever `Content-Type` says: the original's documented calls send none.

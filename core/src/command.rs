@@ -23,7 +23,7 @@ use crate::{
 pub enum Command {
     /// Take a VIP and balance connections to it.
     Create(NewLoadBalancer),
-    /// Rename a load-balancer, or have the network told of it at other times.
+    /// Change what a load-balancer is called, how it balances, what its backends are asked, or when the network is told of it.
     Update(LoadBalancerId, LoadBalancerChange),
     /// Stop balancing, give the VIP back.
     Delete(LoadBalancerId),

@@ -294,12 +294,12 @@ impl Dataplane for SimDataplane {
     }
 
     async fn connections(&mut self, endpoint: Endpoint) -> Result<BTreeMap<Target, Connections>, Cause> {
-        Ok(self.0.with(|remains| {
+        self.0.with(|remains| {
             let active = |target: &Target| remains.connections.get(target).copied().unwrap_or_default();
             let of = |target: &Target| (*target, Connections { active: active(target), ..Connections::default() });
-            let services = remains.kernel.services.get(&endpoint);
-            services.map(|service| service.backends.keys().map(of).collect()).unwrap_or_default()
-        }))
+            let service = remains.kernel.services.get(&endpoint).ok_or("no such service")?;
+            Ok(service.backends.keys().map(of).collect())
+        })
     }
 
     async fn apply(&mut self, steps: &[DataplaneStep]) -> Vec<Verdict> {

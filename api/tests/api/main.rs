@@ -9,6 +9,7 @@ mod client;
 mod conduct;
 mod defects;
 mod description;
+mod drain;
 mod events;
 mod loadbalancers;
 mod memory;

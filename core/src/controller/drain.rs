@@ -27,12 +27,16 @@ impl<W: World> Controller<W> {
         self.next_look = now + PERIOD;
         let time = self.time();
         let ids: Vec<LoadBalancerId> = self.draining.iter().copied().collect();
-        let mut changes = Vec::new();
+        let (mut changes, mut news) = (Vec::new(), Vec::new());
         for id in ids {
             let Some(load_balancer) = self.state.get(id).cloned() else { continue };
             let endpoint = load_balancer.endpoint;
             let connections = match self.drivers.dataplane.connections(endpoint).await {
                 Ok(connections) => Some(connections),
+                // What the kernel does not take has none. Before the first look nobody knows.
+                Err(_) if self.board.is_ready() && !self.observed.services.contains_key(&endpoint) => {
+                    Some(BTreeMap::new())
+                }
                 Err(cause) => {
                     warn!(lb = %id, error = %Chain(&*cause), "cannot count connections; the drain ends at its deadline");
                     None
@@ -47,15 +51,24 @@ impl<W: World> Controller<W> {
             let over = load_balancer.backends().iter().filter(|backend| {
                 backend.condition.drain.is_some_and(|drain| drain.is_under_way() && is_over(Some(backend), drain))
             });
-            for backend in over {
-                info!(lb = %id, backend = %backend.target, left = left(Some(backend)).unwrap_or_default(), "drained backend");
-            }
+            news.extend(over.map(|backend| (id, Some(backend.target), left(Some(backend)))));
             if load_balancer.drain.is_some_and(|drain| drain.is_under_way() && is_over(None, drain)) {
-                info!(lb = %id, left = left(None).unwrap_or_default(), "drained load-balancer");
+                news.push((id, None, left(None)));
             }
             changes.push(change);
         }
-        self.take_over(changes, now).await;
+        if let Err(cause) = self.commit(&changes).await {
+            warn!(error = %Chain(&*cause), "that drains are over could not be written down; it is tried again");
+            return changes.into_iter().for_each(|change| self.state.put(&change.inverse()));
+        }
+        for (lb, target, left) in news {
+            let left = left.unwrap_or_default();
+            match target {
+                Some(backend) => info!(%lb, %backend, left, "drained backend"),
+                None => info!(%lb, left, "drained load-balancer"),
+            }
+        }
+        self.carry_out(&changes, now).await;
     }
 }
 

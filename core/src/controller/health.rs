@@ -123,15 +123,7 @@ impl<W: World> Controller<W> {
                 news.entry(owner).or_default().insert(watch.clone(), known);
             }
         }
-        let changes = news.iter().filter_map(|(id, news)| self.state.learn(*id, news)).collect();
-        self.take_over(changes, now).await;
-    }
-
-    /// Makes changes of slb's own durable and carries them out. They are in the state already.
-    pub(super) async fn take_over(&mut self, changes: Vec<Change>, now: Instant) {
-        if changes.is_empty() {
-            return;
-        }
+        let changes: Vec<Change> = news.iter().filter_map(|(id, news)| self.state.learn(*id, news)).collect();
         changes.iter().for_each(log_panic);
         if let Err(cause) = self.commit(&changes).await {
             warn!(error = %Chain(&*cause), "what has become of backends could not be written down");
@@ -140,9 +132,16 @@ impl<W: World> Controller<W> {
                 .filter_map(|change| change.after.as_ref())
                 .for_each(|after| self.board.post(Arc::clone(after)));
         }
-        let vips: BTreeSet<Vip> =
-            changes.iter().filter_map(|change| change.after.as_ref()).map(|after| after.endpoint.vip).collect();
-        self.converge_unasked(&Scope::Vips(vips), now).await;
+        self.carry_out(&changes, now).await;
+    }
+
+    /// Brings the kernel along with changes that nobody asked for.
+    pub(super) async fn carry_out(&mut self, changes: &[Change], now: Instant) {
+        let after = changes.iter().filter_map(|change| change.after.as_ref());
+        let vips: BTreeSet<Vip> = after.map(|after| after.endpoint.vip).collect();
+        if !vips.is_empty() {
+            self.converge_unasked(&Scope::Vips(vips), now).await;
+        }
     }
 
     /// The time of day, for what is remembered over a restart.

@@ -8,7 +8,7 @@ use super::{
     converge::{Failed, Failures},
 };
 use crate::{
-    model::{LoadBalancer, Phase, Time},
+    model::{Endpoint, LoadBalancer, Phase, Target, Time},
     plan::Scope,
     status::{Finding, Report},
     step::{DataplaneStep, Step},
@@ -35,27 +35,30 @@ impl<W: World> Controller<W> {
         let endpoint = load_balancer.endpoint;
         let service = self.observed.services.get(&endpoint);
         let as_asked = service.is_some_and(|service| service.settings == Some(load_balancer.service));
+        let none = BTreeMap::new();
+        let observed = service.map_or(&none, |service| &service.backends);
+        let programmed_backends: BTreeMap<_, _> = load_balancer.programmed(time).backends.into_iter().collect();
+        let is_as_planned =
+            |target: Target| observed.get(&target).copied() == programmed_backends.get(&target).copied().map(Some);
+        let lacking = load_balancer.fallback.as_ref().map(|fallback| fallback.target).filter(|it| !is_as_planned(*it));
         let programmed = if load_balancer.phase == Phase::Deleting {
             Err(why(failed, |step| is_of_removal(step, load_balancer), "it is being deleted"))
         } else if !as_asked {
             Err(why(failed, |step| is_of_service(step, load_balancer), "the kernel has no such service"))
         } else if !self.observed.host.bound.contains(&endpoint.vip) {
             Err(why(failed, |step| !matches!(step, Step::Dataplane(_)), "its VIP is not bound"))
+        } else if let Some(fallback) = lacking {
+            Err(why(failed, |step| is_of_target(step, endpoint, fallback), "the kernel does not have the fallback"))
         } else {
             Ok(())
         };
-        let none = BTreeMap::new();
-        let observed = service.map_or(&none, |service| &service.backends);
-        let programmed_backends: BTreeMap<_, _> = load_balancer.programmed(time).backends.into_iter().collect();
         let backends = load_balancer.backends().iter().map(|backend| {
-            let is_its = |step: &Step| match step {
-                Step::Dataplane(step) => step.endpoint() == endpoint && step.target() == Some(backend.target),
-                Step::Advert(_) | Step::Host(_) => false,
-            };
-            let found = match (observed.get(&backend.target), programmed_backends.get(&backend.target)) {
-                (Some(is), Some(wanted)) if *is == Some(*wanted) => Ok(()),
-                (None, None) => Err("it failed its checks, and was removed".into()),
-                _ => Err(why(failed, is_its, "the kernel does not have it")),
+            let found = match programmed_backends.get(&backend.target) {
+                _ if !is_as_planned(backend.target) => {
+                    Err(why(failed, |step| is_of_target(step, endpoint, backend.target), "the kernel does not have it"))
+                }
+                Some(_) => Ok(()),
+                None => Err("it failed its checks, and was removed".into()),
             };
             (backend.id, found)
         });
@@ -88,6 +91,13 @@ fn is_of_service(step: &Step, load_balancer: &LoadBalancer) -> bool {
             step.endpoint() == load_balancer.endpoint
         }
         Step::Dataplane(_) | Step::Advert(_) | Step::Host(_) => false,
+    }
+}
+
+fn is_of_target(step: &Step, endpoint: Endpoint, target: Target) -> bool {
+    match step {
+        Step::Dataplane(step) => step.endpoint() == endpoint && step.target() == Some(target),
+        Step::Advert(_) | Step::Host(_) => false,
     }
 }
 

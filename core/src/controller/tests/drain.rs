@@ -102,6 +102,39 @@ fn a_handshake_that_is_under_way_is_waited_for() {
     assert!(is_done(&server, 1));
 }
 
+/// Its scheduler is no module of the kernel that was booted last, say.
+#[test]
+fn what_the_kernel_does_not_have_has_no_connections() {
+    let sim = Sim::default();
+    let mut server = two_backends(&sim);
+    let endpoint = server.board.get(lb(1)).unwrap().endpoint;
+    let add = Step::Dataplane(DataplaneStep::AddService(endpoint, ServiceSettings::default()));
+    connections(&sim, 1, 1);
+    server.ask(drain(Some(1), None, Then::Stay)).unwrap();
+    sim.with(|remains| (remains.kernel.services.clear(), remains.broken.push((add, false))));
+    server.pass(SECOND * 4);
+    assert!(!is_done(&server, 1), "it may be there again in a moment, with its connections");
+    server.pass(INTERVAL);
+    (0..4).for_each(|_| server.pass(SECOND));
+    assert!(is_done(&server, 1));
+}
+
+/// A crash would bring it back.
+#[test]
+fn nothing_is_deleted_before_that_is_written_down() {
+    let sim = Sim::default();
+    let mut server = two_backends(&sim);
+    server.ask(drain(None, None, Then::Delete)).unwrap();
+    sim.with(|remains| remains.disk_full = true);
+    (0..9).for_each(|_| server.pass(SECOND));
+    assert_eq!(weights(&sim), [0, 0]);
+    server.check();
+    sim.with(|remains| remains.disk_full = false);
+    server.pass(SECOND);
+    assert_eq!(server.board.get(lb(1)), None);
+    server.check();
+}
+
 #[test]
 fn a_clock_that_is_set_back_holds_up_no_drain_that_is_done() {
     let sim = Sim::default();

@@ -46,6 +46,29 @@ fn one_that_the_kernel_refuses_is_no_success() {
     server.check();
 }
 
+/// An admin takes it out, and there is no request that could fail.
+#[test]
+fn one_that_is_lacking_is_told() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    server.ask(with_fallback(9)).unwrap();
+    let endpoint = server.board.get(lb(1)).unwrap().endpoint;
+    let programmed = |server: &Server| server.board.look(lb(1)).unwrap().status.programmed.why_not.clone();
+    assert_eq!(programmed(&server), None);
+    let Fallback { target, settings } = fallback(9);
+    sim.with(|remains| {
+        remains.kernel.services.get_mut(&endpoint).unwrap().backends.clear();
+        remains.broken.push((Step::Dataplane(DataplaneStep::AddBackend(endpoint, target, settings)), false));
+    });
+    server.pass(INTERVAL);
+    let why = programmed(&server).unwrap();
+    assert!(why.starts_with("could not add backend 10.0.0.9:80"), "{why}");
+    sim.with(|remains| remains.broken.clear());
+    server.pass(INTERVAL);
+    assert_eq!(programmed(&server), None);
+    server.check();
+}
+
 #[test]
 fn it_is_no_broadcast_address() {
     let sim = Sim::default();
