@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What clients notice of backends that fail, are drained, and flap, with a steady load. In one boot of the lab's fast kernel.
+//!
+//! Failures are measured beside keepalived, in turns, on topologies of the same kind and with the same settings. A backend fails at the same
+//! moments between two checks for both: what is left to chance otherwise would be most of the difference.
+//!
+//! | slb | keepalived | here |
+//! | --- | --- | --- |
+//! | `interval` | `delay_loop` | 1 s |
+//! | `timeout` | `connect_timeout` | 0.5 s |
+//! | `fall` | `retry`, and one | 2 |
+//! | `fastInterval` | `delay_before_retry`, from the end of the check that failed | 0.5 s |
+//! | `onFailure: weight0` | `inhibit_on_failure` | |
+//! | `rise` | is 1 | 1 |
+//! | a check of type `tcp` | `TCP_CHECK` | |
+//!
+//! slb sets the kernel, too (`net.ipv4.vs.expire_nodest_conn`), so that a SYN that is sent again to a backend that is out goes to another;
+//! keepalived leaves that to the administrator. It is measured with the kernel as it is, and with the settings that slb makes.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints; what goes wrong panics")]
+
+#[path = "failover/flapping.rs"]
+mod flapping;
+#[path = "failover/load.rs"]
+mod load;
+#[path = "failover/site.rs"]
+mod site;
+#[path = "failover/web.rs"]
+mod web;
+
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use slb_lab::{Server, wait};
+
+use self::{
+    flapping::flapping,
+    load::{PATIENCE, Request},
+    site::{FALL, INTERVAL, Site, TIMEOUT},
+};
+
+/// The backend that fails.
+const VICTIM: usize = 1;
+/// When it does, after a check: these parts of the interval.
+const PHASES: [f64; 4] = [0.1, 0.35, 0.6, 0.85];
+/// How long a load goes on after what there is to see.
+const AFTERWARDS: Duration = Duration::from_secs(2);
+/// How long a link is away that only flaps.
+const FLAP: Duration = Duration::from_millis(300);
+/// Over how long the long connections end by themselves while a backend is drained.
+const LEAVE: Duration = Duration::from_secs(4);
+/// slb may fail so many times as many requests as keepalived.
+const AIM: f64 = 1.1;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// The process is killed: connections are refused.
+    Process,
+    /// The host loses its link.
+    Host,
+    /// The host drops all packets.
+    Silence,
+}
+
+impl Fault {
+    const ALL: [Self; 3] = [Self::Process, Self::Host, Self::Silence];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Host => "host",
+            Self::Silence => "silence",
+        }
+    }
+
+    fn begin(self, site: &Site) {
+        match self {
+            Self::Process => site.kill(VICTIM),
+            Self::Host => drop(site.hosts[VICTIM].run("ip", &["link", "set", "eth0", "down"])),
+            Self::Silence => drop(site.hosts[VICTIM].run("iptables-legacy", &["-A", "INPUT", "-j", "DROP"])),
+        }
+    }
+
+    fn end(self, site: &Site) {
+        match self {
+            Self::Process => site.serve(VICTIM),
+            Self::Host => site.connect(VICTIM),
+            Self::Silence => drop(site.hosts[VICTIM].run("iptables-legacy", &["-D", "INPUT", "-j", "DROP"])),
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    /// From the failure until the backend was out: the sum, and the longest.
+    out: Duration,
+    longest: Duration,
+    rounds: u32,
+    requests: usize,
+    /// Failed of those from the failure on.
+    failed: usize,
+    /// Answered more than a second later.
+    late: usize,
+    /// Failed of those that began when the backend was whole again.
+    failed_back: usize,
+    /// Long connections of the backend that failed, and of others.
+    broken: usize,
+    broken_others: usize,
+}
+
+fn failures() {
+    let [ours, theirs, tuned] = [Site::new(), Site::new(), Site::new()];
+    let server = ours.start_slb();
+    let _ = Site::balance(&server);
+    tuned.set_as_slb_does();
+    let _keepalived = [theirs.start_keepalived(), tuned.start_keepalived()];
+    let sites = [("slb", &ours), ("keepalived", &theirs), ("the same, set", &tuned)];
+    println!("{HEADING}");
+    let mut sums = [0; 3];
+    for fault in Fault::ALL {
+        let mut seen = [Seen::default(); 3];
+        for phase in PHASES {
+            for ((_, site), seen) in sites.into_iter().zip(&mut seen) {
+                fail(site, fault, phase, seen);
+            }
+        }
+        for (((name, _), seen), sum) in sites.into_iter().zip(&seen).zip(&mut sums) {
+            seen.print(fault.name(), name);
+            *sum += seen.failed;
+        }
+        let [slb, keepalived, _] = &seen;
+        let limit = INTERVAL * FALL + TIMEOUT;
+        assert!(slb.longest <= limit, "a backend was out only after {:?}", slb.longest);
+        assert_eq!((slb.failed_back, slb.broken_others), (0, 0), "a backend that is back, or another, failed");
+        assert!(slb.failed as f64 <= keepalived.failed as f64 * AIM, "slb fails more than keepalived");
+    }
+    for ((name, _), sum) in sites.into_iter().zip(sums) {
+        println!("failed in all: {name}: {sum}, {:.2} x", sum as f64 / sums[1] as f64);
+    }
+    assert!(sums[0] <= sums[1] && sums[0] as f64 <= sums[2] as f64 * AIM, "slb fails more than keepalived");
+    for (name, site) in sites {
+        flap_a_link(site, name);
+    }
+}
+
+fn fail(site: &Site, fault: Fault, phase: f64, seen: &mut Seen) {
+    let ((begun, out, whole), load) = load::under(&site.client, Site::vip(), |_| {
+        let check = site.next_check(VICTIM);
+        sleep((check + INTERVAL.mul_f64(phase)).saturating_duration_since(Instant::now()));
+        let begun = Instant::now();
+        fault.begin(site);
+        let out = site.when_weight(VICTIM, |weight| weight == 0);
+        // Until the last has given up.
+        sleep(PATIENCE);
+        fault.end(site);
+        let whole = Instant::now();
+        site.when_weight(VICTIM, |weight| weight > 0);
+        sleep(AFTERWARDS);
+        (begun, out, whole)
+    });
+    seen.rounds += 1;
+    seen.out += out - begun;
+    seen.longest = seen.longest.max(out - begun);
+    seen.requests += load.requests().len();
+    seen.failed_back += load.count(whole..Instant::now(), Request::failed);
+    // Those that were under way when it failed, too.
+    let meanwhile = begun - PATIENCE..whole;
+    seen.failed += load.count(meanwhile.clone(), Request::failed);
+    seen.late += load.count(meanwhile, Request::is_late);
+    for long in load.long().iter().filter(|long| long.error.is_some()) {
+        let count = if long.who == Site::name(VICTIM) { &mut seen.broken } else { &mut seen.broken_others };
+        *count += 1;
+    }
+}
+
+const HEADING: &str = "a backend fails          out after: mean  longest  of requests  failed   late  long broken: its  others'  back: failed";
+
+impl Seen {
+    fn print(&self, fault: &str, name: &str) {
+        let Self { requests, failed, late, failed_back, broken, broken_others, .. } = self;
+        let (mean, longest) = (self.out.as_secs_f64() / f64::from(self.rounds), self.longest.as_secs_f64());
+        println!(
+            "{fault:<8} {name:<14} {mean:>13.2} s {longest:>6.2} s {requests:>12} {failed:>7} {late:>6} {broken:>17} {broken_others:>8} \
+             {failed_back:>13}"
+        );
+    }
+}
+
+/// Shorter than two checks: nothing has to be taken out, and TCP sends again what was lost.
+fn flap_a_link(site: &Site, name: &str) {
+    let ((), load) = load::under(&site.client, Site::vip(), |_| {
+        let check = site.next_check(VICTIM);
+        sleep((check + INTERVAL - FLAP / 2).saturating_duration_since(Instant::now()));
+        Fault::Host.begin(site);
+        sleep(FLAP);
+        Fault::Host.end(site);
+        sleep(AFTERWARDS);
+        site.when_weight(VICTIM, |weight| weight > 0);
+    });
+    let failed = load.requests().iter().filter(|request| request.failed()).count();
+    let broken = load.long().iter().filter(|long| long.error.is_some()).count();
+    println!(
+        "link away for {} ms: {name}: {failed} of {} requests failed, {broken} long connections",
+        FLAP.as_millis(),
+        load.requests().len()
+    );
+}
+
+fn drain() {
+    let site = Site::new();
+    let server = site.start_slb();
+    let web = Site::balance(&server);
+    let path = backend_path(&server, &web, VICTIM);
+    let ((drained, done, left), load) = load::under(&site.client, Site::vip(), |load| {
+        sleep(AFTERWARDS);
+        let reply = server.ask("POST", &format!("{path}/drain"), "");
+        assert_eq!(reply.status, 202, "{}", reply.body);
+        let drained = Instant::now();
+        load.leave(LEAVE);
+        wait::until("the drain to be done", || {
+            server.ask("GET", &path, "").json()["drain"]["done"].is_string().then_some(())
+        });
+        let done = Instant::now();
+        let left =
+            load.long().iter().filter(|long| long.who == Site::name(VICTIM)).map(|long| long.ended).max().unwrap();
+        assert_eq!(server.ask("POST", &format!("{path}/undrain"), "").status, 200);
+        sleep(AFTERWARDS);
+        (drained, done, left)
+    });
+    let failed: Vec<String> =
+        load.requests().iter().filter_map(|request| Some(request.answer.as_ref().err()?.to_string())).collect();
+    let broken: Vec<String> = load.long().iter().filter_map(|long| Some(long.error.as_ref()?.to_string())).collect();
+    let to_drained = load
+        .requests()
+        .iter()
+        .filter(|request| {
+            (drained..done).contains(&request.begun)
+                && request.answer.as_deref().is_ok_and(|who| who == Site::name(VICTIM))
+        })
+        .count();
+    println!(
+        "a drain under load: {} of {} requests failed, {} of {} long connections; {to_drained} requests went to it; its last connection \
+         ended after {:.1} s, the drain after {:.1} s",
+        failed.len(),
+        load.requests().len(),
+        broken.len(),
+        load.long().len(),
+        (left - drained).as_secs_f64(),
+        (done - drained).as_secs_f64()
+    );
+    assert!(failed.is_empty() && broken.is_empty(), "{failed:?} {broken:?}");
+    assert_eq!(to_drained, 0);
+    assert!(left <= done, "the drain was over before the last connection");
+}
+
+fn backend_path(server: &Server<'_>, web: &serde_json::Value, at: usize) -> String {
+    let path = format!("/loadbalancer/{}", web["uuid"].as_str().unwrap());
+    let shown = server.ask("GET", &path, "").json();
+    let ip = site::address(at).to_string();
+    let found = shown["backends"].as_array().unwrap().iter().find(|backend| backend["ip"] == ip.as_str()).unwrap();
+    format!("{path}/backend/{}", found["uuid"].as_str().unwrap())
+}
+
+slb_lab::main! { fast: [failures, drain, flapping] }
