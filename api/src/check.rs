@@ -35,7 +35,7 @@ impl FromFields for HealthCheck {
         let port = fields.nullable("port", port);
         let source = fields.nullable("source", peer_address);
         let reaction = Reaction {
-            on_failure: fields.optional("onFailure", parsed::<OnFailure>).unwrap_or_default(),
+            on_failure: fields.nullable("onFailure", parsed::<OnFailure>),
             slow_start: fields.optional("slowStart", slow_start).unwrap_or_default(),
             panic_threshold: fields.optional("panicThreshold", panic_threshold).unwrap_or_default(),
         };

@@ -30,9 +30,10 @@ impl LoadBalancer {
             if self.drain.is_some() || backend.condition.drain.is_some() {
                 settings.weight = NONE;
             } else if backend.condition.down.is_some() && !panics {
-                match self.check_of(backend).map(|check| check.reaction.on_failure) {
-                    Some(OnFailure::Remove) => continue,
-                    Some(OnFailure::Weight0) | None => settings.weight = NONE,
+                let chosen = self.check_of(backend).and_then(|check| check.reaction.on_failure);
+                match chosen.unwrap_or_else(|| OnFailure::of(self.endpoint.protocol)) {
+                    OnFailure::Remove => continue,
+                    OnFailure::Weight0 => settings.weight = NONE,
                 }
             } else if let Some((weight, change)) = self.raised(backend, settings.weight, now) {
                 settings.weight = weight;

@@ -16,11 +16,26 @@ const STRICT: i64 = 1;
 
 /// The other adapters by which this host reaches most clients, if packets from there would be dropped that come by `adapter`.
 pub(crate) fn detour(adapter: &Adapter, all: &[Adapter], routes: &[RouteMessage]) -> Result<Vec<String>, Error> {
-    let ways: BTreeSet<u32> = routes.iter().filter(|route| is_default(route)).flat_map(out).collect();
+    let ways = ways(routes);
     if !adapter.has_arp || ways.is_empty() || ways.contains(&adapter.index) || !is_strict(&adapter.name)? {
         return Ok(Vec::new());
     }
     Ok(all.iter().filter(|other| ways.contains(&other.index)).map(|other| other.name.clone()).collect())
+}
+
+/// The adapters that the default route leads out by. Of several routes the kernel asks the one of the lowest metric alone, as for answers
+/// (`fib_validate_source`): a host with two uplinks has both in its table and uses one.
+fn ways(routes: &[RouteMessage]) -> BTreeSet<u32> {
+    let defaults = || routes.iter().filter(|route| is_default(route));
+    let best = defaults().map(metric).min();
+    defaults().filter(|route| Some(metric(route)) == best).flat_map(out).collect()
+}
+
+fn metric(route: &RouteMessage) -> u32 {
+    let metric = |attribute: &RouteAttribute| {
+        if let RouteAttribute::Priority(metric) = attribute { Some(*metric) } else { None }
+    };
+    route.attributes.iter().find_map(metric).unwrap_or_default()
 }
 
 /// The kernel goes by the larger of the adapter's own value and the one for all (`IN_DEV_MAXCONF`, linux/inetdevice.h).
@@ -49,4 +64,33 @@ fn out(route: &RouteMessage) -> Vec<u32> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn default_route(adapter: u32, metric: Option<u32>) -> RouteMessage {
+        let mut route = RouteMessage::default();
+        route.header.address_family = AddressFamily::Inet;
+        route.header.table = RouteHeader::RT_TABLE_MAIN;
+        route.attributes = metric.map(RouteAttribute::Priority).into_iter().collect();
+        route.attributes.push(RouteAttribute::Oif(adapter));
+        route
+    }
+
+    #[test]
+    fn answers_leave_by_the_default_route_of_the_lowest_metric() {
+        let found = |routes: &[(u32, Option<u32>)]| {
+            let routes: Vec<_> = routes.iter().map(|(adapter, metric)| default_route(*adapter, *metric)).collect();
+            ways(&routes).into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(found(&[]), []);
+        assert_eq!(found(&[(2, Some(101)), (3, Some(100))]), [3]);
+        assert_eq!(found(&[(2, Some(100)), (3, None)]), [3]);
+        assert_eq!(found(&[(2, Some(100)), (3, Some(100))]), [2, 3]);
+        let mut of_a_network = default_route(2, None);
+        of_a_network.header.destination_prefix_length = 8;
+        assert_eq!(ways(&[of_a_network, default_route(3, Some(100))]), [3].into());
+    }
 }

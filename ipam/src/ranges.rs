@@ -61,7 +61,8 @@ impl Ranges {
                 let Some((_, last)) = networks.iter().find(|(first, last)| (*first..=*last).contains(&next)) else {
                     return Some(next);
                 };
-                if *last == range.last() {
+                // A network that ends beyond the range may have the last address of all.
+                if *last >= range.last() {
                     return None;
                 }
                 next = address_of(range.family(), number_of(*last).checked_add(1)?);

@@ -94,7 +94,7 @@ fn timing() -> impl Strategy<Value = Timing> {
 fn check() -> impl Strategy<Value = HealthCheck> {
     let port = option::of((1_i64..=65535).prop_map(|port| Port::try_from(port).unwrap()));
     let source = option::of(any::<[u8; 3]>().prop_map(|[b, c, d]| IpAddr::from([10, b, c, d]).try_into().unwrap()));
-    let on_failure = prop_oneof![Just(OnFailure::Weight0), Just(OnFailure::Remove)];
+    let on_failure = option::of(prop_oneof![Just(OnFailure::Weight0), Just(OnFailure::Remove)]);
     (question(), timing(), port, source, on_failure, 0_u64..3_600_000, 0_i64..=100).prop_map(
         |(question, timing, port, source, on_failure, slow_start, panic)| HealthCheck {
             check: Arc::new(Check { question, timing, port, source }),

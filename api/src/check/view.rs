@@ -7,7 +7,7 @@ use serde::Serialize;
 use slb_core::{
     model::{
         Port,
-        check::{DnsName, DnsQuestion, GrpcQuestion, HealthCheck, HttpQuestion, Question, Tls, UdpQuestion},
+        check::{DnsName, DnsQuestion, GrpcQuestion, HealthCheck, HttpQuestion, OnFailure, Question, Tls, UdpQuestion},
     },
     peer::PeerAddress,
 };
@@ -26,7 +26,7 @@ pub(crate) struct HealthCheckView<'a> {
     fall: u8,
     port: Option<Port>,
     source: Option<IpAddr>,
-    on_failure: &'static str,
+    on_failure: Option<&'static str>,
     slow_start: String,
     panic_threshold: u8,
 }
@@ -100,7 +100,7 @@ impl<'a> From<&'a HealthCheck> for HealthCheckView<'a> {
             fall: timing.fall.get(),
             port: check.port,
             source: check.source.map(PeerAddress::address),
-            on_failure: reaction.on_failure.as_str(),
+            on_failure: reaction.on_failure.map(OnFailure::as_str),
             slow_start: shown(reaction.slow_start.into()),
             panic_threshold: reaction.panic_threshold.get(),
         }

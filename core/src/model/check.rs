@@ -15,7 +15,7 @@ pub use self::{
     payload::Payload,
     timing::{Times, Timing},
 };
-use super::{Invalid, Port};
+use super::{Invalid, Port, Protocol};
 use crate::peer::PeerAddress;
 
 /// What a load-balancer asks its backends, and what comes of it.
@@ -191,8 +191,8 @@ impl TryFrom<Vec<String>> for Command {
 /// What a load-balancer makes of its backends' health.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reaction {
-    /// How a backend that failed is taken out.
-    pub on_failure: OnFailure,
+    /// How a backend that failed is taken out; `None` leaves that to the protocol ([`OnFailure::of`]).
+    pub on_failure: Option<OnFailure>,
     /// How long the weight of one that came back takes until it is what was asked for.
     pub slow_start: SlowStart,
     /// When so many fail that it is better to send to all.
@@ -200,16 +200,25 @@ pub struct Reaction {
 }
 
 /// How a backend that failed is taken out; `onFailure` in the API.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFailure {
     /// It gets no new connections; those that it has may finish.
-    #[default]
     Weight0,
     /// It is removed, and its connections end.
     Remove,
 }
 
 impl OnFailure {
+    /// How it is done if nobody chose: connections may finish where somebody finishes them. To the kernel a client of UDP that keeps its port
+    /// is one connection that never ends, so with a weight of 0 it would go on sending to what is dead.
+    #[must_use]
+    pub fn of(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp | Protocol::Sctp => Self::Weight0,
+            Protocol::Udp => Self::Remove,
+        }
+    }
+
     /// The word that the API uses.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -27,6 +27,7 @@ pub(super) struct CheckV3 {
     fall: u8,
     port: Option<u16>,
     source: Option<IpAddr>,
+    /// Empty: left to the protocol.
     on_failure: String,
     slow_start: u64,
     panic_threshold: u8,
@@ -74,7 +75,7 @@ impl From<&HealthCheck> for CheckV3 {
             fall: timing.fall.get(),
             port: check.port.map(Port::get),
             source: check.source.map(PeerAddress::address),
-            on_failure: reaction.on_failure.as_str().to_owned(),
+            on_failure: reaction.on_failure.map_or("", OnFailure::as_str).to_owned(),
             slow_start: nanos(reaction.slow_start.into()),
             panic_threshold: reaction.panic_threshold.get(),
         }
@@ -98,7 +99,7 @@ impl TryFrom<CheckV3> for HealthCheck {
             source: record.source.map(PeerAddress::try_from).transpose()?,
         };
         let reaction = Reaction {
-            on_failure: record.on_failure.parse::<OnFailure>()?,
+            on_failure: if record.on_failure.is_empty() { None } else { Some(record.on_failure.parse()?) },
             slow_start: SlowStart::try_from(time(record.slow_start))?,
             panic_threshold: PanicThreshold::try_from(i64::from(record.panic_threshold))?,
         };
@@ -210,12 +211,16 @@ mod tests {
     use super::*;
 
     fn written(question: Question) -> Vec<u8> {
+        written_with(question, Some(OnFailure::Remove))
+    }
+
+    fn written_with(question: Question, on_failure: Option<OnFailure>) -> Vec<u8> {
         let timing = Timing::every(Duration::from_millis(500)).unwrap().with_jitter(Duration::from_millis(7)).unwrap();
         let (port, source) = (Port::try_from(8080).ok(), PeerAddress::try_from(IpAddr::from([10, 0, 0, 1])).ok());
         let check = HealthCheck {
             check: Arc::new(Check { question, timing, port, source }),
             reaction: Reaction {
-                on_failure: OnFailure::Remove,
+                on_failure,
                 slow_start: Duration::from_secs(30).try_into().unwrap(),
                 panic_threshold: 50.try_into().unwrap(),
             },
@@ -250,6 +255,13 @@ mod tests {
             Question::Exec(vec!["/bin/true".to_owned(), String::new()].try_into().unwrap()),
         ] {
             written(question);
+        }
+    }
+
+    #[test]
+    fn what_was_left_to_the_protocol_stays_so() {
+        for way in [None, Some(OnFailure::Weight0)] {
+            written_with(Question::Tcp, way);
         }
     }
 

@@ -104,11 +104,25 @@ fn that_a_backend_is_down_and_up_is_told() {
 #[test]
 fn a_backend_that_fails_may_be_removed() {
     let sim = Sim::default();
-    let mut server = start(&sim, checked(1, 2, Reaction { on_failure: OnFailure::Remove, ..Reaction::default() }));
+    let mut server =
+        start(&sim, checked(1, 2, Reaction { on_failure: Some(OnFailure::Remove), ..Reaction::default() }));
     server.turn(2, Standing::Down);
     assert_eq!(weights(&sim), [(1, 1)]);
     server.turn(2, Standing::Up);
     assert_eq!(weights(&sim), [(1, 1), (2, 1)]);
+}
+
+/// A client of UDP that keeps its port would stay with a dead backend of weight 0 for as long as it sends.
+#[test]
+fn a_backend_of_udp_that_fails_is_removed_unless_it_is_asked_to_stay() {
+    for (on_failure, left) in [(None, &[(1, 1)][..]), (Some(OnFailure::Weight0), &[(1, 1), (2, 0)])] {
+        let sim = Sim::default();
+        let new = checked(1, 2, Reaction { on_failure, ..Reaction::default() });
+        let mut server = start(&sim, NewLoadBalancer { protocol: Protocol::Udp, ..new });
+        server.turn(2, Standing::Down);
+        assert_eq!(weights(&sim), left);
+        server.check();
+    }
 }
 
 /// A restart neither brings a dead backend back nor forgets that the living are known.
