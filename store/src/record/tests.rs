@@ -3,7 +3,13 @@
 
 use proptest::prelude::*;
 
-use slb_core::model::{BackendSettings, Forwarding, Weight};
+use std::time::Duration;
+
+use slb_core::model::{
+    BackendSettings, Condition, Encapsulation, Forwarding, Persistence, PersistenceTimeout, Protocol, Scheduler,
+    SchedulerFlags, ServiceSettings, SourceNat, Then, Thresholds, Time, Weight,
+    check::{Check, Question, Reaction, Timing},
+};
 
 use super::*;
 
@@ -40,6 +46,53 @@ fn the_records_out_there_are_read() {
     assert_eq!(last, local);
     assert_eq!((never.backends.is_none(), none.backends.is_some()), (true, true));
     assert_eq!(none.phase, Phase::Deleting);
+}
+
+/// Everything that the third version added.
+fn full() -> LoadBalancer {
+    let time = |millis| Time::from_millis(millis);
+    let port = |number: i64| Port::try_from(number).unwrap();
+    let target = |last: &str, number| Target { ip: last.parse().unwrap(), port: port(number) };
+    let timing = Timing::every(Duration::from_secs(2)).unwrap();
+    let check = Check { question: Question::Tcp, timing, port: Some(port(8080)), source: None };
+    let check = Arc::new(HealthCheck { check: Arc::new(check), reaction: Reaction::default() });
+    let drain = Drain { since: time(7), deadline: Some(time(8)), then: Then::Delete, done: None };
+    let settings = BackendSettings {
+        forwarding: Forwarding::Tunnel(Encapsulation::Gue(port(6080))),
+        weight: Weight::from(3),
+        thresholds: Thresholds::new(100, 50).unwrap(),
+    };
+    let backend = Backend {
+        check: Some(Arc::clone(&check)),
+        condition: Condition { down: Some(time(5)), back: Some(time(6)), drain: Some(drain) },
+        ..Backend::new(BackendId(Uuid::from_u128(9)), target("fd00::11", 53), settings)
+    };
+    LoadBalancer {
+        id: ID,
+        serial: 7,
+        name: Name::try_from("dns".to_owned()).unwrap(),
+        endpoint: Endpoint { vip: "fd00::85".parse().unwrap(), port: port(53), protocol: Protocol::Udp },
+        backends: Some([backend].into()),
+        phase: Phase::Active,
+        advertise: Advertise::WithBackends,
+        service: ServiceSettings {
+            scheduler: Scheduler::Sh,
+            flags: SchedulerFlags { port: true, fallback: false },
+            persistence: Some(Persistence { timeout: PersistenceTimeout::default(), granularity: Some(64) }),
+            one_packet: true,
+        },
+        source_nat: SourceNat::SameNetwork,
+        check: Some(check),
+        fallback: Some(Box::new(Fallback { target: target("fd00::99", 53), settings: BackendSettings::default() })),
+        drain: Some(drain),
+    }
+}
+
+#[test]
+fn a_record_of_the_third_version_is_laid_out_as_ever() {
+    let written = include_bytes!("../../tests/records/v3-full.bin");
+    assert_eq!(decode(ID, written).unwrap(), full());
+    assert_eq!(encode(&full()).unwrap(), written);
 }
 
 /// The first record with some of its bytes replaced.
