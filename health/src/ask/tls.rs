@@ -2,10 +2,7 @@
 //! TLS to backends. Each check is a whole handshake, as with a new client: a session that is resumed would not show a certificate that has
 //! expired since.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, OnceLock},
-};
+use std::{net::IpAddr, sync::Arc};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
@@ -17,7 +14,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use slb_core::model::check::Tls;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::OnceCell};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::failure::Failure;
@@ -25,8 +22,8 @@ use crate::failure::Failure;
 /// Whom to believe. Certificates of authorities are read when they are needed first.
 #[derive(Debug, Default)]
 pub(super) struct Trust {
-    anyone: OnceLock<Configs>,
-    authorities: OnceLock<Configs>,
+    anyone: OnceCell<Configs>,
+    authorities: Arc<OnceCell<Configs>>,
 }
 
 /// What is spoken over it (ALPN).
@@ -36,7 +33,7 @@ pub(super) enum Speaks {
     Http2,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Configs {
     http1: Arc<ClientConfig>,
     http2: Arc<ClientConfig>,
@@ -53,39 +50,42 @@ impl Trust {
         let broken = |error: Error| Failure::Wrong(format!("cannot speak TLS: {error}"));
         let configs = self.configs(tls.verify).await.map_err(broken)?;
         let config = match speaks {
-            Speaks::Http1 => &configs.http1,
-            Speaks::Http2 => &configs.http2,
+            Speaks::Http1 => configs.http1,
+            Speaks::Http2 => configs.http2,
         };
         let name = match &tls.name {
             Some(name) => ServerName::try_from(name.as_str().to_owned()),
             None => Ok(ServerName::from(to)),
         };
         let name = name.map_err(|_| Failure::Wrong("the name for TLS is none of a host".to_owned()))?;
-        let connector = TlsConnector::from(Arc::clone(config));
+        let connector = TlsConnector::from(config);
         connector.connect(name, connection).await.map_err(Failure::to("speak TLS"))
     }
 
-    async fn configs(&self, verify: bool) -> Result<&Configs, Error> {
-        let cell = if verify { &self.authorities } else { &self.anyone };
-        if let Some(configs) = cell.get() {
-            return Ok(configs);
+    async fn configs(&self, verify: bool) -> Result<Configs, Error> {
+        if !verify {
+            return self.anyone.get_or_try_init(|| async { Configs::anyone() }).await.cloned();
         }
-        let configs = if verify {
-            // Files are read, which may take a while; other checks go on.
-            let read = tokio::task::spawn_blocking(Configs::of_the_system);
-            read.await.map_err(|error| Error::General(error.to_string()))??
-        } else {
-            Configs::anyone()?
-        };
-        Ok(cell.get_or_init(|| configs))
+        if let Some(configs) = self.authorities.get() {
+            return Ok(configs.clone());
+        }
+        // Read once, however many checks wait for it; and to the end, though the time of those that wait may be over before.
+        let authorities = Arc::clone(&self.authorities);
+        let reading = tokio::spawn(async move { authorities.get_or_try_init(Configs::of_the_system).await.cloned() });
+        reading.await.map_err(|error| Error::General(error.to_string()))?
     }
 }
 
 impl Configs {
     /// Believes whoever a certificate of the system's authorities is for.
-    fn of_the_system() -> Result<Self, Error> {
-        let mut authorities = RootCertStore::empty();
-        authorities.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    async fn of_the_system() -> Result<Self, Error> {
+        let read = || {
+            let mut authorities = RootCertStore::empty();
+            authorities.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            authorities
+        };
+        // Files are read, which may take a while; other checks go on.
+        let authorities = tokio::task::spawn_blocking(read).await.map_err(|error| Error::General(error.to_string()))?;
         Self::new(|builder| builder.with_root_certificates(authorities).with_no_client_auth())
     }
 
@@ -144,5 +144,25 @@ impl ServerCertVerifier for Anyone {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where reading takes longer than a check may, no check would ever have them otherwise.
+    #[tokio::test]
+    async fn certificates_are_read_although_nobody_waits_for_them() {
+        let trust = Trust::default();
+        tokio::select! {
+            biased;
+            _ = trust.configs(true) => panic!("nothing was read"),
+            () = std::future::ready(()) => {}
+        }
+        while trust.authorities.get().is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert!(trust.configs(true).await.is_ok());
     }
 }
