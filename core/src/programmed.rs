@@ -27,14 +27,13 @@ impl LoadBalancer {
         let mut backends = Vec::with_capacity(self.backends().len());
         for backend in self.backends() {
             let mut settings = BackendSettings { weight: backend.settings.weight.times(scale), ..backend.settings };
-            if self.drain.is_some() || backend.condition.drain.is_some() {
+            let is_down = backend.condition.down.is_some() && !panics;
+            // Nor is there anything to wait for if it is drained.
+            if is_down && self.on_failure(backend) == OnFailure::Remove {
+                continue;
+            }
+            if is_down || self.drain.is_some() || backend.condition.drain.is_some() {
                 settings.weight = NONE;
-            } else if backend.condition.down.is_some() && !panics {
-                let chosen = self.check_of(backend).and_then(|check| check.reaction.on_failure);
-                match chosen.unwrap_or_else(|| OnFailure::of(self.endpoint.protocol)) {
-                    OnFailure::Remove => continue,
-                    OnFailure::Weight0 => settings.weight = NONE,
-                }
             } else if let Some((weight, change)) = self.raised(backend, settings.weight, now) {
                 settings.weight = weight;
                 changes = Some(changes.map_or(change, |other| other.min(change)));
@@ -49,6 +48,11 @@ impl LoadBalancer {
             backends.push((fallback.target, BackendSettings { weight, ..fallback.settings }));
         }
         Programmed { backends, changes }
+    }
+
+    fn on_failure(&self, backend: &Backend) -> OnFailure {
+        let chosen = self.check_of(backend).and_then(|check| check.reaction.on_failure);
+        chosen.unwrap_or_else(|| OnFailure::of(self.endpoint.protocol))
     }
 
     /// The weight of a backend that came back not long ago and is on its way to `asked`, and when it is another.

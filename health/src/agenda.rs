@@ -14,6 +14,8 @@ use slb_core::checker::Watch;
 
 /// How many new checks begin in a second, at most.
 const NEW_A_SECOND: u32 = 10_000;
+/// Entries before it is worth looking for those that are over.
+const FEW: usize = 1024;
 
 /// What is due when; the first due comes first.
 #[derive(Debug)]
@@ -23,11 +25,13 @@ pub(crate) struct Agenda<T> {
     entries: u64,
     /// From here on there is room for new ones.
     room: Instant,
+    /// With so many entries it is looked for those that are over.
+    many: usize,
 }
 
 impl<T> Agenda<T> {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { due: BTreeMap::new(), entries: 0, room: now }
+        Self { due: BTreeMap::new(), entries: 0, room: now, many: FEW }
     }
 
     /// Puts it on the agenda for a moment.
@@ -41,6 +45,14 @@ impl<T> Agenda<T> {
         let at = self.room.max(now);
         self.room = at + Duration::from_secs(1) / NEW_A_SECOND;
         self.put(at, what);
+    }
+
+    /// Strikes out what is over, once that may be half of all: otherwise it would stay until it is due, which may be an hour.
+    pub(crate) fn sweep(&mut self, is_over: impl Fn(&T) -> bool) {
+        if self.due.len() > self.many {
+            self.due.retain(|_, what| !is_over(what));
+            self.many = FEW.max(2 * self.due.len());
+        }
     }
 
     /// When the next is due.
@@ -100,6 +112,19 @@ mod tests {
         let later = start + Duration::from_secs(60);
         agenda.put_new(later, 0);
         assert_eq!(agenda.next(), Some(later));
+    }
+
+    #[test]
+    fn what_is_over_does_not_pile_up() {
+        let start = Instant::now();
+        let mut agenda = Agenda::new(start);
+        (0..3000).for_each(|each| agenda.put(start, each));
+        for each in 3000..100_000 {
+            agenda.put(start, each);
+            agenda.sweep(|each| *each >= 3000);
+            assert!(agenda.due.len() <= 6001);
+        }
+        assert_eq!(std::iter::from_fn(|| agenda.take(start)).filter(|(_, each)| *each < 3000).count(), 3000);
     }
 
     proptest! {

@@ -83,6 +83,7 @@ pub(crate) async fn run(
                 let Some(records) = order else { return };
                 let now = Instant::now();
                 records.into_iter().for_each(|record| agenda.put_new(now, Job::new(record)));
+                agenda.sweep(|job| job.record.has_ended());
             }
             // Cancel-safe: messages are taken out or not. This end has a sender, so it never ends.
             _ = answers.recv_many(&mut batch, BATCH) => {

@@ -2,7 +2,7 @@
 //! What was there before `slb backend setup` changed it, as it is written in the alias of slb's device:
 //!
 //! ```text
-//!  slb backend ipv4.conf.eth0.arp_announce=0 ipv4.conf.eth0.arp_ignore=0 sit0=down gue4=6080
+//!  slb backend eth0.arp_announce=0 eth0.arp_ignore=0 fallback=0 sit0=down gue4=6080
 //! ```
 //! What is not there was not changed.
 
@@ -11,12 +11,14 @@ use std::{
     fmt,
 };
 
-use super::{step::SIT, wish::Family};
+use super::{plan::FALLBACK, step::SIT, wish::Family};
 
 /// What shows that a device of slb's name is slb's.
 const MARK: &str = "slb backend";
-/// Settings are those of the network, so this can be left out.
-const COMMON: &str = "net.";
+/// All settings but one are those of adapters, so this can be left out.
+const COMMON: &str = "net.ipv4.conf.";
+/// The other one, in short. What there is of an adapter has a dot.
+const SHORT_FALLBACK: &str = "fallback";
 /// Before, nothing was.
 const CLAMPED: &str = "clamped";
 /// `IFALIASZ`, linux/if.h, with the zero byte.
@@ -44,6 +46,7 @@ impl Record {
             match name {
                 SIT => record.sit_was_down = true,
                 CLAMPED => record.is_clamped = true,
+                SHORT_FALLBACK => drop(record.settings.insert(FALLBACK.to_owned(), value.to_owned())),
                 "gue4" => drop(record.ports.insert((Family::V4, value.parse().ok()?))),
                 "gue6" => drop(record.ports.insert((Family::V6, value.parse().ok()?))),
                 setting => drop(record.settings.insert(format!("{COMMON}{setting}"), value.to_owned())),
@@ -62,7 +65,8 @@ impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(MARK)?;
         for (name, value) in &self.settings {
-            write!(f, " {}={value}", name.strip_prefix(COMMON).unwrap_or(name))?;
+            let short = if name == FALLBACK { SHORT_FALLBACK } else { name.strip_prefix(COMMON).unwrap_or(name) };
+            write!(f, " {short}={value}")?;
         }
         if self.sit_was_down {
             write!(f, " {SIT}=down")?;

@@ -125,6 +125,21 @@ fn a_backend_of_udp_that_fails_is_removed_unless_it_is_asked_to_stay() {
     }
 }
 
+/// Its connections would wait for an answer that nobody gives, until the deadline.
+#[test]
+fn a_backend_that_is_to_be_removed_is_removed_while_it_is_drained() {
+    let sim = Sim::default();
+    let mut server =
+        start(&sim, checked(1, 2, Reaction { on_failure: Some(OnFailure::Remove), ..Reaction::default() }));
+    server.ask(Command::Drain(lb(1), Some(backend(2).id), DrainWish::default())).unwrap();
+    assert_eq!(weights(&sim), [(1, 1), (2, 0)]);
+    server.turn(2, Standing::Down);
+    assert_eq!(weights(&sim), [(1, 1)]);
+    server.turn(2, Standing::Up);
+    assert_eq!(weights(&sim), [(1, 1), (2, 0)]);
+    server.check();
+}
+
 /// A restart neither brings a dead backend back nor forgets that the living are known.
 #[test]
 fn health_is_remembered_over_a_restart() {
