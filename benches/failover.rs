@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What clients notice of backends that fail, are drained, and flap, with a steady load. In one boot of the lab's fast kernel.
 //!
-//! Failures are measured beside keepalived, in turns, on topologies of the same kind and with the same settings. A backend fails at the same
-//! moments between two checks for both: what is left to chance otherwise would be most of the difference.
+//! Failures are measured beside keepalived, in turns, on topologies of the same kind and with the same settings. A backend fails at
+//! the same moments between two checks for both: what is left to chance otherwise would be most of the difference.
 //!
 //! | slb | keepalived | here |
 //! | --- | --- | --- |
@@ -51,9 +51,9 @@ const AFTERWARDS: Duration = Duration::from_secs(2);
 const FLAP: Duration = Duration::from_millis(300);
 /// Over how long the long connections end by themselves while a backend is drained.
 const LEAVE: Duration = Duration::from_secs(4);
-/// With slb so many times as many requests may fail as with keepalived; of all kinds of failure together, no more. With the same settings the
-/// two find a killed process at the same time, but for what else the machine does. Requests are counted at the full rate: how many a busy
-/// machine asks in the time is left to chance.
+/// With slb so many times as many requests may fail as with keepalived; of all kinds of failure together, no more. With the same
+/// settings the two find a killed process at the same time, but for what else the machine does. Requests are counted at the full rate:
+/// how many a busy machine asks in the time is left to chance.
 const AIM: f64 = 1.1;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -183,15 +183,16 @@ fn fail(site: &Site, fault: Fault, phase: f64, seen: &mut Seen) {
     }
 }
 
-const HEADING: &str = "a backend fails          out after: mean  longest  of requests  failed  at 200/s   late  long broken: its  others'  back: failed";
+const HEADING: &str = "a backend fails          out after: mean  longest  of requests  failed  at 200/s   late  \
+    long broken: its  others'  back: failed";
 
 impl Seen {
     fn print(&self, fault: &str, name: &str) {
         let Self { requests, failed, at_rate, late, failed_back, broken, broken_others, .. } = self;
         let (mean, longest) = (self.out.as_secs_f64() / f64::from(self.rounds), self.longest.as_secs_f64());
         println!(
-            "{fault:<8} {name:<14} {mean:>13.2} s {longest:>6.2} s {requests:>12} {failed:>7} {at_rate:>9.0} {late:>6} {broken:>17} {broken_others:>8} \
-             {failed_back:>13}"
+            "{fault:<8} {name:<14} {mean:>13.2} s {longest:>6.2} s {requests:>12} {failed:>7} {at_rate:>9.0} \
+             {late:>6} {broken:>17} {broken_others:>8} {failed_back:>13}"
         );
     }
 }
