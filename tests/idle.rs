@@ -101,11 +101,21 @@ impl Sleeper {
         Self(format!("/proc/{}", process.id()))
     }
 
-    /// Waits until it sleeps, with no thread left that waits for more work; how often it has gone to sleep so far.
+    /// Waits until it sleeps, with no thread left that waits for more work, but for the one of health checks; how often they have gone to
+    /// sleep so far.
     fn at_rest(&self) -> u64 {
         wait::until("slb to rest", || {
-            let is_alone = fs::read_dir(format!("{}/task", self.0)).unwrap().count() == 1;
-            (is_alone && self.text("State").starts_with('S')).then(|| self.value("voluntary_ctxt_switches"))
+            let threads: Vec<Self> = fs::read_dir(format!("{}/task", self.0))
+                .unwrap()
+                .map(|thread| Self(thread.unwrap().path().to_str().unwrap().to_owned()))
+                .collect();
+            let is_known =
+                |thread: &Self| thread.0.ends_with(&self.0["/proc".len()..]) || thread.text("Name") == "checks";
+            let rests = |thread: &Self| is_known(thread) && thread.text("State").starts_with('S');
+            threads
+                .iter()
+                .all(rests)
+                .then(|| threads.iter().map(|thread| thread.value("voluntary_ctxt_switches")).sum())
         })
     }
 
