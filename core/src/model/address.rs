@@ -63,42 +63,28 @@ impl fmt::Display for Family {
 #[serde(try_from = "IpAddr", into = "IpAddr")]
 pub struct Vip(IpAddr);
 
-impl Vip {
-    /// The address.
-    #[must_use]
-    pub fn address(self) -> IpAddr {
-        self.0
-    }
-
-    /// Its family.
-    #[must_use]
-    pub fn family(self) -> Family {
-        Family::of(self.0)
-    }
-}
-
 /// A backend's address: unicast, of either family. May be a loopback address, which the kernel serves to clients on this host only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "IpAddr", into = "IpAddr")]
 pub struct BackendIp(IpAddr);
 
-impl BackendIp {
-    /// The address.
-    #[must_use]
-    pub fn address(self) -> IpAddr {
-        self.0
-    }
-
-    /// Its family.
-    #[must_use]
-    pub fn family(self) -> Family {
-        Family::of(self.0)
-    }
-}
-
 /// What is the same for every kind of address.
 macro_rules! addresses {
     ($($kind:ident),*) => {$(
+        impl $kind {
+            /// The address.
+            #[must_use]
+            pub fn address(self) -> IpAddr {
+                self.0
+            }
+
+            /// Its family.
+            #[must_use]
+            pub fn family(self) -> Family {
+                Family::of(self.0)
+            }
+        }
+
         impl TryFrom<IpAddr> for $kind {
             type Error = Invalid;
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Backends that fail their checks are taken out, and come back.
 
-use futures_util::StreamExt;
-
-use super::*;
+use super::{
+    status::{listening, news},
+    *,
+};
 use crate::{
     checker::{Known, Transition, Watch},
-    events::{Event, Heard},
+    events::Event,
     health::Standing,
     model::{
         Fallback,
@@ -82,23 +83,13 @@ fn a_backend_that_fails_is_taken_out_until_it_is_back() {
 fn that_a_backend_is_down_and_up_is_told() {
     let sim = Sim::default();
     let mut server = start(&sim, checked(1, 2, Reaction::default()));
-    let mut reader = server.board.journal().read(None);
-    let mut told = || {
-        let mut told = Vec::new();
-        while let Some(Some(heard)) = reader.next().now_or_never() {
-            if let Heard::Event(_, entry) = heard {
-                told.push(entry.event.clone());
-            }
-        }
-        told
-    };
-    assert_eq!(told(), []);
+    let mut reader = listening(&server);
     server.turn(1, Standing::Down);
-    assert_eq!(told(), [Event::BackendDown(lb(1), backend(1).id)]);
+    assert_eq!(news(&mut reader), [Event::BackendDown(lb(1), backend(1).id)]);
     server.turn(1, Standing::Up);
-    assert_eq!(told(), [Event::BackendUp(lb(1), backend(1).id)]);
+    assert_eq!(news(&mut reader), [Event::BackendUp(lb(1), backend(1).id)]);
     server.ask(Command::Drain(lb(1), Some(backend(1).id), DrainWish::default())).unwrap();
-    assert!(matches!(told()[..], [Event::BackendChanged(..)]));
+    assert!(matches!(news(&mut reader)[..], [Event::BackendChanged(..)]));
 }
 
 #[test]

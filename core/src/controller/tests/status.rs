@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Everything new, without the times.
-fn news(reader: &mut Reader) -> Vec<Event> {
+pub(super) fn news(reader: &mut Reader) -> Vec<Event> {
     let mut news = Vec::new();
     while let Some(Some(heard)) = reader.next().now_or_never() {
         if let Heard::Event(_, entry) = heard {
@@ -21,7 +21,7 @@ fn news(reader: &mut Reader) -> Vec<Event> {
     news
 }
 
-fn listening(server: &Server) -> Reader {
+pub(super) fn listening(server: &Server) -> Reader {
     let mut reader = server.board.journal().read(None);
     assert_eq!(news(&mut reader), []);
     reader
