@@ -7,7 +7,7 @@ use axum::{extract::State, response::Response};
 use serde::Serialize;
 use slb_core::{
     command::Failure,
-    model::{BackendId, BackendIp, LoadBalancer, LoadBalancerId, Port},
+    model::{BackendId, BackendIp, LoadBalancer, LoadBalancerId, Port, ServiceKey},
     statistics::{Connections, Counters, Counts, Reading, ServiceCount},
 };
 
@@ -120,7 +120,7 @@ pub(crate) async fn all(State(api): State<Api>) -> Result<Response, Problem> {
     let reading = read(&api).await?;
     let nothing = ServiceCount::default();
     let count = |load_balancer: &LoadBalancer| {
-        let service = reading.services.get(&load_balancer.endpoint).unwrap_or(&nothing);
+        let service = reading.services.get(&key(load_balancer)).unwrap_or(&nothing);
         LoadBalancerCount::new(load_balancer, service, reading.at)
     };
     let seen = api.board.list().unwrap_or_default();
@@ -131,8 +131,13 @@ pub(crate) async fn all(State(api): State<Api>) -> Result<Response, Problem> {
 pub(crate) async fn one(State(api): State<Api>, LoadBalancerPath(id): LoadBalancerPath) -> Result<Response, Problem> {
     let load_balancer = known(&api, id)?;
     let reading = read(&api).await?;
-    let service = reading.services.get(&load_balancer.endpoint).cloned().unwrap_or_default();
+    let service = reading.services.get(&key(&load_balancer)).cloned().unwrap_or_default();
     Ok(reply::ok(&LoadBalancerCount::new(&load_balancer, &service, reading.at)))
+}
+
+/// What its service is known by.
+fn key(load_balancer: &LoadBalancer) -> ServiceKey {
+    load_balancer.virtual_service(load_balancer.endpoint.vip).key()
 }
 
 /// Without anything that counts, nothing has been counted.

@@ -9,6 +9,7 @@ mod protocol;
 mod scheduler;
 mod service;
 mod source_nat;
+mod virtual_service;
 
 use std::{fmt, net::SocketAddr, num::NonZeroU16, str::FromStr, sync::Arc};
 
@@ -26,6 +27,7 @@ pub use self::{
     scheduler::Scheduler,
     service::{Discord, Persistence, PersistenceTimeout, SchedulerFlags, ServiceSettings},
     source_nat::SourceNat,
+    virtual_service::{Mark, ServiceKey, VirtualService},
 };
 
 /// Names a load-balancer for as long as it exists. A version 4 UUID, printed in lower case.
@@ -329,6 +331,12 @@ impl LoadBalancer {
     #[must_use]
     pub fn backends(&self) -> &[Backend] {
         self.backends.as_deref().unwrap_or_default()
+    }
+
+    /// What the data plane balances for it on a VIP of it.
+    #[must_use]
+    pub fn virtual_service(&self, vip: Vip) -> VirtualService {
+        Endpoint { vip, ..self.endpoint }.into()
     }
 
     /// Whether the network is to be told of its VIP on its account.

@@ -71,8 +71,9 @@ impl Change {
     /// Whether the step is about its service, or about a backend or fallback that it has the data plane add, change or remove at that time.
     #[must_use]
     pub fn touches(&self, step: &DataplaneStep, now: Time) -> bool {
-        let [before, after] = [&self.before, &self.after]
-            .map(|side| side.as_ref().filter(|load_balancer| load_balancer.endpoint == step.endpoint()));
+        let [before, after] = [&self.before, &self.after].map(|side| {
+            side.as_ref().filter(|load_balancer| load_balancer.virtual_service(step.service().vip()) == step.service())
+        });
         let Some(target) = step.target() else { return before.or(after).is_some() };
         let found = |load_balancer: &Arc<LoadBalancer>| {
             let programmed = load_balancer.programmed(now).backends;

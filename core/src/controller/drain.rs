@@ -30,11 +30,11 @@ impl<W: World> Controller<W> {
         let (mut changes, mut news) = (Vec::new(), Vec::new());
         for id in ids {
             let Some(load_balancer) = self.state.get(id).cloned() else { continue };
-            let endpoint = load_balancer.endpoint;
-            let connections = match self.drivers.dataplane.connections(endpoint).await {
+            let service = load_balancer.virtual_service(load_balancer.endpoint.vip);
+            let connections = match self.drivers.dataplane.connections(service).await {
                 Ok(connections) => Some(connections),
                 // What the kernel does not take has none. Before the first look nobody knows.
-                Err(_) if self.board.is_ready() && !self.observed.services.contains_key(&endpoint) => {
+                Err(_) if self.board.is_ready() && !self.observed.services.contains_key(&service.key()) => {
                     Some(BTreeMap::new())
                 }
                 Err(cause) => {
@@ -44,7 +44,7 @@ impl<W: World> Controller<W> {
             };
             let left = |backend: Option<&Backend>| {
                 let target = backend.map(|backend| backend.target);
-                connections.as_ref().map(|connections| left(connections, endpoint.protocol, target))
+                connections.as_ref().map(|connections| left(connections, load_balancer.endpoint.protocol, target))
             };
             let is_over = |backend: Option<&Backend>, drain: Drain| is_over(drain, left(backend), time);
             let Some(change) = self.state.end_drains(id, time, is_over) else { continue };

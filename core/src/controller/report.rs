@@ -8,7 +8,7 @@ use super::{
     converge::{Failed, Failures},
 };
 use crate::{
-    model::{Endpoint, LoadBalancer, Phase, Target, Time},
+    model::{LoadBalancer, Phase, Target, Time, VirtualService},
     plan::Scope,
     status::{Finding, Report},
     step::{DataplaneStep, Step},
@@ -18,9 +18,11 @@ impl<W: World> Controller<W> {
     /// Posts how everything in the scope is doing, now that it has been brought as far as it goes to what was planned for that time.
     pub(super) fn report(&self, scope: &Scope, failed: &Failures, time: Time) {
         let post = |load_balancer: &Arc<LoadBalancer>| {
-            let failed = failed.get(&load_balancer.endpoint.vip).map(Vec::as_slice).unwrap_or_default();
+            let vip = load_balancer.endpoint.vip;
+            let failed = failed.get(&vip).map(Vec::as_slice).unwrap_or_default();
+            let stays = || failed.iter().any(|why| why.keeps(load_balancer.virtual_service(vip)));
             // That it goes is no failure; it is gone in a moment.
-            if load_balancer.phase == Phase::Deleting && !failed.iter().any(|why| why.keeps(load_balancer.endpoint)) {
+            if load_balancer.phase == Phase::Deleting && !stays() {
                 return;
             }
             self.board.report(load_balancer.id, self.report_on(load_balancer, failed, time));
@@ -32,30 +34,31 @@ impl<W: World> Controller<W> {
     }
 
     fn report_on(&self, load_balancer: &LoadBalancer, failed: &[Failed], time: Time) -> Report {
-        let endpoint = load_balancer.endpoint;
-        let service = self.observed.services.get(&endpoint);
-        let as_asked = service.is_some_and(|service| service.settings == Some(load_balancer.service));
+        let vip = load_balancer.endpoint.vip;
+        let service = load_balancer.virtual_service(vip);
+        let view = self.observed.services.get(&service.key());
+        let as_asked = view.is_some_and(|view| view.settings == Some(load_balancer.service));
         let none = BTreeMap::new();
-        let observed = service.map_or(&none, |service| &service.backends);
+        let observed = view.map_or(&none, |view| &view.backends);
         let programmed_backends: BTreeMap<_, _> = load_balancer.programmed(time).backends.into_iter().collect();
         let is_as_planned =
             |target: Target| observed.get(&target).copied() == programmed_backends.get(&target).copied().map(Some);
         let lacking = load_balancer.fallback.as_ref().map(|fallback| fallback.target).filter(|it| !is_as_planned(*it));
         let programmed = if load_balancer.phase == Phase::Deleting {
-            Err(why(failed, |step| is_of_removal(step, load_balancer), "it is being deleted"))
+            Err(why(failed, |step| is_of_removal(step, service), "it is being deleted"))
         } else if !as_asked {
-            Err(why(failed, |step| is_of_service(step, load_balancer), "the kernel has no such service"))
-        } else if !self.observed.host.bound.contains(&endpoint.vip) {
+            Err(why(failed, |step| is_of_service(step, service), "the kernel has no such service"))
+        } else if !self.observed.host.bound.contains(&vip) {
             Err(why(failed, |step| !matches!(step, Step::Dataplane(_)), "its VIP is not bound"))
         } else if let Some(fallback) = lacking {
-            Err(why(failed, |step| is_of_target(step, endpoint, fallback), "the kernel does not have the fallback"))
+            Err(why(failed, |step| is_of_target(step, service, fallback), "the kernel does not have the fallback"))
         } else {
             Ok(())
         };
         let backends = load_balancer.backends().iter().map(|backend| {
             let found = match programmed_backends.get(&backend.target) {
                 _ if !is_as_planned(backend.target) => {
-                    Err(why(failed, |step| is_of_target(step, endpoint, backend.target), "the kernel does not have it"))
+                    Err(why(failed, |step| is_of_target(step, service, backend.target), "the kernel does not have it"))
                 }
                 Some(_) => Ok(()),
                 None => Err("it failed its checks, and was removed".into()),
@@ -85,25 +88,25 @@ impl<W: World> Controller<W> {
     }
 }
 
-fn is_of_service(step: &Step, load_balancer: &LoadBalancer) -> bool {
+fn is_of_service(step: &Step, service: VirtualService) -> bool {
     match step {
         Step::Dataplane(step @ (DataplaneStep::AddService(..) | DataplaneStep::SetService(..))) => {
-            step.endpoint() == load_balancer.endpoint
+            step.service() == service
         }
         Step::Dataplane(_) | Step::Advert(_) | Step::Host(_) => false,
     }
 }
 
-fn is_of_target(step: &Step, endpoint: Endpoint, target: Target) -> bool {
+fn is_of_target(step: &Step, service: VirtualService, target: Target) -> bool {
     match step {
-        Step::Dataplane(step) => step.endpoint() == endpoint && step.target() == Some(target),
+        Step::Dataplane(step) => step.service() == service && step.target() == Some(target),
         Step::Advert(_) | Step::Host(_) => false,
     }
 }
 
-fn is_of_removal(step: &Step, load_balancer: &LoadBalancer) -> bool {
+fn is_of_removal(step: &Step, service: VirtualService) -> bool {
     match step {
-        Step::Dataplane(step) => step.endpoint() == load_balancer.endpoint,
+        Step::Dataplane(step) => step.service() == service,
         Step::Advert(_) | Step::Host(_) => true,
     }
 }

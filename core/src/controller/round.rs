@@ -240,9 +240,10 @@ impl<W: World> Controller<W> {
     /// Erases the records of load-balancers whose removal has reached the kernel, and gives their addresses back.
     pub(super) async fn finish_deletions(&mut self, scope: &Scope, failed: &mut Failures, now: Instant) {
         let finished = |load_balancer: &&Arc<LoadBalancer>| {
-            let endpoint = load_balancer.endpoint;
-            let failed = failed.get(&endpoint.vip).map(Vec::as_slice).unwrap_or_default();
-            load_balancer.phase == Phase::Deleting && !failed.iter().any(|why| why.keeps(endpoint))
+            let vip = load_balancer.endpoint.vip;
+            let failed = failed.get(&vip).map(Vec::as_slice).unwrap_or_default();
+            let service = load_balancer.virtual_service(vip);
+            load_balancer.phase == Phase::Deleting && !failed.iter().any(|why| why.keeps(service))
         };
         let ids: Vec<LoadBalancerId> = match scope {
             Scope::All => self.state.load_balancers().filter(finished).map(|each| each.id).collect(),
