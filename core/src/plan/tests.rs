@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::model::{
-    Advertise, Backend, BackendId, Encapsulation, LoadBalancerId, Name, Port, Protocol, Scheduler, ServiceSettings,
-    Thresholds, Weight,
+    Advertise, Backend, BackendId, Encapsulation, Forwarding, LoadBalancerId, Name, Port, Protocol, Scheduler,
+    ServiceSettings, Thresholds, Weight,
 };
 
 fn vip(last: u8) -> Vip {
