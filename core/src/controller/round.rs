@@ -103,7 +103,12 @@ impl<W: World> Controller<W> {
         for (vip, applied) in applied {
             let failed = failed.remove(&vip).unwrap_or_default();
             match failed.into_iter().find(|why| why.holds_up(&applied.change, time)) {
-                None => succeed(applied),
+                None => {
+                    if let (Command::Drain(..), Some(drained)) = (&applied.command, &applied.change.after) {
+                        self.count_connections(drained).await;
+                    }
+                    succeed(applied);
+                }
                 Some(why) => self.fail(vip, applied, why, now).await,
             }
         }
