@@ -2,7 +2,7 @@
 //! What is drained gets no new connections, and is done when the last one is gone, or at the deadline; also over a restart.
 
 use super::*;
-use crate::model::Then;
+use crate::{drain::Left, model::Then};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -31,7 +31,7 @@ fn connections(sim: &Sim, which: u8, count: u32) {
 
 fn left(server: &Server, which: Option<u8>) -> Option<u64> {
     let target = which.map(|which| backend(which).target);
-    Some(server.board.look(lb(1)).unwrap().left(target)?.total())
+    server.board.look(lb(1)).and_then(|seen| seen.left(target)).map(Left::total)
 }
 
 fn is_done(server: &Server, which: u8) -> bool {
