@@ -122,8 +122,8 @@ pub(crate) fn seen(api: &Api, id: LoadBalancerId) -> Result<Seen, Problem> {
 }
 
 /// What is known of it, to be shown with it.
-pub(crate) fn observer<'a>(api: &'a Api, Seen { load_balancer, status }: &'a Seen) -> Observer<'a> {
-    Observer { load_balancer, status, reports: api.board.reports() }
+pub(crate) fn observer<'a>(api: &'a Api, seen: &'a Seen) -> Observer<'a> {
+    Observer { seen, reports: api.board.reports() }
 }
 
 /// A command is run only where that is allowed.

@@ -88,6 +88,7 @@ impl<'a> LoadBalancerView<'a> {
     pub(crate) fn observed(load_balancer: &'a LoadBalancer, observer: Option<Observer<'a>>) -> Self {
         Self {
             backends: Some(BackendsView(load_balancer.backends.as_deref(), observer)),
+            drain: load_balancer.drain.map(|drain| DrainView::waiting(drain, observer.and_then(|by| by.left(None)))),
             observed: observer.map(Observer::whole),
             ..Self::from(load_balancer)
         }

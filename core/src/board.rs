@@ -14,8 +14,9 @@ use std::{
 
 use crate::{
     checker::Reports,
+    drain::{ByBackend, Left},
     events::{Event, Journal},
-    model::{LoadBalancer, LoadBalancerId},
+    model::{LoadBalancer, LoadBalancerId, Target},
     routing::Routing,
     statistics::Statistics,
     status::{Report, Status},
@@ -39,6 +40,17 @@ pub struct Seen {
     pub load_balancer: Arc<LoadBalancer>,
     /// As it is.
     pub status: Arc<Status>,
+    /// While something of it is drained, its connections when they were counted last; afterwards, those that were left.
+    pub connections: Option<Arc<ByBackend>>,
+}
+
+impl Seen {
+    /// What a drain of one of its backends, or of the whole, waits for, if that is known.
+    #[must_use]
+    pub fn left(&self, target: Option<Target>) -> Option<Left> {
+        let connections = self.connections.as_deref()?;
+        Some(Left::of(connections, self.load_balancer.endpoint.protocol, target))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -130,7 +142,7 @@ impl Board {
     pub fn restore(&self, load_balancer: Arc<LoadBalancer>) {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
         let status = Arc::new(Status::new(&load_balancer, self.journal.now()));
-        posted.put(Seen { load_balancer, status });
+        posted.put(Seen { load_balancer, status, connections: None });
     }
 
     /// Posts a load-balancer over whatever stood there under its id.
@@ -139,14 +151,15 @@ impl Board {
         let before =
             posted.in_order.get(&load_balancer.serial).filter(|seen| seen.load_balancer.id == load_balancer.id);
         let status = match before {
-            Some(Seen { load_balancer: before, status }) if before.backends == load_balancer.backends => {
+            Some(Seen { load_balancer: before, status, .. }) if before.backends == load_balancer.backends => {
                 Arc::clone(status)
             }
             Some(Seen { status, .. }) => Arc::new(status.with_backends_of(&load_balancer, self.journal.now())),
             None => Arc::new(Status::new(&load_balancer, self.journal.now())),
         };
         let events = difference::between(before.map(|seen| &*seen.load_balancer), &load_balancer);
-        posted.put(Seen { load_balancer, status });
+        let connections = before.filter(|_| load_balancer.has_drain()).and_then(|seen| seen.connections.clone());
+        posted.put(Seen { load_balancer, status, connections });
         events.into_iter().for_each(|event| self.journal.tell(event));
     }
 
@@ -159,6 +172,14 @@ impl Board {
         if let Some((next, news)) = seen.status.next(report, self.journal.now()) {
             seen.status = Arc::new(next);
             news.into_iter().for_each(|news| self.journal.tell(Event::Status(id, news)));
+        }
+    }
+
+    /// Posts the connections of a load-balancer of which something is drained.
+    pub fn post_connections(&self, id: LoadBalancerId, connections: Arc<ByBackend>) {
+        let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(seen) = posted.serials.get(&id).copied().and_then(|serial| posted.in_order.get_mut(&serial)) {
+            seen.connections = Some(connections);
         }
     }
 

@@ -264,7 +264,7 @@ pub enum Rejected {
     /// A load-balancer cannot be its own backend.
     #[error("{0} is the load-balancer's own address; a backend is another server")]
     BackendIsVip(Target),
-    /// The backend could never get a connection from this load-balancer, on this host.
+    /// The backend could never get connections of its own from this load-balancer, on this host.
     #[error("{target} {why}")]
     Unfit {
         /// The backend's address and port.
@@ -303,19 +303,21 @@ pub enum Rejected {
     },
 }
 
-/// Why a backend could never get a connection.
+/// Why a backend could never get connections as it is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// The kernel takes unicast addresses only (`ip_vs_new_dest`).
     #[error("is the broadcast address of a network of this host; a backend is a single server")]
     IsBroadcast,
-    /// Only NAT changes ports (`ip_vs_null_xmit`, `ip_vs_dr_xmit`, `ip_vs_tunnel_xmit`).
-    #[error("is {kind}, and what is not translated keeps its port: it can only be {port}, the load-balancer's")]
-    OtherPort {
+    /// Only NAT changes ports (`ip_vs_null_xmit`, `ip_vs_dr_xmit`, `ip_vs_tunnel_xmit`): one server would have two shares.
+    #[error(
+        "is {kind} and on the same host as {other}: what is not translated keeps its port, so both would be the same server"
+    )]
+    SameServer {
         /// How packets get there.
         kind: ForwardingKind,
-        /// The load-balancer's port.
-        port: Port,
+        /// The one that is on the host, and is not translated either.
+        other: Target,
     },
     /// Only tunnels lead from one family to the other (`ip_vs_genl_set_cmd`).
     #[error("is {kind} and no {vip} address as the VIP is: only TUN leads from one family to the other")]
@@ -333,7 +335,7 @@ impl Unfit {
     pub fn field(self) -> &'static str {
         match self {
             Self::IsBroadcast | Self::OtherFamily { .. } => "ip",
-            Self::OtherPort { .. } => "port",
+            Self::SameServer { .. } => "type",
         }
     }
 }

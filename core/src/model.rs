@@ -361,8 +361,17 @@ impl LoadBalancer {
     /// Whether something of it is drained, and is not done. What is being deleted waits for nothing.
     #[must_use]
     pub fn drains(&self) -> bool {
-        let drains = self.backends().iter().filter_map(|backend| backend.condition.drain).chain(self.drain);
-        self.phase == Phase::Active && drains.into_iter().any(|drain| drain.is_under_way())
+        self.phase == Phase::Active && self.all_drains().any(|drain| drain.is_under_way())
+    }
+
+    /// Whether something of it is drained, or has been and is not back.
+    #[must_use]
+    pub fn has_drain(&self) -> bool {
+        self.all_drains().next().is_some()
+    }
+
+    fn all_drains(&self) -> impl Iterator<Item = Drain> {
+        self.backends().iter().filter_map(|backend| backend.condition.drain).chain(self.drain)
     }
 
     /// The backend that listens there.

@@ -23,7 +23,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    model::{BackendSettings, Forwarding, LoadBalancer, Phase, SourceNat, Target, Time, Vip, VirtualService},
+    model::{BackendSettings, LoadBalancer, Phase, SourceNat, Target, Time, Vip, VirtualService},
     observed::{HostView, ServiceView, Services},
     state::State,
     step::{AdvertStep, DataplaneStep, HostStep, Step},
@@ -234,8 +234,5 @@ fn source_nat_for(load_balancer: &LoadBalancer) -> SourceNat {
 fn needs_source_nat(load_balancer: &LoadBalancer) -> bool {
     let all = load_balancer.backends().iter().map(|backend| backend.settings);
     let mut all = all.chain(load_balancer.fallback.as_ref().map(|fallback| fallback.settings));
-    all.any(|settings| match settings.forwarding {
-        Forwarding::Masquerade => true,
-        Forwarding::Local | Forwarding::DirectRoute | Forwarding::Tunnel(_) => false,
-    })
+    all.any(|settings| settings.forwarding.translates())
 }

@@ -289,10 +289,11 @@ impl State {
         unchanged("port", old.target.port, change.target.port)?;
         let check = change.check.clone().unwrap_or_else(|| old.check.clone());
         let changed = Backend { settings: change.of(old.settings)?, check, ..old.clone() };
-        check_reach(before.endpoint, changed.target, changed.settings)?;
         let others = before.backends().iter();
-        let backends =
+        let backends: Arc<[Backend]> =
             others.map(|each| if each.target == changed.target { &changed } else { each }).cloned().collect();
+        check_backends(before.endpoint, &backends)?;
+        check_fallback(before.endpoint, before.fallback.as_deref(), &backends)?;
         let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
         Ok(self.done(Some(before), Some(after)))
     }
@@ -339,19 +340,19 @@ fn known_backend(load_balancer: &LoadBalancer, backend: BackendId) -> Result<&Ba
 /// Whether all of them could be the backends of a load-balancer there.
 fn check_backends(endpoint: Endpoint, backends: &[Backend]) -> Result<(), Rejected> {
     let mut targets = BTreeMap::new();
-    backends.iter().try_for_each(|backend| check_backend(endpoint, backend, targets.insert(backend.target, backend.id)))
-}
-
-/// `holder` is the backend that has the target already.
-fn check_backend(endpoint: Endpoint, backend: &Backend, holder: Option<BackendId>) -> Result<(), Rejected> {
-    let target = backend.target;
-    if target.ip.address() == endpoint.vip.address() {
-        return Err(Rejected::BackendIsVip(target));
-    }
-    if let Some(by) = holder {
-        return Err(Rejected::BackendExists { target, by });
-    }
-    check_reach(endpoint, target, backend.settings)
+    let mut hosts = BTreeMap::new();
+    backends.iter().try_for_each(|backend| {
+        let Backend { id, target, settings, .. } = *backend;
+        if target.ip.address() == endpoint.vip.address() {
+            return Err(Rejected::BackendIsVip(target));
+        }
+        if let Some(by) = targets.insert(target, id) {
+            return Err(Rejected::BackendExists { target, by });
+        }
+        check_reach(endpoint, target, settings)?;
+        let other = (!settings.forwarding.translates()).then(|| hosts.insert(target.ip, target)).flatten();
+        check_server(target, settings, other)
+    })
 }
 
 /// The fallback is a backend like others, but none of them.
@@ -360,27 +361,33 @@ fn check_fallback(endpoint: Endpoint, fallback: Option<&Fallback>, backends: &[B
     if target.ip.address() == endpoint.vip.address() {
         return Err(Rejected::BackendIsVip(target));
     }
-    match backends.iter().find(|backend| backend.target == target) {
-        Some(_) => Err(Rejected::BackendIsFallback(target)),
-        None => check_reach(endpoint, target, settings),
+    if backends.iter().any(|backend| backend.target == target) {
+        return Err(Rejected::BackendIsFallback(target));
     }
+    check_reach(endpoint, target, settings)?;
+    let is_same = |each: &&Backend| each.target.ip == target.ip && !each.settings.forwarding.translates();
+    let other = (!settings.forwarding.translates()).then(|| backends.iter().find(is_same)).flatten();
+    check_server(target, settings, other.map(|other| other.target))
 }
 
 /// Whether packets can reach it by the way that it asks for.
-fn check_reach(
-    Endpoint { vip, port, .. }: Endpoint,
-    target: Target,
-    settings: BackendSettings,
-) -> Result<(), Rejected> {
+fn check_reach(Endpoint { vip, .. }: Endpoint, target: Target, settings: BackendSettings) -> Result<(), Rejected> {
     let kind = settings.forwarding.kind();
-    let unfit = |why| Err(Rejected::Unfit { target, why });
-    if kind != ForwardingKind::Masquerade && target.port != port {
-        return unfit(Unfit::OtherPort { kind, port });
-    }
     if kind != ForwardingKind::Tunnel && target.ip.family() != vip.family() {
-        return unfit(Unfit::OtherFamily { kind, vip: vip.family() });
+        return Err(Rejected::Unfit { target, why: Unfit::OtherFamily { kind, vip: vip.family() } });
     }
     Ok(())
+}
+
+/// `other` is on the same host, and what is sent there keeps its port as well.
+fn check_server(target: Target, settings: BackendSettings, other: Option<Target>) -> Result<(), Rejected> {
+    match other {
+        Some(other) => {
+            let kind = settings.forwarding.kind();
+            Err(Rejected::Unfit { target, why: Unfit::SameServer { kind, other } })
+        }
+        None => Ok(()),
+    }
 }
 
 fn unchanged<T: PartialEq + ToString>(field: &'static str, is: T, wanted: Option<T>) -> Result<(), Rejected> {

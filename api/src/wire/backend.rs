@@ -79,7 +79,12 @@ impl<'a> From<&'a Backend> for BackendView<'a> {
 impl<'a> BackendView<'a> {
     /// With how it is doing.
     pub(crate) fn observed(backend: &'a Backend, observer: Option<Observer<'a>>) -> Self {
-        Self { observed: observer.and_then(|observer| observer.backend(backend)), ..Self::from(backend) }
+        let left = observer.and_then(|observer| observer.left(Some(backend.target)));
+        Self {
+            drain: backend.condition.drain.map(|drain| DrainView::waiting(drain, left)),
+            observed: observer.and_then(|observer| observer.backend(backend)),
+            ..Self::from(backend)
+        }
     }
 }
 

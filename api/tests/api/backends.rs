@@ -142,10 +142,10 @@ async fn each_way_to_a_backend_is_shown_as_it_was_asked_for() {
 async fn settings_of_backends_that_do_not_go_together_change_nothing() {
     let server = Server::new();
     let path = format!("/loadbalancer/{}/backend", text(&server.create(r#"{"port":80}"#).await["uuid"]));
-    let good = json!({"ip": "10.0.0.1", "port": 80});
+    let good = json!({"ip": "10.0.0.1", "port": 80, "type": "DR"});
     for (more, status, field) in [
-        (json!({"type": "DR", "port": 81}), 409, "port"),
-        (json!({"type": "TUN", "port": 81}), 409, "port"),
+        (json!({"ip": "10.0.0.1", "type": "DR", "port": 81}), 409, "type"),
+        (json!({"ip": "10.0.0.1", "type": "TUN", "port": 81}), 409, "type"),
         (json!({"type": "DR", "tunnel": {"type": "gre"}}), 409, "tunnel"),
         (json!({"upperThreshold": 5, "lowerThreshold": 6}), 409, "lowerThreshold"),
         (json!({"lowerThreshold": 1}), 409, "lowerThreshold"),

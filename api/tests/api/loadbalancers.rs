@@ -183,7 +183,7 @@ async fn a_fallback_that_cannot_be_is_blamed_itself() {
         );
     }
     for (method, path, body) in [
-        ("POST", "/loadbalancer", r#"{"port":81,"fallback":{"ip":"10.0.0.9","port":80,"type":"DR"}}"#),
+        ("POST", "/loadbalancer", r#"{"port":81,"fallback":{"ip":"fd00::9","port":80,"type":"DR"}}"#),
         ("PATCH", &path, r#"{"fallback":{"ip":"fd00::9","port":80}}"#),
     ] {
         let reply = server.send(method, path, body).await;

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     command::{Answer, Command, Failure, Rejected, Unfit},
     errors::{Chain, Shared},
-    model::{LoadBalancer, LoadBalancerId, Phase, Vip},
+    model::{Backend, LoadBalancer, LoadBalancerId, Phase, Target, Vip},
     plan::Scope,
     ports::{Cause, Store, Write},
     state::Change,
@@ -103,7 +103,12 @@ impl<W: World> Controller<W> {
         for (vip, applied) in applied {
             let failed = failed.remove(&vip).unwrap_or_default();
             match failed.into_iter().find(|why| why.holds_up(&applied.change, time)) {
-                None => succeed(applied),
+                None => {
+                    if let (Command::Drain(..), Some(drained)) = (&applied.command, &applied.change.after) {
+                        self.count_connections(drained).await;
+                    }
+                    succeed(applied);
+                }
                 Some(why) => self.fail(vip, applied, why, now).await,
             }
         }
@@ -323,5 +328,19 @@ fn log(command: &Command, change: &Change) {
         Command::Drain(_, None, _) => info!(%lb, %name, %endpoint, "draining load-balancer"),
         Command::Undrain(_, Some(backend)) => info!(%lb, %endpoint, %backend, "took backend back in"),
         Command::Undrain(_, None) => info!(%lb, %name, %endpoint, "took load-balancer back in"),
+    }
+    log_ports(change);
+}
+
+/// Who gives a backend another port than the load-balancer's may have expected packets there.
+fn log_ports(change: &Change) {
+    let Some(after) = &change.after else { return };
+    let before = change.before.as_deref().map(LoadBalancer::backends).unwrap_or_default();
+    let keeps =
+        |backend: &&Backend| !backend.settings.forwarding.translates() && backend.target.port != after.endpoint.port;
+    let known: BTreeSet<Target> = before.iter().filter(keeps).map(|backend| backend.target).collect();
+    for backend in after.backends().iter().filter(keeps).filter(|backend| !known.contains(&backend.target)) {
+        let (target, kind, port) = (backend.target, backend.settings.forwarding.kind(), after.endpoint.port);
+        info!(lb = %after.id, backend = %target, r#type = %kind, %port, "packets arrive at the load-balancer's port; checks ask the backend's");
     }
 }

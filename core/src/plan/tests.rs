@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::model::{
-    Advertise, Backend, BackendId, Encapsulation, Endpoint, LoadBalancerId, Name, Port, Protocol, Scheduler,
-    ServiceKey, ServiceSettings, Thresholds, Weight,
+    Advertise, Backend, BackendId, Encapsulation, Endpoint, Forwarding, LoadBalancerId, Name, Port, Protocol,
+    Scheduler, ServiceKey, ServiceSettings, Thresholds, Weight,
 };
 
 fn vip(last: u8) -> Vip {

@@ -209,27 +209,30 @@ fn settings_that_do_not_go_together_are_refused_and_named() {
 }
 
 #[test]
-fn only_nat_leads_to_another_port() {
+fn what_keeps_its_port_is_one_server_on_a_host() {
     let by = |forwarding, number| Backend {
         target: Target { port: port(number), ..backend(1, 9).target },
         settings: BackendSettings { forwarding, ..BackendSettings::default() },
         ..backend(1, 9)
     };
+    let create = |backends| State::default().create(new(Protocol::Tcp, ServiceSettings::default(), backends), vip(1));
     let tunnel = Forwarding::Tunnel(Encapsulation::Ipip);
     for forwarding in [Forwarding::Local, Forwarding::DirectRoute, tunnel] {
-        let create = |number| {
-            State::default()
-                .create(new(Protocol::Tcp, ServiceSettings::default(), vec![by(forwarding, number)]), vip(1))
-        };
-        assert_eq!(culprit(create(81)), "port", "{forwarding}");
-        create(80).unwrap();
+        create(vec![by(forwarding, 81)]).unwrap();
+        create(vec![by(forwarding, 80), by(Forwarding::Masquerade, 81)]).unwrap();
+        assert_eq!(culprit(create(vec![by(forwarding, 81), by(Forwarding::DirectRoute, 82)])), "type", "{forwarding}");
     }
     let mut state = State::default();
     let masqueraded = by(Forwarding::Masquerade, 81);
-    state.create(new(Protocol::Tcp, ServiceSettings::default(), vec![masqueraded.clone()]), vip(1)).unwrap();
+    let backends = vec![masqueraded.clone(), Backend { id: BackendId(Uuid::from_u128(2)), ..by(tunnel, 82) }];
+    state.create(new(Protocol::Tcp, ServiceSettings::default(), backends), vip(1)).unwrap();
     let id = LoadBalancerId(Uuid::from_u128(1));
+    let fallback = |forwarding| Fallback { target: by(forwarding, 83).target, settings: by(forwarding, 83).settings };
+    let falls_back = |to| LoadBalancerChange { fallback: Some(Some(fallback(to))), ..LoadBalancerChange::default() };
+    assert_eq!(culprit(state.update(id, &falls_back(Forwarding::Local))), "type");
+    state.update(id, &falls_back(Forwarding::Masquerade)).unwrap();
     let to = |kind| BackendChange { kind: Some(kind), ..BackendChange::default() };
-    assert_eq!(culprit(state.update_backend(id, masqueraded.id, &to(ForwardingKind::DirectRoute))), "port");
+    assert_eq!(culprit(state.update_backend(id, masqueraded.id, &to(ForwardingKind::DirectRoute))), "type");
     let gre = BackendChange { encapsulation: Some(Encapsulation::Gre), ..BackendChange::default() };
     assert_eq!(culprit(state.update_backend(id, masqueraded.id, &gre)), "tunnel");
     let lower = BackendChange { lower_threshold: Some(1), ..BackendChange::default() };
