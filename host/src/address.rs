@@ -61,6 +61,15 @@ impl Change {
         }
     }
 
+    /// The address of IPv6 that the kernel has agreed to take and does not take packets for yet.
+    pub(crate) fn begins(self, answer: &Result<(), KernelError>) -> Option<Ipv6Addr> {
+        let Self::Bind(vip) = self else { return None };
+        match vip.address() {
+            IpAddr::V6(address) => answer.is_ok().then_some(address),
+            IpAddr::V4(_) => None,
+        }
+    }
+
     /// What the kernel's answer means.
     pub(crate) fn verdict(self, adapter: &Arc<str>, answer: Result<(), KernelError>) -> Verdict {
         let Err(source) = answer else { return Verdict::Applied };

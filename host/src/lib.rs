@@ -8,14 +8,14 @@
 //!  main loop ◀── Monitor: addresses and links that change
 //! ```
 //! The rooms, in the order to read: [`Linux`] is the driver and asks the others; `routing` is the connection to the kernel's
-//! rtnetlink; `link` and `address` say what its messages mean; `sysctl` is the table of settings with their reasons; `nat` has a
+//! rtnetlink; `link` and `address` say what its messages mean; `reception` waits until an address works; `sysctl` is the table of settings with their reasons; `nat` has a
 //! driver for nftables and one for iptables; `modules` and `capability` are what preflight asks; `way_out` asks whether clients' packets may come in; `monitor` listens; `program` runs
 //! modprobe and iptables. `backend` is for another host than the rest: one that a load-balancer sends packets to.
 //!
 //! Reading, checking and changing are apart: nothing is changed but by [`modules::load`], and by `apply` and `set` of the
 //! [`Host`]. What is as it should be is not written again.
 
-use std::sync::Arc;
+use std::{net::Ipv6Addr, sync::Arc};
 
 use slb_core::{
     model::Family,
@@ -35,6 +35,7 @@ pub mod modules;
 mod monitor;
 mod nat;
 mod program;
+mod reception;
 mod routing;
 mod sysctl;
 mod way_out;
@@ -183,6 +184,9 @@ impl Linux {
         };
         let requests = changes.iter().map(|change| change.request(link.header.index)).collect();
         let answers = self.routing.change_addresses(requests).await?;
+        let bound: Vec<Ipv6Addr> =
+            changes.iter().zip(&answers).filter_map(|(change, answer)| change.begins(answer)).collect();
+        reception::begun(&mut self.routing, link.header.index, &bound).await?;
         Ok(changes.iter().zip(answers).map(|(change, answer)| change.verdict(&self.adapter, answer)).collect())
     }
 

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The connection to the kernel's rtnetlink: what is asked of it, in the words of the rooms around.
 
+use std::net::Ipv6Addr;
+
 use netlink::{KernelError, Request, Socket, protocols::NETLINK_ROUTE};
 use netlink_packet_core::{NetlinkDeserializable, NetlinkHeader, NetlinkSerializable};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::AddressMessage,
     link::{LinkAttribute, LinkExtentMask, LinkMessage},
-    route::RouteMessage,
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
 };
 
 use crate::Error;
@@ -117,6 +119,21 @@ impl Routing {
             // ENODEV: none of that name. EINVAL, ERANGE: no adapter can have such a name.
             Err(error) if error.refusal().is_some_and(|refusal| no_such_link(refusal.errno())) => Ok(None),
             Err(source) => Err(Error::Read { what: "the adapter", source }),
+        }
+    }
+
+    /// Whether a packet for the address that comes in by the adapter number `index` is this host's own.
+    pub(crate) async fn takes_in(&mut self, address: Ipv6Addr, index: u32) -> Result<bool, Error> {
+        let mut query = RouteMessage::default();
+        query.header.address_family = AddressFamily::Inet6;
+        query.header.destination_prefix_length = 128;
+        query.attributes = vec![RouteAttribute::Destination(RouteAddress::Inet6(address)), RouteAttribute::Iif(index)];
+        match self.0.request(Message(Some(RouteNetlinkMessage::GetRoute(query)))).await {
+            Ok(Message(Some(RouteNetlinkMessage::NewRoute(route)))) => Ok(route.header.kind == RouteType::Local),
+            Ok(_) => Ok(false),
+            // There is no route at all, or the adapter went.
+            Err(error) if error.refusal().is_some() => Ok(false),
+            Err(source) => Err(Error::Read { what: "the route to an address", source }),
         }
     }
 
