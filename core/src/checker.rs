@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     health::Standing,
-    model::{LoadBalancerId, check::Check},
+    model::{LoadBalancerId, Port, check::Check},
 };
 
 /// Something that is asked. All load-balancers that ask the same share it.
@@ -22,6 +22,14 @@ pub struct Watch {
     pub target: SocketAddr,
     /// What it is asked and how often.
     pub check: Arc<Check>,
+}
+
+impl Watch {
+    /// Where it is asked.
+    #[must_use]
+    pub fn asked(&self) -> SocketAddr {
+        SocketAddr::new(self.target.ip(), self.check.port.map_or(self.target.port(), Port::get))
+    }
 }
 
 /// How something that is asked does, and since when.

@@ -46,10 +46,7 @@ impl Asker {
     /// Asks, and takes no longer than it may from `begun` on.
     pub(crate) async fn ask(&self, watch: &Watch, begun: Instant) -> Result<(), Failure> {
         let check = &*watch.check;
-        let mut to = watch.target;
-        if let Some(port) = check.port {
-            to.set_port(port.get());
-        }
+        let to = watch.asked();
         let time = check.timing.timeout();
         match timeout_at((begun + time).into(), self.question(check, to)).await {
             Ok(answer) => answer,

@@ -2,18 +2,21 @@
 //! Asks what is due, and books the answers.
 
 use std::{
-    future::pending,
+    io, mem,
+    net::SocketAddr,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
-use slb_core::{checker::LastCheck, health::Health};
+use slb_core::{
+    checker::{LastCheck, Watch},
+    health::Health,
+    model::check::Question,
+};
 use tokio::{
     select,
-    sync::{
-        Semaphore,
-        mpsc::{self, UnboundedReceiver, UnboundedSender},
-    },
+    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
     time::sleep_until,
 };
 
@@ -21,12 +24,13 @@ use crate::{
     agenda::{Agenda, next_in_place, place, together},
     ask::Asker,
     board::{Board, Record},
+    connects::{Connects, Ended},
     failure::Failure,
 };
 
 /// What a timer of the runtime can tell apart: what is due within it begins now, rather than late.
 const TICK: Duration = Duration::from_millis(1);
-/// Answers that are booked before it is looked what is due.
+/// Answers that are booked before it is looked what is due, and checks that begin before it is looked for answers.
 const BATCH: usize = 64;
 
 /// Something that is asked again and again.
@@ -56,53 +60,172 @@ impl Moment {
 
 /// A check that ended.
 struct Done {
-    job: Job,
-    due: Instant,
-    begun: Moment,
+    begun: Begun,
     ended: Instant,
     answer: Result<(), Failure>,
 }
 
-/// Runs until nobody can order any more.
-pub(crate) async fn run(
-    mut orders: UnboundedReceiver<Vec<Arc<Record>>>,
+/// A check under way.
+struct Begun {
+    job: Job,
+    due: Instant,
+    begun: Moment,
+}
+
+/// What the thread owns.
+pub(crate) struct Engine {
     board: Arc<Board>,
     asker: Arc<Asker>,
-    at_a_time: usize,
-) {
-    let beginning = Instant::now();
-    let mut agenda = Agenda::new(beginning);
-    let slots = Arc::new(Semaphore::new(at_a_time));
+    agenda: Agenda<Job>,
+    connects: Connects<Begun>,
+    /// Connections that ended, while they are booked.
+    ended: Vec<Ended<Begun>>,
+    /// How many more checks can be under way.
+    slots: usize,
+    beginning: Instant,
+    dice: Dice,
+}
+
+/// Runs until nobody can order any more.
+pub(crate) async fn run(mut engine: Engine, mut orders: UnboundedReceiver<Vec<Arc<Record>>>) {
     let (done, mut answers) = mpsc::unbounded_channel();
     let mut batch = Vec::with_capacity(BATCH);
-    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut alarm = pin!(sleep_until(engine.beginning.into()));
     loop {
+        let next = engine.next();
+        if let Some(next) = next
+            && alarm.deadline() != next.into()
+        {
+            alarm.as_mut().reset(next.into());
+        }
         select! {
             // Cancel-safe: a message is taken out or not.
             order = orders.recv() => {
                 let Some(records) = order else { return };
-                let now = Instant::now();
-                records.into_iter().for_each(|record| agenda.put_new(now, Job::new(record)));
-                agenda.sweep(|job| job.record.has_ended());
+                engine.order(records);
             }
             // Cancel-safe: messages are taken out or not. This end has a sender, so it never ends.
             _ = answers.recv_many(&mut batch, BATCH) => {
                 for answer in batch.drain(..) {
-                    let (at, job) = book(answer, &board, beginning, dice.roll());
-                    agenda.put(at, job);
+                    engine.book(answer);
                 }
             }
-            // Cancel-safe: nothing is lost with a timer that is set anew.
-            () = until(agenda.next()) => {
-                let now = Moment::now();
-                while let Some((due, job)) = agenda.take(now.counted + TICK) {
-                    if !job.record.has_ended() {
-                        tokio::spawn(check(job, due, now, Arc::clone(&asker), Arc::clone(&slots), done.clone()));
-                    }
+            // Cancel-safe: what is not taken is told again.
+            () = engine.connects.ready() => engine.take_ended(Instant::now()),
+            // Cancel-safe: it is the same timer until it is set anew.
+            () = &mut alarm, if next.is_some() => engine.begin(&done),
+        }
+    }
+}
+
+impl Engine {
+    /// With nothing to ask. Within a runtime.
+    ///
+    /// # Errors
+    /// The process has no file left.
+    pub(crate) fn new(board: Arc<Board>, asker: Asker, at_a_time: usize) -> io::Result<Self> {
+        let beginning = Instant::now();
+        Ok(Self {
+            board,
+            asker: Arc::new(asker),
+            agenda: Agenda::new(beginning),
+            connects: Connects::new()?,
+            ended: Vec::new(),
+            slots: at_a_time,
+            beginning,
+            dice: Dice(0x9e37_79b9_7f4a_7c15),
+        })
+    }
+
+    fn order(&mut self, records: Vec<Arc<Record>>) {
+        let now = Instant::now();
+        records.into_iter().for_each(|record| self.agenda.put_new(now, Job::new(record)));
+        self.agenda.sweep(|job| job.record.has_ended());
+    }
+
+    /// When something is to be done by the clock. What is due begins when there is a slot.
+    fn next(&self) -> Option<Instant> {
+        let due = self.agenda.next().filter(|_| self.slots > 0).map(|due| due - TICK);
+        due.into_iter().chain(self.connects.deadline()).min()
+    }
+
+    /// Asks what is due, as far as there are slots, and not so many at once that answers would wait.
+    fn begin(&mut self, done: &UnboundedSender<Done>) {
+        let now = Moment::now();
+        if self.connects.deadline().is_some_and(|deadline| deadline <= now.counted) {
+            self.take_ended(now.counted);
+        }
+        for _ in 0..BATCH.min(self.slots) {
+            let Some((due, job)) = self.agenda.take(now.counted + TICK) else { break };
+            if job.record.has_ended() {
+                continue;
+            }
+            self.slots -= 1;
+            let begun = Begun { job, due, begun: now.at(Instant::now()) };
+            match connection_alone(&begun.job.record.watch) {
+                Some(to) => self.connect(to, begun),
+                None => {
+                    tokio::spawn(ask(begun, Arc::clone(&self.asker), done.clone()));
                 }
             }
         }
     }
+
+    fn connect(&mut self, to: SocketAddr, begun: Begun) {
+        let time = begun.job.record.watch.check.timing.timeout();
+        if let Err((begun, answer)) = self.connects.begin(to, begun.begun.counted, time, begun) {
+            self.book(begun.done(Instant::now(), answer));
+        }
+    }
+
+    fn take_ended(&mut self, now: Instant) {
+        let mut ended = mem::take(&mut self.ended);
+        self.connects.take_ended(now, &mut ended);
+        for (begun, answer) in ended.drain(..) {
+            self.book(begun.done(now, answer));
+        }
+        self.ended = ended;
+    }
+
+    /// Books an answer, and puts the next check on the agenda.
+    fn book(&mut self, done: Done) {
+        self.slots += 1;
+        let Done { begun: Begun { mut job, due, begun }, ended, answer } = done;
+        let took = ended.saturating_duration_since(begun.counted);
+        let timing = job.record.watch.check.timing;
+        let turned = job.health.record(answer.is_ok(), timing);
+        let error = answer.err().map(|failure| failure.to_string());
+        self.board.book(&job.record, LastCheck { at: begun.shown, took, error }, turned);
+        let mut next = due + job.health.pause(timing, took, self.dice.roll());
+        if mem::take(&mut job.is_new) {
+            next = next.min(next_in_place(self.beginning, due, place(&job.record.watch), timing.interval()));
+        }
+        // What was late is not made up for.
+        let at = together(self.beginning, next, timing.interval()).max(ended);
+        self.agenda.put(at, job);
+    }
+}
+
+impl Begun {
+    fn done(self, ended: Instant, answer: Result<(), Failure>) -> Done {
+        Done { begun: self, ended, answer }
+    }
+}
+
+/// Where a connection is all that is asked for. One from an address that was set needs a socket of its own, and so does one to an IPv4
+/// address written as IPv6, which would leave its socket an IPv4 one.
+fn connection_alone(watch: &Watch) -> Option<SocketAddr> {
+    let check = &*watch.check;
+    let to = watch.asked();
+    let is_plain = check.question == Question::Tcp && check.source.is_none() && to.ip().to_canonical() == to.ip();
+    is_plain.then_some(to)
+}
+
+/// Asks anything else.
+async fn ask(begun: Begun, asker: Arc<Asker>, done: UnboundedSender<Done>) {
+    let answer = asker.ask(&begun.job.record.watch, begun.begun.counted).await;
+    // Who no longer listens has no agenda either.
+    let _ = done.send(begun.done(Instant::now(), answer));
 }
 
 impl Job {
@@ -110,46 +233,6 @@ impl Job {
         let health = record.known.map_or_else(Health::new, Health::known);
         Self { record, health, is_new: true }
     }
-}
-
-/// For as long as nothing is due there is nothing to wait for.
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until((due - TICK).into()).await,
-        None => pending().await,
-    }
-}
-
-/// Asks once. The time that it has begins when there is a slot.
-async fn check(
-    job: Job,
-    due: Instant,
-    now: Moment,
-    asker: Arc<Asker>,
-    slots: Arc<Semaphore>,
-    done: UnboundedSender<Done>,
-) {
-    let _slot = slots.acquire().await;
-    let begun = now.at(Instant::now());
-    let answer = asker.ask(&job.record.watch, begun.counted).await;
-    // Who no longer listens has no agenda either.
-    let _ = done.send(Done { job, due, begun, ended: Instant::now(), answer });
-}
-
-/// Books an answer, and says when to ask again.
-fn book(done: Done, board: &Board, beginning: Instant, roll: u32) -> (Instant, Job) {
-    let Done { mut job, due, begun, ended, answer } = done;
-    let took = ended - begun.counted;
-    let timing = job.record.watch.check.timing;
-    let turned = job.health.record(answer.is_ok(), timing);
-    let error = answer.err().map(|failure| failure.to_string());
-    board.book(&job.record, LastCheck { at: begun.shown, took, error }, turned);
-    let mut next = due + job.health.pause(timing, took, roll);
-    if std::mem::take(&mut job.is_new) {
-        next = next.min(next_in_place(beginning, due, place(&job.record.watch), timing.interval()));
-    }
-    // What was late is not made up for.
-    (together(beginning, next, timing.interval()).max(ended), job)
 }
 
 /// Numbers that are random enough for jitter (xorshift64).

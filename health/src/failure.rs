@@ -33,8 +33,8 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// From an error of the kernel's.
-    pub(crate) fn to(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self::Io { doing, error }
+    pub(crate) fn to<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> Self {
+        move |error| Self::Io { doing, error: error.into() }
     }
 }
 

@@ -5,11 +5,13 @@
 //!  controller ── set ──▶ register ── what is new ──▶ engine ──▶ agenda: what is due
 //!      ▲                                               │  ▲
 //!      │                                               ▼  │ the answer
-//!      └── next ─── board ◀── what changed ─────────── ask: a task for each check that is under way
+//!      └── next ─── board ◀── what changed ─────────── connects: TCP, without a task
+//!                     │                                ask: a task for each other check that is under way
 //!                     └── reports ──▶ readers
 //! ```
 //! Reading order: `register` (who asks what; pure) – `agenda` (what is due when; pure) – `engine` (one task that owns both the agenda and
-//! what is on it) – `board` (what has been found) – `ask` (the questions, a room each) – `failure` (what an answer can lack).
+//! what is on it) – `board` (what has been found) – `connects` (connections that only have to stand) – `ask` (the questions, a room each) –
+//! `failure` (what an answer can lack).
 //!
 //! All checks run on one thread of their own, with a runtime of their own: nobody else's work makes them late, and they make nobody late.
 //! A check that waits costs a task; one that does not run costs an entry in a heap.
@@ -17,6 +19,7 @@
 mod agenda;
 mod ask;
 mod board;
+mod connects;
 mod engine;
 mod failure;
 mod limit;
@@ -33,6 +36,7 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 use self::{
     ask::Asker,
     board::{Board, Record},
+    engine::Engine,
     register::Register,
 };
 
@@ -63,13 +67,15 @@ impl Checks {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let board = Arc::new(Board::default());
         let (orders, new) = mpsc::unbounded_channel();
-        let engine = engine::run(new, Arc::clone(&board), Arc::new(Asker::new(commands)), limit::checks_at_a_time());
+        let entered = runtime.enter();
+        let engine = Engine::new(Arc::clone(&board), Asker::new(commands), limit::checks_at_a_time())?;
+        drop(entered);
         thread::Builder::new().name("checks".to_owned()).spawn(move || {
             // What runs as a command of a check is not to have privileges of this process that its user has not. Kernels that know
             // none have nothing to clear.
             let _ = rustix::thread::clear_ambient_capability_set();
             // What the runtime spawned wakes each other without a system call; what it blocks on takes one each time.
-            let engine = runtime.spawn(engine);
+            let engine = runtime.spawn(engine::run(engine, new));
             // It does not panic, and nobody aborts it.
             let _ = runtime.block_on(engine);
         })?;
