@@ -137,10 +137,10 @@ impl<'a> Told<'a> {
             Event::Changed(is) => Self { is: Some(Is::LoadBalancer(LoadBalancerView::bare(is))), ..plain("changed") },
             Event::Deleted(_) => plain("deleted"),
             Event::BackendAdded(_, is) => {
-                Self { backend: Some(is.id), is: Some(Is::Backend(is.into())), ..plain("backendAdded") }
+                Self { backend: Some(is.id), is: Some(Is::Backend((&**is).into())), ..plain("backendAdded") }
             }
             Event::BackendChanged(_, is) => {
-                Self { backend: Some(is.id), is: Some(Is::Backend(is.into())), ..plain("backendChanged") }
+                Self { backend: Some(is.id), is: Some(Is::Backend((&**is).into())), ..plain("backendChanged") }
             }
             Event::BackendDown(_, id) => Self { backend: Some(*id), ..plain("backendDown") },
             Event::BackendUp(_, id) => Self { backend: Some(*id), ..plain("backendUp") },

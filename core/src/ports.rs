@@ -79,7 +79,7 @@ pub enum Write {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// In no particular order.
-    pub load_balancers: Vec<LoadBalancer>,
+    pub load_balancers: Vec<Arc<LoadBalancer>>,
     /// Addresses that were released and not handed out since, with the number of their release.
     pub released: BTreeMap<Vip, u64>,
     /// Settings of the kernel that slb changed, with what they were.

@@ -164,7 +164,7 @@ fn write_down(disk: &mut Snapshot, write: Write) {
         Write::Put(load_balancer) => {
             disk.last_serial = disk.last_serial.max(load_balancer.serial);
             disk.load_balancers.retain(|each| each.id != load_balancer.id);
-            disk.load_balancers.push(LoadBalancer::clone(&load_balancer));
+            disk.load_balancers.push(load_balancer);
         }
         Write::Erase(id) => disk.load_balancers.retain(|each| each.id != id),
         Write::Released { vip, serial } => drop(disk.released.insert(vip, serial)),

@@ -88,7 +88,7 @@ impl State {
     ///
     /// # Errors
     /// Two records that claim the same id or the same endpoint: names both.
-    pub fn restore(load_balancers: Vec<LoadBalancer>, last_serial: u64) -> Result<Self, Contradiction> {
+    pub fn restore(load_balancers: Vec<Arc<LoadBalancer>>, last_serial: u64) -> Result<Self, Contradiction> {
         let mut state = Self { last_serial, ..Self::default() };
         for load_balancer in load_balancers {
             let endpoint = load_balancer.endpoint;
@@ -96,7 +96,7 @@ impl State {
                 return Err(Contradiction { one: other.id, other: load_balancer.id, endpoint });
             }
             state.last_serial = state.last_serial.max(load_balancer.serial);
-            state.put(&Change { before: None, after: Some(Arc::new(load_balancer)) });
+            state.put(&Change { before: None, after: Some(load_balancer) });
         }
         Ok(state)
     }

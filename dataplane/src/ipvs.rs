@@ -82,17 +82,21 @@ impl Dataplane for Ipvs {
 }
 
 impl Ipvs {
+    /// The services first and then the backends of each, since the kernel gives out one list at a time.
     async fn services(&mut self) -> Result<Services, Error> {
         let mut services = Services::new();
         self.client
-            .each(|service, destinations| {
+            .each_service(|service| {
                 if let Some(key) = translate::key(service.id()) {
-                    let backends: BTreeMap<_, _> = destinations.iter().filter_map(translate::backend).collect();
                     let settings = translate::service_settings(&service);
-                    services.insert(key, ServiceView { settings, backends });
+                    services.insert(key, ServiceView { settings, ..ServiceView::default() });
                 }
             })
             .await?;
+        for (key, service) in &mut services {
+            let found = |backend| service.backends.extend(translate::backend(&backend));
+            self.client.each_destination(&translate::id(*key), found).await?;
+        }
         Ok(services)
     }
 

@@ -126,8 +126,13 @@ fn scheduler(of: Scheduler) -> ipvs::Name {
 
 /// How the kernel calls the service.
 pub fn service_id(service: VirtualService) -> ServiceId {
-    match service {
-        VirtualService::Endpoint(Endpoint { vip, port, protocol }) => {
+    id(service.key())
+}
+
+/// How the kernel is told which service.
+pub fn id(key: ServiceKey) -> ServiceId {
+    match key {
+        ServiceKey::Endpoint(Endpoint { vip, port, protocol }) => {
             let protocol = match protocol {
                 Protocol::Tcp => ipvs::Protocol::Tcp,
                 Protocol::Udp => ipvs::Protocol::Udp,
@@ -135,7 +140,13 @@ pub fn service_id(service: VirtualService) -> ServiceId {
             };
             ServiceId::Address { protocol, address: vip.into(), port: port.get() }
         }
-        VirtualService::Mark(vip, mark) => ServiceId::Fwmark { mark: mark.get(), family: Family::of(vip.address()) },
+        ServiceKey::Mark(family, mark) => {
+            let family = match family {
+                model::Family::Ipv4 => Family::Inet,
+                model::Family::Ipv6 => Family::Inet6,
+            };
+            ServiceId::Fwmark { mark: mark.get(), family }
+        }
     }
 }
 

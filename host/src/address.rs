@@ -90,6 +90,12 @@ impl Change {
     }
 }
 
+/// The requests that carry out the changes on the adapter number `index`, made as they are sent: all at once would take more memory than
+/// all else that slb keeps.
+pub(crate) fn requests(changes: &[Change], index: u32) -> impl Iterator<Item = Request<RouteNetlinkMessage>> {
+    changes.iter().map(move |change| change.request(index))
+}
+
 /// What makes an IPv6 address a VIP: it works at once, since it has been probed before (`IFA_F_NODAD`); it brings no route with it; and it is
 /// deprecated, so that the host takes it for the source of none of its own connections (RFC 6724, section 5, rule 3).
 fn as_vip_of_ipv6() -> [AddressAttribute; 2] {

@@ -101,7 +101,8 @@ impl Linux {
     /// [`Error::Read`], [`Error::NoAdapter`].
     pub async fn detour(&mut self) -> Result<Vec<String>, Error> {
         let adapter = self.adapter().await?;
-        let (all, routes) = (self.adapters().await?, self.routing.routes().await?);
+        let all = self.adapters().await?;
+        let routes = self.routing.routes(|route| way_out::is_default(route).then(|| route.clone())).await?;
         way_out::detour(&adapter, &all, &routes)
     }
 
@@ -143,13 +144,13 @@ impl Linux {
     }
 
     async fn addresses(&mut self) -> Result<Vec<Address>, Error> {
-        Ok(self.routing.addresses().await?.iter().filter_map(Address::of).collect())
+        self.routing.addresses(Address::of).await
     }
 
     async fn view(&mut self) -> Result<HostView, Error> {
         let adapters = self.adapters().await?;
         let addresses = self.addresses().await?;
-        let gateways: Vec<Gateway> = self.routing.routes().await?.iter().flat_map(Gateway::of).collect();
+        let gateways: Vec<Gateway> = self.routing.routes(Gateway::of).await?;
         let view = address::view(&self.adapter, &adapters, &addresses, &gateways);
         let networks = address::connected(&addresses);
         Ok(HostView { source_nat: self.nat().await?.observe(&networks).await?, ..view })
@@ -182,7 +183,7 @@ impl Linux {
             let there: Vec<String> = self.adapters().await?.into_iter().map(|adapter| adapter.name).collect();
             return Ok(changes.iter().map(|change| change.without_adapter(&self.adapter, &there)).collect());
         };
-        let requests = changes.iter().map(|change| change.request(link.header.index)).collect();
+        let requests = address::requests(changes, link.header.index);
         let answers = self.routing.change_addresses(requests).await?;
         let bound: Vec<Ipv6Addr> =
             changes.iter().zip(&answers).filter_map(|(change, answer)| change.begins(answer)).collect();

@@ -68,8 +68,8 @@ impl Routing {
         .await
     }
 
-    /// Every address of every adapter.
-    pub(crate) async fn addresses(&mut self) -> Result<Vec<AddressMessage>, Error> {
+    /// What `pick` makes of every address of every adapter. There may be very many, so nothing else is kept of them.
+    pub(crate) async fn addresses<T>(&mut self, pick: impl Fn(&AddressMessage) -> Option<T>) -> Result<Vec<T>, Error> {
         let mut all = Vec::new();
         for family in FAMILIES {
             let mut query = AddressMessage::default();
@@ -79,32 +79,36 @@ impl Routing {
                 if let RouteNetlinkMessage::NewAddress(address) = message
                     && address.header.family == family
                 {
-                    Some(address)
+                    pick(&address)
                 } else {
                     None
                 }
             });
-            all.extend(found.await?);
+            all.append(&mut found.await?);
         }
         Ok(all)
     }
 
-    /// Every route of every table.
-    pub(crate) async fn routes(&mut self) -> Result<Vec<RouteMessage>, Error> {
+    /// What `pick` makes of every route of every table: each address has one, too.
+    pub(crate) async fn routes<I: IntoIterator>(
+        &mut self,
+        pick: impl Fn(&RouteMessage) -> I,
+    ) -> Result<Vec<I::Item>, Error> {
         let mut all = Vec::new();
         for family in FAMILIES {
             let mut query = RouteMessage::default();
             query.header.address_family = family;
             let found = self.dump("the routes", RouteNetlinkMessage::GetRoute(query), |message| {
-                if let RouteNetlinkMessage::NewRoute(route) = message
+                let picked = if let RouteNetlinkMessage::NewRoute(route) = message
                     && route.header.address_family == family
                 {
-                    Some(route)
+                    Some(pick(&route))
                 } else {
                     None
-                }
+                };
+                picked.into_iter().flatten()
             });
-            all.extend(found.await?);
+            all.append(&mut found.await?);
         }
         Ok(all)
     }
@@ -140,24 +144,27 @@ impl Routing {
     /// Carries out changes of addresses, packed; one answer each.
     pub(crate) async fn change_addresses(
         &mut self,
-        requests: Vec<Request<RouteNetlinkMessage>>,
+        requests: impl Iterator<Item = Request<RouteNetlinkMessage>>,
     ) -> Result<Vec<Result<(), KernelError>>, Error> {
-        let requests =
-            requests.into_iter().map(|Request { payload, flags }| Request::new(Message(Some(payload)), flags));
-        self.0.transact(requests).await.map_err(|source| Error::Change { what: "addresses", source })
+        self.0
+            .transact(requests.map(|Request { payload, flags }| Request::new(Message(Some(payload)), flags)))
+            .await
+            .map_err(|source| Error::Change { what: "addresses", source })
     }
 
-    async fn dump<T>(
+    async fn dump<I: IntoIterator>(
         &mut self,
         what: &'static str,
         query: RouteNetlinkMessage,
-        pick: impl Fn(RouteNetlinkMessage) -> Option<T>,
-    ) -> Result<Vec<T>, Error> {
+        pick: impl Fn(RouteNetlinkMessage) -> I,
+    ) -> Result<Vec<I::Item>, Error> {
         let mut attempt = 1;
         loop {
             let mut found = Vec::new();
-            let dumped =
-                self.0.dump(Message(Some(query.clone())), |message| found.extend(message.0.and_then(&pick))).await;
+            let dumped = self
+                .0
+                .dump(Message(Some(query.clone())), |message| found.extend(message.0.into_iter().flat_map(&pick)))
+                .await;
             match dumped {
                 Ok(()) => return Ok(found),
                 Err(netlink::Error::Interrupted) if attempt < ATTEMPTS => attempt += 1,

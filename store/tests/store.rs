@@ -177,12 +177,12 @@ fn peer() -> impl Strategy<Value = Peer> {
     })
 }
 
-fn apply(model: &mut (BTreeMap<LoadBalancerId, LoadBalancer>, Snapshot), write: &Write) {
+fn apply(model: &mut (BTreeMap<LoadBalancerId, Arc<LoadBalancer>>, Snapshot), write: &Write) {
     let (load_balancers, rest) = model;
     match write {
         Write::Put(each) => {
             rest.last_serial = rest.last_serial.max(each.serial);
-            load_balancers.insert(each.id, LoadBalancer::clone(each));
+            load_balancers.insert(each.id, Arc::clone(each));
         }
         Write::Erase(id) => drop(load_balancers.remove(id)),
         Write::Released { vip, serial } => drop(rest.released.insert(*vip, *serial)),

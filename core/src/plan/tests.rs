@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The laws of the plan, over arbitrary desired states and arbitrary kernels.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -91,7 +91,7 @@ fn states() -> impl Strategy<Value = State> {
                 drain: None,
             },
         );
-        State::restore(load_balancers.collect(), 0).unwrap()
+        State::restore(load_balancers.map(Arc::new).collect(), 0).unwrap()
     })
 }
 

@@ -127,14 +127,14 @@ proptest! {
                 prop_assert_eq!(targets.len(), load_balancer.backends().len());
             }
         }
-        let records = state.load_balancers().map(|each| LoadBalancer::clone(each)).collect();
+        let records = state.load_balancers().cloned().collect();
         prop_assert_eq!(State::restore(records, state.last_serial()).unwrap(), state);
     }
 }
 
 #[test]
 fn records_that_contradict_each_other_are_refused() {
-    let record = |id: u128, number: i64| LoadBalancer {
+    let record = |(id, number): (u128, i64)| LoadBalancer {
         id: LoadBalancerId(Uuid::from_u128(id)),
         serial: 1,
         name: Name::try_from(String::new()).unwrap(),
@@ -148,9 +148,10 @@ fn records_that_contradict_each_other_are_refused() {
         fallback: None,
         drain: None,
     };
-    assert!(State::restore(vec![record(1, 80), record(2, 81)], 0).is_ok());
-    assert!(State::restore(vec![record(1, 80), record(2, 80)], 0).is_err());
-    assert!(State::restore(vec![record(1, 80), record(1, 81)], 0).is_err());
+    let restore = |records: [_; 2]| State::restore(records.map(record).map(Arc::new).into(), 0);
+    assert!(restore([(1, 80), (2, 81)]).is_ok());
+    assert!(restore([(1, 80), (2, 80)]).is_err());
+    assert!(restore([(1, 80), (1, 81)]).is_err());
 }
 
 fn new(protocol: Protocol, service: ServiceSettings, backends: Vec<Backend>) -> NewLoadBalancer {

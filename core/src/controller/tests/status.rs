@@ -51,12 +51,12 @@ fn everything_is_told_in_the_order_in_which_it_happens() {
     let added = backend(1);
     server.ask(Command::AddBackends(id, vec![added.clone()])).unwrap();
     let programmed = status_of(News::Programmed(Some(added.id)));
-    assert_eq!(news(&mut reader), [Event::BackendAdded(id, added.clone()), programmed]);
+    assert_eq!(news(&mut reader), [Event::BackendAdded(id, added.clone().into()), programmed]);
 
     let change = BackendChange { weight: Some(Weight::from(7)), ..BackendChange::default() };
     server.ask(Command::UpdateBackend(id, added.id, change)).unwrap();
     let changed = Backend { settings: BackendSettings { weight: Weight::from(7), ..added.settings }, ..added.clone() };
-    assert_eq!(news(&mut reader), [Event::BackendChanged(id, changed)]);
+    assert_eq!(news(&mut reader), [Event::BackendChanged(id, changed.into())]);
 
     let replaced = server.ask(Command::ReplaceBackends(id, vec![backend(2), backend(3)]));
     assert!(matches!(replaced, Ok(Answer::LoadBalancer(_))));
@@ -64,8 +64,8 @@ fn everything_is_told_in_the_order_in_which_it_happens() {
     assert_eq!(
         news(&mut reader),
         [
-            Event::BackendAdded(id, two.clone()),
-            Event::BackendAdded(id, three.clone()),
+            Event::BackendAdded(id, two.clone().into()),
+            Event::BackendAdded(id, three.clone().into()),
             Event::BackendRemoved(id, added.id),
             status_of(News::Programmed(Some(two.id))),
             status_of(News::Programmed(Some(three.id))),
