@@ -152,7 +152,7 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     let mut terminate = Signals::listen()?;
     let checked = preflight::check(&config).await?;
     modules::load(&checked.source_nat).await.map_err(Fatal::Host)?;
-    let Config { adapter, vips, listen, state_dir, reconcile_interval, commands } = config;
+    let Config { adapter, vips, listen, state_dir, reconcile_interval, timeouts, commands } = config;
     let mut store = Redb::open(&state_dir).map_err(Fatal::Store)?;
     let snapshot = store.load().await.map_err(Fatal::Records)?;
     let identity = identity(&mut store, &snapshot).await?;
@@ -184,7 +184,7 @@ async fn serve(config: Config) -> Result<(), Fatal> {
         store,
         pool,
         host: if has_ipv6 { host.with_ipv6() } else { host },
-        dataplane: Ipvs::open().await.map_err(Fatal::Ipvs)?,
+        dataplane: Ipvs::open().await.map_err(Fatal::Ipvs)?.with_timeouts(timeouts),
         advertiser,
         checker: checks,
     };

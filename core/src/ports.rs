@@ -215,22 +215,25 @@ pub enum PoolError {
     Provider(#[source] Cause),
 }
 
+/// Settings of the kernel that a driver looks after, by name.
+pub trait Settings: Send {
+    /// Those that are not as slb needs them. Reads only.
+    fn drifted_settings(&mut self) -> impl Future<Output = Result<Vec<SettingChange>, Cause>> + Send;
+
+    /// Gives a setting a value. One that is not this driver's is passed over.
+    fn set(&mut self, name: &str, value: &str) -> impl Future<Output = Result<(), Cause>> + Send;
+
+    /// Reads a setting, trimmed; nothing, `""`, if it is not this driver's.
+    fn get(&mut self, name: &str) -> impl Future<Output = Result<String, Cause>> + Send;
+}
+
 /// Addresses, source NAT and settings of the host.
-pub trait Host: Send {
+pub trait Host: Settings {
     /// Reads everything anew.
     fn observe(&mut self) -> impl Future<Output = Result<HostView, Cause>> + Send;
 
     /// Carries out the steps, packed; one verdict a step. A failed step does not hold up the others.
     fn apply(&mut self, steps: &[HostStep]) -> impl Future<Output = Vec<Verdict>> + Send;
-
-    /// The settings that are not as slb needs them. Reads only.
-    fn drifted_settings(&mut self) -> impl Future<Output = Result<Vec<SettingChange>, Cause>> + Send;
-
-    /// Gives a setting a value.
-    fn set(&mut self, name: &str, value: &str) -> impl Future<Output = Result<(), Cause>> + Send;
-
-    /// Reads a setting, trimmed.
-    fn get(&mut self, name: &str) -> impl Future<Output = Result<String, Cause>> + Send;
 }
 
 /// What happened on the host; the controller hears of it from a monitor that reports to the main loop.
@@ -248,8 +251,8 @@ pub enum HostEvent {
     Overrun,
 }
 
-/// What balances connections.
-pub trait Dataplane: Send {
+/// What balances connections, with its settings.
+pub trait Dataplane: Settings {
     /// Reads everything anew.
     fn observe(&mut self) -> impl Future<Output = Result<Services, Cause>> + Send;
 

@@ -21,12 +21,15 @@ use crate::{
     observed::{HostView, Services},
     plan::Observed,
     ports::{
-        Advertiser, Cause, Dataplane, Host, Pool, PoolError, Probe, SettingChange, Snapshot, Store, Verdict, Wanted,
-        Write,
+        Advertiser, Cause, Dataplane, Host, Pool, PoolError, Probe, SettingChange, Settings, Snapshot, Store, Verdict,
+        Wanted, Write,
     },
     statistics::Connections,
     step::{AdvertStep, DataplaneStep, HostStep, Step},
 };
+
+/// The data plane's setting; all others are the host's.
+pub const TIMEOUT: &str = "timeout";
 
 /// What is left when the process is killed.
 #[derive(Debug, Default)]
@@ -34,6 +37,8 @@ pub struct Remains {
     pub disk: Snapshot,
     pub kernel: Observed,
     pub settings: BTreeMap<String, String>,
+    /// What the data plane needs its setting to be.
+    pub timeout: Option<String>,
     /// Addresses that answer a probe, with who answers.
     pub neighbours: BTreeMap<Vip, String>,
     /// Addresses that somebody pays for.
@@ -92,6 +97,17 @@ impl Sim {
         if crash {
             pending().await
         }
+    }
+
+    fn drift(&self, name: &str, wish: &str) -> Option<SettingChange> {
+        let from = self.with(|remains| remains.settings.get(name).cloned())?;
+        (from != wish).then(|| SettingChange { name: name.to_owned(), from, to: wish.to_owned() })
+    }
+
+    async fn set(&self, name: &str, value: &str) {
+        self.point().await;
+        self.with(|remains| remains.settings.insert(name.to_owned(), value.to_owned()));
+        self.point().await;
     }
 
     async fn step(&self, step: Step, effect: impl FnOnce(&mut Observed)) -> Verdict {
@@ -264,25 +280,40 @@ impl Host for SimHost {
         }
         verdicts
     }
+}
 
+impl Settings for SimHost {
     async fn drifted_settings(&mut self) -> Result<Vec<SettingChange>, Cause> {
-        let change = |from: &String| SettingChange { name: "forward".into(), from: from.clone(), to: "1".into() };
-        Ok(self.0.with(|r| r.settings.get("forward").filter(|value| *value != "1").map(change).into_iter().collect()))
+        Ok(self.0.drift("forward", "1").into_iter().collect())
     }
 
     async fn set(&mut self, name: &str, value: &str) -> Result<(), Cause> {
-        self.0.point().await;
-        self.0.with(|remains| remains.settings.insert(name.to_owned(), value.to_owned()));
-        self.0.point().await;
+        self.0.set(name, value).await;
         Ok(())
     }
 
     async fn get(&mut self, name: &str) -> Result<String, Cause> {
-        self.0.with(|remains| remains.settings.get(name).cloned()).ok_or_else(|| "no such setting".into())
+        Ok(self.0.with(|remains| remains.settings.get(name).filter(|_| name != TIMEOUT).cloned()).unwrap_or_default())
     }
 }
 
 pub struct SimDataplane(Sim);
+
+impl Settings for SimDataplane {
+    async fn drifted_settings(&mut self) -> Result<Vec<SettingChange>, Cause> {
+        let wish = self.0.with(|remains| remains.timeout.clone());
+        Ok(wish.and_then(|wish| self.0.drift(TIMEOUT, &wish)).into_iter().collect())
+    }
+
+    async fn set(&mut self, name: &str, value: &str) -> Result<(), Cause> {
+        self.0.set(name, value).await;
+        Ok(())
+    }
+
+    async fn get(&mut self, name: &str) -> Result<String, Cause> {
+        Ok(self.0.with(|remains| remains.settings.get(name).filter(|_| name == TIMEOUT).cloned()).unwrap_or_default())
+    }
+}
 
 impl Dataplane for SimDataplane {
     async fn observe(&mut self) -> Result<Services, Cause> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ipvs::{Client, Error, Refusal};
+use ipvs::{Client, Error, Refusal, Timeouts};
 use slb_core::{
     errors::Shared,
     model::{Target, VirtualService},
@@ -25,7 +25,8 @@ const PACK: usize = 512;
 /// Programs the IPVS of the network namespace it was opened in. Needs `CAP_NET_ADMIN`.
 #[derive(Debug)]
 pub struct Ipvs {
-    client: Client,
+    pub(crate) client: Client,
+    pub(crate) timeouts: Timeouts,
 }
 
 impl Ipvs {
@@ -34,7 +35,13 @@ impl Ipvs {
     /// # Errors
     /// The kernel has no IPVS, or refuses to talk about it.
     pub async fn open() -> Result<Self, Error> {
-        Ok(Self { client: Client::open().await? })
+        Ok(Self { client: Client::open().await?, timeouts: Timeouts::default() })
+    }
+
+    /// The same that keeps the time-outs of connections at that; 0 leaves one as it is.
+    #[must_use]
+    pub fn with_timeouts(self, timeouts: Timeouts) -> Self {
+        Self { timeouts, ..self }
     }
 }
 
@@ -154,6 +161,6 @@ fn failed(refusal: Refusal) -> Verdict {
 
 /// Whether the kernel does not know the client's family any more (ENOENT; that there is no such service is ESRCH): ip_vs was unloaded
 /// and gets another number when it is loaded anew.
-fn is_stale<T>(answer: &Result<T, Error>) -> bool {
+pub(crate) fn is_stale<T>(answer: &Result<T, Error>) -> bool {
     answer.as_ref().is_err_and(|error| error.errno() == Some(libc::ENOENT))
 }

@@ -4,7 +4,7 @@
 //! ```text
 //!  preflight ──▶ capability, modules::missing, Linux::adapter, Linux::source_nat     reads only
 //!            ──▶ modules::load
-//!  controller ─▶ Linux (core's Host): observe, apply, drifted_settings, get, set
+//!  controller ─▶ Linux (core's Host and Settings): observe, apply, drifted_settings, get, set
 //!  main loop ◀── Monitor: addresses and links that change
 //! ```
 //! The rooms, in the order to read: [`Linux`] is the driver and asks the others; `routing` is the connection to the kernel's
@@ -20,7 +20,7 @@ use std::{net::Ipv6Addr, sync::Arc};
 use slb_core::{
     model::Family,
     observed::HostView,
-    ports::{Cause, Host, SettingChange, Verdict},
+    ports::{Cause, Host, SettingChange, Settings, Verdict},
     step::HostStep,
 };
 
@@ -231,7 +231,9 @@ impl Host for Linux {
         };
         steps.iter().map(verdict).collect()
     }
+}
 
+impl Settings for Linux {
     async fn drifted_settings(&mut self) -> Result<Vec<SettingChange>, Cause> {
         Ok(self.drift().await?)
     }

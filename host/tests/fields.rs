@@ -13,7 +13,7 @@ use std::{
 
 use slb_core::{
     model::{SourceNat as Choice, Vip},
-    ports::{Host, Verdict},
+    ports::{Host, Settings, Verdict},
     step::HostStep::{self, Bind, DisableSourceNat, EnableSourceNat},
 };
 use slb_host::{Linux, modules};

@@ -14,7 +14,7 @@ use std::{
 
 use slb_core::{
     model::{Family, SourceNat as Choice, Vip},
-    ports::{Host, HostEvent, Verdict},
+    ports::{Host, HostEvent, Settings, Verdict},
     step::HostStep::{self, Bind, DisableSourceNat, EnableSourceNat as Enable, Unbind},
 };
 use slb_host::{Linux, Monitor, SourceNat, modules};

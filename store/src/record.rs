@@ -20,7 +20,8 @@ use std::{net::IpAddr, sync::Arc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use slb_core::model::{
     Advertise, Backend, BackendId, BackendIp, Drain, Endpoint, Fallback, Invalid, LoadBalancer, LoadBalancerId, Name,
-    Phase, Port, SourceNat, Target, Vip, check::HealthCheck,
+    Phase, Port, SourceNat, Target, Vip,
+    check::{HealthCheck, PanicThreshold, Reaction},
 };
 use uuid::Uuid;
 
@@ -224,6 +225,13 @@ fn read_check(record: CheckV3) -> Result<Arc<HealthCheck>, Invalid> {
     HealthCheck::try_from(record).map(Arc::new)
 }
 
+/// A panic threshold could once be said there, and meant nothing.
+fn read_backend_check(record: CheckV3) -> Result<Arc<HealthCheck>, Invalid> {
+    let HealthCheck { check, reaction } = HealthCheck::try_from(record)?;
+    let reaction = Reaction { panic_threshold: PanicThreshold::default(), ..reaction };
+    Ok(Arc::new(HealthCheck { check, reaction }))
+}
+
 /// The version of a record, and what follows it.
 fn version(bytes: &[u8]) -> Result<(u8, &[u8]), Unreadable> {
     Ok(postcard::take_from_bytes(bytes)?)
@@ -260,7 +268,7 @@ impl TryFrom<BackendV3> for Backend {
             id: BackendId(Uuid::from_bytes(id)),
             target: target(ip, port)?,
             settings: settings.try_into()?,
-            check: check.map(read_check).transpose()?,
+            check: check.map(read_backend_check).transpose()?,
             condition: condition.into(),
         })
     }

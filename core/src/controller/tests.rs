@@ -21,13 +21,13 @@ mod fallback;
 mod health;
 mod laws;
 mod peers;
+mod settings;
 mod slow_pool;
 mod status;
 
 use super::{Controller, Drivers};
 use crate::{
     board::Board,
-    cleanup::clean_up,
     command::{
         Answer, BackendChange, Command, DrainWish, Failure, LoadBalancerChange, NewLoadBalancer, Rejected, Request,
         ServiceChange, Unfit,
@@ -437,20 +437,6 @@ fn damage_from_outside_is_repaired_at_once_or_at_the_interval() {
 }
 
 #[test]
-fn an_adapter_that_came_back_has_its_settings_at_once() {
-    let sim = Sim::default();
-    let mut server = Server::start(&sim).unwrap();
-    let _ = server.created(1);
-    sim.with(|remains| {
-        remains.kernel = Observed::default();
-        remains.settings.insert("forward".to_owned(), "0".to_owned());
-    });
-    server.events(&[HostEvent::LinkUp]);
-    assert_eq!(sim.with(|remains| remains.settings["forward"].clone()), "1");
-    server.check();
-}
-
-#[test]
 fn a_restart_with_nothing_changed_changes_nothing() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
@@ -461,24 +447,4 @@ fn a_restart_with_nothing_changed_changes_nothing() {
     server.check();
     let log = sim.with(|remains| remains.log.clone());
     assert!(log.iter().all(|step| matches!(step, Step::Advert(_))), "{log:?}");
-}
-
-#[test]
-fn cleanup_takes_everything_away_and_keeps_the_records() {
-    let sim = Sim::default();
-    sim.with(|remains| remains.settings.insert("forward".into(), "0".into()));
-    let mut server = Server::start(&sim).unwrap();
-    server.created(1);
-    server.ask(Command::AddBackends(lb(1), vec![backend(1)])).unwrap();
-    assert_eq!(sim.with(|remains| remains.settings["forward"].clone()), "1");
-    drop(server);
-    let Drivers { mut store, mut host, mut dataplane, .. } = drivers(&sim, &[]);
-    let disk = sim.with(|remains| remains.disk.clone());
-    clean_up(&mut store, &mut host, Some(&mut dataplane), disk).now_or_never().unwrap().unwrap();
-    sim.with(|remains| {
-        assert_eq!(remains.kernel, Observed::default());
-        assert_eq!(remains.settings["forward"], "0");
-        assert_eq!(remains.disk.load_balancers.len(), 1);
-    });
-    Server::start(&sim).unwrap().check();
 }

@@ -48,6 +48,18 @@ fn the_records_out_there_are_read() {
     assert_eq!(none.phase, Phase::Deleting);
 }
 
+/// It was taken there once, and meant nothing.
+#[test]
+fn a_panic_threshold_of_a_backend_is_forgotten() {
+    let mut written = full();
+    let reaction = Reaction { panic_threshold: 50.try_into().unwrap(), ..Reaction::default() };
+    let mut backends = written.backends().to_vec();
+    let check = Arc::clone(&backends[0].check.as_ref().unwrap().check);
+    backends[0].check = Some(Arc::new(HealthCheck { check, reaction }));
+    written.backends = Some(backends.into());
+    assert_eq!(decode(ID, &encode(&written).unwrap()).unwrap(), full());
+}
+
 /// Everything that the third version added.
 fn full() -> LoadBalancer {
     let time = |millis| Time::from_millis(millis);
