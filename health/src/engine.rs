@@ -107,7 +107,7 @@ pub(crate) async fn run(
 
 impl Job {
     fn new(record: Arc<Record>) -> Self {
-        let health = record.known.map_or_else(Health::new, Health::known);
+        let health = record.health();
         Self { record, health, is_new: true }
     }
 }
@@ -143,7 +143,7 @@ fn book(done: Done, board: &Board, beginning: Instant, roll: u32) -> (Instant, J
     let timing = job.record.watch.check.timing;
     let turned = job.health.record(answer.is_ok(), timing);
     let error = answer.err().map(|failure| failure.to_string());
-    board.book(&job.record, LastCheck { at: begun.shown, took, error }, turned);
+    board.book(&job.record, LastCheck { at: begun.shown, took, error }, job.health, turned);
     let mut next = due + job.health.pause(timing, took, roll);
     if std::mem::take(&mut job.is_new) {
         next = next.min(next_in_place(beginning, due, place(&job.record.watch), timing.interval()));
