@@ -15,7 +15,7 @@ use std::{
 };
 
 use crate::{
-    checker::{Checker, Known, Transition, Watch},
+    checker::{Beginning, Checker, Transition, Watch},
     controller::{Drivers, World},
     model::{Family, LoadBalancer, LoadBalancerId, Phase, Target, Time, Vip, VirtualService},
     observed::{HostView, Services},
@@ -53,8 +53,8 @@ pub struct Remains {
     pub disk_full: bool,
     /// Steps carried out, in order.
     pub log: Vec<Step>,
-    /// What is checked, with what was known of it when it was first asked for.
-    pub watched: BTreeMap<LoadBalancerId, BTreeMap<Watch, Option<Known>>>,
+    /// What is checked, with how it began when it was first asked for.
+    pub watched: BTreeMap<LoadBalancerId, BTreeMap<Watch, Beginning>>,
     /// What checks have found out.
     pub transitions: Vec<Transition>,
     /// Active connections of backends.
@@ -379,7 +379,7 @@ impl Advertiser for SimAdvertiser {
 pub struct SimChecker(Sim);
 
 impl Checker for SimChecker {
-    fn set(&mut self, owner: LoadBalancerId, watches: BTreeMap<Watch, Option<Known>>) {
+    fn set(&mut self, owner: LoadBalancerId, watches: BTreeMap<Watch, Beginning>) {
         self.0.with(|remains| match watches.is_empty() {
             true => drop(remains.watched.remove(&owner)),
             false => drop(remains.watched.insert(owner, watches)),

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -11,7 +12,7 @@ use tracing::{info, warn};
 
 use super::{Controller, World};
 use crate::{
-    checker::{Checker, Known, Transition, Watch},
+    checker::{Beginning, Checker, Known, Transition, Watch},
     errors::Chain,
     health::Standing,
     model::{LoadBalancer, LoadBalancerId, Phase, Time, Vip},
@@ -36,6 +37,11 @@ impl Watched {
     fn before(&self, owner: LoadBalancerId, watch: &Watch) -> Option<LoadBalancerId> {
         let owners = self.by_watch.get(watch)?;
         owners.first().copied().filter(|_| !owners.contains(&owner))
+    }
+
+    /// What a load-balancer watches.
+    fn of(&self, owner: LoadBalancerId) -> impl Iterator<Item = &Watch> {
+        self.by_owner.get(&owner).into_iter().flatten()
     }
 
     /// Says all that a load-balancer watches from now on. Whether that is something else.
@@ -85,13 +91,19 @@ impl<W: World> Controller<W> {
         let mut watches = BTreeMap::new();
         if load_balancer.phase == Phase::Active {
             let now = self.board.journal().now();
+            // It watches a backend once.
+            let before: BTreeMap<SocketAddr, &Watch> =
+                self.watched.of(load_balancer.id).map(|watch| (watch.target, watch)).collect();
             for backend in load_balancer.backends() {
                 let Some(watch) = load_balancer.watch(backend) else { continue };
-                let known = match backend.condition.down {
-                    Some(since) => Some(Known { standing: Standing::Down, since: since.into() }),
-                    None => restored.then_some(Known { standing: Standing::Up, since: now }),
+                let asked = before.get(&watch.target).filter(|before| before.check.asks_as(&watch.check));
+                let beginning = match (asked, backend.condition.down) {
+                    (Some(before), _) => Beginning::After(Watch::clone(before)),
+                    (None, Some(since)) => Beginning::Known(Known { standing: Standing::Down, since: since.into() }),
+                    (None, None) if restored => Beginning::Known(Known { standing: Standing::Up, since: now }),
+                    (None, None) => Beginning::New,
                 };
-                watches.insert(watch, known);
+                watches.insert(watch, beginning);
             }
         }
         if self.watched.set(load_balancer.id, watches.keys().cloned().collect()) {

@@ -6,7 +6,7 @@ use super::{
     *,
 };
 use crate::{
-    checker::{Known, Transition, Watch},
+    checker::{Beginning, Known, Transition, Watch},
     events::Event,
     health::Standing,
     model::{
@@ -141,9 +141,12 @@ fn health_is_remembered_over_a_restart() {
     let mut server = Server::start(&sim).unwrap();
     assert_eq!(weights(&sim), [(1, 0), (2, 1)]);
     assert!(sim.with(|remains| remains.log.iter().all(|step| matches!(step, Step::Advert(_)))), "nothing was touched");
-    let known: Vec<_> =
-        sim.with(|remains| remains.watched[&lb(1)].values().map(|known| known.map(|known| known.standing)).collect());
-    assert_eq!(known, [Some(Standing::Down), Some(Standing::Up)]);
+    let known = |beginning: &Beginning| match beginning {
+        Beginning::Known(known) => Some(known.standing),
+        Beginning::New | Beginning::After(_) => None,
+    };
+    let begun: Vec<_> = sim.with(|remains| remains.watched[&lb(1)].values().map(known).collect());
+    assert_eq!(begun, [Some(Standing::Down), Some(Standing::Up)]);
     server.turn(1, Standing::Up);
     assert_eq!(weights(&sim), [(1, 1), (2, 1)]);
 }
@@ -287,6 +290,30 @@ fn a_check_that_is_corrected_to_one_that_passes_brings_backends_back() {
     let right = LoadBalancerChange { check: Some(Some(check(Reaction::default()))), ..Default::default() };
     server.ask(Command::Update(lb(1), right)).unwrap();
     assert_eq!(weights(&sim), [(1, 1), (1, 1)]);
+    server.check();
+}
+
+/// Who asks more often, or decides sooner, does not begin anew; who asks something else does.
+#[test]
+fn a_check_at_other_times_goes_on_from_what_is_known() {
+    let sim = Sim::default();
+    let mut server = start(&sim, checked(1, 2, Reaction::default()));
+    let before = [1, 2].map(|which| watch(&server, which));
+    server.turn(1, Standing::Down);
+    let begun = |server: &mut Server, check: Check| {
+        let check = HealthCheck { check: Arc::new(check), reaction: Reaction::default() };
+        let change = LoadBalancerChange { check: Some(Some(Arc::new(check))), ..Default::default() };
+        server.ask(Command::Update(lb(1), change)).unwrap();
+        server.sim.with(|remains| remains.watched[&lb(1)].values().cloned().collect::<Vec<_>>())
+    };
+    let mut changed = Check::clone(&check(Reaction::default()).check);
+    changed.timing = Timing::every(Duration::from_secs(5)).unwrap();
+    assert_eq!(begun(&mut server, changed.clone()), before.map(Beginning::After));
+    assert_eq!(weights(&sim), [(1, 0), (2, 1)]);
+    server.turn(1, Standing::Up);
+    assert_eq!(weights(&sim), [(1, 1), (2, 1)]);
+    changed.port = Some(port(8080));
+    assert_eq!(begun(&mut server, changed), [Beginning::New, Beginning::New]);
     server.check();
 }
 
