@@ -118,8 +118,8 @@ impl<W: World> Controller<W> {
         }
     }
 
-    /// Takes backends out and back in. That a backend is down is worth more than that it is written down: if the store refuses the write,
-    /// the kernel is changed all the same.
+    /// Takes backends out and back in. Clients meet a dead backend until the kernel is changed, so that comes first, and does not wait for
+    /// a disk: what is forgotten by a crash in between, or because the store refuses it, is found out again.
     pub(super) async fn standing_changed(&mut self, transitions: Vec<Transition>, now: Instant) {
         let mut news: BTreeMap<LoadBalancerId, BTreeMap<Watch, Known>> = BTreeMap::new();
         for Transition { watch, now: known, reason } in transitions {
@@ -137,14 +137,11 @@ impl<W: World> Controller<W> {
         }
         let changes: Vec<Change> = news.iter().filter_map(|(id, news)| self.state.learn(*id, news)).collect();
         changes.iter().for_each(log_panic);
+        changes.iter().filter_map(|change| change.after.as_ref()).for_each(|after| self.board.post(Arc::clone(after)));
+        self.carry_out(&changes, now).await;
         if let Err(cause) = self.commit(&changes).await {
             warn!(error = %Chain(&*cause), "what has become of backends could not be written down");
-            changes
-                .iter()
-                .filter_map(|change| change.after.as_ref())
-                .for_each(|after| self.board.post(Arc::clone(after)));
         }
-        self.carry_out(&changes, now).await;
     }
 
     /// Brings the kernel along with changes that nobody asked for.
