@@ -37,9 +37,12 @@ pub struct Checker {
 impl Checker {
     /// slb's checks, without the rest of it.
     pub fn slb(port: u16, interval: Duration) -> Self {
-        let mut slb = Command::new("/proc/self/exe");
-        slb.args([CHECK, &port.to_string(), &interval.as_secs().to_string()]);
-        Self::start(&mut slb, folder())
+        let folder = folder();
+        // A program of its own, so that it shares no memory with the server.
+        let program = folder.join("checks");
+        fs::copy("/proc/self/exe", &program).unwrap();
+        let words = [CHECK.to_owned(), port.to_string(), interval.as_secs().to_string()];
+        Self::start(Command::new(program).args(words), folder)
     }
 
     /// keepalived with the same checks; with the stand-in if there is no IPVS.
