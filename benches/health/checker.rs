@@ -14,7 +14,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use slb_core::{
-    checker::{Checker as _, Watch},
+    checker::{Beginning, Checker as _, Watch},
     model::{
         LoadBalancerId,
         check::{Check, Question, Timing},
