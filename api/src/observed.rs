@@ -9,8 +9,8 @@ use std::{
 use serde::{Serialize, Serializer};
 use slb_core::{
     checker::Reports,
-    model::{Backend, LoadBalancer},
-    status::{Condition, Status},
+    model::{Backend, LoadBalancer, Vip},
+    status::{Condition, Status, VipStatus},
 };
 
 /// A time as it is shown: RFC 3339, in UTC, to the second. Lists are full of them.
@@ -52,6 +52,22 @@ pub(crate) struct LoadBalancerObserved<'a> {
     advertised: ConditionView<'a>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     panics: bool,
+    /// Each for itself, if there are two.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vips: Vec<VipObserved<'a>>,
+}
+
+#[derive(Serialize)]
+struct VipObserved<'a> {
+    eip: Vip,
+    programmed: ConditionView<'a>,
+    advertised: ConditionView<'a>,
+}
+
+impl<'a> From<&'a VipStatus> for VipObserved<'a> {
+    fn from(VipStatus { vip, programmed, advertised }: &'a VipStatus) -> Self {
+        Self { eip: *vip, programmed: programmed.into(), advertised: advertised.into() }
+    }
 }
 
 /// `observed` of a backend.
@@ -77,10 +93,12 @@ struct LastCheckView {
 impl<'a> Observer<'a> {
     /// How the load-balancer is doing as a whole.
     pub(crate) fn whole(self) -> LoadBalancerObserved<'a> {
+        let has_two = self.load_balancer.vips.second().is_some();
         LoadBalancerObserved {
-            programmed: (&self.status.programmed).into(),
-            advertised: (&self.status.advertised).into(),
+            programmed: self.status.programmed().into(),
+            advertised: self.status.advertised().into(),
             panics: self.load_balancer.panics(),
+            vips: if has_two { self.status.vips().map(VipObserved::from).collect() } else { Vec::new() },
         }
     }
 

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Follows what is being drained to its end: the last connection, or the deadline.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
 use super::{Controller, World};
 use crate::{
     errors::Chain,
-    model::{Backend, Drain, LoadBalancerId, Protocol, Target, Time},
-    ports::Dataplane,
+    model::{Backend, Drain, LoadBalancer, LoadBalancerId, Protocol, Target, Time},
+    ports::{Cause, Dataplane},
     statistics::Connections,
 };
 
@@ -30,13 +27,8 @@ impl<W: World> Controller<W> {
         let (mut changes, mut news) = (Vec::new(), Vec::new());
         for id in ids {
             let Some(load_balancer) = self.state.get(id).cloned() else { continue };
-            let endpoint = load_balancer.endpoint;
-            let connections = match self.drivers.dataplane.connections(endpoint).await {
+            let connections = match self.connections(&load_balancer).await {
                 Ok(connections) => Some(connections),
-                // What the kernel does not take has none. Before the first look nobody knows.
-                Err(_) if self.board.is_ready() && !self.observed.services.contains_key(&endpoint) => {
-                    Some(BTreeMap::new())
-                }
                 Err(cause) => {
                     warn!(lb = %id, error = %Chain(&*cause), "cannot count connections; the drain ends at its deadline");
                     None
@@ -44,7 +36,7 @@ impl<W: World> Controller<W> {
             };
             let left = |backend: Option<&Backend>| {
                 let target = backend.map(|backend| backend.target);
-                connections.as_ref().map(|connections| left(connections, endpoint.protocol, target))
+                connections.as_ref().map(|connections| left(connections, load_balancer.protocol, target))
             };
             let is_over = |backend: Option<&Backend>, drain: Drain| is_over(drain, left(backend), time);
             let Some(change) = self.state.end_drains(id, time, is_over) else { continue };
@@ -70,15 +62,26 @@ impl<W: World> Controller<W> {
         }
         self.carry_out(&changes, now).await;
     }
+
+    /// The connections that each backend has now, on each VIP that it serves.
+    async fn connections(&mut self, load_balancer: &LoadBalancer) -> Result<Vec<(Target, Connections)>, Cause> {
+        let mut all = Vec::new();
+        for endpoint in load_balancer.endpoints() {
+            match self.drivers.dataplane.connections(endpoint).await {
+                Ok(connections) => all.extend(connections),
+                // What the kernel does not take has none. Before the first look nobody knows.
+                Err(_) if self.board.is_ready() && !self.observed.services.contains_key(&endpoint) => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+        Ok(all)
+    }
 }
 
 /// How many connections there are of a backend, or of all.
-fn left(connections: &BTreeMap<Target, Connections>, protocol: Protocol, target: Option<Target>) -> u64 {
-    let of = |connections: &Connections| unfinished(protocol, *connections);
-    match target {
-        Some(target) => connections.get(&target).map_or(0, of),
-        None => connections.values().map(of).sum(),
-    }
+fn left(connections: &[(Target, Connections)], protocol: Protocol, target: Option<Target>) -> u64 {
+    let is_meant = |of: Target| target.is_none_or(|target| target == of);
+    connections.iter().filter(|(of, _)| is_meant(*of)).map(|(_, connections)| unfinished(protocol, *connections)).sum()
 }
 
 /// What has yet to finish. Of TCP and SCTP, the inactive ones are those that are closed already; of UDP, they are all there are. A client that

@@ -74,7 +74,9 @@ fn states() -> impl Strategy<Value = State> {
                 id: LoadBalancerId(Uuid::from_u128(serial.into())),
                 serial,
                 name: Name::try_from(String::new()).unwrap(),
-                endpoint,
+                vips: endpoint.vip.into(),
+                port: endpoint.port,
+                protocol: endpoint.protocol,
                 backends: Some(
                     backends
                         .into_iter()
@@ -160,7 +162,7 @@ proptest! {
             }
             for vip in &kernel.host.bound {
                 let mut active = state.on(*vip).filter(|each| each.phase == Phase::Active);
-                prop_assert!(active.all(|each| kernel.services.contains_key(&each.endpoint)));
+                prop_assert!(active.all(|each| kernel.services.contains_key(&each.endpoint_on(*vip))));
             }
         }
     }
@@ -173,7 +175,7 @@ proptest! {
             let has_place = each.backends().iter().any(|backend| backend.settings.weight.get() > 0);
             each.phase == Phase::Active && (each.advertise == Advertise::Always || has_place)
         };
-        let expected: BTreeSet<Vip> = state.load_balancers().filter(|each| wants(each)).map(|each| each.endpoint.vip).collect();
+        let expected: BTreeSet<Vip> = state.load_balancers().filter(|each| wants(each)).flat_map(|each| each.vips).collect();
         prop_assert_eq!(carried_out(&first, kernel).advertised, expected);
         let withdrawn = first.keys().position(|stage| *stage == Stage::Withdraw);
         prop_assert!(withdrawn.is_none_or(|position| position == 0), "the place goes first");
@@ -191,7 +193,7 @@ proptest! {
             prop_assert!(kernel.advertised.is_subset(&kernel.host.bound));
             for vip in &kernel.host.bound {
                 let mut active = state.on(*vip).filter(|each| each.phase == Phase::Active);
-                prop_assert!(active.all(|each| kernel.services.contains_key(&each.endpoint)));
+                prop_assert!(active.all(|each| kernel.services.contains_key(&each.endpoint_on(*vip))));
             }
         }
         prop_assert_eq!(kernel, Observed::default());

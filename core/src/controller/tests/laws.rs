@@ -93,7 +93,7 @@ fn create_as(number: u128, (last, at, backends): &Wanted) -> Command {
         name,
         port: port(*at),
         protocol: Protocol::Tcp,
-        vip: last.map(vip).into(),
+        vips: last.map(vip).into(),
         backends,
         advertise: Advertise::default(),
         source_nat: crate::model::SourceNat::default(),
