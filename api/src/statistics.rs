@@ -92,7 +92,7 @@ struct BackendCount {
 impl LoadBalancerCount {
     /// On all of its VIPs together. What is not programmed has counted nothing.
     fn new(load_balancer: &LoadBalancer, reading: &Reading) -> Self {
-        let services = || load_balancer.endpoints().filter_map(|endpoint| reading.services.get(&endpoint));
+        let services = || load_balancer.virtual_services().filter_map(|service| reading.services.get(&service.key()));
         let backend = |target| services().filter_map(|service| service.backends.get(target)).copied().sum::<Counted>();
         let backends = load_balancer.backends();
         Self {

@@ -10,6 +10,7 @@ mod scheduler;
 mod service;
 mod source_nat;
 mod vips;
+mod virtual_service;
 
 use std::{fmt, net::SocketAddr, num::NonZeroU16, str::FromStr, sync::Arc};
 
@@ -28,6 +29,7 @@ pub use self::{
     service::{Discord, Persistence, PersistenceTimeout, SchedulerFlags, ServiceSettings},
     source_nat::SourceNat,
     vips::Vips,
+    virtual_service::{Mark, ServiceKey, VirtualService},
 };
 
 /// Names a load-balancer for as long as it exists. A version 4 UUID, printed in lower case.
@@ -358,22 +360,21 @@ impl LoadBalancer {
         self.backends.as_deref().unwrap_or_default()
     }
 
-    /// Where clients connect to on one of its VIPs.
+    /// What the data plane balances for it on a VIP of it.
     #[must_use]
-    pub fn endpoint_on(&self, vip: Vip) -> Endpoint {
-        Endpoint { vip, port: self.port, protocol: self.protocol }
+    pub fn virtual_service(&self, vip: Vip) -> VirtualService {
+        Endpoint { vip, port: self.port, protocol: self.protocol }.into()
+    }
+
+    /// The same on each of them.
+    pub fn virtual_services(&self) -> impl Iterator<Item = VirtualService> {
+        self.vips.into_iter().map(|vip| self.virtual_service(vip))
     }
 
     /// Where clients connect to, on each of its VIPs.
     pub fn endpoints(&self) -> impl Iterator<Item = Endpoint> + use<> {
         let Self { vips, port, protocol, .. } = *self;
         vips.into_iter().map(move |vip| Endpoint { vip, port, protocol })
-    }
-
-    /// Whether clients connect to it there.
-    #[must_use]
-    pub fn is_at(&self, endpoint: Endpoint) -> bool {
-        self.endpoints().any(|each| each == endpoint)
     }
 
     /// Whether the network is to be told of that VIP on its account.

@@ -23,7 +23,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    model::{BackendSettings, Endpoint, Forwarding, LoadBalancer, Phase, SourceNat, Target, Time, Vip},
+    model::{BackendSettings, Forwarding, LoadBalancer, Phase, SourceNat, Target, Time, Vip, VirtualService},
     observed::{HostView, ServiceView, Services},
     state::State,
     step::{AdvertStep, DataplaneStep, HostStep, Step},
@@ -130,19 +130,18 @@ impl Observed {
 
 fn note_dataplane(services: &mut Services, step: DataplaneStep) {
     match step {
-        DataplaneStep::AddService(endpoint, settings) => {
-            services.insert(endpoint, ServiceView { settings: Some(settings), ..ServiceView::default() });
+        DataplaneStep::AddService(service, settings) => {
+            services.insert(service.key(), ServiceView { settings: Some(settings), ..ServiceView::default() });
         }
-        DataplaneStep::RemoveService(endpoint) => drop(services.remove(&endpoint)),
-        DataplaneStep::SetService(endpoint, settings) => {
-            services.entry(endpoint).or_default().settings = Some(settings);
+        DataplaneStep::RemoveService(service) => drop(services.remove(&service.key())),
+        DataplaneStep::SetService(service, settings) => {
+            services.entry(service.key()).or_default().settings = Some(settings);
         }
-        DataplaneStep::AddBackend(endpoint, target, settings)
-        | DataplaneStep::SetBackend(endpoint, target, settings) => {
-            services.entry(endpoint).or_default().backends.insert(target, Some(settings));
+        DataplaneStep::AddBackend(service, target, settings) | DataplaneStep::SetBackend(service, target, settings) => {
+            services.entry(service.key()).or_default().backends.insert(target, Some(settings));
         }
-        DataplaneStep::RemoveBackend(endpoint, target) => {
-            services.entry(endpoint).or_default().backends.remove(&target);
+        DataplaneStep::RemoveBackend(service, target) => {
+            services.entry(service.key()).or_default().backends.remove(&target);
         }
     }
 }
@@ -163,8 +162,8 @@ impl Steps {
         let mut translated = SourceNat::Never;
         for load_balancer in state.on(vip) {
             held = true;
-            let endpoint = load_balancer.endpoint_on(vip);
-            self.of_load_balancer(load_balancer, endpoint, observed.services.get(&endpoint));
+            let service = load_balancer.virtual_service(vip);
+            self.of_service(service, load_balancer, observed.services.get(&service.key()));
             if load_balancer.phase == Phase::Active {
                 wanted = true;
                 told |= load_balancer.is_to_be_told(vip);
@@ -185,36 +184,36 @@ impl Steps {
         steps.into_iter().filter(|(needed, _)| *needed).for_each(|(_, step)| self.push(step));
     }
 
-    fn of_load_balancer(&mut self, load_balancer: &LoadBalancer, endpoint: Endpoint, service: Option<&ServiceView>) {
-        let settings = load_balancer.service_on(endpoint.vip);
-        match (load_balancer.phase, service) {
+    fn of_service(&mut self, service: VirtualService, load_balancer: &LoadBalancer, observed: Option<&ServiceView>) {
+        let settings = load_balancer.service_on(service.vip());
+        match (load_balancer.phase, observed) {
             (Phase::Deleting, None) => {}
-            (Phase::Deleting, Some(_)) => self.push(Step::Dataplane(DataplaneStep::RemoveService(endpoint))),
+            (Phase::Deleting, Some(_)) => self.push(Step::Dataplane(DataplaneStep::RemoveService(service))),
             (Phase::Active, None) => {
-                self.push(Step::Dataplane(DataplaneStep::AddService(endpoint, settings)));
-                self.of_backends(endpoint, load_balancer, &BTreeMap::new());
+                self.push(Step::Dataplane(DataplaneStep::AddService(service, settings)));
+                self.of_backends(service, load_balancer, &BTreeMap::new());
             }
-            (Phase::Active, Some(service)) => {
-                if service.settings != Some(settings) {
-                    self.push(Step::Dataplane(DataplaneStep::SetService(endpoint, settings)));
+            (Phase::Active, Some(observed)) => {
+                if observed.settings != Some(settings) {
+                    self.push(Step::Dataplane(DataplaneStep::SetService(service, settings)));
                 }
-                self.of_backends(endpoint, load_balancer, &service.backends);
+                self.of_backends(service, load_balancer, &observed.backends);
             }
         }
     }
 
     fn of_backends(
         &mut self,
-        endpoint: Endpoint,
+        service: VirtualService,
         load_balancer: &LoadBalancer,
         observed: &BTreeMap<Target, Option<BackendSettings>>,
     ) {
-        let programmed = load_balancer.programmed(endpoint.vip, self.now).backends;
+        let programmed = load_balancer.programmed(service.vip(), self.now).backends;
         for &(target, settings) in &programmed {
             match observed.get(&target) {
-                None => self.push(Step::Dataplane(DataplaneStep::AddBackend(endpoint, target, settings))),
+                None => self.push(Step::Dataplane(DataplaneStep::AddBackend(service, target, settings))),
                 Some(found) if *found == Some(settings) => {}
-                Some(_) => self.push(Step::Dataplane(DataplaneStep::SetBackend(endpoint, target, settings))),
+                Some(_) => self.push(Step::Dataplane(DataplaneStep::SetBackend(service, target, settings))),
             }
         }
         if observed.is_empty() {
@@ -222,7 +221,7 @@ impl Steps {
         }
         let wanted: BTreeSet<Target> = programmed.iter().map(|(target, _)| *target).collect();
         for target in observed.keys().filter(|target| !wanted.contains(target)) {
-            self.push(Step::Dataplane(DataplaneStep::RemoveBackend(endpoint, *target)));
+            self.push(Step::Dataplane(DataplaneStep::RemoveBackend(service, *target)));
         }
     }
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    model::{Endpoint, Family, LoadBalancer, LoadBalancerId, Target, Vip},
+    model::{Family, LoadBalancer, LoadBalancerId, Target, Vip, VirtualService},
     observed::{HostView, Services},
     peer::{Peer, PeerAddress},
     statistics::Connections,
@@ -253,13 +253,13 @@ pub trait Dataplane: Send {
     /// Reads everything anew.
     fn observe(&mut self) -> impl Future<Output = Result<Services, Cause>> + Send;
 
-    /// Whether there is a service on the endpoint now, whoever put it there.
-    fn exists(&mut self, endpoint: Endpoint) -> impl Future<Output = Result<bool, Cause>> + Send;
+    /// Whether there is that service now, whoever put it there.
+    fn exists(&mut self, service: VirtualService) -> impl Future<Output = Result<bool, Cause>> + Send;
 
-    /// The connections that each backend of the endpoint has now. None of any, and no error, where there is no service.
+    /// The connections that each backend of the service has now. None of any, and no error, where there is no service.
     fn connections(
         &mut self,
-        endpoint: Endpoint,
+        service: VirtualService,
     ) -> impl Future<Output = Result<BTreeMap<Target, Connections>, Cause>> + Send;
 
     /// Carries out the steps in order, packed; one verdict a step. A failed step does not hold up the others.

@@ -17,7 +17,7 @@ use std::{
 use crate::{
     checker::{Checker, Known, Transition, Watch},
     controller::{Drivers, World},
-    model::{Endpoint, Family, LoadBalancer, LoadBalancerId, Phase, Target, Time, Vip},
+    model::{Family, LoadBalancer, LoadBalancerId, Phase, Target, Time, Vip, VirtualService},
     observed::{HostView, Services},
     plan::Observed,
     ports::{
@@ -292,15 +292,15 @@ impl Dataplane for SimDataplane {
         Ok(self.0.with(|remains| remains.kernel.services.clone()))
     }
 
-    async fn exists(&mut self, endpoint: Endpoint) -> Result<bool, Cause> {
-        Ok(self.0.with(|remains| remains.kernel.services.contains_key(&endpoint)))
+    async fn exists(&mut self, service: VirtualService) -> Result<bool, Cause> {
+        Ok(self.0.with(|remains| remains.kernel.services.contains_key(&service.key())))
     }
 
-    async fn connections(&mut self, endpoint: Endpoint) -> Result<BTreeMap<Target, Connections>, Cause> {
+    async fn connections(&mut self, service: VirtualService) -> Result<BTreeMap<Target, Connections>, Cause> {
         self.0.with(|remains| {
             let active = |target: &Target| remains.connections.get(target).copied().unwrap_or_default();
             let of = |target: &Target| (*target, Connections { active: active(target), ..Connections::default() });
-            let service = remains.kernel.services.get(&endpoint).ok_or("no such service")?;
+            let service = remains.kernel.services.get(&service.key()).ok_or("no such service")?;
             Ok(service.backends.keys().map(of).collect())
         })
     }
@@ -308,7 +308,10 @@ impl Dataplane for SimDataplane {
     async fn apply(&mut self, steps: &[DataplaneStep]) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         for step in steps {
-            if self.0.with(|remains| needs_a_service(step) && !remains.kernel.services.contains_key(&step.endpoint())) {
+            if self
+                .0
+                .with(|remains| needs_a_service(step) && !remains.kernel.services.contains_key(&step.service().key()))
+            {
                 verdicts.push(Verdict::Retry("no such service".into()));
                 continue;
             }
@@ -379,7 +382,7 @@ pub fn served(load_balancers: &[Arc<LoadBalancer>], now: Time) -> Observed {
         {
             kernel.host.source_nat.insert(vip, load_balancer.source_nat);
         }
-        let service = kernel.services.entry(load_balancer.endpoint_on(vip)).or_default();
+        let service = kernel.services.entry(load_balancer.virtual_service(vip).key()).or_default();
         service.settings = Some(load_balancer.service_on(vip));
         let programmed = load_balancer.programmed(vip, now).backends;
         service.backends.extend(programmed.into_iter().map(|(target, settings)| (target, Some(settings))));

@@ -75,10 +75,10 @@ impl Change {
     #[must_use]
     pub fn touches(&self, step: &DataplaneStep, now: Time) -> bool {
         let [before, after] = [&self.before, &self.after]
-            .map(|side| side.as_ref().filter(|load_balancer| load_balancer.is_at(step.endpoint())));
+            .map(|side| side.as_ref().filter(|is| is.virtual_services().any(|service| service == step.service())));
         let Some(target) = step.target() else { return before.or(after).is_some() };
         let found = |load_balancer: &Arc<LoadBalancer>| {
-            let programmed = load_balancer.programmed(step.endpoint().vip, now).backends;
+            let programmed = load_balancer.programmed(step.service().vip(), now).backends;
             programmed.into_iter().find(|(programmed, _)| *programmed == target)
         };
         before.and_then(found) != after.and_then(found)

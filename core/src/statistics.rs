@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, future::Future, iter::Sum, ops::Add, pin::
 
 use crate::{
     errors::Shared,
-    model::{Endpoint, Target},
+    model::{ServiceKey, Target},
 };
 
 /// What is counted, or why it is not known.
@@ -23,7 +23,7 @@ pub struct Reading {
     /// When it was read.
     pub at: SystemTime,
     /// By service.
-    pub services: BTreeMap<Endpoint, ServiceCount>,
+    pub services: BTreeMap<ServiceKey, ServiceCount>,
 }
 
 /// What is counted of a service.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use ipvs::{Client, Error, Refusal};
 use slb_core::{
     errors::Shared,
-    model::{Endpoint, Target},
+    model::{Target, VirtualService},
     observed::{ServiceView, Services},
     ports::{Cause, Dataplane, Lacking, Verdict},
     statistics::Connections,
@@ -48,22 +48,22 @@ impl Dataplane for Ipvs {
         Ok(self.services().await?)
     }
 
-    async fn exists(&mut self, endpoint: Endpoint) -> Result<bool, Cause> {
-        let id = translate::service_id(endpoint);
-        let mut service = self.client.service(&id).await;
-        if is_stale(&service) {
+    async fn exists(&mut self, service: VirtualService) -> Result<bool, Cause> {
+        let id = translate::service_id(service);
+        let mut found = self.client.service(&id).await;
+        if is_stale(&found) {
             self.client = Client::open().await?;
-            service = self.client.service(&id).await;
+            found = self.client.service(&id).await;
         }
-        match service {
+        match found {
             Ok(_) => Ok(true),
             Err(error) if error.not_found() => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn connections(&mut self, endpoint: Endpoint) -> Result<BTreeMap<Target, Connections>, Cause> {
-        let id = translate::service_id(endpoint);
+    async fn connections(&mut self, service: VirtualService) -> Result<BTreeMap<Target, Connections>, Cause> {
+        let id = translate::service_id(service);
         let mut destinations = self.client.destinations(&id).await;
         if is_stale(&destinations) {
             self.client = Client::open().await?;
@@ -86,10 +86,10 @@ impl Ipvs {
         let mut services = Services::new();
         self.client
             .each(|service, destinations| {
-                if let Some(endpoint) = translate::endpoint(service.id()) {
+                if let Some(key) = translate::key(service.id()) {
                     let backends: BTreeMap<_, _> = destinations.iter().filter_map(translate::backend).collect();
-                    let settings = translate::service_settings(endpoint, &service);
-                    services.insert(endpoint, ServiceView { settings, backends });
+                    let settings = translate::service_settings(&service);
+                    services.insert(key, ServiceView { settings, backends });
                 }
             })
             .await?;

@@ -167,7 +167,7 @@ async fn what_the_kernel_lacks_is_a_conflict_and_what_nobody_knows_is_invalid() 
     assert!(reply.body.contains("there are rr, wrr, lc"), "{}", reply.body);
     let endpoint = Endpoint::tcp("192.0.2.1".parse::<Vip>().unwrap(), 80_i64.try_into().unwrap());
     server.fail(Failure::Step {
-        step: Step::Dataplane(DataplaneStep::SetService(endpoint, slb_core::model::ServiceSettings::default())),
+        step: Step::Dataplane(DataplaneStep::SetService(endpoint.into(), slb_core::model::ServiceSettings::default())),
         may_pass: false,
         undone: true,
         cause: Box::new(slb_core::ports::Lacking("scheduler twos (module ip_vs_twos)".to_owned())),
@@ -190,7 +190,10 @@ async fn defect_6_a_step_that_fails_is_told_and_shown_nowhere() {
             ("PATCH", backend.clone(), r#"{"weight":3}"#),
         ] {
             server.fail(Failure::Step {
-                step: Step::Dataplane(DataplaneStep::AddService(endpoint, slb_core::model::ServiceSettings::default())),
+                step: Step::Dataplane(DataplaneStep::AddService(
+                    endpoint.into(),
+                    slb_core::model::ServiceSettings::default(),
+                )),
                 may_pass,
                 undone: true,
                 cause: Box::new(std::io::Error::from_raw_os_error(12)),

@@ -46,7 +46,7 @@ async fn what_is_counted_is_shown_by_load_balancer_and_backend() {
     let backends = BTreeMap::from([(target, count), (gone, count)]);
     let service = ServiceCount { traffic: Counters { total: counts(9), rate }, backends };
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400);
-    let reading = Reading { at, services: BTreeMap::from([(endpoint, service)]) };
+    let reading = Reading { at, services: BTreeMap::from([(endpoint.into(), service)]) };
     server.board.post_statistics(Arc::new(Counted(Ok(Arc::new(reading)))));
 
     let shown = server.get(&format!("{path}/statistics")).await.json();

@@ -248,7 +248,7 @@ impl<W: World> Controller<W> {
     /// Whether the data plane has a service there already.
     async fn is_served(&mut self, endpoint: Endpoint) -> Result<bool, Failure> {
         let failed = |cause| Failure::Ask { doing: format!("look for a service on {endpoint}"), cause };
-        self.drivers.dataplane.exists(endpoint).await.map_err(failed)
+        self.drivers.dataplane.exists(endpoint.into()).await.map_err(failed)
     }
 
     async fn conclude(&mut self, Learned(outcome): Learned, now: Instant) {

@@ -15,7 +15,7 @@ use super::{Controller, Drivers, World, background::Retry};
 use crate::{
     command::Failure,
     errors::{Chain, Shared},
-    model::{Endpoint, LoadBalancer, Phase, Time, Vip},
+    model::{LoadBalancer, Phase, Time, Vip, VirtualService},
     plan::{Observed, Scope, plan},
     ports::{Advertiser, Cause, Dataplane, Host, Verdict},
     state::Change,
@@ -61,9 +61,9 @@ impl Failed {
     }
 
     /// Whether something of the service may still be there for this reason.
-    pub(super) fn keeps(&self, endpoint: Endpoint) -> bool {
+    pub(super) fn keeps(&self, service: VirtualService) -> bool {
         match self {
-            Self::Step { step: Step::Dataplane(step), .. } => step.endpoint() == endpoint,
+            Self::Step { step: Step::Dataplane(step), .. } => step.service() == service,
             Self::Step { .. } | Self::Erase(_) | Self::Observe(_) => true,
         }
     }
@@ -132,7 +132,7 @@ impl<W: World> Controller<W> {
             failed.any(|why| asked.iter().any(|change| creates(change) && why.holds_up(change, time)))
         };
         self.state.on(vip).any(|each| {
-            let is_there = self.observed.services.contains_key(&each.endpoint_on(vip));
+            let is_there = self.observed.services.contains_key(&each.virtual_service(vip).key());
             each.phase == Phase::Active && is_there && !goes(each)
         })
     }

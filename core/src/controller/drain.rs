@@ -66,11 +66,11 @@ impl<W: World> Controller<W> {
     /// The connections that each backend has now, on each VIP that it serves.
     async fn connections(&mut self, load_balancer: &LoadBalancer) -> Result<Vec<(Target, Connections)>, Cause> {
         let mut all = Vec::new();
-        for endpoint in load_balancer.endpoints() {
-            match self.drivers.dataplane.connections(endpoint).await {
+        for service in load_balancer.virtual_services() {
+            match self.drivers.dataplane.connections(service).await {
                 Ok(connections) => all.extend(connections),
                 // What the kernel does not take has none. Before the first look nobody knows.
-                Err(_) if self.board.is_ready() && !self.observed.services.contains_key(&endpoint) => {}
+                Err(_) if self.board.is_ready() && !self.observed.services.contains_key(&service.key()) => {}
                 Err(cause) => return Err(cause),
             }
         }

@@ -8,7 +8,7 @@ use super::{
     converge::{Failed, Failures},
 };
 use crate::{
-    model::{BackendSettings, Endpoint, LoadBalancer, Phase, Target, Time, Vip},
+    model::{BackendSettings, LoadBalancer, Phase, Target, Time, Vip, VirtualService},
     observed::ServiceView,
     plan::Scope,
     status::{Finding, Report, VipReport},
@@ -43,24 +43,25 @@ impl<W: World> Controller<W> {
     }
 
     fn compare(&self, load_balancer: &LoadBalancer, vip: Vip, time: Time) -> Compared<'_> {
-        let endpoint = load_balancer.endpoint_on(vip);
+        let service = load_balancer.virtual_service(vip);
         let planned = load_balancer.programmed(vip, time).backends.into_iter().collect();
-        Compared { endpoint, service: self.observed.services.get(&endpoint), planned }
+        Compared { service, observed: self.observed.services.get(&service.key()), planned }
     }
 
     fn programmed(&self, load_balancer: &LoadBalancer, compared: &Compared<'_>, failed: &[Failed]) -> Finding {
-        let endpoint = compared.endpoint;
-        let asked = Some(load_balancer.service_on(endpoint.vip));
-        let fallback = load_balancer.fallback.as_ref().filter(|fallback| fallback.serves(endpoint.vip));
+        let service = compared.service;
+        let vip = service.vip();
+        let asked = Some(load_balancer.service_on(vip));
+        let fallback = load_balancer.fallback.as_ref().filter(|fallback| fallback.serves(vip));
         let lacking = fallback.map(|fallback| fallback.target).filter(|it| !compared.is_as_planned(*it));
         if load_balancer.phase == Phase::Deleting {
-            Err(why(failed, |step| is_of_removal(step, endpoint), "it is being deleted"))
-        } else if compared.service.is_none_or(|service| service.settings != asked) {
-            Err(why(failed, |step| is_of_service(step, endpoint), "the kernel has no such service"))
-        } else if !self.observed.host.bound.contains(&endpoint.vip) {
+            Err(why(failed, |step| is_of_removal(step, service), "it is being deleted"))
+        } else if compared.observed.is_none_or(|observed| observed.settings != asked) {
+            Err(why(failed, |step| is_of_service(step, service), "the kernel has no such service"))
+        } else if !self.observed.host.bound.contains(&vip) {
             Err(why(failed, |step| !matches!(step, Step::Dataplane(_)), "its VIP is not bound"))
         } else if let Some(fallback) = lacking {
-            Err(why(failed, |step| is_of_target(step, endpoint, fallback), "the kernel does not have the fallback"))
+            Err(why(failed, |step| is_of_target(step, service, fallback), "the kernel does not have the fallback"))
         } else {
             Ok(())
         }
@@ -83,20 +84,20 @@ impl<W: World> Controller<W> {
 
 /// What the kernel has of a load-balancer on one of its VIPs, beside what it is to have.
 struct Compared<'a> {
-    endpoint: Endpoint,
-    service: Option<&'a ServiceView>,
+    service: VirtualService,
+    observed: Option<&'a ServiceView>,
     planned: BTreeMap<Target, BackendSettings>,
 }
 
 impl Compared<'_> {
     fn is_as_planned(&self, target: Target) -> bool {
-        let found = self.service.and_then(|service| service.backends.get(&target)).copied();
+        let found = self.observed.and_then(|observed| observed.backends.get(&target)).copied();
         found == self.planned.get(&target).copied().map(Some)
     }
 
     fn backend(&self, target: Target, failed: &[Failed]) -> Finding {
         if !self.is_as_planned(target) {
-            Err(why(failed, |step| is_of_target(step, self.endpoint, target), "the kernel does not have it"))
+            Err(why(failed, |step| is_of_target(step, self.service, target), "the kernel does not have it"))
         } else if self.planned.contains_key(&target) {
             Ok(())
         } else {
@@ -108,29 +109,29 @@ impl Compared<'_> {
 /// Whether something of it may still be there for one of these reasons.
 pub(super) fn is_kept(load_balancer: &LoadBalancer, failed: &Failures) -> bool {
     load_balancer
-        .endpoints()
-        .any(|endpoint| failed.get(&endpoint.vip).into_iter().flatten().any(|why| why.keeps(endpoint)))
+        .virtual_services()
+        .any(|service| failed.get(&service.vip()).into_iter().flatten().any(|why| why.keeps(service)))
 }
 
-fn is_of_service(step: &Step, endpoint: Endpoint) -> bool {
+fn is_of_service(step: &Step, service: VirtualService) -> bool {
     match step {
         Step::Dataplane(step @ (DataplaneStep::AddService(..) | DataplaneStep::SetService(..))) => {
-            step.endpoint() == endpoint
+            step.service() == service
         }
         Step::Dataplane(_) | Step::Advert(_) | Step::Host(_) => false,
     }
 }
 
-fn is_of_target(step: &Step, endpoint: Endpoint, target: Target) -> bool {
+fn is_of_target(step: &Step, service: VirtualService, target: Target) -> bool {
     match step {
-        Step::Dataplane(step) => step.endpoint() == endpoint && step.target() == Some(target),
+        Step::Dataplane(step) => step.service() == service && step.target() == Some(target),
         Step::Advert(_) | Step::Host(_) => false,
     }
 }
 
-fn is_of_removal(step: &Step, endpoint: Endpoint) -> bool {
+fn is_of_removal(step: &Step, service: VirtualService) -> bool {
     match step {
-        Step::Dataplane(step) => step.endpoint() == endpoint,
+        Step::Dataplane(step) => step.service() == service,
         Step::Advert(_) | Step::Host(_) => true,
     }
 }

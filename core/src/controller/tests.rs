@@ -70,7 +70,7 @@ fn lb(number: u128) -> LoadBalancerId {
 
 /// The only one, or that of IPv4.
 fn endpoint(of: &LoadBalancer) -> Endpoint {
-    of.endpoint_on(of.vips.first())
+    of.endpoints().next().unwrap()
 }
 
 fn backend(number: u8) -> Backend {
@@ -337,7 +337,7 @@ fn a_service_of_another_program_is_neither_taken_nor_touched() {
     let sim = Sim::default();
     let foreign = Endpoint::tcp(vip(85), port(6443));
     sim.with(|remains| {
-        remains.kernel.services.insert(foreign, ServiceView::default());
+        remains.kernel.services.insert(foreign.into(), ServiceView::default());
         remains.kernel.host.bound.insert(vip(86));
     });
     let mut server = Server::start(&sim).unwrap();
@@ -346,7 +346,7 @@ fn a_service_of_another_program_is_neither_taken_nor_touched() {
     server.pass(INTERVAL);
     sim.with(|remains| {
         assert_eq!(remains.kernel.services.len(), 1);
-        assert_eq!(remains.kernel.services[&foreign].settings, None);
+        assert_eq!(remains.kernel.services[&foreign.into()].settings, None);
         assert!(remains.kernel.host.bound.contains(&vip(86)));
     });
 }
@@ -361,7 +361,7 @@ fn a_service_that_came_during_the_probe_is_not_taken_over() {
         let request = Request { wish: command.into(), span: Span::none(), answer };
         server.controller.handle(vec![request], server.now).now_or_never().unwrap();
         let foreign = Endpoint::tcp(wanted.unwrap_or(vip(85)), port(6443));
-        sim.with(|remains| remains.kernel.services.insert(foreign, ServiceView::default()));
+        sim.with(|remains| remains.kernel.services.insert(foreign.into(), ServiceView::default()));
         while !server.controller.inquiries.is_empty() {
             let learned = server.controller.next_learned().now_or_never().unwrap();
             server.controller.learned(learned, server.now).now_or_never().unwrap();
@@ -425,7 +425,7 @@ fn damage_from_outside_is_repaired_at_once_or_at_the_interval() {
     server.check();
 
     sim.with(|remains| {
-        let service = remains.kernel.services.get_mut(&endpoint).unwrap();
+        let service = remains.kernel.services.get_mut(&endpoint.into()).unwrap();
         service.settings = None;
         service.backends.insert(backend(9).target, None);
         service

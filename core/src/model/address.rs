@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Invalid;
 
 /// The two kinds of addresses. A packet of one never becomes one of the other, unless in a tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// Four bytes.
     Ipv4,

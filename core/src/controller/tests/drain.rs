@@ -108,7 +108,7 @@ fn what_the_kernel_does_not_have_has_no_connections() {
     let sim = Sim::default();
     let mut server = two_backends(&sim);
     let endpoint = endpoint(&server.board.get(lb(1)).unwrap());
-    let add = Step::Dataplane(DataplaneStep::AddService(endpoint, ServiceSettings::default()));
+    let add = Step::Dataplane(DataplaneStep::AddService(endpoint.into(), ServiceSettings::default()));
     connections(&sim, 1, 1);
     server.ask(drain(Some(1), None, Then::Stay)).unwrap();
     sim.with(|remains| (remains.kernel.services.clear(), remains.broken.push((add, false))));
@@ -153,7 +153,7 @@ fn what_is_deleted_while_it_is_drained_is_not_waited_for() {
     let endpoint = endpoint(&server.board.get(lb(1)).unwrap());
     connections(&sim, 1, 1);
     server.ask(drain(None, None, Then::Delete)).unwrap();
-    sim.with(|remains| remains.broken.push((Step::Dataplane(DataplaneStep::RemoveService(endpoint)), true)));
+    sim.with(|remains| remains.broken.push((Step::Dataplane(DataplaneStep::RemoveService(endpoint.into())), true)));
     server.ask(Command::Delete(lb(1))).unwrap_err();
     assert!(server.controller.draining.is_empty(), "its connections are counted no more");
     sim.with(|remains| remains.broken.clear());

@@ -16,7 +16,7 @@ fn a_backend_that_is_refused_at_a_start_holds_up_nobody_else() {
         new.port = port(80);
     }
     server.ask(second).unwrap();
-    let refused = Step::Dataplane(DataplaneStep::AddBackend(first, backend(1).target, backend(1).settings));
+    let refused = Step::Dataplane(DataplaneStep::AddBackend(first.into(), backend(1).target, backend(1).settings));
     sim.with(|remains| {
         remains.kernel = Observed::default();
         remains.broken.push((refused, false));
@@ -26,7 +26,7 @@ fn a_backend_that_is_refused_at_a_start_holds_up_nobody_else() {
     assert!(server.board.is_ready());
     sim.with(|remains| {
         assert!(remains.kernel.advertised.contains(&first.vip));
-        assert!(remains.kernel.services[&first].backends.contains_key(&backend(2).target));
+        assert!(remains.kernel.services[&first.into()].backends.contains_key(&backend(2).target));
     });
     server.ask(Command::AddBackends(lb(1), vec![backend(3)])).unwrap();
     let name = Some(Name::try_from("new".to_owned()).unwrap());
@@ -47,8 +47,9 @@ fn a_vip_is_advertised_as_long_as_one_of_its_services_is_there() {
         new.port = port(80);
     }
     server.ask(second).unwrap();
-    let adds = [first, Endpoint { port: port(80), ..first }]
-        .map(|endpoint| (Step::Dataplane(DataplaneStep::AddService(endpoint, ServiceSettings::default())), false));
+    let adds = [first, Endpoint { port: port(80), ..first }].map(|endpoint| {
+        (Step::Dataplane(DataplaneStep::AddService(endpoint.into(), ServiceSettings::default())), false)
+    });
     for broken in [&adds[..1], &adds[..]] {
         sim.with(|remains| {
             remains.kernel = Observed::default();
@@ -64,7 +65,7 @@ fn a_vip_is_advertised_as_long_as_one_of_its_services_is_there() {
 fn a_failing_step_undoes_the_request_and_says_which() {
     let endpoint = Endpoint::tcp(vip(85), port(6443));
     let bind = Step::Host(HostStep::Bind(vip(85)));
-    let add = Step::Dataplane(DataplaneStep::AddService(endpoint, ServiceSettings::default()));
+    let add = Step::Dataplane(DataplaneStep::AddService(endpoint.into(), ServiceSettings::default()));
     for broken in [bind, add] {
         let sim = Sim::default();
         sim.with(|remains| remains.broken.push((broken, false)));
@@ -84,7 +85,7 @@ fn a_failing_backend_change_leaves_the_load_balancer_as_it_was() {
     let mut server = Server::start(&sim).unwrap();
     let before = server.created(1);
     let (target, settings) = (backend(1).target, backend(1).settings);
-    let add = Step::Dataplane(DataplaneStep::AddBackend(endpoint(&before), target, settings));
+    let add = Step::Dataplane(DataplaneStep::AddBackend(endpoint(&before).into(), target, settings));
     sim.with(|remains| remains.broken.push((add, false)));
     let failure = server.ask(Command::AddBackends(lb(1), vec![backend(1)])).unwrap_err();
     assert!(matches!(failure, Failure::Step { undone: true, .. }), "{failure}");
@@ -97,7 +98,7 @@ fn a_deletion_that_fails_is_finished_later() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
     let endpoint = endpoint(&server.created(1));
-    let remove = Step::Dataplane(DataplaneStep::RemoveService(endpoint));
+    let remove = Step::Dataplane(DataplaneStep::RemoveService(endpoint.into()));
     sim.with(|remains| remains.broken.push((remove, true)));
     let failure = server.ask(Command::Delete(lb(1))).unwrap_err();
     assert!(matches!(failure, Failure::Step { undone: false, may_pass: true, .. }), "{failure}");
@@ -117,7 +118,7 @@ fn a_creation_beside_a_deletion_that_fails_is_served() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
     let going = endpoint(&server.created(1));
-    sim.with(|remains| remains.broken.push((Step::Dataplane(DataplaneStep::RemoveService(going)), false)));
+    sim.with(|remains| remains.broken.push((Step::Dataplane(DataplaneStep::RemoveService(going.into())), false)));
     server.ask(Command::Delete(lb(1))).unwrap_err();
     let mut second = create(2, Some(going.vip));
     if let Command::Create(new) = &mut second {

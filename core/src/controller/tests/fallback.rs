@@ -30,7 +30,7 @@ fn one_that_the_kernel_refuses_is_no_success() {
     let mut server = Server::start(&sim).unwrap();
     let add = |number| {
         let Fallback { target, settings } = fallback(number);
-        let step = DataplaneStep::AddBackend(Endpoint::tcp(vip(85), port(6443)), target, settings);
+        let step = DataplaneStep::AddBackend(Endpoint::tcp(vip(85), port(6443)).into(), target, settings);
         (Step::Dataplane(step), false)
     };
     sim.with(|remains| remains.broken = vec![add(9)]);
@@ -57,8 +57,8 @@ fn one_that_is_lacking_is_told() {
     assert_eq!(programmed(&server), None);
     let Fallback { target, settings } = fallback(9);
     sim.with(|remains| {
-        remains.kernel.services.get_mut(&endpoint).unwrap().backends.clear();
-        remains.broken.push((Step::Dataplane(DataplaneStep::AddBackend(endpoint, target, settings)), false));
+        remains.kernel.services.get_mut(&endpoint.into()).unwrap().backends.clear();
+        remains.broken.push((Step::Dataplane(DataplaneStep::AddBackend(endpoint.into(), target, settings)), false));
     });
     server.pass(INTERVAL);
     let why = programmed(&server).unwrap();

@@ -215,7 +215,7 @@ fn what_could_not_be_erased_is_erased_while_weights_are_raised() {
     server.ask(Command::Create(beside)).unwrap();
     server.turn(1, Standing::Down);
     server.turn(1, Standing::Up);
-    let remove = DataplaneStep::RemoveService(endpoint(&server.board.get(lb(2)).unwrap()));
+    let remove = DataplaneStep::RemoveService(endpoint(&server.board.get(lb(2)).unwrap()).into());
     sim.with(|remains| remains.broken.push((Step::Dataplane(remove), true)));
     server.ask(Command::Delete(lb(2))).unwrap_err();
     sim.with(|remains| (remains.broken.clear(), remains.disk_full = true));

@@ -109,10 +109,10 @@ fn building() -> impl Strategy<Value = Step> {
     (endpoint, 0_u8..6).prop_map(|(endpoint, which)| match which {
         0 => Step::Host(HostStep::Bind(endpoint.vip)),
         1 => Step::Host(HostStep::EnableSourceNat(endpoint.vip, SourceNat::Always)),
-        2 => Step::Dataplane(DataplaneStep::AddService(endpoint, ServiceSettings::default())),
+        2 => Step::Dataplane(DataplaneStep::AddService(endpoint.into(), ServiceSettings::default())),
         _ => {
             let Backend { target, settings, .. } = backend(which - 2);
-            Step::Dataplane(DataplaneStep::AddBackend(endpoint, target, settings))
+            Step::Dataplane(DataplaneStep::AddBackend(endpoint.into(), target, settings))
         }
     })
 }

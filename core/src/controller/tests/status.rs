@@ -93,9 +93,9 @@ fn what_the_kernel_refuses_is_told_with_the_reason_until_it_is_put_right() {
     let mut reader = listening(&server);
 
     // Somebody takes the backend out, and the kernel does not take it back.
-    let add = DataplaneStep::AddBackend(endpoint, backend(1).target, BackendSettings::default());
+    let add = DataplaneStep::AddBackend(endpoint.into(), backend(1).target, BackendSettings::default());
     sim.with(|remains| {
-        remains.kernel.services.get_mut(&endpoint).unwrap().backends.clear();
+        remains.kernel.services.get_mut(&endpoint.into()).unwrap().backends.clear();
         remains.broken = vec![(Step::Dataplane(add), true)];
     });
     server.pass(INTERVAL);
@@ -159,7 +159,7 @@ fn a_creation_that_is_undone_is_told_of_to_its_end() {
     let mut server = Server::start(&sim).unwrap();
     let mut reader = listening(&server);
     let endpoint = Endpoint::tcp(vip(85), port(6443));
-    let add = DataplaneStep::AddService(endpoint, ServiceSettings::default());
+    let add = DataplaneStep::AddService(endpoint.into(), ServiceSettings::default());
     sim.with(|remains| remains.broken = vec![(Step::Dataplane(add), false)]);
     assert!(server.ask(create(1, None)).is_err());
     let told = news(&mut reader);
@@ -175,7 +175,7 @@ fn what_holds_up_a_deletion_is_told() {
     let mut server = Server::start(&sim).unwrap();
     let created = server.created(1);
     let mut reader = listening(&server);
-    let remove = DataplaneStep::RemoveService(endpoint(&created));
+    let remove = DataplaneStep::RemoveService(endpoint(&created).into());
     sim.with(|remains| remains.broken = vec![(Step::Dataplane(remove), true)]);
     assert!(server.ask(Command::Delete(created.id)).is_err());
     let told = news(&mut reader);
