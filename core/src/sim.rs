@@ -17,7 +17,7 @@ use std::{
 use crate::{
     checker::{Checker, Known, Transition, Watch},
     controller::{Drivers, World},
-    model::{Family, LoadBalancer, LoadBalancerId, Phase, Target, Time, Vip, VirtualService},
+    model::{Backend, Family, Forwarding, LoadBalancer, LoadBalancerId, Phase, Target, Time, Vip, VirtualService},
     observed::{HostView, Services},
     plan::Observed,
     ports::{
@@ -376,8 +376,9 @@ pub fn served(load_balancers: &[Arc<LoadBalancer>], now: Time) -> Observed {
         if load_balancer.is_to_be_told(vip) {
             kernel.advertised.insert(vip);
         }
-        let mut backends = load_balancer.backends().iter();
-        if backends.any(|backend| backend.serves(vip))
+        let is_translated =
+            |backend: &Backend| backend.serves(vip) && backend.settings.forwarding == Forwarding::Masquerade;
+        if load_balancer.backends().iter().any(is_translated)
             || load_balancer.fallback.as_ref().is_some_and(|it| it.serves(vip))
         {
             kernel.host.source_nat.insert(vip, load_balancer.source_nat);

@@ -16,6 +16,7 @@ use tracing::Span;
 use uuid::Uuid;
 
 mod drain;
+mod dual;
 mod failures;
 mod fallback;
 mod health;
@@ -58,6 +59,10 @@ const INTERVAL: Duration = Duration::from_secs(30);
 
 fn vip(last: u8) -> Vip {
     Vip::try_from(Ipv4Addr::new(192, 168, 0, last)).unwrap()
+}
+
+fn ipv6(last: u8) -> Vip {
+    format!("fd00::{last}").parse().unwrap()
 }
 
 fn port(number: i64) -> Port {
@@ -108,7 +113,7 @@ impl Server {
     fn start(sim: &Sim) -> Option<Self> {
         let now = Instant::now();
         let board = Arc::new(Board::new(Journal::new(Uuid::nil(), clock)));
-        let pool: Vec<Vip> = (85..=90).map(vip).collect();
+        let pool: Vec<Vip> = (85..=90).flat_map(|last| [vip(last), ipv6(last)]).collect();
         let disk = sim.with(|remains| remains.disk.clone());
         let mut controller = Controller::new(drivers(sim, &pool), disk, Arc::clone(&board), INTERVAL, now).unwrap();
         controller.reconcile(now).now_or_never()?;
