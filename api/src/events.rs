@@ -149,8 +149,10 @@ impl<'a> Told<'a> {
             Event::Status(_, News::Failed(backend, why)) => {
                 Self { backend: *backend, why: Some(why), ..plain("failed") }
             }
-            Event::Status(_, News::Advertised) => plain("advertised"),
-            Event::Status(_, News::Withdrawn(why)) => Self { why: Some(why), ..plain("withdrawn") },
+            Event::Status(_, News::Advertised(vip)) => Self { eip: Some(*vip), ..plain("advertised") },
+            Event::Status(_, News::Withdrawn(vip, why)) => {
+                Self { eip: Some(*vip), why: Some(why), ..plain("withdrawn") }
+            }
             Event::Conflict { vip, holder } => Self { eip: Some(*vip), holder: Some(holder), ..plain("conflict") },
             Event::PeerUp(peer) => Self { peer: Some(peer.address()), ..plain("peerUp") },
             Event::PeerDown(peer) => Self { peer: Some(peer.address()), ..plain("peerDown") },

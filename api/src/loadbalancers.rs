@@ -57,7 +57,7 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
         name: wish.name,
         port: wish.port,
         protocol: wish.protocol,
-        vip: wish.vip,
+        vips: wish.vips,
         advertise: wish.advertise,
         source_nat: wish.source_nat,
         service: wish.service,
@@ -155,6 +155,7 @@ async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result
         check: edit.check,
         fallback: edit.fallback,
         vip: edit.eip,
+        vips: edit.eips,
         port: edit.port,
         protocol: edit.protocol,
     };

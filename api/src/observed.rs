@@ -11,8 +11,8 @@ use slb_core::{
     board::Seen,
     checker::Reports,
     drain::Left,
-    model::{Backend, Target},
-    status::Condition,
+    model::{Backend, Target, Vip},
+    status::{Condition, VipStatus},
 };
 
 /// A time as it is shown: RFC 3339, in UTC, to the second. Lists are full of them.
@@ -53,6 +53,22 @@ pub(crate) struct LoadBalancerObserved<'a> {
     advertised: ConditionView<'a>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     panics: bool,
+    /// Each for itself, if there are two.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vips: Vec<VipObserved<'a>>,
+}
+
+#[derive(Serialize)]
+struct VipObserved<'a> {
+    eip: Vip,
+    programmed: ConditionView<'a>,
+    advertised: ConditionView<'a>,
+}
+
+impl<'a> From<&'a VipStatus> for VipObserved<'a> {
+    fn from(VipStatus { vip, programmed, advertised }: &'a VipStatus) -> Self {
+        Self { eip: *vip, programmed: programmed.into(), advertised: advertised.into() }
+    }
 }
 
 /// `observed` of a backend.
@@ -78,10 +94,12 @@ struct LastCheckView {
 impl<'a> Observer<'a> {
     /// How the load-balancer is doing as a whole.
     pub(crate) fn whole(self) -> LoadBalancerObserved<'a> {
+        let has_two = self.seen.load_balancer.vips.second().is_some();
         LoadBalancerObserved {
-            programmed: (&self.seen.status.programmed).into(),
-            advertised: (&self.seen.status.advertised).into(),
+            programmed: self.seen.status.programmed().into(),
+            advertised: self.seen.status.advertised().into(),
             panics: self.seen.load_balancer.panics(),
+            vips: if has_two { self.seen.status.vips().map(VipObserved::from).collect() } else { Vec::new() },
         }
     }
 

@@ -49,7 +49,7 @@ impl Seen {
     #[must_use]
     pub fn left(&self, target: Option<Target>) -> Option<Left> {
         let connections = self.connections.as_deref()?;
-        Some(Left::of(connections, self.load_balancer.endpoint.protocol, target))
+        Some(Left::of(connections, self.load_balancer.protocol, target))
     }
 }
 

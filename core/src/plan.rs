@@ -6,8 +6,8 @@
 //! build up    enable source NAT ▶ program service and backends ▶ prune backends ▶ bind ▶ advertise
 //! last        disable source NAT
 //! ```
-//! A VIP is advertised if one of its load-balancers is to be told of (`LoadBalancer::is_to_be_told`). Without, it stays bound, for the
-//! connections that there are.
+//! Each VIP is planned for by itself, also where a load-balancer has another one beside it. It is advertised if one of its load-balancers is
+//! to be told of (`LoadBalancer::is_to_be_told`). Without, it stays bound, for the connections that there are.
 //!
 //! A VIP is bound only once its services are programmed: the kernel answers ARP for an address from the moment it is bound, so
 //! binding is already telling. For the same reason it is unbound before they are removed. Backends that are no longer
@@ -166,8 +166,8 @@ impl Steps {
             self.of_service(service, load_balancer, observed.services.get(&service.key()));
             if load_balancer.phase == Phase::Active {
                 wanted = true;
-                told |= load_balancer.is_to_be_told();
-                translated = translated.max(source_nat_for(load_balancer));
+                told |= load_balancer.is_to_be_told(vip);
+                translated = translated.max(source_nat_for(load_balancer, vip));
             }
         }
         let host = &observed.host;
@@ -185,16 +185,17 @@ impl Steps {
     }
 
     fn of_service(&mut self, service: VirtualService, load_balancer: &LoadBalancer, observed: Option<&ServiceView>) {
+        let settings = load_balancer.service_on(service.vip());
         match (load_balancer.phase, observed) {
             (Phase::Deleting, None) => {}
             (Phase::Deleting, Some(_)) => self.push(Step::Dataplane(DataplaneStep::RemoveService(service))),
             (Phase::Active, None) => {
-                self.push(Step::Dataplane(DataplaneStep::AddService(service, load_balancer.service)));
+                self.push(Step::Dataplane(DataplaneStep::AddService(service, settings)));
                 self.of_backends(service, load_balancer, &BTreeMap::new());
             }
             (Phase::Active, Some(observed)) => {
-                if observed.settings != Some(load_balancer.service) {
-                    self.push(Step::Dataplane(DataplaneStep::SetService(service, load_balancer.service)));
+                if observed.settings != Some(settings) {
+                    self.push(Step::Dataplane(DataplaneStep::SetService(service, settings)));
                 }
                 self.of_backends(service, load_balancer, &observed.backends);
             }
@@ -207,7 +208,7 @@ impl Steps {
         load_balancer: &LoadBalancer,
         observed: &BTreeMap<Target, Option<BackendSettings>>,
     ) {
-        let programmed = load_balancer.programmed(self.now).backends;
+        let programmed = load_balancer.programmed(service.vip(), self.now).backends;
         for &(target, settings) in &programmed {
             match observed.get(&target) {
                 None => self.push(Step::Dataplane(DataplaneStep::AddBackend(service, target, settings))),
@@ -225,14 +226,15 @@ impl Steps {
     }
 }
 
-/// Which of the load-balancer's connections need it.
-fn source_nat_for(load_balancer: &LoadBalancer) -> SourceNat {
-    if needs_source_nat(load_balancer) { load_balancer.source_nat } else { SourceNat::Never }
+/// Which of the load-balancer's connections to that VIP need it.
+fn source_nat_for(load_balancer: &LoadBalancer, vip: Vip) -> SourceNat {
+    if needs_source_nat(load_balancer, vip) { load_balancer.source_nat } else { SourceNat::Never }
 }
 
 /// Also while the only backend that would is down: it may come back at any time.
-fn needs_source_nat(load_balancer: &LoadBalancer) -> bool {
-    let all = load_balancer.backends().iter().map(|backend| backend.settings);
-    let mut all = all.chain(load_balancer.fallback.as_ref().map(|fallback| fallback.settings));
-    all.any(|settings| settings.forwarding.translates())
+fn needs_source_nat(load_balancer: &LoadBalancer, vip: Vip) -> bool {
+    let backends =
+        load_balancer.backends().iter().filter(|backend| backend.serves(vip)).map(|backend| backend.settings);
+    let fallback = load_balancer.fallback.as_ref().filter(|fallback| fallback.serves(vip));
+    backends.chain(fallback.map(|fallback| fallback.settings)).any(|settings| settings.forwarding.translates())
 }

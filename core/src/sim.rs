@@ -17,7 +17,7 @@ use std::{
 use crate::{
     checker::{Beginning, Checker, Transition, Watch},
     controller::{Drivers, World},
-    model::{Family, LoadBalancer, LoadBalancerId, Phase, Target, Time, Vip, VirtualService},
+    model::{Backend, Family, Forwarding, LoadBalancer, LoadBalancerId, Phase, Target, Time, Vip, VirtualService},
     observed::{HostView, Services},
     plan::Observed,
     ports::{
@@ -204,12 +204,15 @@ pub struct SimPool {
 
 impl SimPool {
     fn take(&mut self, wanted: Wanted, avoid: &BTreeMap<IpAddr, String>) -> Result<Vip, PoolError> {
-        let free = |vip: &&Vip| !self.held.contains(vip) && !avoid.contains_key(&vip.address());
-        let found = match wanted.vip() {
-            Some(wanted) => self.all.iter().filter(free).find(|vip| **vip == wanted),
-            None => self.all.iter().find(free),
+        let is_meant = |vip: Vip| match wanted {
+            Wanted::Vip(wanted) => vip == wanted,
+            Wanted::Of(family) => vip.family() == family,
+            Wanted::Any => vip.family() == Family::Ipv4,
         };
-        let exhausted = || PoolError::Exhausted { family: Family::Ipv4, pool: "sim".to_owned(), held: 0, avoided: 0 };
+        let is_free = |vip: &&Vip| !self.held.contains(vip) && !avoid.contains_key(&vip.address());
+        let found = self.all.iter().filter(is_free).find(|vip| is_meant(**vip));
+        let family = if let Wanted::Of(family) = wanted { family } else { Family::Ipv4 };
+        let exhausted = || PoolError::Exhausted { family, pool: "sim".to_owned(), held: 0, avoided: 0 };
         let vip = found.copied().ok_or_else(exhausted)?;
         assert!(self.held.insert(vip));
         Ok(vip)
@@ -398,18 +401,22 @@ impl Checker for SimChecker {
 /// What the kernel holds at a time when it serves exactly these load-balancers, and nothing else.
 pub fn served(load_balancers: &[Arc<LoadBalancer>], now: Time) -> Observed {
     let mut kernel = Observed::default();
-    for load_balancer in load_balancers.iter().filter(|each| each.phase == Phase::Active) {
-        let vip = load_balancer.endpoint.vip;
+    let active = load_balancers.iter().filter(|each| each.phase == Phase::Active);
+    for (load_balancer, vip) in active.flat_map(|each| each.vips.into_iter().map(move |vip| (each, vip))) {
         kernel.host.bound.insert(vip);
-        if load_balancer.is_to_be_told() {
+        if load_balancer.is_to_be_told(vip) {
             kernel.advertised.insert(vip);
         }
-        if !load_balancer.backends().is_empty() || load_balancer.fallback.is_some() {
+        let is_translated =
+            |backend: &Backend| backend.serves(vip) && backend.settings.forwarding == Forwarding::Masquerade;
+        if load_balancer.backends().iter().any(is_translated)
+            || load_balancer.fallback.as_ref().is_some_and(|it| it.serves(vip))
+        {
             kernel.host.source_nat.insert(vip, load_balancer.source_nat);
         }
         let service = kernel.services.entry(load_balancer.virtual_service(vip).key()).or_default();
-        service.settings = Some(load_balancer.service);
-        let programmed = load_balancer.programmed(now).backends;
+        service.settings = Some(load_balancer.service_on(vip));
+        let programmed = load_balancer.programmed(vip, now).backends;
         service.backends.extend(programmed.into_iter().map(|(target, settings)| (target, Some(settings))));
     }
     kernel

@@ -14,7 +14,7 @@ use slb_core::{
     errors::Shared,
     model::{Endpoint, LoadBalancerId, Target},
     statistics::{Answer, BackendCount, Connections, Counters, Counts, Reading, ServiceCount, Statistics},
-    status::Report,
+    status::{Report, VipReport},
 };
 
 use crate::client::{Server, text};
@@ -93,8 +93,10 @@ async fn how_it_is_doing_is_shown_and_may_be_sent_back() {
 
     let id = LoadBalancerId(text(&shown["uuid"]).parse().unwrap());
     let refused = || Err("the kernel says no".into());
-    let of_backends = server.board.get(id).unwrap().backends().iter().map(|each| (each.id, refused())).collect();
-    server.board.report(id, Report { programmed: Ok(()), advertised: refused(), backends: of_backends });
+    let is_there = server.board.get(id).unwrap();
+    let of_backends = is_there.backends().iter().map(|each| (each.id, refused())).collect();
+    let untold = VipReport { vip: is_there.vips.first(), programmed: Ok(()), advertised: refused() };
+    server.board.report(id, Report { vips: vec![untold], backends: of_backends });
     let troubled = server.get(&path).await.json();
     assert_eq!(troubled["observed"]["programmed"], is);
     let is_not = json!({"is": false, "since": "1970-01-01T00:00:00Z", "why": "the kernel says no"});

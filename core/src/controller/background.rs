@@ -61,12 +61,12 @@ impl<W: World> Controller<W> {
         }
         let raised: BTreeSet<Vip> = self.raises.iter().filter(|(_, at)| **at <= now).map(|(vip, _)| *vip).collect();
         if !raised.is_empty() {
-            self.converge_unasked(&Scope::Vips(raised), now).await;
+            self.converge_unasked(&self.scope_of(raised), now).await;
         }
         let due: BTreeSet<Vip> =
             self.retries.iter().filter(|(_, retry)| retry.at <= now).map(|(vip, _)| *vip).collect();
         if !due.is_empty() {
-            self.repair(&Scope::Vips(due), now).await;
+            self.repair(&self.scope_of(due), now).await;
         }
     }
 
@@ -100,7 +100,7 @@ impl<W: World> Controller<W> {
             // With the settings: an adapter that was made anew has none of them.
             self.reconcile(now).await;
         } else if !lost.is_empty() {
-            self.repair(&Scope::Vips(lost), now).await;
+            self.repair(&self.scope_of(lost), now).await;
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     drain::{ByBackend, Left},
     errors::Chain,
     model::{Backend, Drain, LoadBalancer, LoadBalancerId, Time},
-    ports::Dataplane,
+    ports::{Cause, Dataplane},
 };
 
 /// How often connections are counted while something is drained.
@@ -34,7 +34,7 @@ impl<W: World> Controller<W> {
             let left = |backend: Option<&Backend>| {
                 let target = backend.map(|backend| backend.target);
                 let connections = connections.as_deref()?;
-                Some(Left::of(connections, load_balancer.endpoint.protocol, target).total())
+                Some(Left::of(connections, load_balancer.protocol, target).total())
             };
             let is_over = |backend: Option<&Backend>, drain: Drain| is_over(drain, left(backend), time);
             let Some(change) = self.state.end_drains(id, time, is_over) else { continue };
@@ -63,19 +63,36 @@ impl<W: World> Controller<W> {
 
     /// Counts the connections of a load-balancer that is drained, and shows them to readers. `None` if nobody knows.
     pub(super) async fn count_connections(&mut self, of: &LoadBalancer) -> Option<Arc<ByBackend>> {
-        let service = of.virtual_service(of.endpoint.vip);
-        let connections = match self.drivers.dataplane.connections(service).await {
-            Ok(connections) => connections,
-            // What the kernel does not take has none. Before the first look nobody knows.
-            Err(_) if self.board.is_ready() && !self.observed.services.contains_key(&service.key()) => ByBackend::new(),
+        match self.connections(of).await {
+            Ok(connections) => {
+                let connections = Arc::new(connections);
+                self.board.post_connections(of.id, Arc::clone(&connections));
+                Some(connections)
+            }
             Err(cause) => {
                 warn!(lb = %of.id, error = %Chain(&*cause), "cannot count connections; the drain ends at its deadline");
-                return None;
+                None
             }
-        };
-        let connections = Arc::new(connections);
-        self.board.post_connections(of.id, Arc::clone(&connections));
-        Some(connections)
+        }
+    }
+
+    /// The connections that each backend has now, on all VIPs that it serves.
+    async fn connections(&mut self, of: &LoadBalancer) -> Result<ByBackend, Cause> {
+        let mut all = ByBackend::new();
+        for service in of.virtual_services() {
+            match self.drivers.dataplane.connections(service).await {
+                Ok(connections) => {
+                    for (target, more) in connections {
+                        let count = all.entry(target).or_default();
+                        *count = *count + more;
+                    }
+                }
+                // What the kernel does not take has none. Before the first look nobody knows.
+                Err(_) if self.board.is_ready() && !self.observed.services.contains_key(&service.key()) => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+        Ok(all)
     }
 }
 

@@ -16,7 +16,6 @@ use crate::{
     errors::Chain,
     health::Standing,
     model::{LoadBalancer, LoadBalancerId, Phase, Time, Vip},
-    plan::Scope,
     state::Change,
 };
 
@@ -147,9 +146,9 @@ impl<W: World> Controller<W> {
     /// Brings the kernel along with changes that nobody asked for.
     pub(super) async fn carry_out(&mut self, changes: &[Change], now: Instant) {
         let after = changes.iter().filter_map(|change| change.after.as_ref());
-        let vips: BTreeSet<Vip> = after.map(|after| after.endpoint.vip).collect();
+        let vips: BTreeSet<Vip> = after.flat_map(|after| after.vips).collect();
         if !vips.is_empty() {
-            self.converge_unasked(&Scope::Vips(vips), now).await;
+            self.converge_unasked(&self.scope_of(vips), now).await;
         }
     }
 

@@ -74,7 +74,9 @@ fn states() -> impl Strategy<Value = State> {
                 id: LoadBalancerId(Uuid::from_u128(serial.into())),
                 serial,
                 name: Name::try_from(String::new()).unwrap(),
-                endpoint,
+                vips: endpoint.vip.into(),
+                port: endpoint.port,
+                protocol: endpoint.protocol,
                 backends: Some(
                     backends
                         .into_iter()
@@ -129,7 +131,7 @@ proptest! {
     fn foreign_things_are_untouched(state in states(), kernel in kernels()) {
         let after = carried_out(&plan(&state, &kernel, &Scope::All, Time::FIRST), kernel.clone());
         let own: BTreeSet<ServiceKey> =
-            state.load_balancers().map(|each| each.virtual_service(each.endpoint.vip).key()).collect();
+            state.load_balancers().flat_map(|each| each.virtual_services()).map(|service| service.key()).collect();
         for (key, service) in kernel.services.iter().filter(|(key, _)| !own.contains(key)) {
             prop_assert_eq!(after.services.get(key), Some(service));
         }
@@ -162,7 +164,7 @@ proptest! {
             }
             for vip in &kernel.host.bound {
                 let mut active = state.on(*vip).filter(|each| each.phase == Phase::Active);
-                prop_assert!(active.all(|each| kernel.services.contains_key(&each.endpoint.into())));
+                prop_assert!(active.all(|each| kernel.services.contains_key(&each.virtual_service(*vip).key())));
             }
         }
     }
@@ -175,7 +177,7 @@ proptest! {
             let has_place = each.backends().iter().any(|backend| backend.settings.weight.get() > 0);
             each.phase == Phase::Active && (each.advertise == Advertise::Always || has_place)
         };
-        let expected: BTreeSet<Vip> = state.load_balancers().filter(|each| wants(each)).map(|each| each.endpoint.vip).collect();
+        let expected: BTreeSet<Vip> = state.load_balancers().filter(|each| wants(each)).flat_map(|each| each.vips).collect();
         prop_assert_eq!(carried_out(&first, kernel).advertised, expected);
         let withdrawn = first.keys().position(|stage| *stage == Stage::Withdraw);
         prop_assert!(withdrawn.is_none_or(|position| position == 0), "the place goes first");
@@ -193,7 +195,7 @@ proptest! {
             prop_assert!(kernel.advertised.is_subset(&kernel.host.bound));
             for vip in &kernel.host.bound {
                 let mut active = state.on(*vip).filter(|each| each.phase == Phase::Active);
-                prop_assert!(active.all(|each| kernel.services.contains_key(&each.endpoint.into())));
+                prop_assert!(active.all(|each| kernel.services.contains_key(&each.virtual_service(*vip).key())));
             }
         }
         prop_assert_eq!(kernel, Observed::default());

@@ -117,7 +117,7 @@ fn a_handshake_that_is_under_way_is_waited_for() {
 fn what_the_kernel_does_not_have_has_no_connections() {
     let sim = Sim::default();
     let mut server = two_backends(&sim);
-    let endpoint = server.board.get(lb(1)).unwrap().endpoint;
+    let endpoint = endpoint(&server.board.get(lb(1)).unwrap());
     let add = Step::Dataplane(DataplaneStep::AddService(endpoint.into(), ServiceSettings::default()));
     connections(&sim, 1, 1);
     server.ask(drain(Some(1), None, Then::Stay)).unwrap();
@@ -160,7 +160,7 @@ fn a_clock_that_is_set_back_holds_up_no_drain_that_is_done() {
 fn what_is_deleted_while_it_is_drained_is_not_waited_for() {
     let sim = Sim::default();
     let mut server = two_backends(&sim);
-    let endpoint = server.board.get(lb(1)).unwrap().endpoint;
+    let endpoint = endpoint(&server.board.get(lb(1)).unwrap());
     connections(&sim, 1, 1);
     server.ask(drain(None, None, Then::Delete)).unwrap();
     sim.with(|remains| remains.broken.push((Step::Dataplane(DataplaneStep::RemoveService(endpoint.into())), true)));

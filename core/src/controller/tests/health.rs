@@ -219,11 +219,11 @@ fn what_could_not_be_erased_is_erased_while_weights_are_raised() {
     let mut new = checked(1, 1, Reaction { slow_start, ..Reaction::default() });
     new.backends.as_mut().unwrap()[0].settings.weight = Weight::from(20);
     let mut server = start(&sim, new);
-    let beside = NewLoadBalancer { port: port(80), vip: Some(vip(85)).into(), ..checked(2, 1, Reaction::default()) };
+    let beside = NewLoadBalancer { port: port(80), vips: Some(vip(85)).into(), ..checked(2, 1, Reaction::default()) };
     server.ask(Command::Create(beside)).unwrap();
     server.turn(1, Standing::Down);
     server.turn(1, Standing::Up);
-    let remove = DataplaneStep::RemoveService(server.board.get(lb(2)).unwrap().endpoint.into());
+    let remove = DataplaneStep::RemoveService(endpoint(&server.board.get(lb(2)).unwrap()).into());
     sim.with(|remains| remains.broken.push((Step::Dataplane(remove), true)));
     server.ask(Command::Delete(lb(2))).unwrap_err();
     sim.with(|remains| (remains.broken.clear(), remains.disk_full = true));
