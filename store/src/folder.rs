@@ -22,7 +22,7 @@ const FILE: &str = "slb.redb";
 const UNFINISHED: &str = "slb.redb.new";
 /// Locked for as long as the store is in use.
 const LOCK: &str = "slb.lock";
-/// Pages kept in memory, 64 of them. The state is read once; after that each commit touches few pages, and those are new ones.
+/// Pages kept in memory. The state is read once; after that each commit touches few pages.
 const CACHE_BYTES: usize = 1 << 18;
 
 /// A state directory that is this process' own.
