@@ -55,8 +55,7 @@ impl Seen {
 
 #[derive(Debug, Default)]
 struct Posted {
-    in_order: BTreeMap<u64, Seen>,
-    serials: BTreeMap<LoadBalancerId, u64>,
+    by_id: BTreeMap<LoadBalancerId, Seen>,
     used: bool,
 }
 
@@ -71,8 +70,12 @@ impl Board {
     /// an empty list.
     #[must_use]
     pub fn list(&self) -> Option<Vec<Seen>> {
-        let posted = self.posted.read().unwrap_or_else(PoisonError::into_inner);
-        posted.used.then(|| posted.in_order.values().cloned().collect())
+        let mut all: Vec<Seen> = {
+            let posted = self.posted.read().unwrap_or_else(PoisonError::into_inner);
+            posted.used.then(|| posted.by_id.values().cloned().collect())?
+        };
+        all.sort_by_cached_key(|seen| seen.load_balancer.serial);
+        Some(all)
     }
 
     /// The load-balancer of that name.
@@ -85,7 +88,7 @@ impl Board {
     #[must_use]
     pub fn look(&self, id: LoadBalancerId) -> Option<Seen> {
         let posted = self.posted.read().unwrap_or_else(PoisonError::into_inner);
-        posted.serials.get(&id).and_then(|serial| posted.in_order.get(serial)).cloned()
+        posted.by_id.get(&id).cloned()
     }
 
     /// What has been told of what was posted.
@@ -148,8 +151,7 @@ impl Board {
     /// Posts a load-balancer over whatever stood there under its id.
     pub fn post(&self, load_balancer: Arc<LoadBalancer>) {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
-        let before =
-            posted.in_order.get(&load_balancer.serial).filter(|seen| seen.load_balancer.id == load_balancer.id);
+        let before = posted.by_id.get(&load_balancer.id);
         let status = match before {
             Some(Seen { load_balancer: before, status, .. }) if before.backends == load_balancer.backends => {
                 Arc::clone(status)
@@ -166,9 +168,7 @@ impl Board {
     /// Posts how a load-balancer is doing. Without one of that name it means nothing.
     pub fn report(&self, id: LoadBalancerId, report: Report) {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(seen) = posted.serials.get(&id).copied().and_then(|serial| posted.in_order.get_mut(&serial)) else {
-            return;
-        };
+        let Some(seen) = posted.by_id.get_mut(&id) else { return };
         if let Some((next, news)) = seen.status.next(report, self.journal.now()) {
             seen.status = Arc::new(next);
             news.into_iter().for_each(|news| self.journal.tell(Event::Status(id, news)));
@@ -186,8 +186,7 @@ impl Board {
     /// Takes a load-balancer down.
     pub fn remove(&self, id: LoadBalancerId) {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(serial) = posted.serials.remove(&id) {
-            posted.in_order.remove(&serial);
+        if posted.by_id.remove(&id).is_some() {
             self.journal.tell(Event::Deleted(id));
         }
     }
@@ -201,7 +200,6 @@ impl Board {
 impl Posted {
     fn put(&mut self, seen: Seen) {
         self.used = true;
-        self.serials.insert(seen.load_balancer.id, seen.load_balancer.serial);
-        self.in_order.insert(seen.load_balancer.serial, seen);
+        self.by_id.insert(seen.load_balancer.id, seen);
     }
 }

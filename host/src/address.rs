@@ -273,13 +273,12 @@ fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
 pub(crate) fn view(adapter: &str, adapters: &[Adapter], addresses: &[Address], gateways: &[Gateway]) -> HostView {
     let names: BTreeMap<u32, &str> = adapters.iter().map(|adapter| (adapter.index, adapter.name.as_str())).collect();
     let name = |address: &Address| names.get(&address.index).copied().unwrap_or("another adapter");
-    let (mut bound, mut taken) = (BTreeSet::new(), BTreeMap::new());
+    let as_bound = |address: &Address| address.as_vip().filter(|_| name(address) == adapter);
+    let bound = addresses.iter().filter_map(as_bound).collect();
     // What says most of an address comes first and stays.
-    for address in addresses {
-        match address.as_vip() {
-            Some(vip) if name(address) == adapter => drop(bound.insert(vip)),
-            _ => drop(taken.insert(address.local, format!("{}'s own address", name(address)))),
-        }
+    let mut taken = BTreeMap::new();
+    for address in addresses.iter().filter(|address| as_bound(address).is_none()) {
+        taken.insert(address.local, format!("{}'s own address", name(address)));
     }
     for gateway in gateways {
         taken.entry(gateway.address).or_insert_with(|| gateway.describe());
