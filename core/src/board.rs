@@ -178,7 +178,7 @@ impl Board {
     /// Posts the connections of a load-balancer of which something is drained.
     pub fn post_connections(&self, id: LoadBalancerId, connections: Arc<ByBackend>) {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(seen) = posted.serials.get(&id).copied().and_then(|serial| posted.in_order.get_mut(&serial)) {
+        if let Some(seen) = posted.by_id.get_mut(&id) {
             seen.connections = Some(connections);
         }
     }
