@@ -36,6 +36,8 @@ pub struct Remains {
     pub settings: BTreeMap<String, String>,
     /// Addresses that answer a probe, with who answers.
     pub neighbours: BTreeMap<Vip, String>,
+    /// How often the network has to be asked for an address before it answers.
+    pub probe_takes: BTreeMap<Vip, usize>,
     /// Addresses that somebody pays for.
     pub reserved: BTreeSet<Vip>,
     /// How often the pool has to be asked before it answers.
@@ -333,6 +335,9 @@ impl Advertiser for SimAdvertiser {
         let sim = self.0.clone();
         async move {
             sim.point().await;
+            for _ in 0..sim.with(|remains| remains.probe_takes.get(&vip).copied().unwrap_or_default()) {
+                later().await;
+            }
             let holder = sim.with(|remains| remains.neighbours.get(&vip).cloned());
             Ok(holder.map_or(Probe::Free, |holder| Probe::InUse { holder }))
         }

@@ -187,13 +187,13 @@ impl<W: World> Controller<W> {
                 return Ok(Some(Progress::Waits(vec![vip])));
             }
             if !self.is_lost(vip) {
-                creation.put(vip);
+                creation.put(wanted, vip);
                 return Ok(None);
             }
         }
         let mut acquiring = Box::pin(self.drivers.pool.acquire(wanted, self.avoid.all()));
         match (&mut acquiring).now_or_never() {
-            Some(found) => self.acquired(creation, found, now).await.map(|()| None),
+            Some(found) => self.acquired(creation, wanted, found, now).await.map(|()| None),
             None => {
                 self.wanted.extend(wanted.vip());
                 creation.is_with_pool = true;
@@ -208,12 +208,13 @@ impl<W: World> Controller<W> {
     async fn acquired(
         &mut self,
         creation: &mut Creation,
+        wanted: Wanted,
         found: Result<Vip, PoolError>,
         now: Instant,
     ) -> Result<(), Failure> {
         let vip = found.map_err(Failure::Pool)?;
         self.acquired.insert(vip, Asked::NotYet);
-        creation.put(vip);
+        creation.put(wanted, vip);
         if self.is_served(creation.new.endpoint(vip)).await? {
             self.pass_over(creation, vip, now)?;
         }
@@ -267,11 +268,11 @@ impl<W: World> Controller<W> {
         found: Result<Vip, PoolError>,
         now: Instant,
     ) {
-        let wanted = wanted.vip().filter(|vip| self.wanted.remove(vip));
+        let named = wanted.vip().filter(|vip| self.wanted.remove(vip));
         match (self.creations.remove(&number), found) {
             (Some(mut creation), found) => {
                 creation.is_with_pool = false;
-                match self.acquired(&mut creation, found, now).await {
+                match self.acquired(&mut creation, wanted, found, now).await {
                     Ok(()) => self.advance(number, creation, now).await,
                     Err(failure) => creation.asker.answer(Err(failure)),
                 }
@@ -280,7 +281,7 @@ impl<W: World> Controller<W> {
             (None, Ok(vip)) => drop(self.acquired.insert(vip, Asked::NotYet)),
             (None, Err(_)) => {}
         }
-        for (number, creation) in wanted.map(|vip| self.wakened(vip)).unwrap_or_default() {
+        for (number, creation) in named.map(|vip| self.wakened(vip)).unwrap_or_default() {
             self.advance(number, creation, now).await;
         }
     }

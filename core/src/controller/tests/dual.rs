@@ -108,6 +108,30 @@ fn an_address_in_use_costs_the_other_only_if_it_was_named() {
     server.check();
 }
 
+/// Whichever is found out first, and while the pool is asked for another one.
+#[test]
+fn both_may_be_in_use() {
+    for (named, pool_takes) in [(&[][..], 0), (&[], 3), (&[vip(87)][..], 3), (&[ipv6(87)][..], 3)] {
+        let sim = Sim::default();
+        sim.with(|remains| {
+            let in_use = [vip(85), ipv6(85), ipv6(86)].map(|vip| (vip, "02:00:00:00:00:99".to_owned()));
+            remains.neighbours.extend(in_use);
+            remains.probe_takes.extend([(vip(85), 2)]);
+            remains.pool_takes = pool_takes;
+        });
+        let mut server = Server::start(&sim).unwrap();
+        let (_, mut answers) = server.ask_all(vec![dual(1, named), dual(2, &[])]);
+        let second = vips_of(answers.pop().flatten().unwrap());
+        let first = vips_of(answers.pop().flatten().unwrap());
+        for vips in [&first, &second] {
+            assert_eq!(vips.iter().map(|vip| vip.family()).collect::<Vec<_>>(), [Family::Ipv4, Family::Ipv6]);
+        }
+        assert!(named.iter().all(|vip| first.contains(vip)), "{first:?}");
+        assert_eq!(reserved(&sim), first.into_iter().chain(second).collect());
+        server.check();
+    }
+}
+
 #[test]
 fn the_network_is_asked_for_both_at_once() {
     let sim = Sim::default();
