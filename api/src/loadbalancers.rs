@@ -55,7 +55,7 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
     let new = NewLoadBalancer {
         id: LoadBalancerId(Uuid::new_v4()),
         name: wish.name,
-        port: wish.port,
+        listen: wish.listen,
         protocol: wish.protocol,
         vip: wish.vip,
         advertise: wish.advertise,
@@ -156,6 +156,7 @@ async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result
         fallback: edit.fallback,
         vip: edit.eip,
         port: edit.port,
+        ports: edit.ports,
         protocol: edit.protocol,
     };
     match ask(api, Command::Update(id, change), fallback, &[]).await? {

@@ -16,8 +16,8 @@ use serde::{Serialize, Serializer};
 use slb_core::{
     command::ServiceChange,
     model::{
-        Advertise, Backend, Fallback, LoadBalancer, LoadBalancerId, Name, Phase, Port, Protocol, ServiceSettings,
-        SourceNat, Vip, check::HealthCheck,
+        Advertise, Backend, Fallback, Listen, LoadBalancer, LoadBalancerId, Name, Phase, Port, PortRange, Ports,
+        Protocol, ServiceSettings, SourceNat, Vip, check::HealthCheck,
     },
     ports::Wanted,
 };
@@ -33,7 +33,7 @@ use crate::{
     check::{health_check, view::HealthCheckView},
     fields::Fields,
     observed::{LoadBalancerObserved, Observer},
-    read::{advertise, family, name, phase, port, protocol, source_nat, uuid, vip},
+    read::{advertise, family, name, phase, port, ports, protocol, source_nat, uuid, vip},
 };
 
 /// A load-balancer as it is shown.
@@ -42,13 +42,16 @@ pub(crate) struct LoadBalancerView<'a> {
     uuid: LoadBalancerId,
     name: &'a str,
     eip: Vip,
-    port: Port,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<Port>,
     #[serde(skip_serializing_if = "Option::is_none")]
     backends: Option<BackendsView<'a>>,
     status: Phase,
     advertise: Advertise,
     #[serde(flatten)]
     service: ServiceView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ports: Option<Vec<String>>,
     protocol: Protocol,
     #[serde(rename = "sourceNat")]
     source_nat: SourceNat,
@@ -68,7 +71,11 @@ impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
             uuid: load_balancer.id,
             name: load_balancer.name.as_str(),
             eip: load_balancer.endpoint.vip,
-            port: load_balancer.endpoint.port,
+            port: load_balancer.marked.is_none().then_some(load_balancer.endpoint.port),
+            ports: load_balancer
+                .marked
+                .as_ref()
+                .map(|marked| marked.ports.ranges().iter().map(PortRange::to_string).collect()),
             backends: Some(BackendsView(load_balancer.backends.as_deref(), None)),
             status: load_balancer.phase,
             advertise: load_balancer.advertise,
@@ -123,7 +130,7 @@ pub(crate) trait FromFields: Sized {
 #[derive(Clone, Debug)]
 pub(crate) struct LoadBalancerWish {
     pub(crate) name: Name,
-    pub(crate) port: Port,
+    pub(crate) listen: Listen,
     pub(crate) vip: Wanted,
     pub(crate) advertise: Advertise,
     pub(crate) protocol: Protocol,
@@ -137,7 +144,7 @@ pub(crate) struct LoadBalancerWish {
 impl FromFields for LoadBalancerWish {
     fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
         let name = fields.optional("name", name).or_else(|| Name::try_from(String::new()).ok());
-        let port = fields.required("port", port);
+        let listen = listen(&mut fields);
         let eip = fields.nullable("eip", vip);
         let family = fields.optional("family", |node| family(node, eip));
         let vip = eip.map(Wanted::Vip).or(family.map(Wanted::Of)).unwrap_or_default();
@@ -156,7 +163,7 @@ impl FromFields for LoadBalancerWish {
         let backends = backends.unwrap_or_default();
         Some(Self {
             name: name?,
-            port: port?,
+            listen: listen?,
             vip,
             advertise,
             protocol,
@@ -167,6 +174,17 @@ impl FromFields for LoadBalancerWish {
             backends,
         })
     }
+}
+
+/// One port, or several.
+fn listen(fields: &mut Fields<'_>) -> Option<Listen> {
+    let are_several = fields.has("ports");
+    let ports = fields.optional("ports", ports);
+    if are_several {
+        fields.refuse("port", "is one, and ports are several; give one of the two");
+        return ports.map(Listen::Ports);
+    }
+    fields.required("port", port).map(Listen::Port)
 }
 
 /// What PATCH takes: as much of an object as is given.
@@ -184,6 +202,7 @@ pub(crate) struct LoadBalancerEdit {
     pub(crate) name: Option<Name>,
     pub(crate) eip: Option<Vip>,
     pub(crate) port: Option<Port>,
+    pub(crate) ports: Option<Ports>,
     pub(crate) backends: Option<Vec<BackendEdit>>,
     pub(crate) status: Option<Phase>,
     pub(crate) advertise: Option<Advertise>,
@@ -201,6 +220,7 @@ impl LoadBalancerEdit {
             name: if whole { fields.required("name", name) } else { fields.optional("name", name) },
             eip: fields.optional("eip", vip),
             port: fields.optional("port", port),
+            ports: fields.optional("ports", ports),
             backends: fields.list("backends", |fields| Some(BackendEdit::read(fields, false))),
             status: fields.optional("status", phase),
             advertise: fields.optional("advertise", advertise),

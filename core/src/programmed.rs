@@ -114,7 +114,8 @@ mod tests {
     };
 
     fn back_at(back: Time, weight: u16, slow_start: u64) -> LoadBalancer {
-        let target = Target { ip: "10.0.0.1".parse().unwrap(), port: 80.try_into().unwrap() };
+        let port = 80.try_into().unwrap();
+        let target = Target { ip: "10.0.0.1".parse().unwrap(), port: Some(port) };
         let settings = BackendSettings { weight: weight.into(), ..BackendSettings::default() };
         let condition = Condition { back: Some(back), ..Condition::default() };
         let backend = Backend { condition, ..Backend::new(BackendId(Uuid::nil()), target, settings) };
@@ -125,7 +126,8 @@ mod tests {
             id: LoadBalancerId(Uuid::nil()),
             serial: 1,
             name: Name::try_from(String::new()).unwrap(),
-            endpoint: Endpoint::tcp("192.0.2.1".parse().unwrap(), target.port),
+            endpoint: Endpoint::tcp("192.0.2.1".parse().unwrap(), port),
+            marked: None,
             backends: Some([backend].into()),
             phase: Phase::Active,
             advertise: Advertise::default(),

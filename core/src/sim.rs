@@ -17,7 +17,7 @@ use std::{
 use crate::{
     checker::{Checker, Known, Transition, Watch},
     controller::{Drivers, World},
-    model::{Family, LoadBalancer, LoadBalancerId, Phase, Target, Time, Vip, VirtualService},
+    model::{Family, LoadBalancer, LoadBalancerId, Phase, ServiceKey, Target, Time, Vip, VirtualService},
     observed::{HostView, Services},
     plan::Observed,
     ports::{
@@ -293,6 +293,10 @@ impl Dataplane for SimDataplane {
         Ok(self.0.with(|remains| remains.kernel.services.contains_key(&service.key())))
     }
 
+    async fn keys(&mut self) -> Result<BTreeSet<ServiceKey>, Cause> {
+        Ok(self.0.with(|remains| remains.kernel.services.keys().copied().collect()))
+    }
+
     async fn connections(&mut self, service: VirtualService) -> Result<BTreeMap<Target, Connections>, Cause> {
         self.0.with(|remains| {
             let active = |target: &Target| remains.connections.get(target).copied().unwrap_or_default();
@@ -370,6 +374,9 @@ pub fn served(load_balancers: &[Arc<LoadBalancer>], now: Time) -> Observed {
     for load_balancer in load_balancers.iter().filter(|each| each.phase == Phase::Active) {
         let vip = load_balancer.endpoint.vip;
         kernel.host.bound.insert(vip);
+        for rule in load_balancer.mark_rules(vip) {
+            kernel.host.marks.entry(vip).or_default().insert(rule);
+        }
         if load_balancer.is_to_be_told() {
             kernel.advertised.insert(vip);
         }

@@ -19,8 +19,8 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use slb_core::model::{
-    Advertise, Backend, BackendId, BackendIp, Drain, Endpoint, Fallback, Invalid, LoadBalancer, LoadBalancerId, Name,
-    Phase, Port, SourceNat, Target, Vip, check::HealthCheck,
+    Advertise, Backend, BackendId, BackendIp, Drain, Endpoint, Fallback, Invalid, LoadBalancer, LoadBalancerId, Mark,
+    Marked, Name, Phase, Port, PortRange, Ports, SourceNat, Target, Vip, check::HealthCheck,
 };
 use uuid::Uuid;
 
@@ -32,7 +32,7 @@ use self::{
 };
 
 /// The version that is written, and the latest that is understood.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Why a record makes no sense.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,20 @@ struct LoadBalancerV3 {
     fallback: Option<FallbackV3>,
     drain: Option<DrainV3>,
     source_nat: SourceNatV3,
+}
+
+/// Follows the fields of the third version.
+#[derive(Default, Serialize, Deserialize)]
+struct MoreV4 {
+    marked: Option<MarkedV4>,
+}
+
+/// Several ports, instead of the one of the first version; and backends without a port, which is written as 0.
+#[derive(Serialize, Deserialize)]
+struct MarkedV4 {
+    mark: u32,
+    /// From the first to the last of each range.
+    ports: Vec<(u16, u16)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -137,7 +151,7 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
         check: load_balancer.check.as_deref().map(CheckV3::from),
         fallback: load_balancer.fallback.as_deref().map(|Fallback { target, settings }| FallbackV3 {
             ip: target.ip.address(),
-            port: target.port.get(),
+            port: target.port.map_or(0, Port::get),
             settings: (*settings).into(),
         }),
         drain: load_balancer.drain.map(DrainV3::from),
@@ -147,7 +161,8 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
             SourceNat::Never => SourceNatV3::Never,
         },
     };
-    postcard::to_extend(&record, vec![VERSION])
+    let more = MoreV4 { marked: load_balancer.marked.as_deref().map(MarkedV4::from) };
+    postcard::to_extend(&(record, more), vec![VERSION])
 }
 
 /// The load-balancer of a record.
@@ -155,9 +170,10 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
 /// # Errors
 /// It is no record, of a later version, or holds a value that cannot be.
 pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadable> {
-    let record = match version(bytes)? {
-        (1, fields) => whole::<LoadBalancerV1>(fields)?.into(),
-        (2, fields) => whole::<(LoadBalancerV1, MoreV2)>(fields)?.into(),
+    let (record, MoreV4 { marked }) = match version(bytes)? {
+        (1, fields) => (whole::<LoadBalancerV1>(fields)?.into(), MoreV4::default()),
+        (2, fields) => (whole::<(LoadBalancerV1, MoreV2)>(fields)?.into(), MoreV4::default()),
+        (3, fields) => (whole(fields)?, MoreV4::default()),
         (VERSION, fields) => whole(fields)?,
         (found, _) => return Err(Unreadable::Later { found, known: VERSION }),
     };
@@ -178,15 +194,14 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
     } = record;
     let backends =
         backends.map(|backends| backends.into_iter().map(Backend::try_from).collect::<Result<Arc<[_]>, _>>());
-    Ok(LoadBalancer {
+    let marked = marked.map(Marked::try_from).transpose()?;
+    let port = marked.as_ref().map_or_else(|| Port::try_from(i64::from(port)), |marked| Ok(marked.ports.lowest()))?;
+    let load_balancer = LoadBalancer {
         id,
         serial,
         name: Name::try_from(name)?,
-        endpoint: Endpoint {
-            vip: Vip::try_from(vip)?,
-            port: Port::try_from(i64::from(port))?,
-            protocol: protocol.into(),
-        },
+        endpoint: Endpoint { vip: Vip::try_from(vip)?, port, protocol: protocol.into() },
+        marked: marked.map(Box::new),
         backends: backends.transpose()?,
         phase: match phase {
             PhaseV1::Active => Phase::Active,
@@ -205,7 +220,32 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
             SourceNatV3::SameNetwork => SourceNat::SameNetwork,
             SourceNatV3::Never => SourceNat::Never,
         },
-    })
+    };
+    let mut targets = load_balancer.backends().iter().map(|backend| backend.target);
+    let keeps_port = |target: Target| target.port.is_none();
+    if load_balancer.marked.is_none()
+        && (targets.any(keeps_port) || load_balancer.fallback.as_ref().is_some_and(|it| keeps_port(it.target)))
+    {
+        return Err(Invalid("a backend of a single port has none".to_owned()).into());
+    }
+    Ok(load_balancer)
+}
+
+impl From<&Marked> for MarkedV4 {
+    fn from(Marked { ports, mark }: &Marked) -> Self {
+        let ports = ports.ranges().iter().map(|range| (range.first().get(), range.last().get()));
+        Self { mark: mark.get(), ports: ports.collect() }
+    }
+}
+
+impl TryFrom<MarkedV4> for Marked {
+    type Error = Invalid;
+
+    fn try_from(MarkedV4 { mark, ports }: MarkedV4) -> Result<Self, Invalid> {
+        let port = |number: u16| Port::try_from(i64::from(number));
+        let ranges = ports.into_iter().map(|(first, last)| PortRange::new(port(first)?, port(last)?));
+        Ok(Self { ports: Ports::new(ranges.collect::<Result<Vec<_>, _>>()?)?, mark: Mark::try_from(mark)? })
+    }
 }
 
 impl TryFrom<FallbackV3> for Fallback {
@@ -217,7 +257,8 @@ impl TryFrom<FallbackV3> for Fallback {
 }
 
 fn target(ip: IpAddr, port: u16) -> Result<Target, Invalid> {
-    Ok(Target { ip: BackendIp::try_from(ip)?, port: Port::try_from(i64::from(port))? })
+    let port = Some(port).filter(|port| *port != 0).map(|port| Port::try_from(i64::from(port)));
+    Ok(Target { ip: BackendIp::try_from(ip)?, port: port.transpose()? })
 }
 
 fn read_check(record: CheckV3) -> Result<Arc<HealthCheck>, Invalid> {
@@ -243,7 +284,7 @@ impl From<&Backend> for BackendV3 {
         Self {
             id: id.0.into_bytes(),
             ip: ip.address(),
-            port: port.get(),
+            port: port.map_or(0, Port::get),
             settings: (*settings).into(),
             check: check.as_deref().map(CheckV3::from),
             condition: (*condition).into(),

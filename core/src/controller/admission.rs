@@ -17,8 +17,8 @@ use crate::{
     checker::{Checker, Transition},
     command::{Answer, Command, Failure, NewLoadBalancer, Rejected, Request, Wish},
     errors::Shared,
-    model::{Endpoint, LoadBalancerId, Vip},
-    ports::{Advertiser, Cause, Dataplane, Pool, PoolError, Probe},
+    model::{LoadBalancerId, Vip},
+    ports::{Advertiser, Cause, Pool, PoolError, Probe},
 };
 
 /// Why an address is set aside.
@@ -48,7 +48,7 @@ pub struct Learned(Outcome);
 
 enum Outcome {
     /// What the pool had for a creation.
-    Acquired(Waiting, Result<Vip, PoolError>),
+    Acquired(Box<Waiting>, Result<Vip, PoolError>),
     /// What a probe of a VIP found.
     Probed(Vip, Result<Probe, Cause>),
     /// Backends that are out, or back.
@@ -125,8 +125,9 @@ impl<W: World> Controller<W> {
                     if let Some(wanted) = creation.new.vip.vip() {
                         self.wanted.insert(wanted, Vec::new());
                     }
-                    self.inquiries
-                        .push(Box::pin(acquiring.map(move |found| Learned(Outcome::Acquired(creation, found)))));
+                    self.inquiries.push(Box::pin(
+                        acquiring.map(move |found| Learned(Outcome::Acquired(Box::new(creation), found))),
+                    ));
                 }
             }
         }
@@ -135,16 +136,16 @@ impl<W: World> Controller<W> {
     /// Settles a creation on a VIP that somebody has or waits for already; returns any other.
     async fn without_pool(&mut self, creation: Waiting) -> Option<Waiting> {
         let Some(vip) = creation.new.vip.vip() else { return Some(creation) };
-        let endpoint = creation.new.endpoint(vip);
-        if let Err(rejected) = self.state.check_endpoint(endpoint) {
+        let (protocol, ranges) = (creation.new.protocol, creation.new.listen.ranges());
+        if let Err(rejected) = self.state.check_ports(vip, protocol, &ranges, None) {
             creation.asker.answer(Err(rejected.into()));
         } else if let Some(others) = self.waiting.get_mut(&vip).or_else(|| self.wanted.get_mut(&vip)) {
             others.push(creation);
         } else if self.state.holds(vip) {
             let Waiting { new, asker } = creation;
-            match self.is_served(endpoint).await {
-                Ok(false) => self.queue.push_back(Ready { command: Command::Create(new), vip, asker }),
-                Ok(true) => asker.answer(Err(Failure::Foreign(endpoint))),
+            match self.foreign_service(vip, protocol, &new.listen).await {
+                Ok(None) => self.queue.push_back(Ready { command: Command::Create(new), vip, asker }),
+                Ok(Some(endpoint)) => asker.answer(Err(Failure::Foreign(endpoint))),
                 Err(failure) => asker.answer(Err(failure)),
             }
         } else {
@@ -162,16 +163,15 @@ impl<W: World> Controller<W> {
                 return None;
             }
         };
-        let endpoint = creation.new.endpoint(vip);
-        let failure = match self.is_served(endpoint).await {
-            Ok(false) => {
+        let failure = match self.foreign_service(vip, creation.new.protocol, &creation.new.listen).await {
+            Ok(None) => {
                 self.acquired.insert(vip);
                 let probe = self.drivers.advertiser.probe(vip);
                 self.inquiries.push(Box::pin(probe.map(move |found| Learned(Outcome::Probed(vip, found)))));
                 self.waiting.entry(vip).or_default().push(creation);
                 return None;
             }
-            Ok(true) => {
+            Ok(Some(endpoint)) => {
                 self.give_back(vip);
                 self.avoid.set_aside(vip, ANOTHERS.to_owned(), now);
                 if creation.new.vip.vip().is_none() {
@@ -188,15 +188,9 @@ impl<W: World> Controller<W> {
         None
     }
 
-    /// Whether the data plane has a service there already.
-    async fn is_served(&mut self, endpoint: Endpoint) -> Result<bool, Failure> {
-        let failed = |cause| Failure::Ask { doing: format!("look for a service on {endpoint}"), cause };
-        self.drivers.dataplane.exists(endpoint.into()).await.map_err(failed)
-    }
-
     async fn conclude(&mut self, Learned(outcome): Learned, now: Instant) {
         match outcome {
-            Outcome::Acquired(creation, found) => self.conclude_acquisition(creation, found, now).await,
+            Outcome::Acquired(creation, found) => self.conclude_acquisition(*creation, found, now).await,
             Outcome::Probed(vip, found) => self.conclude_probe(vip, found, now).await,
             Outcome::Standing(transitions) => self.standing_changed(transitions, now).await,
         }
@@ -241,11 +235,10 @@ impl<W: World> Controller<W> {
     /// Nobody on the network has the VIP. A service on it that came meanwhile is another program's.
     async fn free(&mut self, vip: Vip, waiting: Vec<Waiting>, now: Instant) {
         for Waiting { new, asker } in waiting {
-            let endpoint = new.endpoint(vip);
-            match self.is_served(endpoint).await {
-                Ok(false) => self.queue.push_back(Ready { command: Command::Create(new), vip, asker }),
-                Ok(true) if new.vip.vip().is_some() => asker.answer(Err(Failure::Foreign(endpoint))),
-                Ok(true) => {
+            match self.foreign_service(vip, new.protocol, &new.listen).await {
+                Ok(None) => self.queue.push_back(Ready { command: Command::Create(new), vip, asker }),
+                Ok(Some(endpoint)) if new.vip.vip().is_some() => asker.answer(Err(Failure::Foreign(endpoint))),
+                Ok(Some(_)) => {
                     self.avoid.set_aside(vip, ANOTHERS.to_owned(), now);
                     Box::pin(self.admit_creation(new, asker, now)).await;
                 }

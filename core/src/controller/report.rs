@@ -8,10 +8,10 @@ use super::{
     converge::{Failed, Failures},
 };
 use crate::{
-    model::{LoadBalancer, Phase, Target, Time, VirtualService},
+    model::{LoadBalancer, MarkRule, Phase, Target, Time, VirtualService},
     plan::Scope,
     status::{Finding, Report},
-    step::{DataplaneStep, Step},
+    step::{DataplaneStep, HostStep, Step},
 };
 
 impl<W: World> Controller<W> {
@@ -48,6 +48,8 @@ impl<W: World> Controller<W> {
             Err(why(failed, |step| is_of_removal(step, service), "it is being deleted"))
         } else if !as_asked {
             Err(why(failed, |step| is_of_service(step, service), "the kernel has no such service"))
+        } else if !load_balancer.mark_rules(vip).all(|rule| self.has_mark(&rule)) {
+            Err(why(failed, |step| matches!(step, Step::Host(HostStep::Mark(_))), "its ports are not marked"))
         } else if !self.observed.host.bound.contains(&vip) {
             Err(why(failed, |step| !matches!(step, Step::Dataplane(_)), "its VIP is not bound"))
         } else if let Some(fallback) = lacking {
@@ -70,6 +72,10 @@ impl<W: World> Controller<W> {
             advertised: self.advertised(load_balancer, &programmed, failed),
             programmed,
         }
+    }
+
+    fn has_mark(&self, rule: &MarkRule) -> bool {
+        self.observed.host.marks.get(&rule.vip).is_some_and(|rules| rules.contains(rule))
     }
 
     fn advertised(&self, load_balancer: &LoadBalancer, programmed: &Finding, failed: &[Failed]) -> Finding {

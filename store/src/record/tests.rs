@@ -16,17 +16,19 @@ use super::*;
 const ID: LoadBalancerId = LoadBalancerId(Uuid::from_u128(1));
 
 /// On disks out there: a change that breaks one of these needs a new version, and a decoder for the old one.
-const WRITTEN: [&[u8]; 5] = [
+const WRITTEN: [&[u8]; 7] = [
     include_bytes!("../../tests/records/v1-one-backend.bin"),
     include_bytes!("../../tests/records/v1-two-backends.bin"),
     include_bytes!("../../tests/records/v1-never-a-backend.bin"),
     include_bytes!("../../tests/records/v1-no-backend-left-deleting.bin"),
     include_bytes!("../../tests/records/v2-advertised-with-backends.bin"),
+    include_bytes!("../../tests/records/v3-full.bin"),
+    include_bytes!("../../tests/records/v4-ports.bin"),
 ];
 
 #[test]
 fn the_records_out_there_are_read() {
-    let [one, two, never, none, told] = WRITTEN.map(|bytes| {
+    let [one, two, never, none, told, full, several] = WRITTEN.map(|bytes| {
         let load_balancer = decode(ID, bytes).unwrap();
         let written = encode(&load_balancer).unwrap();
         assert_eq!(decode(ID, &written).unwrap(), load_balancer);
@@ -46,13 +48,14 @@ fn the_records_out_there_are_read() {
     assert_eq!(last, local);
     assert_eq!((never.backends.is_none(), none.backends.is_some()), (true, true));
     assert_eq!(none.phase, Phase::Deleting);
+    assert_eq!([full, several], [self::full(), self::several()]);
 }
 
 /// Everything that the third version added.
 fn full() -> LoadBalancer {
     let time = |millis| Time::from_millis(millis);
     let port = |number: i64| Port::try_from(number).unwrap();
-    let target = |last: &str, number| Target { ip: last.parse().unwrap(), port: port(number) };
+    let target = |last: &str, number| Target { ip: last.parse().unwrap(), port: Some(port(number)) };
     let timing = Timing::every(Duration::from_secs(2)).unwrap();
     let check = Check { question: Question::Tcp, timing, port: Some(port(8080)), source: None };
     let check = Arc::new(HealthCheck { check: Arc::new(check), reaction: Reaction::default() });
@@ -72,6 +75,7 @@ fn full() -> LoadBalancer {
         serial: 7,
         name: Name::try_from("dns".to_owned()).unwrap(),
         endpoint: Endpoint { vip: "fd00::85".parse().unwrap(), port: port(53), protocol: Protocol::Udp },
+        marked: None,
         backends: Some([backend].into()),
         phase: Phase::Active,
         advertise: Advertise::WithBackends,
@@ -88,11 +92,13 @@ fn full() -> LoadBalancer {
     }
 }
 
-#[test]
-fn a_record_of_the_third_version_is_laid_out_as_ever() {
-    let written = include_bytes!("../../tests/records/v3-full.bin");
-    assert_eq!(decode(ID, written).unwrap(), full());
-    assert_eq!(encode(&full()).unwrap(), written);
+/// Several ports, and a backend without one.
+fn several() -> LoadBalancer {
+    let ports = Ports::new(["53", "853", "8000-8100"].map(|range| range.parse().unwrap())).unwrap();
+    let [backend] = full().backends().to_vec().try_into().unwrap();
+    let backend = Backend { target: Target { port: None, ..backend.target }, ..backend };
+    let marked = Some(Box::new(Marked { ports, mark: Mark::try_from(0x51b0_0003).unwrap() }));
+    LoadBalancer { marked, backends: Some([backend].into()), ..full() }
 }
 
 /// The first record with some of its bytes replaced.
@@ -109,8 +115,8 @@ const NO_PORT: [u8; 2] = [0x80, 0];
 
 #[test]
 fn a_later_version_is_named() {
-    let error = refused(&[1, 7], &[4, 7]);
-    assert_eq!(error.to_string(), "it was written by a later version of slb (record version 4, this one knows 3)");
+    let error = refused(&[1, 7], &[5, 7]);
+    assert_eq!(error.to_string(), "it was written by a later version of slb (record version 5, this one knows 4)");
 }
 
 #[test]
@@ -148,7 +154,7 @@ fn what_cannot_be_is_refused() {
 fn addresses_of_both_families_are_kept() {
     let mut load_balancer = decode(ID, WRITTEN[0]).unwrap();
     load_balancer.endpoint.vip = "fd00::85".parse().unwrap();
-    let target = |ip: &str| Target { ip: ip.parse().unwrap(), port: load_balancer.endpoint.port };
+    let target = |ip: &str| Target { ip: ip.parse().unwrap(), port: Some(load_balancer.endpoint.port) };
     let [ipv4] = load_balancer.backends() else { panic!("{load_balancer:?}") };
     let ipv6 = Backend { target: target("fd00::25"), ..ipv4.clone() };
     load_balancer.backends = Some([ipv4.clone(), ipv6].into());

@@ -16,6 +16,7 @@ enum Act {
     Weigh(u128, u8, u16),
     Remove(u128, u8),
     Replace(u128, Vec<u8>),
+    Move(u128, i64),
     Drain(u128, Option<u8>),
     Undrain(u128, Option<u8>),
 }
@@ -25,7 +26,12 @@ impl Act {
         match *self {
             Self::Create(number, advertise) => {
                 let Command::Create(new) = create(number, None) else { panic!("no creation") };
-                Command::Create(NewLoadBalancer { advertise, ..new })
+                let listen = if number % 2 == 0 { Listen::Ports(ports(80)) } else { new.listen };
+                Command::Create(NewLoadBalancer { advertise, listen, ..new })
+            }
+            Self::Move(number, first) => {
+                let change = LoadBalancerChange { ports: Some(ports(first)), ..LoadBalancerChange::default() };
+                Command::Update(lb(number), change)
             }
             Self::Delete(number) => Command::Delete(lb(number)),
             Self::Add(number, which) => Command::AddBackends(lb(number), vec![backend(which)]),
@@ -46,6 +52,12 @@ impl Act {
     }
 }
 
+/// Two ranges, of which the second is two ports long.
+fn ports(first: i64) -> Ports {
+    let range = PortRange::new(port(first + 2), port(first + 3)).unwrap();
+    Ports::new([port(first).into(), range]).unwrap()
+}
+
 fn act() -> impl Strategy<Value = Act> {
     let number = 1_u128..5;
     let advertise = prop_oneof![Just(Advertise::Always), Just(Advertise::WithBackends)];
@@ -57,6 +69,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (number.clone(), 1_u8..4).prop_map(|(number, which)| Act::Remove(number, which)),
         1 => (number.clone(), prop::option::of(1_u8..4)).prop_map(|(number, which)| Act::Drain(number, which)),
         1 => (number.clone(), prop::option::of(1_u8..4)).prop_map(|(number, which)| Act::Undrain(number, which)),
+        1 => (number.clone(), 80_i64..84).prop_map(|(number, first)| Act::Move(number, first)),
         2 => (number, prop::collection::btree_set(1_u8..4, 0..4))
             .prop_map(|(number, all)| Act::Replace(number, all.into_iter().collect())),
     ]
@@ -72,26 +85,27 @@ fn once_each(acts: Vec<Vec<Act>>) -> Vec<Vec<Act>> {
         | Act::Weigh(..)
         | Act::Remove(..)
         | Act::Replace(..)
+        | Act::Move(..)
         | Act::Drain(..)
         | Act::Undrain(..) => true,
     };
     acts.into_iter().map(|batch| batch.into_iter().filter(|act| fresh(act, &mut seen)).collect()).collect()
 }
 
-/// What a creation asks for: a last byte of its VIP, a port and backends.
-type Wanted = (Option<u8>, i64, BTreeSet<u8>);
+/// What a creation asks for: a last byte of its VIP, a port, or several from there on, and backends.
+type Wanted = (Option<u8>, (i64, bool), BTreeSet<u8>);
 
 fn wanted() -> impl Strategy<Value = Wanted> {
-    (prop::option::of(85_u8..88), 80_i64..82, prop::collection::btree_set(1_u8..4, 0..3))
+    (prop::option::of(85_u8..88), (80_i64..82, any::<bool>()), prop::collection::btree_set(1_u8..4, 0..3))
 }
 
-fn create_as(number: u128, (last, at, backends): &Wanted) -> Command {
+fn create_as(number: u128, (last, (at, alone), backends): &Wanted) -> Command {
     let name = Name::try_from(format!("lb {number}")).unwrap();
     let backends = Some(backends.iter().copied().map(backend).collect());
     Command::Create(NewLoadBalancer {
         id: lb(number),
         name,
-        port: port(*at),
+        listen: if *alone { port(*at).into() } else { Listen::Ports(ports(*at)) },
         protocol: Protocol::Tcp,
         vip: last.map(vip).into(),
         backends,
@@ -106,7 +120,10 @@ fn create_as(number: u128, (last, at, backends): &Wanted) -> Command {
 /// A step that comes before a VIP is bound, or binds it.
 fn building() -> impl Strategy<Value = Step> {
     let endpoint = (85_u8..91, 80_i64..82).prop_map(|(last, at)| Endpoint::tcp(vip(last), port(at)));
-    (endpoint, 0_u8..6).prop_map(|(endpoint, which)| match which {
+    let mark = Mark::all().next().unwrap();
+    (endpoint, 0_u8..8).prop_map(move |(endpoint @ Endpoint { vip, protocol, .. }, which)| match which {
+        6 => Step::Host(HostStep::Mark(MarkRule { vip, protocol, ports: endpoint.port.into(), mark })),
+        7 => Step::Dataplane(DataplaneStep::AddService(VirtualService::Mark(vip, mark), ServiceSettings::default())),
         0 => Step::Host(HostStep::Bind(endpoint.vip)),
         1 => Step::Host(HostStep::EnableSourceNat(endpoint.vip, SourceNat::Always)),
         2 => Step::Dataplane(DataplaneStep::AddService(endpoint.into(), ServiceSettings::default())),
