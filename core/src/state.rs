@@ -14,8 +14,8 @@ use self::conditions::unwatched;
 use crate::{
     command::{BackendChange, Command, LoadBalancerChange, NewLoadBalancer, Rejected, Unfit},
     model::{
-        Backend, BackendId, BackendSettings, Endpoint, Fallback, Family, ForwardingKind, LoadBalancer, LoadBalancerId,
-        Phase, Port, Protocol, Target, Time, Vip, Vips,
+        Backend, BackendId, BackendSettings, Discord, Endpoint, Fallback, Family, ForwardingKind, Listen, LoadBalancer,
+        LoadBalancerId, Mark, Marked, Phase, Port, PortRange, Protocol, Target, Time, Vip, Vips, VirtualService,
     },
     ports::Write,
     step::DataplaneStep,
@@ -25,7 +25,8 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     by_id: BTreeMap<LoadBalancerId, Arc<LoadBalancer>>,
-    by_endpoint: BTreeMap<Endpoint, LoadBalancerId>,
+    /// Each range of each load-balancer. No two of a VIP and protocol overlap.
+    by_ports: BTreeMap<(Vip, Protocol, PortRange), LoadBalancerId>,
     last_serial: u64,
 }
 
@@ -89,14 +90,20 @@ impl State {
     /// The state as it was committed.
     ///
     /// # Errors
-    /// Two records that claim the same id or the same endpoint: names both.
+    /// Two records that claim the same id, the same endpoint or the same mark: names both.
     pub fn restore(load_balancers: Vec<LoadBalancer>, last_serial: u64) -> Result<Self, Contradiction> {
         let mut state = Self { last_serial, ..Self::default() };
+        let mut marks = BTreeMap::new();
         for load_balancer in load_balancers {
-            for endpoint in load_balancer.endpoints() {
-                if let Some(other) = state.at(endpoint).or_else(|| state.by_id.get(&load_balancer.id)) {
-                    return Err(Contradiction { one: other.id, other: load_balancer.id, endpoint });
-                }
+            let protocol = load_balancer.protocol;
+            let mark = load_balancer.marked.as_ref().map(|marked| marked.mark);
+            let ranges = load_balancer.ranges();
+            let holder = |vip| ranges.iter().find_map(|ports| Some(state.holder(vip, protocol, *ports, None)?.0));
+            let one = state.by_id.get(&load_balancer.id).map(|each| each.id);
+            let one = one.or_else(|| load_balancer.vips.into_iter().find_map(holder));
+            if let Some(one) = one.or_else(|| mark.and_then(|mark| marks.insert(mark, load_balancer.id))) {
+                let claim = load_balancer.virtual_service(load_balancer.vips.first());
+                return Err(Contradiction { one, other: load_balancer.id, claim });
             }
             state.last_serial = state.last_serial.max(load_balancer.serial);
             state.put(&Change { before: None, after: Some(Arc::new(load_balancer)) });
@@ -110,23 +117,19 @@ impl State {
         self.by_id.get(&id)
     }
 
-    /// The load-balancer on that endpoint.
-    #[must_use]
-    pub fn at(&self, endpoint: Endpoint) -> Option<&Arc<LoadBalancer>> {
-        self.by_endpoint.get(&endpoint).and_then(|id| self.by_id.get(id))
-    }
-
-    /// The load-balancers that share a VIP, by port.
+    /// The load-balancers that share a VIP, by protocol and lowest port.
     pub fn on(&self, vip: Vip) -> impl Iterator<Item = &Arc<LoadBalancer>> {
-        let [first, last] = [(Port::LOWEST, Protocol::Tcp), (Port::HIGHEST, Protocol::Sctp)]
-            .map(|(port, protocol)| Endpoint { vip, port, protocol });
-        self.by_endpoint.range(first..=last).filter_map(|(_, id)| self.by_id.get(id))
+        let first = (vip, Protocol::Tcp, PortRange::from(Port::LOWEST));
+        let last = (vip, Protocol::Sctp, PortRange::from(Port::HIGHEST));
+        let ranges = self.by_ports.range(first..=last);
+        let found = ranges.filter_map(|((_, _, ports), id)| Some((ports.first(), self.by_id.get(id)?)));
+        found.filter(|(port, load_balancer)| *port == load_balancer.port).map(|(_, load_balancer)| load_balancer)
     }
 
     /// Every VIP that slb answers for, in order. What is bound, programmed or translated for any other address is foreign.
     pub fn vips(&self) -> impl Iterator<Item = Vip> {
         let mut last = None;
-        self.by_endpoint.keys().map(|endpoint| endpoint.vip).filter(move |vip| last.replace(*vip) != Some(*vip))
+        self.by_ports.keys().map(|(vip, ..)| *vip).filter(move |vip| last.replace(*vip) != Some(*vip))
     }
 
     /// Whether slb answers for the VIP.
@@ -159,34 +162,61 @@ impl State {
         self.last_serial
     }
 
-    /// Whether a load-balancer could be created on the endpoint.
+    /// Whether a load-balancer could have these ports of the VIP; `own` may have some of them already.
     ///
     /// # Errors
-    /// Who has it.
-    pub fn check_endpoint(&self, endpoint: Endpoint) -> Result<(), Rejected> {
-        match self.at(endpoint) {
-            Some(holder) => Err(Rejected::EndpointTaken { endpoint, by: holder.id }),
+    /// Who else has one of them.
+    pub fn check_ports(
+        &self,
+        vip: Vip,
+        protocol: Protocol,
+        ranges: &[PortRange],
+        own: Option<LoadBalancerId>,
+    ) -> Result<(), Rejected> {
+        ranges.iter().try_for_each(|ports| match self.holder(vip, protocol, *ports, own) {
+            Some((by, port)) => Err(Rejected::EndpointTaken { endpoint: Endpoint { vip, port, protocol }, by }),
             None => Ok(()),
-        }
+        })
     }
 
-    /// Creates a load-balancer on VIPs that have been found for it.
+    /// Who else has a port of the range, and which.
+    fn holder(
+        &self,
+        vip: Vip,
+        protocol: Protocol,
+        ports: PortRange,
+        own: Option<LoadBalancerId>,
+    ) -> Option<(LoadBalancerId, Port)> {
+        let first = (vip, protocol, PortRange::from(Port::LOWEST));
+        let beginning_before_its_end = (vip, protocol, PortRange::up_from(ports.last()));
+        let mut others = self.by_ports.range(first..=beginning_before_its_end).rev();
+        // They do not overlap: only the last of them can reach into it.
+        let ((.., theirs), id) = others.find(|(_, id)| Some(**id) != own)?;
+        Some((*id, theirs.common(ports)?))
+    }
+
+    /// Creates a load-balancer on VIPs that have been found for it. If it needs a mark, it gets the lowest that no load-balancer has and
+    /// no service of another program (`foreign`).
     ///
     /// # Errors
-    /// An endpoint is taken, or the backends contradict each other or the VIPs. Nothing has changed then.
-    pub fn create(&mut self, new: NewLoadBalancer, vips: Vips) -> Result<Change, Rejected> {
-        vips.into_iter().try_for_each(|vip| self.check_endpoint(new.endpoint(vip)))?;
+    /// A port is taken on one of them, or the backends contradict each other or the VIPs, or no mark is left. Nothing has changed then.
+    pub fn create(&mut self, new: NewLoadBalancer, vips: Vips, foreign: &BTreeSet<Mark>) -> Result<Change, Rejected> {
+        let ranges = new.listen.ranges();
+        vips.into_iter().try_for_each(|vip| self.check_ports(vip, new.protocol, &ranges, None))?;
         new.service.check(new.protocol, families(vips))?;
-        let place = Place { vips, port: new.port };
+        let port = new.listen.lowest();
+        let marked = match new.listen {
+            Listen::Port(_) => None,
+            Listen::Ports(ports) => Some(Box::new(Marked { ports, mark: self.free_mark(foreign)? })),
+        };
         let backends = new.backends.unwrap_or_default();
-        check_backends(place, &backends)?;
-        check_fallback(place, new.fallback.as_ref(), &backends)?;
         let after = LoadBalancer {
             id: new.id,
             serial: self.last_serial + 1,
             name: new.name,
             vips,
-            port: new.port,
+            port,
+            marked,
             protocol: new.protocol,
             backends: (!backends.is_empty()).then(|| backends.into()),
             phase: Phase::Active,
@@ -197,7 +227,18 @@ impl State {
             fallback: new.fallback.map(Box::new),
             drain: None,
         };
+        check_targets(&after)?;
         Ok(self.done(None, Some(after)))
+    }
+
+    fn free_mark(&self, foreign: &BTreeSet<Mark>) -> Result<Mark, Rejected> {
+        let own: BTreeSet<Mark> = self.marked().map(|(mark, _)| mark).collect();
+        Mark::all().find(|mark| !own.contains(mark) && !foreign.contains(mark)).ok_or(Rejected::NoMark)
+    }
+
+    /// The marks that are in use, with who has them.
+    fn marked(&self) -> impl Iterator<Item = (Mark, LoadBalancerId)> {
+        self.by_id.values().filter_map(|each| Some((each.marked.as_ref()?.mark, each.id)))
     }
 
     /// Carries out, at that time, any command but [`Command::Create`], which needs a VIP first and is refused here as an unknown load-balancer.
@@ -240,13 +281,18 @@ impl State {
     pub fn put(&mut self, change: &Change) {
         if let Some(before) = &change.before {
             self.by_id.remove(&before.id);
-            for endpoint in before.endpoints() {
-                self.by_endpoint.remove(&endpoint);
+            for vip in before.vips {
+                for ports in before.ranges() {
+                    self.by_ports.remove(&(vip, before.protocol, ports));
+                }
             }
         }
         if let Some(after) = &change.after {
             self.last_serial = self.last_serial.max(after.serial);
-            self.by_endpoint.extend(after.endpoints().map(|endpoint| (endpoint, after.id)));
+            for vip in after.vips {
+                let ports = after.ranges().into_iter();
+                self.by_ports.extend(ports.map(|ports| ((vip, after.protocol, ports), after.id)));
+            }
             self.by_id.insert(after.id, Arc::clone(after));
         }
     }
@@ -255,9 +301,22 @@ impl State {
         let before = self.active(id)?;
         unchanged("eip", before.vips.first(), change.vip)?;
         unchanged("eips", before.vips, change.vips)?;
-        unchanged("port", before.port, change.port)?;
-        unchanged("protocol", before.protocol, change.protocol)?;
         let mut after = LoadBalancer::clone(&before);
+        match (&mut after.marked, &change.ports) {
+            (None, None) => unchanged("port", before.port, change.port)?,
+            (None, Some(_)) => return Err(immutable("ports", format!("the single port {}", before.port))),
+            (Some(marked), _) if change.port.is_some() => {
+                return Err(immutable("port", format!("one of several ({})", marked.ports)));
+            }
+            (Some(_), None) => {}
+            (Some(marked), Some(ports)) => {
+                let mut vips = before.vips.into_iter();
+                vips.try_for_each(|vip| self.check_ports(vip, before.protocol, ports.ranges(), Some(id)))?;
+                marked.ports.clone_from(ports);
+                after.port = ports.lowest();
+            }
+        }
+        unchanged("protocol", before.protocol, change.protocol)?;
         if let Some(name) = &change.name {
             after.name.clone_from(name);
         }
@@ -269,25 +328,23 @@ impl State {
             after.check.clone_from(check);
         }
         if let Some(fallback) = &change.fallback {
-            check_fallback(Place::of(&before), fallback.as_ref(), before.backends())?;
             after.fallback = fallback.map(Box::new);
+            check_fallback(&after)?;
         }
+        check_persistence(&after)?;
         Ok(self.done(Some(before), Some(after)))
     }
 
     fn add_backends(&mut self, id: LoadBalancerId, added: &[Backend]) -> Result<Change, Rejected> {
         let before = self.active(id)?;
         let backends: Arc<[Backend]> = before.backends().iter().chain(added).cloned().collect();
-        check_backends(Place::of(&before), &backends)?;
-        check_fallback(Place::of(&before), before.fallback.as_deref(), &backends)?;
         let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
+        check_targets(&after)?;
         Ok(self.done(Some(before), Some(after)))
     }
 
     fn replace_backends(&mut self, id: LoadBalancerId, backends: &[Backend]) -> Result<Change, Rejected> {
         let before = self.active(id)?;
-        check_backends(Place::of(&before), backends)?;
-        check_fallback(Place::of(&before), before.fallback.as_deref(), backends)?;
         let known = |target| before.backends().iter().find(|each| each.target == target);
         let kept = backends.iter().map(|each| match known(each.target) {
             Some(known) => Backend { id: known.id, condition: known.condition, ..each.clone() },
@@ -295,6 +352,7 @@ impl State {
         });
         let has_ever_had = before.backends.is_some() || !backends.is_empty();
         let after = LoadBalancer { backends: has_ever_had.then(|| kept.collect()), ..LoadBalancer::clone(&before) };
+        check_targets(&after)?;
         Ok(self.done(Some(before), Some(after)))
     }
 
@@ -307,10 +365,13 @@ impl State {
         let before = self.active(id)?;
         let old = known_backend(&before, backend)?;
         unchanged("ip", old.target.ip, change.target.ip)?;
-        unchanged("port", old.target.port, change.target.port)?;
+        if change.target.port.is_some_and(|port| Some(port) != old.target.port) {
+            let is = old.target.port.map_or_else(|| "that of each connection".to_owned(), |port| port.to_string());
+            return Err(immutable("port", is));
+        }
         let check = change.check.clone().unwrap_or_else(|| old.check.clone());
         let changed = Backend { settings: change.of(old.settings)?, check, ..old.clone() };
-        check_reach(Place::of(&before), changed.target, changed.settings)?;
+        check_reach(&before, changed.target, changed.settings)?;
         let others = before.backends().iter();
         let backends =
             others.map(|each| if each.target == changed.target { &changed } else { each }).cloned().collect();
@@ -343,77 +404,85 @@ impl State {
 
 /// Two records of the store that cannot both be true.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the records of load-balancers {one} and {other} contradict each other: both claim {endpoint}")]
+#[error("the records of load-balancers {one} and {other} contradict each other: both claim {claim}")]
 pub struct Contradiction {
     /// A load-balancer.
     pub one: LoadBalancerId,
     /// Another, or the same twice.
     pub other: LoadBalancerId,
     /// What both claim.
-    pub endpoint: Endpoint,
+    pub claim: VirtualService,
 }
 
 fn known_backend(load_balancer: &LoadBalancer, backend: BackendId) -> Result<&Backend, Rejected> {
     load_balancer.backend(backend).ok_or(Rejected::UnknownBackend { load_balancer: load_balancer.id, backend })
 }
 
-/// Where a load-balancer is, for its backends.
-#[derive(Clone, Copy)]
-struct Place {
-    vips: Vips,
-    port: Port,
-}
-
-impl Place {
-    fn of(load_balancer: &LoadBalancer) -> Self {
-        Self { vips: load_balancer.vips, port: load_balancer.port }
-    }
-
-    fn is_at(self, target: Target) -> bool {
-        self.vips.into_iter().any(|vip| vip.address() == target.ip.address())
-    }
-}
-
 fn families(vips: Vips) -> impl Iterator<Item = Family> {
     vips.into_iter().map(Vip::family)
 }
 
-/// Whether all of them could be the backends of a load-balancer there.
-fn check_backends(place: Place, backends: &[Backend]) -> Result<(), Rejected> {
+/// Whether one of its VIPs is that address.
+fn is_vip(of: &LoadBalancer, target: Target) -> bool {
+    of.vips.into_iter().any(|vip| vip.address() == target.ip.address())
+}
+
+/// Whether its backends and its fallback could be those of a load-balancer there.
+fn check_targets(of: &LoadBalancer) -> Result<(), Rejected> {
     let mut targets = BTreeMap::new();
-    backends.iter().try_for_each(|backend| check_backend(place, backend, targets.insert(backend.target, backend.id)))
+    let mut backends = of.backends().iter();
+    backends.try_for_each(|backend| check_backend(of, backend, targets.insert(backend.target, backend.id)))?;
+    check_fallback(of)?;
+    Ok(check_persistence(of)?)
 }
 
 /// `holder` is the backend that has the target already.
-fn check_backend(place: Place, backend: &Backend, holder: Option<BackendId>) -> Result<(), Rejected> {
+fn check_backend(of: &LoadBalancer, backend: &Backend, holder: Option<BackendId>) -> Result<(), Rejected> {
     let target = backend.target;
-    if place.is_at(target) {
+    if is_vip(of, target) {
         return Err(Rejected::BackendIsVip(target));
     }
     if let Some(by) = holder {
         return Err(Rejected::BackendExists { target, by });
     }
-    check_reach(place, target, backend.settings)
+    check_reach(of, target, backend.settings)
 }
 
 /// The fallback is a backend like others, but none of them.
-fn check_fallback(place: Place, fallback: Option<&Fallback>, backends: &[Backend]) -> Result<(), Rejected> {
-    let Some(Fallback { target, settings }) = fallback.copied() else { return Ok(()) };
-    if place.is_at(target) {
+fn check_fallback(of: &LoadBalancer) -> Result<(), Rejected> {
+    let Some(Fallback { target, settings }) = of.fallback.as_deref().copied() else { return Ok(()) };
+    if is_vip(of, target) {
         return Err(Rejected::BackendIsVip(target));
     }
-    match backends.iter().find(|backend| backend.target == target) {
+    match of.backends().iter().find(|backend| backend.target == target) {
         Some(_) => Err(Rejected::BackendIsFallback(target)),
-        None => check_reach(place, target, settings),
+        None => check_reach(of, target, settings),
+    }
+}
+
+/// The kernel gives a client that stays with a backend the port that it came to, whatever the backend's is (`ip_vs_sched_persist`).
+fn check_persistence(of: &LoadBalancer) -> Result<(), Discord> {
+    let mut targets = of.backends().iter().map(|backend| backend.target).chain(of.fallback.iter().map(|it| it.target));
+    match targets.find(|target| target.port.is_some()) {
+        Some(target) if of.marked.is_some() && of.service.persistence.is_some() => Err(Discord {
+            field: "persistence",
+            why: format!("clients that stay with a backend keep their ports, too: leave out that of {target}"),
+        }),
+        _ => Ok(()),
     }
 }
 
 /// Whether packets can reach it from one of the VIPs by the way that it asks for.
-fn check_reach(Place { vips, port }: Place, target: Target, settings: BackendSettings) -> Result<(), Rejected> {
+fn check_reach(of: &LoadBalancer, target: Target, settings: BackendSettings) -> Result<(), Rejected> {
+    let LoadBalancer { vips, port, .. } = *of;
     let kind = settings.forwarding.kind();
+    let keeps_port = kind != ForwardingKind::Masquerade;
     let unfit = |why| Err(Rejected::Unfit { target, why });
-    if kind != ForwardingKind::Masquerade && target.port != port {
-        return unfit(Unfit::OtherPort { kind, port });
+    match (target.port, &of.marked) {
+        (None, None) => return unfit(Unfit::NoPort),
+        (Some(other), None) if keeps_port && other != port => return unfit(Unfit::OtherPort { kind, port }),
+        (Some(_), Some(_)) if keeps_port => return unfit(Unfit::OnePort { kind }),
+        _ => {}
     }
     if kind != ForwardingKind::Tunnel && families(vips).all(|family| family != target.ip.family()) {
         return unfit(Unfit::OtherFamily { kind, vip: vips.first().family() });
@@ -423,7 +492,11 @@ fn check_reach(Place { vips, port }: Place, target: Target, settings: BackendSet
 
 fn unchanged<T: PartialEq + ToString>(field: &'static str, is: T, wanted: Option<T>) -> Result<(), Rejected> {
     match wanted {
-        Some(wanted) if wanted != is => Err(Rejected::Immutable { field, is: is.to_string() }),
+        Some(wanted) if wanted != is => Err(immutable(field, is.to_string())),
         _ => Ok(()),
     }
+}
+
+fn immutable(field: &'static str, is: String) -> Rejected {
+    Rejected::Immutable { field, is }
 }

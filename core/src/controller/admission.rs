@@ -27,10 +27,10 @@ use super::{
 };
 use crate::{
     checker::{Checker, Transition},
-    command::{Answer, Command, Failure, Rejected, Request, Wish},
+    command::{Answer, Command, Failure, NewLoadBalancer, Rejected, Request, Wish},
     errors::Shared,
-    model::{Endpoint, Vip, Vips},
-    ports::{Advertiser, Cause, Dataplane, Pool, PoolError, Probe, Wanted},
+    model::{Vip, Vips},
+    ports::{Advertiser, Cause, Pool, PoolError, Probe, Wanted},
 };
 
 /// Why an address is set aside.
@@ -163,8 +163,8 @@ impl<W: World> Controller<W> {
             for vip in creation.vips().collect::<Vec<_>>() {
                 if self.is_lost(vip) {
                     creation.leave(vip);
-                } else if self.is_served(creation.new.endpoint(vip)).await? {
-                    self.pass_over(creation, vip, now)?;
+                } else {
+                    self.pass_over_served(creation, vip, now).await?;
                 }
             }
             if let Some(vips) = creation.all_vips() {
@@ -182,7 +182,7 @@ impl<W: World> Controller<W> {
         now: Instant,
     ) -> Result<Option<Progress>, Failure> {
         if let Some(vip) = wanted.vip() {
-            self.state.check_endpoint(creation.new.endpoint(vip))?;
+            self.state.check_ports(vip, creation.new.protocol, &creation.new.listen.ranges(), None)?;
             if self.wanted.contains(&vip) {
                 return Ok(Some(Progress::Waits(vec![vip])));
             }
@@ -215,16 +215,15 @@ impl<W: World> Controller<W> {
         let vip = found.map_err(Failure::Pool)?;
         self.acquired.insert(vip, Asked::NotYet);
         creation.put(wanted, vip);
-        if self.is_served(creation.new.endpoint(vip)).await? {
-            self.pass_over(creation, vip, now)?;
-        }
-        Ok(())
+        self.pass_over_served(creation, vip, now).await
     }
 
-    /// Another program has a service on the VIP.
-    fn pass_over(&mut self, creation: &mut Creation, vip: Vip, now: Instant) -> Result<(), Failure> {
+    /// Leaves a VIP on which another program has a service.
+    async fn pass_over_served(&mut self, creation: &mut Creation, vip: Vip, now: Instant) -> Result<(), Failure> {
+        let NewLoadBalancer { protocol, listen, .. } = &creation.new;
+        let Some(foreign) = self.foreign_service(vip, *protocol, listen).await? else { return Ok(()) };
         if !creation.leave(vip) {
-            return Err(Failure::Foreign(creation.new.endpoint(vip)));
+            return Err(Failure::Foreign(foreign));
         }
         self.avoid.set_aside(vip, ANOTHERS.to_owned(), now);
         Ok(())
@@ -244,12 +243,6 @@ impl<W: World> Controller<W> {
     /// Whether nobody has the VIP: neither a load-balancer nor a creation.
     pub(super) fn is_lost(&self, vip: Vip) -> bool {
         !self.state.holds(vip) && !self.acquired.contains_key(&vip)
-    }
-
-    /// Whether the data plane has a service there already.
-    async fn is_served(&mut self, endpoint: Endpoint) -> Result<bool, Failure> {
-        let failed = |cause| Failure::Ask { doing: format!("look for a service on {endpoint}"), cause };
-        self.drivers.dataplane.exists(endpoint.into()).await.map_err(failed)
     }
 
     async fn conclude(&mut self, Learned(outcome): Learned, now: Instant) {

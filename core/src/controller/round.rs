@@ -72,8 +72,15 @@ impl<W: World> Controller<W> {
                 asker.answer(Err(rejected.into()));
                 continue;
             }
+            let foreign = match self.marks_in_use(&command, vips).await {
+                Ok(marks) => marks,
+                Err(failure) => {
+                    asker.answer(Err(failure));
+                    continue;
+                }
+            };
             let change = match &command {
-                Command::Create(new) => self.state.create(new.clone(), vips),
+                Command::Create(new) => self.state.create(new.clone(), vips, &foreign),
                 Command::Update(..)
                 | Command::Delete(_)
                 | Command::AddBackends(..)
