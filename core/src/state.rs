@@ -2,6 +2,7 @@
 //! The desired state. A command becomes a [`Change`] or is refused and leaves everything as it was; a change can be undone.
 
 mod conditions;
+mod targets;
 #[cfg(test)]
 mod tests;
 
@@ -10,12 +11,15 @@ use std::{
     sync::Arc,
 };
 
-use self::conditions::unwatched;
+use self::{
+    conditions::unwatched,
+    targets::{check_fallback, check_persistence, check_reach, check_targets},
+};
 use crate::{
-    command::{BackendChange, Command, LoadBalancerChange, NewLoadBalancer, Rejected, Unfit},
+    command::{BackendChange, Command, LoadBalancerChange, NewLoadBalancer, Rejected},
     model::{
-        Backend, BackendId, BackendSettings, Discord, Endpoint, Fallback, Family, ForwardingKind, Listen, LoadBalancer,
-        LoadBalancerId, Mark, Marked, Phase, Port, PortRange, Protocol, Target, Time, Vip, Vips, VirtualService,
+        Backend, BackendId, Endpoint, Family, Listen, LoadBalancer, LoadBalancerId, Mark, Marked, Phase, Port,
+        PortRange, Protocol, Time, Vip, Vips, VirtualService,
     },
     ports::Write,
     step::DataplaneStep,
@@ -420,74 +424,6 @@ fn known_backend(load_balancer: &LoadBalancer, backend: BackendId) -> Result<&Ba
 
 fn families(vips: Vips) -> impl Iterator<Item = Family> {
     vips.into_iter().map(Vip::family)
-}
-
-/// Whether one of its VIPs is that address.
-fn is_vip(of: &LoadBalancer, target: Target) -> bool {
-    of.vips.into_iter().any(|vip| vip.address() == target.ip.address())
-}
-
-/// Whether its backends and its fallback could be those of a load-balancer there.
-fn check_targets(of: &LoadBalancer) -> Result<(), Rejected> {
-    let mut targets = BTreeMap::new();
-    let mut backends = of.backends().iter();
-    backends.try_for_each(|backend| check_backend(of, backend, targets.insert(backend.target, backend.id)))?;
-    check_fallback(of)?;
-    Ok(check_persistence(of)?)
-}
-
-/// `holder` is the backend that has the target already.
-fn check_backend(of: &LoadBalancer, backend: &Backend, holder: Option<BackendId>) -> Result<(), Rejected> {
-    let target = backend.target;
-    if is_vip(of, target) {
-        return Err(Rejected::BackendIsVip(target));
-    }
-    if let Some(by) = holder {
-        return Err(Rejected::BackendExists { target, by });
-    }
-    check_reach(of, target, backend.settings)
-}
-
-/// The fallback is a backend like others, but none of them.
-fn check_fallback(of: &LoadBalancer) -> Result<(), Rejected> {
-    let Some(Fallback { target, settings }) = of.fallback.as_deref().copied() else { return Ok(()) };
-    if is_vip(of, target) {
-        return Err(Rejected::BackendIsVip(target));
-    }
-    match of.backends().iter().find(|backend| backend.target == target) {
-        Some(_) => Err(Rejected::BackendIsFallback(target)),
-        None => check_reach(of, target, settings),
-    }
-}
-
-/// The kernel gives a client that stays with a backend the port that it came to, whatever the backend's is (`ip_vs_sched_persist`).
-fn check_persistence(of: &LoadBalancer) -> Result<(), Discord> {
-    let mut targets = of.backends().iter().map(|backend| backend.target).chain(of.fallback.iter().map(|it| it.target));
-    match targets.find(|target| target.port.is_some()) {
-        Some(target) if of.marked.is_some() && of.service.persistence.is_some() => Err(Discord {
-            field: "persistence",
-            why: format!("clients that stay with a backend keep their ports, too: leave out that of {target}"),
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// Whether packets can reach it from one of the VIPs by the way that it asks for.
-fn check_reach(of: &LoadBalancer, target: Target, settings: BackendSettings) -> Result<(), Rejected> {
-    let LoadBalancer { vips, port, .. } = *of;
-    let kind = settings.forwarding.kind();
-    let keeps_port = kind != ForwardingKind::Masquerade;
-    let unfit = |why| Err(Rejected::Unfit { target, why });
-    match (target.port, &of.marked) {
-        (None, None) => return unfit(Unfit::NoPort),
-        (Some(other), None) if keeps_port && other != port => return unfit(Unfit::OtherPort { kind, port }),
-        (Some(_), Some(_)) if keeps_port => return unfit(Unfit::OnePort { kind }),
-        _ => {}
-    }
-    if kind != ForwardingKind::Tunnel && families(vips).all(|family| family != target.ip.family()) {
-        return unfit(Unfit::OtherFamily { kind, vip: vips.first().family() });
-    }
-    Ok(())
 }
 
 fn unchanged<T: PartialEq + ToString>(field: &'static str, is: T, wanted: Option<T>) -> Result<(), Rejected> {

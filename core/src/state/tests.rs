@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    command::{PartialTarget, ServiceChange, WantedVips},
+    command::{PartialTarget, ServiceChange, Unfit, WantedVips},
     model::{
-        Advertise, BackendSettings, Encapsulation, Forwarding, Name, Persistence, PersistenceTimeout, Ports, Scheduler,
-        SchedulerFlags, ServiceSettings, Target, Weight,
+        Advertise, BackendSettings, Encapsulation, Forwarding, ForwardingKind, Name, Persistence, PersistenceTimeout,
+        Ports, Scheduler, SchedulerFlags, ServiceSettings, Target, Weight,
     },
 };
 
