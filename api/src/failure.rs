@@ -8,7 +8,7 @@
 //! | wrong whatever is there: a backend that is the VIP | 422 |
 //! | a step failed and will fail again | 500 |
 //! | the provider of addresses failed | 502 |
-//! | it may pass: no address left, a question that was not answered (no link), a step that may succeed later, the store, stopping | 503 |
+//! | it may pass: no address or mark left, a question that was not answered (no link), a step that may succeed later, the store, stopping | 503 |
 //! | no room on the disk | 507 |
 
 use std::{error::Error, io};
@@ -32,6 +32,7 @@ impl From<Rejected> for Problem {
             Rejected::UnknownLoadBalancer(_) => Self::new(Kind::UnknownLoadBalancer, detail),
             Rejected::UnknownBackend { .. } => Self::new(Kind::UnknownBackend, detail),
             Rejected::EndpointTaken { by, .. } => taken_by(Kind::EndpointTaken, by.to_string()),
+            Rejected::NoMark => Self::new(Kind::MarksExhausted, detail),
             Rejected::BackendExists { by, .. } => taken_by(Kind::BackendExists, by.to_string()),
             Rejected::BackendIsFallback(_) => Self::new(Kind::BackendExists, detail),
             Rejected::BackendIsVip(_) => Self::invalid_at("#/ip", &Invalid(detail)),
