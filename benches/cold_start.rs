@@ -102,7 +102,7 @@ async fn fill_the_store() {
         .map(|ip| {
             Backend::new(
                 BackendId(Uuid::new_v4()),
-                Target { ip: ip.try_into().unwrap(), port },
+                Target { ip: ip.try_into().unwrap(), port: Some(port) },
                 BackendSettings::default(),
             )
         })
@@ -112,6 +112,7 @@ async fn fill_the_store() {
         serial,
         name: Name::try_from(format!("load-balancer {serial}")).unwrap(),
         endpoint: Endpoint::tcp(Vip::try_from(vip).unwrap(), port),
+        marked: None,
         backends: Some(Arc::clone(&backends)),
         phase: Phase::Active,
         advertise: Advertise::Always,

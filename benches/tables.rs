@@ -181,6 +181,7 @@ async fn fill_the_store() {
         serial,
         name: Name::try_from(format!("load-balancer {serial}")).unwrap(),
         endpoint: Endpoint::tcp(vip, port),
+        marked: None,
         backends: None,
         advertise: Advertise::default(),
         source_nat: slb_core::model::SourceNat::default(),
