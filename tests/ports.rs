@@ -27,6 +27,12 @@ struct Family {
     client: &'static str,
 }
 
+impl Family {
+    fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.vip.parse().unwrap(), port)
+    }
+}
+
 const FAMILIES: [Family; 2] = [
     Family { name: "ipv4", vip: "192.168.0.85", backends: ["192.168.0.11", "192.168.0.12"], client: "192.168.0.10" },
     Family { name: "ipv6", vip: "fd00::85", backends: ["fd00::11", "fd00::12"], client: "fd00::10" },
@@ -69,7 +75,7 @@ fn with(mut object: Value, more: &Value) -> Value {
 
 /// What a host is answered on that port of the VIP.
 fn ask(node: &Node, family: &Family, port: u16) -> std::io::Result<String> {
-    http::get(node, SocketAddr::new(family.vip.parse().map_err(std::io::Error::other)?, port))
+    http::get(node, family.at(port))
 }
 
 /// Who answers in four attempts.
@@ -81,11 +87,14 @@ fn both(port: u16) -> BTreeSet<String> {
     ["one", "two"].map(|name| format!("{name} {port}")).into()
 }
 
-/// Addresses, services, source NAT, and the rules that mark.
+/// Addresses, services, source NAT, and the rules that mark, line by line: a table that is made anew is listed behind the others.
 fn tables(lb: &Node) -> String {
     let mangle = "for save in iptables-legacy-save ip6tables-legacy-save; do \
                   $save -t mangle 2>/dev/null | grep -v '^#' | sed 's/\\[.*\\]//' || true; done";
-    [lb.tables(), lb.sh(mangle)].concat()
+    let text = [lb.tables(), lb.sh(mangle)].concat();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines.join("\n")
 }
 
 fn each_way_reaches_the_backends_on_the_same_port() {
@@ -204,7 +213,7 @@ fn packets_of_udp_are_balanced_as_well() {
                     let any = if family.name == "ipv6" { "[::]:0" } else { "0.0.0.0:0" };
                     let socket = site.client.inside(|| UdpSocket::bind(any)).unwrap();
                     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-                    socket.send_to(b"?", SocketAddr::new(family.vip.parse().unwrap(), port)).unwrap();
+                    socket.send_to(b"?", family.at(port)).unwrap();
                     let mut answer = [0; 16];
                     let length = socket.recv(&mut answer).unwrap();
                     String::from_utf8_lossy(&answer[..length]).into_owned()

@@ -53,6 +53,11 @@ const WORD: usize = 4;
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_SET_FIELD_LEN: u16 = 1;
 
+/// `NFTNL_UDATA_SET_DATABYTEORDER` of libnftnl and the length of what follows: by which nft(8) knows how to show marks, and to read them.
+const DATA_BYTE_ORDER: [u8; 2] = [1, 4];
+/// `BYTEORDER_HOST_ENDIAN` of nft(8).
+const HOST_ENDIAN: u32 = 1;
+
 /// Talks to nftables.
 #[derive(Debug)]
 pub(crate) struct Nft {
@@ -190,6 +195,7 @@ fn renew_table(family: Family, table: &str) -> Vec<Change> {
         SetAttribute::DataLen(4),
         SetAttribute::Description(vec![SetDescription::Concat(lengths.map(field).to_vec())]),
         SetAttribute::Id(1),
+        SetAttribute::UserData([&DATA_BYTE_ORDER[..], &HOST_ENDIAN.to_ne_bytes()].concat()),
     ];
     let mut changes = words::renew_table(family, table).to_vec();
     changes.push(words::add_set(family, table, MAP, map));
