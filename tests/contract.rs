@@ -51,7 +51,7 @@ fn as_described() {
     let listed = server.list();
     let load_balancers = listed.as_array().unwrap();
     assert!(load_balancers.len() > 20, "only {} load-balancers are left", load_balancers.len());
-    // What of the others the kernel is to hold now depends on what checks find.
+    // What of the others the kernel is to hold now depends on what checks find, or is known by a mark.
     let plain: Vec<Value> = load_balancers.iter().filter(|each| is_plain(each)).cloned().collect();
     assert!(plain.len() > 9, "only {} of {}", plain.len(), load_balancers.len());
     let programmed = programmed(&site.lb);
