@@ -17,6 +17,8 @@ use slb_lab::{Backend, Node, Server, http, site::Site, wait};
 const SLB: &str = env!("CARGO_BIN_EXE_slb");
 /// Where the backends listen; 8080 is no port of any load-balancer.
 const LISTENED: [u16; 4] = [80, 443, 8005, 8080];
+/// The first mark of slb's.
+const MARK: u32 = 0x51b0_0001;
 /// What a load-balancer has.
 const PORTS: [&str; 3] = ["80", "443", "8000-8010"];
 
@@ -119,8 +121,8 @@ fn each_way_reaches_the_backends_on_the_same_port() {
             assert_eq!(web["ports"], json!(PORTS), "{web}");
             assert!(web.get("port").is_none() && web["backends"][0].get("port").is_none(), "{web}");
             let services = site.lb.sh("ipvsadm -Sn");
-            let (mark, of) = (0x51b0_0001, if family.name == "ipv6" { " -6" } else { "" });
-            assert!(services.contains(&format!("-A -f {mark}{of} -s rr")), "{what}: {services}");
+            let of = if family.name == "ipv6" { " -6" } else { "" };
+            assert!(services.contains(&format!("-A -f {MARK}{of} -s rr")), "{what}: {services}");
             for port in [80, 443, 8005] {
                 assert_eq!(answers(&site.client, family, port), both(port), "{what}");
             }
@@ -131,6 +133,29 @@ fn each_way_reaches_the_backends_on_the_same_port() {
             }
         }
     }
+    assert_eq!(tables(&site.lb), before);
+}
+
+/// One mark is a service in each family.
+fn clients_of_both_families_reach_all_ports() {
+    let site = site();
+    let _web = web(&site);
+    let before = tables(&site.lb);
+    let server = start(&site, &[]);
+    let backends: Vec<Value> =
+        FAMILIES.iter().flat_map(|family| family.backends).map(|ip| json!({ "ip": ip })).collect();
+    let web = server.create(&json!({"ports": PORTS, "family": "dual", "backends": backends}).to_string());
+    let services = site.lb.sh("ipvsadm -Sn");
+    for line in ["", " -6"].map(|of| format!("-A -f {MARK}{of} -s rr")) {
+        assert!(services.contains(&line), "{line} in:\n{services}");
+    }
+    for family in &FAMILIES {
+        for port in [80, 443, 8005] {
+            assert_eq!(answers(&site.client, family, port), both(port), "{}", family.name);
+        }
+        assert!(ask(&site.client, family, 8080).is_err(), "{}: no port of the load-balancer", family.name);
+    }
+    server.delete(&web);
     assert_eq!(tables(&site.lb), before);
 }
 
@@ -317,6 +342,7 @@ fn ports_are_changed_while_it_serves() {
 slb_lab::main! {
     fast: [
         each_way_reaches_the_backends_on_the_same_port,
+        clients_of_both_families_reach_all_ports,
         all_ports_lead_to_the_port_of_a_backend_that_has_one,
         a_client_that_is_remembered_has_one_backend_on_all_ports,
         the_kernel_keeps_the_port_of_who_is_remembered,
@@ -326,6 +352,7 @@ slb_lab::main! {
     ],
     stock: [
         each_way_reaches_the_backends_on_the_same_port,
+        clients_of_both_families_reach_all_ports,
         a_client_that_is_remembered_has_one_backend_on_all_ports,
         killed_and_started_it_is_as_it_was_and_what_is_missing_comes_back,
         ports_are_changed_while_it_serves,
