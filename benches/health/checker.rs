@@ -131,7 +131,7 @@ fn stand_in(folder: &Path) -> PathBuf {
 pub async fn check(port: u16, interval: Duration) {
     let timing = Timing::every(interval).unwrap();
     let check = Arc::new(Check { question: Question::Tcp, timing, port: None, source: None });
-    let watch = |backend| Watch { target: SocketAddr::from((backend, port)), check: Arc::clone(&check) };
+    let watch = |backend| Watch { target: SocketAddr::from((backend, port)), check: Arc::clone(&check), through: None };
     let mut checks = Checks::start(Commands::Refused).unwrap();
     checks.set(LoadBalancerId(Uuid::nil()), backends().map(|backend| (watch(backend), None)).collect());
     loop {

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     future::Future,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -22,13 +22,26 @@ pub struct Watch {
     pub target: SocketAddr,
     /// What it is asked and how often.
     pub check: Arc<Check>,
+    /// The way, unless it is asked directly.
+    pub through: Option<Through>,
+}
+
+/// The way of a check that asks a backend for a VIP as clients do: the question carries a firewall mark, by which IPVS sends it on to this
+/// backend alone, routed directly or through its tunnel. So a backend that does not have the VIP is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Through {
+    /// What the backend is asked for.
+    pub vip: IpAddr,
+    /// The mark of an IPVS service whose only backend it is.
+    pub mark: u32,
 }
 
 impl Watch {
     /// Where it is asked.
     #[must_use]
     pub fn asked(&self) -> SocketAddr {
-        SocketAddr::new(self.target.ip(), self.check.port.map_or(self.target.port(), Port::get))
+        let address = self.through.map_or(self.target.ip(), |through| through.vip);
+        SocketAddr::new(address, self.check.port.map_or(self.target.port(), Port::get))
     }
 }
 

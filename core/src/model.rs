@@ -347,7 +347,7 @@ impl LoadBalancer {
     #[must_use]
     pub fn watch(&self, backend: &Backend) -> Option<Watch> {
         let check = Arc::clone(&self.check_of(backend)?.check);
-        Some(Watch { target: backend.target.into(), check })
+        Some(Watch { target: backend.target.into(), check, through: None })
     }
 
     /// Whether something of it is drained, and is not done. What is being deleted waits for nothing.

@@ -74,7 +74,7 @@ mod tests {
 
     fn watch(port: u16) -> Watch {
         let check = Check { question: Question::Tcp, timing: Timing::default(), port: None, source: None };
-        Watch { target: ([10, 0, 0, 1], port).into(), check: Arc::new(check) }
+        Watch { target: ([10, 0, 0, 1], port).into(), check: Arc::new(check), through: None }
     }
 
     proptest! {

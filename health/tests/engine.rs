@@ -26,7 +26,11 @@ const OWNER: LoadBalancerId = LoadBalancerId(Uuid::nil());
 
 fn watch(target: SocketAddr) -> Watch {
     let timing = Timing::every(Duration::from_millis(20)).unwrap();
-    Watch { target, check: Arc::new(Check { question: Question::Tcp, timing, port: None, source: None }) }
+    Watch {
+        target,
+        check: Arc::new(Check { question: Question::Tcp, timing, port: None, source: None }),
+        through: None,
+    }
 }
 
 fn known(standing: Standing) -> Option<Known> {

@@ -61,7 +61,7 @@ async fn make(check: Check, to: SocketAddr) -> Result<(), String> {
     let mut doubting = check.clone();
     doubting.timing.rise = 1.try_into().unwrap();
     let down = Known { standing: Standing::Down, since: SystemTime::UNIX_EPOCH };
-    let watch = |check| Watch { target: to, check: Arc::new(check) };
+    let watch = |check| Watch { target: to, check: Arc::new(check), through: None };
     let mut checks = Checks::start(Commands::Allowed).unwrap();
     let watches = BTreeMap::from([(watch(check), None), (watch(doubting), Some(down))]);
     checks.set(LoadBalancerId(Uuid::nil()), watches);
