@@ -27,7 +27,7 @@ use std::{
 use ipvs::{Client, Destination, Forward, Request, Service, ServiceId, scheduler};
 use slb_core::{
     model::{
-        Advertise, Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Phase, Port,
+        Advertise, Backend, BackendId, BackendSettings, LoadBalancer, LoadBalancerId, Name, Phase, Port, Protocol,
         ServiceSettings, Target, Time, Vip,
     },
     plan::{Observed, Scope, Stage, plan},
@@ -111,7 +111,9 @@ async fn fill_the_store() {
         id: LoadBalancerId(Uuid::new_v4()),
         serial,
         name: Name::try_from(format!("load-balancer {serial}")).unwrap(),
-        endpoint: Endpoint::tcp(Vip::try_from(vip).unwrap(), port),
+        vips: Vip::try_from(vip).unwrap().into(),
+        port,
+        protocol: Protocol::Tcp,
         backends: Some(Arc::clone(&backends)),
         phase: Phase::Active,
         advertise: Advertise::Always,

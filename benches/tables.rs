@@ -24,7 +24,7 @@ use std::{
 
 use slb_advert::bgp::{Bgp, Speaker};
 use slb_core::{
-    model::{Advertise, Endpoint, LoadBalancer, LoadBalancerId, Name, Phase, Port, ServiceSettings, Vip},
+    model::{Advertise, LoadBalancer, LoadBalancerId, Name, Phase, Port, Protocol, ServiceSettings, Vip},
     peer::PeerSettings,
     ports::{Advertiser, Store, Write},
     prefix::Aggregation,
@@ -176,11 +176,13 @@ async fn speak() {
 
 async fn fill_the_store() {
     let port = Port::try_from(80).unwrap();
-    let record = |(serial, vip)| LoadBalancer {
+    let record = |(serial, vip): (u64, Vip)| LoadBalancer {
         id: LoadBalancerId(Uuid::new_v4()),
         serial,
         name: Name::try_from(format!("load-balancer {serial}")).unwrap(),
-        endpoint: Endpoint::tcp(vip, port),
+        vips: vip.into(),
+        port,
+        protocol: Protocol::Tcp,
         backends: None,
         advertise: Advertise::default(),
         source_nat: slb_core::model::SourceNat::default(),

@@ -184,6 +184,15 @@ pub struct Given {
     /// How often kernel and desired state are compared [default: 30s]
     #[arg(long = "reconcileInterval", env = "SLB_RECONCILE_INTERVAL", value_name = "DURATION")]
     pub reconcile_interval: Option<String>,
+    /// How long IPVS remembers a TCP connection on which nothing is sent [default: as it is; the kernel's own is 15m]
+    #[arg(long = "tcpTimeout", env = "SLB_TCP_TIMEOUT", value_name = "DURATION")]
+    pub tcp_timeout: Option<String>,
+    /// The same once one end has closed it [default: as it is; the kernel's own is 2m]
+    #[arg(long = "tcpFinTimeout", env = "SLB_TCP_FIN_TIMEOUT", value_name = "DURATION")]
+    pub tcp_fin_timeout: Option<String>,
+    /// How long IPVS remembers a UDP client that sends nothing [default: as it is; the kernel's own is 5m]
+    #[arg(long = "udpTimeout", env = "SLB_UDP_TIMEOUT", value_name = "DURATION")]
+    pub udp_timeout: Option<String>,
     /// Let health checks run commands on this host, as the user that slb runs as
     #[arg(long = "allowExecChecks", env = "SLB_ALLOW_EXEC_CHECKS", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub allow_exec_checks: Option<bool>,
@@ -237,6 +246,9 @@ impl Given {
             port: self.port.or(there.port),
             state_dir: self.state_dir.or(there.state_dir),
             reconcile_interval: self.reconcile_interval.or(there.reconcile_interval),
+            tcp_timeout: self.tcp_timeout.or(there.tcp_timeout),
+            tcp_fin_timeout: self.tcp_fin_timeout.or(there.tcp_fin_timeout),
+            udp_timeout: self.udp_timeout.or(there.udp_timeout),
             allow_exec_checks: self.allow_exec_checks.or(there.allow_exec_checks),
             arp_interval: self.arp_interval.or(there.arp_interval),
             arp_probe_interval: self.arp_probe_interval.or(there.arp_probe_interval),

@@ -6,6 +6,7 @@ mod announce;
 mod duration;
 mod metal;
 mod peers;
+mod timeouts;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -14,6 +15,7 @@ use std::{
 };
 
 use slb_core::{errors::Chain, model::Family};
+use slb_dataplane::Timeouts;
 use slb_ipam::Ranges;
 use tracing::Level;
 
@@ -44,6 +46,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// How often kernel and desired state are compared.
     pub reconcile_interval: Duration,
+    /// How long the kernel remembers connections on which nothing is sent, in seconds; 0 leaves it as it is.
+    pub timeouts: Timeouts,
     /// Whether health checks may run commands on this host.
     pub commands: bool,
 }
@@ -141,6 +145,7 @@ impl Config {
     pub fn from_given(given: Given) -> Result<Self, BadOption> {
         let state_dir = state_dir(&given);
         let vips = Vips::from_given(&given)?;
+        let timeouts = timeouts::timeouts(&given)?;
         let adapter = given.adapter.filter(|name| !name.is_empty());
         let port = given.port.unwrap_or(DEFAULT_PORT);
         if port == 0 {
@@ -155,6 +160,7 @@ impl Config {
             state_dir,
             reconcile_interval: parse("reconcileInterval", given.reconcile_interval)?
                 .map_or(Ok(DEFAULT_RECONCILE_INTERVAL), |time| time.within(SHORTEST_RECONCILE_INTERVAL))?,
+            timeouts,
             commands: given.allow_exec_checks.unwrap_or(false),
         })
     }

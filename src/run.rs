@@ -152,7 +152,7 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     let mut terminate = Signals::listen()?;
     let checked = preflight::check(&config).await?;
     modules::load(&checked.source_nat).await.map_err(Fatal::Host)?;
-    let Config { adapter, vips, listen, state_dir, reconcile_interval, commands } = config;
+    let Config { adapter, vips, listen, state_dir, reconcile_interval, timeouts, commands } = config;
     let mut store = Redb::open(&state_dir).map_err(Fatal::Store)?;
     let snapshot = store.load().await.map_err(Fatal::Records)?;
     let identity = identity(&mut store, &snapshot).await?;
@@ -166,8 +166,8 @@ async fn serve(config: Config) -> Result<(), Fatal> {
         store.commit(vec![Write::Uplink(uplink)]).await.map_err(Fatal::Records)?;
     }
     change_adapter(&mut store, &snapshot, &adapter).await?;
-    let has_ipv6 =
-        pool.has_ipv6() || snapshot.load_balancers.iter().any(|each| each.endpoint.vip.family() == Family::Ipv6);
+    let has_ipv6 = pool.has_ipv6()
+        || snapshot.load_balancers.iter().flat_map(|each| each.vips).any(|vip| vip.family() == Family::Ipv6);
     let host = Linux::new(&adapter).map_err(Fatal::Host)?;
     let monitor = Monitor::open(&adapter).await.map_err(Fatal::Host)?;
     let listener = TcpListener::from_std(checked.listener).map_err(Fatal::Api)?;
@@ -184,7 +184,7 @@ async fn serve(config: Config) -> Result<(), Fatal> {
         store,
         pool,
         host: if has_ipv6 { host.with_ipv6() } else { host },
-        dataplane: Ipvs::open().await.map_err(Fatal::Ipvs)?,
+        dataplane: Ipvs::open().await.map_err(Fatal::Ipvs)?.with_timeouts(timeouts),
         advertiser,
         checker: checks,
     };
@@ -229,7 +229,7 @@ async fn change_adapter(store: &mut Redb, snapshot: &Snapshot, adapter: &str) ->
         before => before,
     };
     if let Some(before) = before {
-        let vips = snapshot.load_balancers.iter().map(|load_balancer| load_balancer.endpoint.vip);
+        let vips = snapshot.load_balancers.iter().flat_map(|load_balancer| load_balancer.vips);
         leave(before, vips).await.map_err(|cause| Fatal::Leave { adapter: before.to_owned(), cause })?;
     }
     store.commit(vec![Write::Adapter(adapter.to_owned())]).await.map_err(Fatal::Records)

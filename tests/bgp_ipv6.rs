@@ -86,6 +86,21 @@ fn a_router_with_an_address_of_ipv4_needs_a_next_hop() {
     clients_reach_the_backends(&site, &server, &before);
 }
 
+fn both_vips_of_a_load_balancer_are_told() {
+    let site = Site::new();
+    let _bird = Bird::start(&site.router, "fd00::fe", OWN, ROUTERS, None);
+    let before = site.lb.tables();
+    let server = speak(&site, "[fd00::fe]:65530", &[]);
+    let has = |route: &str| site.router.sh("ip route show; ip -6 route show").contains(route);
+    let both = server.create(r#"{"name":"web","port":80,"family":"dual"}"#);
+    wait::until("both routes", || (has("203.0.113.10") && has(VIP)).then_some(()));
+    let routes = server.ask("GET", "/bgp/routes", "").body;
+    assert_eq!(routes, format!("[{{\"prefix\":\"203.0.113.10/32\"}},{{\"prefix\":\"{VIP}/128\"}}]\n"));
+    server.delete(&both);
+    wait::until("no route", || (!has("203.0.113.10") && !has(VIP)).then_some(()));
+    assert_eq!(site.lb.tables(), before);
+}
+
 /// With graceful restart, a router keeps the routes of both families while slb is away, and has them in the same place afterwards.
 fn a_restart_moves_no_route() {
     let site = Site::new();
@@ -143,6 +158,7 @@ slb_lab::main! {
     fast: [
         a_router_with_an_address_of_ipv6_is_told,
         a_router_with_an_address_of_ipv4_needs_a_next_hop,
+        both_vips_of_a_load_balancer_are_told,
         a_restart_moves_no_route,
         gobgp_3_is_told,
         gobgp_4_is_told,

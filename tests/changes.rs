@@ -83,13 +83,9 @@ fn a_backend_that_could_never_get_a_connection_is_refused() {
     let web = server.create(r#"{"name":"web","port":80}"#);
     let path = format!("/loadbalancer/{}/backend", web["uuid"].as_str().unwrap());
     let before = site.lb.tables();
-    for (body, field) in [
-        (r#"{"ip":"192.168.0.255","port":80}"#, "ip"),
-        (r#"{"ip":"127.255.255.255","port":80}"#, "ip"),
-        (r#"{"ip":"127.0.0.1","port":8080,"type":"LOCAL"}"#, "port"),
-    ] {
+    for body in [r#"{"ip":"192.168.0.255","port":80}"#, r#"{"ip":"127.255.255.255","port":80}"#] {
         let refused = server.ask("POST", &path, body);
-        assert_eq!((refused.status, refused.json()["field"].as_str()), (409, Some(field)), "{}", refused.body);
+        assert_eq!((refused.status, refused.json()["field"].as_str()), (409, Some("ip")), "{}", refused.body);
     }
     let created = r#"{"name":"other","port":81,"backends":[{"ip":"192.168.0.255","port":80}]}"#;
     assert_eq!(server.ask("POST", "/loadbalancer", created).status, 409);

@@ -205,6 +205,27 @@ fn the_api_leads_to_backends_by_every_way() {
     }
 }
 
+/// Backends of one family serve the VIPs of both, in tunnels.
+fn one_load_balancer_with_two_vips_leads_through_tunnels_of_one_family() {
+    let site = Site::new();
+    let _web = site.web();
+    let range = format!("{VIP}, {VIP6}");
+    let words = ["--arp", "--adapter", "eth0", "--ipamRange", &range, "--arpProbeInterval", "20ms", "--stateDir"];
+    let state_dir = format!("/run/state-{}", site.lb.name());
+    let server = Server::start(&site.lb, SLB, &[&words[..], &[&state_dir]].concat());
+    let before = site.lb.tables();
+    for (backends, over) in [(["192.168.0.11", "192.168.0.12"], "ipv4"), (["2001:db8::11", "2001:db8::12"], "ipv6")] {
+        site.set_up(&["--vip", VIP, "--vip", VIP6, "--tunnel", "gue", "--over", over]);
+        let tunnel = r#""type":"TUN","tunnel":{"type":"gue","port":6080}"#;
+        let [one, two] = backends.map(|ip| format!(r#"{{"ip":"{ip}","port":{WEB},{tunnel}}}"#));
+        let both = server.create(&format!(r#"{{"port":{WEB},"family":"dual","backends":[{one},{two}]}}"#));
+        both_answer(&site, VIP);
+        both_answer(&site, VIP6);
+        server.delete(&both);
+        assert_eq!(site.lb.tables(), before);
+    }
+}
+
 /// One line that says what is wrong, and nothing has been changed.
 fn refused(host: &Here<'_>, args: &[&str], says: &str) {
     let before = trace(host);
@@ -292,5 +313,6 @@ slb_lab::main! {
         what_cannot_be_is_refused_and_nothing_changed,
         a_dry_run_prints_commands_that_do_the_same,
         the_api_leads_to_backends_by_every_way,
+        one_load_balancer_with_two_vips_leads_through_tunnels_of_one_family,
     ],
 }

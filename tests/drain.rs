@@ -8,7 +8,7 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use slb_lab::{
     Server,
     site::{self, Site},
@@ -68,6 +68,7 @@ fn a_backend_is_drained_without_a_lost_connection() {
     let reply = server.ask("POST", &format!("{backend}/drain"), "");
     assert_eq!(reply.status, 202, "{}", reply.body);
     assert!(reply.json()["drain"]["since"].is_string() && reply.json()["drain"]["done"].is_null(), "{}", reply.body);
+    assert_eq!(reply.json()["drain"]["left"], json!({"activeConnections": 1, "persistentConnections": 0}));
     for _ in 0..4 {
         assert_ne!(site.get(&web).unwrap(), kept.who);
     }
@@ -79,6 +80,7 @@ fn a_backend_is_drained_without_a_lost_connection() {
     let who = kept.who.clone();
     drop(kept);
     wait::until("the drain to be done", || is_done(&server, &backend).then_some(()));
+    assert_eq!(server.ask("GET", &backend, "").json()["drain"]["left"]["activeConnections"], 0);
     assert_ne!(site.get(&web).unwrap(), who);
     assert_eq!(server.ask("POST", &format!("{backend}/undrain"), "").status, 200);
     let mut answers: Vec<_> = (0..4).map(|_| site.get(&web).unwrap()).collect();
@@ -101,6 +103,7 @@ fn a_deadline_ends_a_drain() {
     assert_eq!(server.ask("GET", &backend, "").json()["drain"], before["drain"]);
     assert_eq!(server.ask("POST", &format!("{backend}/drain?deadline=2s"), "").status, 202);
     wait::until("the deadline to pass", || is_done(&server, &backend).then_some(()));
+    assert_eq!(server.ask("GET", &backend, "").json()["drain"]["left"]["activeConnections"], 1);
     assert_eq!(kept.ask().unwrap(), kept.who, "its connection is left alone");
 }
 
@@ -113,10 +116,15 @@ fn what_is_deleted_may_be_drained_first() {
     let web = site.balanced(&server);
     let kept = Kept::connect(&site, site::endpoint(&web));
     let backend = backend_of(&web, &server, &kept.who);
+    let url = format!("http://{}/events", Server::api());
+    let events = site.lb.spawn("curl", &["-sN", &url]);
+    events.line("the beginning", |line| line == "event: reset");
     let reply = server.ask("DELETE", &format!("{backend}?drain=5m"), "");
     assert_eq!((reply.status, reply.json()["drain"]["then"].as_str()), (202, Some("delete")), "{}", reply.body);
+    events.line("the drain", |line| line.contains("backendChanged") && line.contains(r#""drain":{"since""#));
     assert_eq!(server.ask("GET", &backend, "").status, 200);
     drop(kept);
+    events.line("the end of the drain", |line| line == "event: backendRemoved");
     wait::until("the backend to be deleted", || (server.ask("GET", &backend, "").status == 404).then_some(()));
     let kept = Kept::connect(&site, site::endpoint(&web));
     assert_eq!(server.ask("DELETE", &format!("{}?drain", path(&web)), "").status, 202);

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use slb_lab::{Node, Server, site::Site};
+use slb_lab::{Backend, Node, Server, site::Site, wait};
 
 /// slb, built by cargo.
 const SLB: &str = env!("CARGO_BIN_EXE_slb");
@@ -189,7 +189,37 @@ fn settings_of_a_backend_are_changed_in_place() {
     }
 }
 
+/// Packets are not translated: they arrive where clients sent them, and the backend's own port is asked how it is.
+fn a_directly_routed_backend_is_asked_on_a_port_of_its_own() {
+    let site = Site::new(SLB);
+    site.one.run(SLB, &["backend", "setup", "--vip", "192.168.0.85"]);
+    let _web = Backend::start(&site.one, 80, "web");
+    let admin = Backend::start(&site.one, 8080, "admin");
+    let mut server = site.start(&["--reconcileInterval", "1s"]);
+    let web = server.create(
+        r#"{"name":"web","port":80,"protocol":"tcp","scheduler":"wlc","persistence":{"timeout":300},
+        "healthCheck":{"type":"http","path":"/","expectStatus":"200-399","interval":"1s","timeout":"500ms","rise":2,"fall":2},
+        "backends":[{"ip":"192.168.0.11","port":8080,"weight":5,"type":"DR"}]}"#,
+    );
+    server.process().line("where packets arrive", |line| line.contains("packets arrive") && line.contains("port=80"));
+    let expected = ["-A -t 192.168.0.85:80 -s wlc -p 300", "-a -t 192.168.0.85:80 -r 192.168.0.11:8080 -g -w 5"];
+    assert_eq!(programmed(&site.lb), expected.map(str::to_owned).into());
+    wait::until("checks on its own port", || (admin.served() >= 4).then_some(()));
+    assert_eq!(site.get(&web).unwrap(), "web");
+    let path = format!("/loadbalancer/{}/backend", web["uuid"].as_str().unwrap());
+    let other = server.ask("POST", &path, r#"{"ip":"192.168.0.11","port":8081,"type":"DR"}"#);
+    assert_eq!((other.status, other.json()["field"].as_str()), (409, Some("type")), "{}", other.body);
+
+    let path = format!("{path}/{}", web["backends"][0]["uuid"].as_str().unwrap());
+    assert_eq!(server.ask("PATCH", &path, r#"{"weight":0}"#).status, 200);
+    assert!(site.lb.sh("ipvsadm -Sn").contains("-r 192.168.0.11:8080 -g -w 0"));
+    assert_eq!(server.ask("POST", &format!("{path}/drain?deadline=30s"), "").status, 202);
+    let said = server.process().said();
+    assert!(!said.iter().any(|line| line.contains("repairing")), "{said:#?}");
+}
+
 slb_lab::main! { fast: [
+       a_directly_routed_backend_is_asked_on_a_port_of_its_own,
        every_combination_is_programmed_or_refused,
        settings_of_a_service_are_changed_in_place,
        settings_of_a_backend_are_changed_in_place,

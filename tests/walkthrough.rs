@@ -53,6 +53,9 @@ fn walkthrough() {
     "port": 6443,
     "backends": null,
     "status": "active",
+    "eips": [
+      "192.168.0.85"
+    ],
     "advertise": "always",
     "scheduler": "rr",
     "schedulerFlags": [],

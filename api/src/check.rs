@@ -26,6 +26,14 @@ pub(crate) fn health_check(fields: &mut Fields<'_>) -> Option<Option<HealthCheck
     fields.object("healthCheck", HealthCheck::from_fields)
 }
 
+/// The same of a backend. How many of them fail is not its own business.
+pub(crate) fn health_check_of_backend(fields: &mut Fields<'_>) -> Option<Option<HealthCheck>> {
+    fields.object("healthCheck", |mut fields| {
+        fields.refuse("panicThreshold", "is a share of all backends: set it in the load-balancer's healthCheck");
+        HealthCheck::from_fields(fields)
+    })
+}
+
 impl FromFields for HealthCheck {
     fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
         // Without the type nobody knows which fields there are.

@@ -137,10 +137,10 @@ impl<'a> Told<'a> {
             Event::Changed(is) => Self { is: Some(Is::LoadBalancer(LoadBalancerView::bare(is))), ..plain("changed") },
             Event::Deleted(_) => plain("deleted"),
             Event::BackendAdded(_, is) => {
-                Self { backend: Some(is.id), is: Some(Is::Backend(is.into())), ..plain("backendAdded") }
+                Self { backend: Some(is.id), is: Some(Is::Backend((&**is).into())), ..plain("backendAdded") }
             }
             Event::BackendChanged(_, is) => {
-                Self { backend: Some(is.id), is: Some(Is::Backend(is.into())), ..plain("backendChanged") }
+                Self { backend: Some(is.id), is: Some(Is::Backend((&**is).into())), ..plain("backendChanged") }
             }
             Event::BackendDown(_, id) => Self { backend: Some(*id), ..plain("backendDown") },
             Event::BackendUp(_, id) => Self { backend: Some(*id), ..plain("backendUp") },
@@ -149,8 +149,10 @@ impl<'a> Told<'a> {
             Event::Status(_, News::Failed(backend, why)) => {
                 Self { backend: *backend, why: Some(why), ..plain("failed") }
             }
-            Event::Status(_, News::Advertised) => plain("advertised"),
-            Event::Status(_, News::Withdrawn(why)) => Self { why: Some(why), ..plain("withdrawn") },
+            Event::Status(_, News::Advertised(vip)) => Self { eip: Some(*vip), ..plain("advertised") },
+            Event::Status(_, News::Withdrawn(vip, why)) => {
+                Self { eip: Some(*vip), why: Some(why), ..plain("withdrawn") }
+            }
             Event::Conflict { vip, holder } => Self { eip: Some(*vip), holder: Some(holder), ..plain("conflict") },
             Event::PeerUp(peer) => Self { peer: Some(peer.address()), ..plain("peerUp") },
             Event::PeerDown(peer) => Self { peer: Some(peer.address()), ..plain("peerDown") },

@@ -57,7 +57,7 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
         name: wish.name,
         port: wish.port,
         protocol: wish.protocol,
-        vip: wish.vip,
+        vips: wish.vips,
         advertise: wish.advertise,
         source_nat: wish.source_nat,
         service: wish.service,
@@ -122,8 +122,8 @@ pub(crate) fn seen(api: &Api, id: LoadBalancerId) -> Result<Seen, Problem> {
 }
 
 /// What is known of it, to be shown with it.
-pub(crate) fn observer<'a>(api: &'a Api, Seen { load_balancer, status }: &'a Seen) -> Observer<'a> {
-    Observer { load_balancer, status, reports: api.board.reports() }
+pub(crate) fn observer<'a>(api: &'a Api, seen: &'a Seen) -> Observer<'a> {
+    Observer { seen, reports: api.board.reports() }
 }
 
 /// A command is run only where that is allowed.
@@ -155,6 +155,7 @@ async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result
         check: edit.check,
         fallback: edit.fallback,
         vip: edit.eip,
+        vips: edit.eips,
         port: edit.port,
         protocol: edit.protocol,
     };

@@ -8,9 +8,11 @@ use std::{
 
 use serde::{Serialize, Serializer};
 use slb_core::{
+    board::Seen,
     checker::Reports,
-    model::{Backend, LoadBalancer},
-    status::{Condition, Status},
+    drain::Left,
+    model::{Backend, Target, Vip},
+    status::{Condition, VipStatus},
 };
 
 /// A time as it is shown: RFC 3339, in UTC, to the second. Lists are full of them.
@@ -40,8 +42,7 @@ impl<'a> From<&'a Condition> for ConditionView<'a> {
 /// What is known of a load-balancer, to be shown with it.
 #[derive(Clone, Copy)]
 pub(crate) struct Observer<'a> {
-    pub(crate) load_balancer: &'a LoadBalancer,
-    pub(crate) status: &'a Status,
+    pub(crate) seen: &'a Seen,
     pub(crate) reports: Option<&'a Arc<dyn Reports>>,
 }
 
@@ -52,6 +53,22 @@ pub(crate) struct LoadBalancerObserved<'a> {
     advertised: ConditionView<'a>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     panics: bool,
+    /// Each for itself, if there are two.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vips: Vec<VipObserved<'a>>,
+}
+
+#[derive(Serialize)]
+struct VipObserved<'a> {
+    eip: Vip,
+    programmed: ConditionView<'a>,
+    advertised: ConditionView<'a>,
+}
+
+impl<'a> From<&'a VipStatus> for VipObserved<'a> {
+    fn from(VipStatus { vip, programmed, advertised }: &'a VipStatus) -> Self {
+        Self { eip: *vip, programmed: programmed.into(), advertised: advertised.into() }
+    }
 }
 
 /// `observed` of a backend.
@@ -77,17 +94,24 @@ struct LastCheckView {
 impl<'a> Observer<'a> {
     /// How the load-balancer is doing as a whole.
     pub(crate) fn whole(self) -> LoadBalancerObserved<'a> {
+        let has_two = self.seen.load_balancer.vips.second().is_some();
         LoadBalancerObserved {
-            programmed: (&self.status.programmed).into(),
-            advertised: (&self.status.advertised).into(),
-            panics: self.load_balancer.panics(),
+            programmed: self.seen.status.programmed().into(),
+            advertised: self.seen.status.advertised().into(),
+            panics: self.seen.load_balancer.panics(),
+            vips: if has_two { self.seen.status.vips().map(VipObserved::from).collect() } else { Vec::new() },
         }
+    }
+
+    /// What a drain of a backend of it, or of the whole, waits for.
+    pub(crate) fn left(self, target: Option<Target>) -> Option<Left> {
+        self.seen.left(target)
     }
 
     /// How a backend of it is doing.
     pub(crate) fn backend(self, backend: &Backend) -> Option<BackendObserved<'a>> {
-        let status = self.status.backend(backend.id)?;
-        let watch = self.load_balancer.watch(backend);
+        let status = self.seen.status.backend(backend.id)?;
+        let watch = self.seen.load_balancer.watch(backend);
         let report = self.reports.zip(watch.as_ref()).and_then(|(reports, watch)| reports.report(watch));
         let (health, since) = match (&watch, backend.condition.down) {
             (None, _) => ("unknown", None),

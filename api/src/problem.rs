@@ -82,8 +82,8 @@ kinds! {
     EndpointTaken = "endpoint-taken" CONFLICT "The address and port belong to another load-balancer";
     /// The backend is there already, or twice in one body.
     BackendExists = "backend-exists" CONFLICT "The load-balancer has this backend already";
-    /// A broadcast address of this host's networks, another port without NAT, another address family without a tunnel.
-    BackendUnfit = "backend-unfit" CONFLICT "The backend could never get a connection";
+    /// A broadcast address of this host's networks, a second one on a host without NAT, another address family without a tunnel.
+    BackendUnfit = "backend-unfit" CONFLICT "The backend could never get connections of its own";
     /// One of them is of no use with the others.
     SettingsDiscord = "settings-discord" CONFLICT "The settings do not go together";
     /// Commands are not allowed.

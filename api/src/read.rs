@@ -5,7 +5,7 @@ use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use slb_core::{
     model::{
-        Advertise, BackendIp, Family, ForwardingKind, Invalid, Name, PersistenceTimeout, Phase, Port, Protocol,
+        Advertise, BackendIp, Families, ForwardingKind, Invalid, Name, PersistenceTimeout, Phase, Port, Protocol,
         Scheduler, SchedulerFlags, SourceNat, Vip, Weight,
     },
     peer::{Communities, Community, HoldTime, NextHop, Password, PeerAddress, Prepend, RestartTime},
@@ -38,15 +38,17 @@ pub(crate) fn ip(node: &Node) -> Result<BackendIp, String> {
     text(node)?.parse::<BackendIp>().map_err(|invalid| invalid.to_string())
 }
 
-/// The family that a VIP is to be of; if the VIP is given, it has to be that one's.
-pub(crate) fn family(node: &Node, vip: Option<Vip>) -> Result<Family, String> {
-    let family = text(node)?.parse::<Family>().map_err(|invalid| invalid.to_string())?;
-    match vip {
-        Some(vip) if vip.family() != family => {
-            Err(format!("{vip} is not an address of {family}; leave out one of them"))
-        }
-        _ => Ok(family),
+/// A list of at least one.
+pub(crate) fn vips(node: &Node) -> Result<Vec<Vip>, String> {
+    let Node::List(items) = node else { return Err(format!("must be an array in [], not {}", node.kind())) };
+    if items.is_empty() {
+        return Err("must have an address, or one of each family".to_owned());
     }
+    items.iter().map(vip).collect()
+}
+
+pub(crate) fn families(node: &Node) -> Result<Families, String> {
+    text(node)?.parse::<Families>().map_err(|invalid| invalid.to_string())
 }
 
 pub(crate) fn peer_address(node: &Node) -> Result<PeerAddress, String> {

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `/statistics` and `/loadbalancer/{uuid}/statistics`: what the kernel counts. However many ask, it is read once a second at most.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
 use serde::Serialize;
 use slb_core::{
+    board::Seen,
     command::Failure,
     model::{BackendId, BackendIp, LoadBalancer, LoadBalancerId, Port},
-    statistics::{Connections, Counters, Counts, Reading, ServiceCount},
+    statistics::{BackendCount as Counted, Connections, Counters, Counts, Reading},
 };
 
 use crate::{Api, extract::LoadBalancerPath, loadbalancers::known, observed::Time, problem::Problem, reply};
@@ -89,14 +90,15 @@ struct BackendCount {
 }
 
 impl LoadBalancerCount {
-    /// What is not programmed has counted nothing.
-    fn new(load_balancer: &LoadBalancer, service: &ServiceCount, at: SystemTime) -> Self {
-        let backend = |target| service.backends.get(target).copied().unwrap_or_default();
+    /// On all of its VIPs together. What is not programmed has counted nothing.
+    fn new(load_balancer: &LoadBalancer, reading: &Reading) -> Self {
+        let services = || load_balancer.virtual_services().filter_map(|service| reading.services.get(&service.key()));
+        let backend = |target| services().filter_map(|service| service.backends.get(target)).copied().sum::<Counted>();
         let backends = load_balancer.backends();
         Self {
             uuid: load_balancer.id,
-            time: Time(at),
-            traffic: service.traffic.into(),
+            time: Time(reading.at),
+            traffic: services().map(|service| service.traffic).sum::<Counters>().into(),
             connections: backends.iter().map(|each| backend(&each.target).connections).collect(),
             backends: backends
                 .iter()
@@ -118,21 +120,16 @@ impl LoadBalancerCount {
 /// Of all load-balancers, in the order they were created.
 pub(crate) async fn all(State(api): State<Api>) -> Result<Response, Problem> {
     let reading = read(&api).await?;
-    let nothing = ServiceCount::default();
-    let count = |load_balancer: &LoadBalancer| {
-        let service = reading.services.get(&load_balancer.endpoint).unwrap_or(&nothing);
-        LoadBalancerCount::new(load_balancer, service, reading.at)
-    };
     let seen = api.board.list().unwrap_or_default();
-    Ok(reply::ok(&seen.iter().map(|seen| count(&seen.load_balancer)).collect::<Vec<_>>()))
+    let count = |seen: &Seen| LoadBalancerCount::new(&seen.load_balancer, &reading);
+    Ok(reply::ok(&seen.iter().map(count).collect::<Vec<_>>()))
 }
 
 /// Of one.
 pub(crate) async fn one(State(api): State<Api>, LoadBalancerPath(id): LoadBalancerPath) -> Result<Response, Problem> {
     let load_balancer = known(&api, id)?;
     let reading = read(&api).await?;
-    let service = reading.services.get(&load_balancer.endpoint).cloned().unwrap_or_default();
-    Ok(reply::ok(&LoadBalancerCount::new(&load_balancer, &service, reading.at)))
+    Ok(reply::ok(&LoadBalancerCount::new(&load_balancer, &reading)))
 }
 
 /// Without anything that counts, nothing has been counted.

@@ -9,17 +9,17 @@ mod fallback;
 mod service;
 #[cfg(test)]
 mod tests;
+mod vips;
 
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use slb_core::{
-    command::ServiceChange,
+    command::{ServiceChange, WantedVips},
     model::{
         Advertise, Backend, Fallback, LoadBalancer, LoadBalancerId, Name, Phase, Port, Protocol, ServiceSettings,
-        SourceNat, Vip, check::HealthCheck,
+        SourceNat, Vip, Vips, check::HealthCheck,
     },
-    ports::Wanted,
 };
 use uuid::Uuid;
 
@@ -28,12 +28,13 @@ use self::{
     drain::DrainView,
     fallback::{FallbackView, fallback},
     service::{ServiceView, service},
+    vips::{VipsView, vips, wanted_vips},
 };
 use crate::{
     check::{health_check, view::HealthCheckView},
     fields::Fields,
     observed::{LoadBalancerObserved, Observer},
-    read::{advertise, family, name, phase, port, protocol, source_nat, uuid, vip},
+    read::{advertise, name, phase, port, protocol, source_nat, uuid, vip},
 };
 
 /// A load-balancer as it is shown.
@@ -46,6 +47,7 @@ pub(crate) struct LoadBalancerView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     backends: Option<BackendsView<'a>>,
     status: Phase,
+    eips: VipsView,
     advertise: Advertise,
     #[serde(flatten)]
     service: ServiceView,
@@ -67,12 +69,13 @@ impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
         Self {
             uuid: load_balancer.id,
             name: load_balancer.name.as_str(),
-            eip: load_balancer.endpoint.vip,
-            port: load_balancer.endpoint.port,
+            eip: load_balancer.vips.first(),
+            port: load_balancer.port,
             backends: Some(BackendsView(load_balancer.backends.as_deref(), None)),
             status: load_balancer.phase,
+            eips: VipsView(load_balancer.vips),
             advertise: load_balancer.advertise,
-            protocol: load_balancer.endpoint.protocol,
+            protocol: load_balancer.protocol,
             source_nat: load_balancer.source_nat,
             service: load_balancer.service.into(),
             health_check: load_balancer.check.as_deref().map(HealthCheckView::from),
@@ -88,6 +91,7 @@ impl<'a> LoadBalancerView<'a> {
     pub(crate) fn observed(load_balancer: &'a LoadBalancer, observer: Option<Observer<'a>>) -> Self {
         Self {
             backends: Some(BackendsView(load_balancer.backends.as_deref(), observer)),
+            drain: load_balancer.drain.map(|drain| DrainView::waiting(drain, observer.and_then(|by| by.left(None)))),
             observed: observer.map(Observer::whole),
             ..Self::from(load_balancer)
         }
@@ -124,7 +128,7 @@ pub(crate) trait FromFields: Sized {
 pub(crate) struct LoadBalancerWish {
     pub(crate) name: Name,
     pub(crate) port: Port,
-    pub(crate) vip: Wanted,
+    pub(crate) vips: WantedVips,
     pub(crate) advertise: Advertise,
     pub(crate) protocol: Protocol,
     pub(crate) source_nat: SourceNat,
@@ -138,9 +142,7 @@ impl FromFields for LoadBalancerWish {
     fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
         let name = fields.optional("name", name).or_else(|| Name::try_from(String::new()).ok());
         let port = fields.required("port", port);
-        let eip = fields.nullable("eip", vip);
-        let family = fields.optional("family", |node| family(node, eip));
-        let vip = eip.map(Wanted::Vip).or(family.map(Wanted::Of)).unwrap_or_default();
+        let vips = wanted_vips(&mut fields);
         let advertise = fields.optional("advertise", advertise).unwrap_or_default();
         let protocol = fields.optional("protocol", protocol).unwrap_or_default();
         let source_nat = fields.optional("sourceNat", source_nat).unwrap_or_default();
@@ -157,7 +159,7 @@ impl FromFields for LoadBalancerWish {
         Some(Self {
             name: name?,
             port: port?,
-            vip,
+            vips: vips?,
             advertise,
             protocol,
             source_nat,
@@ -183,6 +185,7 @@ pub(crate) struct LoadBalancerEdit {
     pub(crate) uuid: Option<Uuid>,
     pub(crate) name: Option<Name>,
     pub(crate) eip: Option<Vip>,
+    pub(crate) eips: Option<Vips>,
     pub(crate) port: Option<Port>,
     pub(crate) backends: Option<Vec<BackendEdit>>,
     pub(crate) status: Option<Phase>,
@@ -200,6 +203,7 @@ impl LoadBalancerEdit {
             uuid: fields.optional("uuid", uuid),
             name: if whole { fields.required("name", name) } else { fields.optional("name", name) },
             eip: fields.optional("eip", vip),
+            eips: fields.optional("eips", vips),
             port: fields.optional("port", port),
             backends: fields.list("backends", |fields| Some(BackendEdit::read(fields, false))),
             status: fields.optional("status", phase),

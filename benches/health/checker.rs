@@ -14,7 +14,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use slb_core::{
-    checker::{Checker as _, Watch},
+    checker::{Beginning, Checker as _, Watch},
     model::{
         LoadBalancerId,
         check::{Check, Question, Timing},
@@ -133,7 +133,7 @@ pub async fn check(port: u16, interval: Duration) {
     let check = Arc::new(Check { question: Question::Tcp, timing, port: None, source: None });
     let watch = |backend| Watch { target: SocketAddr::from((backend, port)), check: Arc::clone(&check), through: None };
     let mut checks = Checks::start(Commands::Refused).unwrap();
-    checks.set(LoadBalancerId(Uuid::nil()), backends().map(|backend| (watch(backend), None)).collect());
+    checks.set(LoadBalancerId(Uuid::nil()), backends().map(|backend| (watch(backend), Beginning::New)).collect());
     loop {
         for change in checks.next().await {
             let (standing, reason) = (change.now.standing.as_str(), change.reason.unwrap_or_default());

@@ -14,8 +14,9 @@ use std::{
 
 use crate::{
     checker::Reports,
+    drain::{ByBackend, Left},
     events::{Event, Journal},
-    model::{LoadBalancer, LoadBalancerId},
+    model::{LoadBalancer, LoadBalancerId, Target},
     routing::Routing,
     statistics::Statistics,
     status::{Report, Status},
@@ -39,12 +40,22 @@ pub struct Seen {
     pub load_balancer: Arc<LoadBalancer>,
     /// As it is.
     pub status: Arc<Status>,
+    /// While something of it is drained, its connections when they were counted last; afterwards, those that were left.
+    pub connections: Option<Arc<ByBackend>>,
+}
+
+impl Seen {
+    /// What a drain of one of its backends, or of the whole, waits for, if that is known.
+    #[must_use]
+    pub fn left(&self, target: Option<Target>) -> Option<Left> {
+        let connections = self.connections.as_deref()?;
+        Some(Left::of(connections, self.load_balancer.protocol, target))
+    }
 }
 
 #[derive(Debug, Default)]
 struct Posted {
-    in_order: BTreeMap<u64, Seen>,
-    serials: BTreeMap<LoadBalancerId, u64>,
+    by_id: BTreeMap<LoadBalancerId, Seen>,
     used: bool,
 }
 
@@ -59,8 +70,12 @@ impl Board {
     /// an empty list.
     #[must_use]
     pub fn list(&self) -> Option<Vec<Seen>> {
-        let posted = self.posted.read().unwrap_or_else(PoisonError::into_inner);
-        posted.used.then(|| posted.in_order.values().cloned().collect())
+        let mut all: Vec<Seen> = {
+            let posted = self.posted.read().unwrap_or_else(PoisonError::into_inner);
+            posted.used.then(|| posted.by_id.values().cloned().collect())?
+        };
+        all.sort_by_cached_key(|seen| seen.load_balancer.serial);
+        Some(all)
     }
 
     /// The load-balancer of that name.
@@ -73,7 +88,7 @@ impl Board {
     #[must_use]
     pub fn look(&self, id: LoadBalancerId) -> Option<Seen> {
         let posted = self.posted.read().unwrap_or_else(PoisonError::into_inner);
-        posted.serials.get(&id).and_then(|serial| posted.in_order.get(serial)).cloned()
+        posted.by_id.get(&id).cloned()
     }
 
     /// What has been told of what was posted.
@@ -130,43 +145,48 @@ impl Board {
     pub fn restore(&self, load_balancer: Arc<LoadBalancer>) {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
         let status = Arc::new(Status::new(&load_balancer, self.journal.now()));
-        posted.put(Seen { load_balancer, status });
+        posted.put(Seen { load_balancer, status, connections: None });
     }
 
     /// Posts a load-balancer over whatever stood there under its id.
     pub fn post(&self, load_balancer: Arc<LoadBalancer>) {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
-        let before =
-            posted.in_order.get(&load_balancer.serial).filter(|seen| seen.load_balancer.id == load_balancer.id);
+        let before = posted.by_id.get(&load_balancer.id);
         let status = match before {
-            Some(Seen { load_balancer: before, status }) if before.backends == load_balancer.backends => {
+            Some(Seen { load_balancer: before, status, .. }) if before.backends == load_balancer.backends => {
                 Arc::clone(status)
             }
             Some(Seen { status, .. }) => Arc::new(status.with_backends_of(&load_balancer, self.journal.now())),
             None => Arc::new(Status::new(&load_balancer, self.journal.now())),
         };
         let events = difference::between(before.map(|seen| &*seen.load_balancer), &load_balancer);
-        posted.put(Seen { load_balancer, status });
+        let connections = before.filter(|_| load_balancer.has_drain()).and_then(|seen| seen.connections.clone());
+        posted.put(Seen { load_balancer, status, connections });
         events.into_iter().for_each(|event| self.journal.tell(event));
     }
 
     /// Posts how a load-balancer is doing. Without one of that name it means nothing.
     pub fn report(&self, id: LoadBalancerId, report: Report) {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(seen) = posted.serials.get(&id).copied().and_then(|serial| posted.in_order.get_mut(&serial)) else {
-            return;
-        };
+        let Some(seen) = posted.by_id.get_mut(&id) else { return };
         if let Some((next, news)) = seen.status.next(report, self.journal.now()) {
             seen.status = Arc::new(next);
             news.into_iter().for_each(|news| self.journal.tell(Event::Status(id, news)));
         }
     }
 
+    /// Posts the connections of a load-balancer of which something is drained.
+    pub fn post_connections(&self, id: LoadBalancerId, connections: Arc<ByBackend>) {
+        let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(seen) = posted.by_id.get_mut(&id) {
+            seen.connections = Some(connections);
+        }
+    }
+
     /// Takes a load-balancer down.
     pub fn remove(&self, id: LoadBalancerId) {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(serial) = posted.serials.remove(&id) {
-            posted.in_order.remove(&serial);
+        if posted.by_id.remove(&id).is_some() {
             self.journal.tell(Event::Deleted(id));
         }
     }
@@ -180,7 +200,6 @@ impl Board {
 impl Posted {
     fn put(&mut self, seen: Seen) {
         self.used = true;
-        self.serials.insert(seen.load_balancer.id, seen.load_balancer.serial);
-        self.in_order.insert(seen.load_balancer.serial, seen);
+        self.by_id.insert(seen.load_balancer.id, seen);
     }
 }

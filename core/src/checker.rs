@@ -54,6 +54,17 @@ pub struct Known {
     pub since: SystemTime,
 }
 
+/// How something that nobody has asked yet begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// It is up until it fails, and its first check decides.
+    New,
+    /// It is as it was before a restart, and takes as much to change as ever.
+    Known(Known),
+    /// It asks what this one asks or has asked, at other times or with other counts that decide, and goes on from there.
+    After(Watch),
+}
+
 /// A backend is out, or back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
@@ -89,9 +100,8 @@ pub struct LastCheck {
 pub trait Checker: Send {
     /// Says all that is to be asked for a load-balancer from now on; nothing, if it is gone. The same set twice costs a comparison.
     ///
-    /// What is asked already, for whomever, goes on as it is. What is new is asked at once, and is up until it fails; but what is
-    /// known from before a restart is as it was, and takes as much to change as ever.
-    fn set(&mut self, owner: LoadBalancerId, watches: BTreeMap<Watch, Option<Known>>);
+    /// What is asked already, for whomever, goes on as it is. What is new is asked at once.
+    fn set(&mut self, owner: LoadBalancerId, watches: BTreeMap<Watch, Beginning>);
 
     /// What has changed since it was told last, at least one; of several changes of the same, the last, and none at all if it is as it
     /// was. Cancel-safe: what is not returned is told the next time.

@@ -8,7 +8,7 @@ use crate::{
     errors::Chain,
     model::Time,
     plan::{Observed, Scope, plan},
-    ports::{Cause, Dataplane, Host, SettingChange, Snapshot, Store, Verdict, Write},
+    ports::{Cause, Dataplane, Host, SettingChange, Settings, Snapshot, Store, Verdict, Write},
     state::State,
     step::{DataplaneStep, HostStep, Step},
 };
@@ -55,7 +55,7 @@ pub async fn clean_up(
     }
     for change in snapshot.originals.into_values() {
         let name = change.name.clone();
-        if let Err(cause) = restore(store, host, change).await {
+        if let Err(cause) = restore(store, host, dataplane.as_deref_mut(), change).await {
             left.push(format!("could not restore {name}: {}", Chain(&*cause)));
         }
     }
@@ -75,13 +75,25 @@ fn split(steps: &[Step]) -> (Vec<HostStep>, Vec<DataplaneStep>) {
     (host, dataplane)
 }
 
-async fn restore(store: &mut impl Store, host: &mut impl Host, change: SettingChange) -> Result<(), Cause> {
-    let SettingChange { name, from, to } = change;
-    if host.get(&name).await? == to {
-        host.set(&name, &from).await?;
+async fn restore(
+    store: &mut impl Store,
+    host: &mut impl Host,
+    dataplane: Option<&mut impl Dataplane>,
+    change: SettingChange,
+) -> Result<(), Cause> {
+    put_back(host, &change).await?;
+    if let Some(dataplane) = dataplane {
+        put_back(dataplane, &change).await?;
+    }
+    store.commit(vec![Write::Restored(change.name)]).await
+}
+
+async fn put_back(driver: &mut impl Settings, SettingChange { name, from, to }: &SettingChange) -> Result<(), Cause> {
+    if driver.get(name).await? == *to {
+        driver.set(name, from).await?;
         info!(setting = name, from = to, to = from, "restored");
     }
-    store.commit(vec![Write::Restored(name)]).await
+    Ok(())
 }
 
 fn line(error: &(dyn std::error::Error + 'static)) -> String {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What may be asked of the controller, what it answers, and why it may not do it.
 
+mod wanted;
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use futures_channel::{mpsc, oneshot};
@@ -11,21 +13,23 @@ use crate::{
     model::{
         Advertise, Backend, BackendId, BackendSettings, Discord, Encapsulation, Endpoint, Fallback, Family,
         ForwardingKind, Invalid, LoadBalancer, LoadBalancerId, Name, Persistence, Port, Protocol, Scheduler,
-        SchedulerFlags, ServiceSettings, SourceNat, Target, Then, Thresholds, Vip, Weight, check::HealthCheck,
+        SchedulerFlags, ServiceSettings, SourceNat, Target, Then, Thresholds, Vip, Vips, Weight, check::HealthCheck,
     },
     peer::{Peer, PeerAddress},
-    ports::{Cause, PoolError, Wanted},
+    ports::{Cause, PoolError},
     step::Step,
 };
+
+pub use self::wanted::WantedVips;
 
 /// A wish. Ids are made by whoever asks, so that the core needs no randomness.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Take a VIP and balance connections to it.
+    /// Take a VIP, or one of each family, and balance connections to it.
     Create(NewLoadBalancer),
     /// Change what a load-balancer is called, how it balances, what its backends are asked, or when the network is told of it.
     Update(LoadBalancerId, LoadBalancerChange),
-    /// Stop balancing, give the VIP back.
+    /// Stop balancing, give what it has of VIPs back.
     Delete(LoadBalancerId),
     /// Send connections to more backends, at least one: to all of them or to none.
     AddBackends(LoadBalancerId, Vec<Backend>),
@@ -91,8 +95,8 @@ pub struct NewLoadBalancer {
     pub port: Port,
     /// The protocol that the port is of.
     pub protocol: Protocol,
-    /// The VIP asked for.
-    pub vip: Wanted,
+    /// The VIPs asked for.
+    pub vips: WantedVips,
     /// When the network is told of it.
     pub advertise: Advertise,
     /// Which connections get this host's own source address.
@@ -131,8 +135,10 @@ pub struct LoadBalancerChange {
     pub check: Option<Option<Arc<HealthCheck>>>,
     /// Where connections go while no backend takes any.
     pub fallback: Option<Option<Fallback>>,
-    /// Must be what it is.
+    /// Must be the first of them.
     pub vip: Option<Vip>,
+    /// Must be what they are.
+    pub vips: Option<Vips>,
     /// Must be what it is.
     pub port: Option<Port>,
     /// Must be what it is.
@@ -264,7 +270,7 @@ pub enum Rejected {
     /// A load-balancer cannot be its own backend.
     #[error("{0} is the load-balancer's own address; a backend is another server")]
     BackendIsVip(Target),
-    /// The backend could never get a connection from this load-balancer, on this host.
+    /// The backend could never get connections of its own from this load-balancer, on this host.
     #[error("{target} {why}")]
     Unfit {
         /// The backend's address and port.
@@ -303,21 +309,23 @@ pub enum Rejected {
     },
 }
 
-/// Why a backend could never get a connection.
+/// Why a backend could never get connections as it is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// The kernel takes unicast addresses only (`ip_vs_new_dest`).
     #[error("is the broadcast address of a network of this host; a backend is a single server")]
     IsBroadcast,
-    /// Only NAT changes ports (`ip_vs_null_xmit`, `ip_vs_dr_xmit`, `ip_vs_tunnel_xmit`).
-    #[error("is {kind}, and what is not translated keeps its port: it can only be {port}, the load-balancer's")]
-    OtherPort {
+    /// Only NAT changes ports (`ip_vs_null_xmit`, `ip_vs_dr_xmit`, `ip_vs_tunnel_xmit`): one server would have two shares.
+    #[error(
+        "is {kind} and on the same host as {other}: what is not translated keeps its port, so both would be the same server"
+    )]
+    SameServer {
         /// How packets get there.
         kind: ForwardingKind,
-        /// The load-balancer's port.
-        port: Port,
+        /// The one that is on the host, and is not translated either.
+        other: Target,
     },
-    /// Only tunnels lead from one family to the other (`ip_vs_genl_set_cmd`).
+    /// Only tunnels lead from one family to the other (`ip_vs_genl_set_cmd`); a load-balancer with VIPs of both has no other.
     #[error("is {kind} and no {vip} address as the VIP is: only TUN leads from one family to the other")]
     OtherFamily {
         /// How packets get there.
@@ -333,7 +341,7 @@ impl Unfit {
     pub fn field(self) -> &'static str {
         match self {
             Self::IsBroadcast | Self::OtherFamily { .. } => "ip",
-            Self::OtherPort { .. } => "port",
+            Self::SameServer { .. } => "type",
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::{
 /// How many events are kept for readers who come back or are slow.
 pub const KEPT: usize = 4096;
 
-/// Something that happened.
+/// Something that happened. Thousands are kept, so what is large is behind a pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A load-balancer is there. Its backends are told of one by one.
@@ -40,9 +40,9 @@ pub enum Event {
     /// It is gone, and its backends with it.
     Deleted(LoadBalancerId),
     /// A backend is there.
-    BackendAdded(LoadBalancerId, Backend),
+    BackendAdded(LoadBalancerId, Box<Backend>),
     /// Something of it has changed.
-    BackendChanged(LoadBalancerId, Backend),
+    BackendChanged(LoadBalancerId, Box<Backend>),
     /// It fails its checks.
     BackendDown(LoadBalancerId, BackendId),
     /// It passes them again, or is not checked any more.

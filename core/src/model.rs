@@ -9,6 +9,8 @@ mod protocol;
 mod scheduler;
 mod service;
 mod source_nat;
+mod vips;
+mod virtual_service;
 
 use std::{fmt, net::SocketAddr, num::NonZeroU16, str::FromStr, sync::Arc};
 
@@ -19,13 +21,15 @@ use self::check::HealthCheck;
 use crate::checker::Watch;
 
 pub use self::{
-    address::{BackendIp, Family, Vip, all_hosts},
+    address::{BackendIp, Families, Family, Vip, all_hosts},
     condition::{Condition, Drain, Then, Time},
     forwarding::{BackendSettings, Encapsulation, Forwarding, ForwardingKind, Thresholds},
     protocol::Protocol,
     scheduler::Scheduler,
     service::{Discord, Persistence, PersistenceTimeout, SchedulerFlags, ServiceSettings},
     source_nat::SourceNat,
+    vips::Vips,
+    virtual_service::{Mark, ServiceKey, VirtualService},
 };
 
 /// Names a load-balancer for as long as it exists. A version 4 UUID, printed in lower case.
@@ -129,7 +133,7 @@ impl fmt::Display for Port {
     }
 }
 
-/// Where clients connect to: a VIP and a port of a protocol. One load-balancer each.
+/// Where clients connect to: a VIP and a port of a protocol. One load-balancer each, which may have two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     /// The address.
@@ -253,6 +257,19 @@ impl Backend {
     }
 }
 
+impl Backend {
+    /// Whether it gets connections to that VIP.
+    #[must_use]
+    pub fn serves(&self, vip: Vip) -> bool {
+        serves(self.target, self.settings, vip)
+    }
+}
+
+/// Only tunnels lead from one family to the other.
+fn serves(target: Target, settings: BackendSettings, vip: Vip) -> bool {
+    target.ip.family() == vip.family() || settings.forwarding.encapsulation().is_some()
+}
+
 /// Where connections go while no backend takes any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fallback {
@@ -260,6 +277,14 @@ pub struct Fallback {
     pub target: Target,
     /// How packets get there.
     pub settings: BackendSettings,
+}
+
+impl Fallback {
+    /// Whether it gets connections to that VIP.
+    #[must_use]
+    pub fn serves(&self, vip: Vip) -> bool {
+        serves(self.target, self.settings, vip)
+    }
 }
 
 /// Where a load-balancer is in its life.
@@ -295,7 +320,7 @@ impl FromStr for Advertise {
     }
 }
 
-/// A VIP and port that clients connect to, and the backends behind it.
+/// A port of one VIP, or of one of each family, that clients connect to, and the backends behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadBalancer {
     /// Its name in the API.
@@ -304,8 +329,12 @@ pub struct LoadBalancer {
     pub serial: u64,
     /// The operator's label.
     pub name: Name,
-    /// Where clients connect to; unique.
-    pub endpoint: Endpoint,
+    /// The addresses that clients connect to.
+    pub vips: Vips,
+    /// The port that they connect to; unique on either VIP.
+    pub port: Port,
+    /// The protocol that the port is of.
+    pub protocol: Protocol,
     /// In the order they were added. `None` until the first was added: the original's API tells the two apart.
     pub backends: Option<Arc<[Backend]>>,
     /// Where it is in its life.
@@ -331,10 +360,33 @@ impl LoadBalancer {
         self.backends.as_deref().unwrap_or_default()
     }
 
-    /// Whether the network is to be told of its VIP on its account.
+    /// What the data plane balances for it on a VIP of it.
     #[must_use]
-    pub fn is_to_be_told(&self) -> bool {
-        self.phase == Phase::Active && (self.advertise == Advertise::Always || self.has_place())
+    pub fn virtual_service(&self, vip: Vip) -> VirtualService {
+        Endpoint { vip, port: self.port, protocol: self.protocol }.into()
+    }
+
+    /// The same on each of them.
+    pub fn virtual_services(&self) -> impl Iterator<Item = VirtualService> {
+        self.vips.into_iter().map(|vip| self.virtual_service(vip))
+    }
+
+    /// Where clients connect to, on each of its VIPs.
+    pub fn endpoints(&self) -> impl Iterator<Item = Endpoint> + use<> {
+        let Self { vips, port, protocol, .. } = *self;
+        vips.into_iter().map(move |vip| Endpoint { vip, port, protocol })
+    }
+
+    /// Whether the network is to be told of that VIP on its account.
+    #[must_use]
+    pub fn is_to_be_told(&self, vip: Vip) -> bool {
+        self.phase == Phase::Active && (self.advertise == Advertise::Always || self.has_place(vip))
+    }
+
+    /// What the data plane is asked for of its service on that VIP: what is as narrow as an address can be, is no narrower.
+    #[must_use]
+    pub fn service_on(&self, vip: Vip) -> ServiceSettings {
+        self.service.of_family(vip.family())
     }
 
     /// What a backend of it is asked.
@@ -353,8 +405,17 @@ impl LoadBalancer {
     /// Whether something of it is drained, and is not done. What is being deleted waits for nothing.
     #[must_use]
     pub fn drains(&self) -> bool {
-        let drains = self.backends().iter().filter_map(|backend| backend.condition.drain).chain(self.drain);
-        self.phase == Phase::Active && drains.into_iter().any(|drain| drain.is_under_way())
+        self.phase == Phase::Active && self.all_drains().any(|drain| drain.is_under_way())
+    }
+
+    /// Whether something of it is drained, or has been and is not back.
+    #[must_use]
+    pub fn has_drain(&self) -> bool {
+        self.all_drains().next().is_some()
+    }
+
+    fn all_drains(&self) -> impl Iterator<Item = Drain> {
+        self.backends().iter().filter_map(|backend| backend.condition.drain).chain(self.drain)
     }
 
     /// The backend that listens there.

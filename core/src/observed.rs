@@ -7,7 +7,7 @@ use std::{
     net::IpAddr,
 };
 
-use crate::model::{BackendSettings, Endpoint, ServiceSettings, SourceNat, Target, Vip};
+use crate::model::{BackendSettings, ServiceKey, ServiceSettings, SourceNat, Target, Vip};
 
 /// What a host reports of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +23,8 @@ pub struct HostView {
     pub source_nat: BTreeMap<Vip, SourceNat>,
 }
 
-/// What a data plane reports: every TCP service on an address, whoever put it there.
-pub type Services = BTreeMap<Endpoint, ServiceView>;
+/// What a data plane reports: every service that slb could have asked for, whoever put it there.
+pub type Services = BTreeMap<ServiceKey, ServiceView>;
 
 /// A service as the data plane reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,8 +6,8 @@
 //! build up    enable source NAT ▶ program service and backends ▶ prune backends ▶ bind ▶ advertise
 //! last        disable source NAT
 //! ```
-//! A VIP is advertised if one of its load-balancers is to be told of (`LoadBalancer::is_to_be_told`). Without, it stays bound, for the
-//! connections that there are.
+//! Each VIP is planned for by itself, also where a load-balancer has another one beside it. It is advertised if one of its load-balancers is
+//! to be told of (`LoadBalancer::is_to_be_told`). Without, it stays bound, for the connections that there are.
 //!
 //! A VIP is bound only once its services are programmed: the kernel answers ARP for an address from the moment it is bound, so
 //! binding is already telling. For the same reason it is unbound before they are removed. Backends that are no longer
@@ -23,7 +23,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    model::{BackendSettings, Endpoint, Forwarding, LoadBalancer, Phase, SourceNat, Target, Time, Vip},
+    model::{BackendSettings, LoadBalancer, Phase, SourceNat, Target, Time, Vip, VirtualService},
     observed::{HostView, ServiceView, Services},
     state::State,
     step::{AdvertStep, DataplaneStep, HostStep, Step},
@@ -130,19 +130,18 @@ impl Observed {
 
 fn note_dataplane(services: &mut Services, step: DataplaneStep) {
     match step {
-        DataplaneStep::AddService(endpoint, settings) => {
-            services.insert(endpoint, ServiceView { settings: Some(settings), ..ServiceView::default() });
+        DataplaneStep::AddService(service, settings) => {
+            services.insert(service.key(), ServiceView { settings: Some(settings), ..ServiceView::default() });
         }
-        DataplaneStep::RemoveService(endpoint) => drop(services.remove(&endpoint)),
-        DataplaneStep::SetService(endpoint, settings) => {
-            services.entry(endpoint).or_default().settings = Some(settings);
+        DataplaneStep::RemoveService(service) => drop(services.remove(&service.key())),
+        DataplaneStep::SetService(service, settings) => {
+            services.entry(service.key()).or_default().settings = Some(settings);
         }
-        DataplaneStep::AddBackend(endpoint, target, settings)
-        | DataplaneStep::SetBackend(endpoint, target, settings) => {
-            services.entry(endpoint).or_default().backends.insert(target, Some(settings));
+        DataplaneStep::AddBackend(service, target, settings) | DataplaneStep::SetBackend(service, target, settings) => {
+            services.entry(service.key()).or_default().backends.insert(target, Some(settings));
         }
-        DataplaneStep::RemoveBackend(endpoint, target) => {
-            services.entry(endpoint).or_default().backends.remove(&target);
+        DataplaneStep::RemoveBackend(service, target) => {
+            services.entry(service.key()).or_default().backends.remove(&target);
         }
     }
 }
@@ -163,11 +162,12 @@ impl Steps {
         let mut translated = SourceNat::Never;
         for load_balancer in state.on(vip) {
             held = true;
-            self.of_load_balancer(load_balancer, observed.services.get(&load_balancer.endpoint));
+            let service = load_balancer.virtual_service(vip);
+            self.of_service(service, load_balancer, observed.services.get(&service.key()));
             if load_balancer.phase == Phase::Active {
                 wanted = true;
-                told |= load_balancer.is_to_be_told();
-                translated = translated.max(source_nat_for(load_balancer));
+                told |= load_balancer.is_to_be_told(vip);
+                translated = translated.max(source_nat_for(load_balancer, vip));
             }
         }
         let host = &observed.host;
@@ -184,36 +184,36 @@ impl Steps {
         steps.into_iter().filter(|(needed, _)| *needed).for_each(|(_, step)| self.push(step));
     }
 
-    fn of_load_balancer(&mut self, load_balancer: &LoadBalancer, service: Option<&ServiceView>) {
-        let endpoint = load_balancer.endpoint;
-        match (load_balancer.phase, service) {
+    fn of_service(&mut self, service: VirtualService, load_balancer: &LoadBalancer, observed: Option<&ServiceView>) {
+        let settings = load_balancer.service_on(service.vip());
+        match (load_balancer.phase, observed) {
             (Phase::Deleting, None) => {}
-            (Phase::Deleting, Some(_)) => self.push(Step::Dataplane(DataplaneStep::RemoveService(endpoint))),
+            (Phase::Deleting, Some(_)) => self.push(Step::Dataplane(DataplaneStep::RemoveService(service))),
             (Phase::Active, None) => {
-                self.push(Step::Dataplane(DataplaneStep::AddService(endpoint, load_balancer.service)));
-                self.of_backends(endpoint, load_balancer, &BTreeMap::new());
+                self.push(Step::Dataplane(DataplaneStep::AddService(service, settings)));
+                self.of_backends(service, load_balancer, &BTreeMap::new());
             }
-            (Phase::Active, Some(service)) => {
-                if service.settings != Some(load_balancer.service) {
-                    self.push(Step::Dataplane(DataplaneStep::SetService(endpoint, load_balancer.service)));
+            (Phase::Active, Some(observed)) => {
+                if observed.settings != Some(settings) {
+                    self.push(Step::Dataplane(DataplaneStep::SetService(service, settings)));
                 }
-                self.of_backends(endpoint, load_balancer, &service.backends);
+                self.of_backends(service, load_balancer, &observed.backends);
             }
         }
     }
 
     fn of_backends(
         &mut self,
-        endpoint: Endpoint,
+        service: VirtualService,
         load_balancer: &LoadBalancer,
         observed: &BTreeMap<Target, Option<BackendSettings>>,
     ) {
-        let programmed = load_balancer.programmed(self.now).backends;
+        let programmed = load_balancer.programmed(service.vip(), self.now).backends;
         for &(target, settings) in &programmed {
             match observed.get(&target) {
-                None => self.push(Step::Dataplane(DataplaneStep::AddBackend(endpoint, target, settings))),
+                None => self.push(Step::Dataplane(DataplaneStep::AddBackend(service, target, settings))),
                 Some(found) if *found == Some(settings) => {}
-                Some(_) => self.push(Step::Dataplane(DataplaneStep::SetBackend(endpoint, target, settings))),
+                Some(_) => self.push(Step::Dataplane(DataplaneStep::SetBackend(service, target, settings))),
             }
         }
         if observed.is_empty() {
@@ -221,22 +221,20 @@ impl Steps {
         }
         let wanted: BTreeSet<Target> = programmed.iter().map(|(target, _)| *target).collect();
         for target in observed.keys().filter(|target| !wanted.contains(target)) {
-            self.push(Step::Dataplane(DataplaneStep::RemoveBackend(endpoint, *target)));
+            self.push(Step::Dataplane(DataplaneStep::RemoveBackend(service, *target)));
         }
     }
 }
 
-/// Which of the load-balancer's connections need it.
-fn source_nat_for(load_balancer: &LoadBalancer) -> SourceNat {
-    if needs_source_nat(load_balancer) { load_balancer.source_nat } else { SourceNat::Never }
+/// Which of the load-balancer's connections to that VIP need it.
+fn source_nat_for(load_balancer: &LoadBalancer, vip: Vip) -> SourceNat {
+    if needs_source_nat(load_balancer, vip) { load_balancer.source_nat } else { SourceNat::Never }
 }
 
 /// Also while the only backend that would is down: it may come back at any time.
-fn needs_source_nat(load_balancer: &LoadBalancer) -> bool {
-    let all = load_balancer.backends().iter().map(|backend| backend.settings);
-    let mut all = all.chain(load_balancer.fallback.as_ref().map(|fallback| fallback.settings));
-    all.any(|settings| match settings.forwarding {
-        Forwarding::Masquerade => true,
-        Forwarding::Local | Forwarding::DirectRoute | Forwarding::Tunnel(_) => false,
-    })
+fn needs_source_nat(load_balancer: &LoadBalancer, vip: Vip) -> bool {
+    let backends =
+        load_balancer.backends().iter().filter(|backend| backend.serves(vip)).map(|backend| backend.settings);
+    let fallback = load_balancer.fallback.as_ref().filter(|fallback| fallback.serves(vip));
+    backends.chain(fallback.map(|fallback| fallback.settings)).any(|settings| settings.forwarding.translates())
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    model::{Endpoint, Family, LoadBalancer, LoadBalancerId, Target, Vip},
+    model::{Family, LoadBalancer, LoadBalancerId, Target, Vip, VirtualService},
     observed::{HostView, Services},
     peer::{Peer, PeerAddress},
     statistics::Connections,
@@ -79,7 +79,7 @@ pub enum Write {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// In no particular order.
-    pub load_balancers: Vec<LoadBalancer>,
+    pub load_balancers: Vec<Arc<LoadBalancer>>,
     /// Addresses that were released and not handed out since, with the number of their release.
     pub released: BTreeMap<Vip, u64>,
     /// Settings of the kernel that slb changed, with what they were.
@@ -215,22 +215,25 @@ pub enum PoolError {
     Provider(#[source] Cause),
 }
 
+/// Settings of the kernel that a driver looks after, by name.
+pub trait Settings: Send {
+    /// Those that are not as slb needs them. Reads only.
+    fn drifted_settings(&mut self) -> impl Future<Output = Result<Vec<SettingChange>, Cause>> + Send;
+
+    /// Gives a setting a value. One that is not this driver's is passed over.
+    fn set(&mut self, name: &str, value: &str) -> impl Future<Output = Result<(), Cause>> + Send;
+
+    /// Reads a setting, trimmed; nothing, `""`, if it is not this driver's.
+    fn get(&mut self, name: &str) -> impl Future<Output = Result<String, Cause>> + Send;
+}
+
 /// Addresses, source NAT and settings of the host.
-pub trait Host: Send {
+pub trait Host: Settings {
     /// Reads everything anew.
     fn observe(&mut self) -> impl Future<Output = Result<HostView, Cause>> + Send;
 
     /// Carries out the steps, packed; one verdict a step. A failed step does not hold up the others.
     fn apply(&mut self, steps: &[HostStep]) -> impl Future<Output = Vec<Verdict>> + Send;
-
-    /// The settings that are not as slb needs them. Reads only.
-    fn drifted_settings(&mut self) -> impl Future<Output = Result<Vec<SettingChange>, Cause>> + Send;
-
-    /// Gives a setting a value.
-    fn set(&mut self, name: &str, value: &str) -> impl Future<Output = Result<(), Cause>> + Send;
-
-    /// Reads a setting, trimmed.
-    fn get(&mut self, name: &str) -> impl Future<Output = Result<String, Cause>> + Send;
 }
 
 /// What happened on the host; the controller hears of it from a monitor that reports to the main loop.
@@ -248,18 +251,18 @@ pub enum HostEvent {
     Overrun,
 }
 
-/// What balances connections.
-pub trait Dataplane: Send {
+/// What balances connections, with its settings.
+pub trait Dataplane: Settings {
     /// Reads everything anew.
     fn observe(&mut self) -> impl Future<Output = Result<Services, Cause>> + Send;
 
-    /// Whether there is a service on the endpoint now, whoever put it there.
-    fn exists(&mut self, endpoint: Endpoint) -> impl Future<Output = Result<bool, Cause>> + Send;
+    /// Whether there is that service now, whoever put it there.
+    fn exists(&mut self, service: VirtualService) -> impl Future<Output = Result<bool, Cause>> + Send;
 
-    /// The connections that each backend of the endpoint has now. None of any, and no error, where there is no service.
+    /// The connections that each backend of the service has now. None of any, and no error, where there is no service.
     fn connections(
         &mut self,
-        endpoint: Endpoint,
+        service: VirtualService,
     ) -> impl Future<Output = Result<BTreeMap<Target, Connections>, Cause>> + Send;
 
     /// Carries out the steps in order, packed; one verdict a step. A failed step does not hold up the others.

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the data plane is to hold of a load-balancer: what was asked for, after what has become of its backends. Pure.
+//!
+//! Each of its VIPs has the backends that serve it, and stands for itself: who cannot be reached over one may be over the other.
 
 use crate::{
     health::{STEPS, is_panic, ramp},
-    model::{Backend, BackendSettings, LoadBalancer, Target, Time, Weight, check::OnFailure},
+    model::{Backend, BackendSettings, Fallback, LoadBalancer, Target, Time, Vip, Weight, check::OnFailure},
 };
 
-/// What the data plane is to hold of a load-balancer.
+/// What the data plane is to hold of a load-balancer on one of its VIPs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Programmed {
     /// Its backends, in their order, and the fallback if it is needed.
@@ -18,14 +20,14 @@ pub struct Programmed {
 const NONE: Weight = Weight::ZERO;
 
 impl LoadBalancer {
-    /// What the data plane is to hold of it at that time.
+    /// What the data plane is to hold of it on that VIP at that time.
     #[must_use]
-    pub fn programmed(&self, now: Time) -> Programmed {
-        let panics = self.panics();
-        let scale = self.scale(now);
+    pub fn programmed(&self, vip: Vip, now: Time) -> Programmed {
+        let panics = self.panics_on(vip);
+        let scale = self.scale(vip, now);
         let mut changes: Option<Time> = None;
         let mut backends = Vec::with_capacity(self.backends().len());
-        for backend in self.backends() {
+        for backend in self.backends_of(vip) {
             let mut settings = BackendSettings { weight: backend.settings.weight.times(scale), ..backend.settings };
             let is_down = backend.condition.down.is_some() && !panics;
             // Nor is there anything to wait for if it is drained.
@@ -40,7 +42,7 @@ impl LoadBalancer {
             }
             backends.push((backend.target, settings));
         }
-        if let Some(fallback) = &self.fallback
+        if let Some(fallback) = self.fallback_of(vip)
             && backends.iter().all(|(_, settings)| settings.weight == NONE)
         {
             // What the fallback has when a drain begins goes on, too.
@@ -50,9 +52,17 @@ impl LoadBalancer {
         Programmed { backends, changes }
     }
 
+    fn backends_of(&self, vip: Vip) -> impl Iterator<Item = &Backend> {
+        self.backends().iter().filter(move |backend| backend.serves(vip))
+    }
+
+    fn fallback_of(&self, vip: Vip) -> Option<&Fallback> {
+        self.fallback.as_deref().filter(|fallback| fallback.serves(vip))
+    }
+
     fn on_failure(&self, backend: &Backend) -> OnFailure {
         let chosen = self.check_of(backend).and_then(|check| check.reaction.on_failure);
-        chosen.unwrap_or_else(|| OnFailure::of(self.endpoint.protocol))
+        chosen.unwrap_or_else(|| OnFailure::of(self.protocol))
     }
 
     /// The weight of a backend that came back not long ago and is on its way to `asked`, and when it is another.
@@ -65,33 +75,37 @@ impl LoadBalancer {
     }
 
     /// By how much all weights are multiplied, which schedulers do not mind: while a small one is raised, so that it has parts to begin with.
-    fn scale(&self, now: Time) -> u16 {
+    fn scale(&self, vip: Vip, now: Time) -> u16 {
         let is_small = |backend: &&Backend| (1..STEPS / 2).contains(&backend.settings.weight.get());
         let is_raised = |backend: &Backend| {
             takes_part(backend) && self.raised(backend, backend.settings.weight.times(STEPS), now).is_some()
         };
-        if !self.backends().iter().filter(is_small).any(is_raised) {
+        if !self.backends_of(vip).filter(is_small).any(is_raised) {
             return 1;
         }
-        let heaviest = self.backends().iter().map(|backend| backend.settings.weight.get()).max().unwrap_or(1);
+        let heaviest = self.backends_of(vip).map(|backend| backend.settings.weight.get()).max().unwrap_or(1);
         (u16::MAX / heaviest).clamp(1, STEPS)
     }
 
-    /// Whether so many of its backends fail that none of the failures is believed.
+    /// Whether so many of its backends fail that none of the failures is believed, on one of its VIPs at least.
     #[must_use]
     pub fn panics(&self) -> bool {
+        self.vips.into_iter().any(|vip| self.panics_on(vip))
+    }
+
+    fn panics_on(&self, vip: Vip) -> bool {
         let Some(check) = &self.check else { return false };
-        let counted = || self.backends().iter().filter(|backend| takes_part(backend));
+        let counted = || self.backends_of(vip).filter(|backend| takes_part(backend));
         let down = counted().filter(|backend| backend.condition.down.is_some()).count();
         down > 0 && is_panic(down, counted().count(), check.reaction.panic_threshold)
     }
 
-    /// Whether there is a backend to send connections to, or the fallback. A drain of the whole is no reason: what it has goes on.
+    /// Whether there is a backend to send connections to that VIP to, or the fallback. A drain of the whole is no reason: what it has goes on.
     #[must_use]
-    pub fn has_place(&self) -> bool {
-        let panics = self.panics();
-        let serves = |backend: &Backend| takes_part(backend) && (panics || backend.condition.down.is_none());
-        self.backends().iter().any(serves) || self.fallback.is_some()
+    pub fn has_place(&self, vip: Vip) -> bool {
+        let panics = self.panics_on(vip);
+        let takes = |backend: &Backend| takes_part(backend) && (panics || backend.condition.down.is_none());
+        self.backends_of(vip).any(takes) || self.fallback_of(vip).is_some()
     }
 }
 
@@ -109,9 +123,14 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Advertise, BackendId, Condition, Endpoint, LoadBalancerId, Name, Phase, ServiceSettings, SourceNat,
+        Advertise, BackendId, Condition, Encapsulation, Forwarding, LoadBalancerId, Name, Phase, Protocol,
+        ServiceSettings, SourceNat, Vips,
         check::{Check, HealthCheck, Question, Reaction, SlowStart, Timing},
     };
+
+    fn vip(text: &str) -> Vip {
+        text.parse().unwrap()
+    }
 
     fn back_at(back: Time, weight: u16, slow_start: u64) -> LoadBalancer {
         let target = Target { ip: "10.0.0.1".parse().unwrap(), port: 80.try_into().unwrap() };
@@ -125,7 +144,9 @@ mod tests {
             id: LoadBalancerId(Uuid::nil()),
             serial: 1,
             name: Name::try_from(String::new()).unwrap(),
-            endpoint: Endpoint::tcp("192.0.2.1".parse().unwrap(), target.port),
+            vips: vip("192.0.2.1").into(),
+            port: target.port,
+            protocol: Protocol::Tcp,
             backends: Some([backend].into()),
             phase: Phase::Active,
             advertise: Advertise::default(),
@@ -144,10 +165,10 @@ mod tests {
             let back = Time::from_millis(1_000_000);
             let now = back.after(Duration::from_millis(passed));
             let load_balancer = back_at(back, weight, slow_start);
-            let is = load_balancer.programmed(now);
+            let is = load_balancer.programmed(vip("192.0.2.1"), now);
             if let Some(changes) = is.changes {
                 prop_assert!(changes > now);
-                let at = |millis| load_balancer.programmed(Time::from_millis(millis)).backends;
+                let at = |millis| load_balancer.programmed(vip("192.0.2.1"), Time::from_millis(millis)).backends;
                 prop_assert_eq!(&at(changes.millis() - 1), &is.backends);
                 prop_assert_ne!(&at(changes.millis()), &is.backends);
             } else {
@@ -159,8 +180,43 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_back_begins_no_slow_start() {
         let load_balancer = back_at(Time::from_millis(1_000_000), 10, 5_000);
-        assert_eq!(load_balancer.programmed(Time::from_millis(1_000_000)).backends[0].1.weight, 1.into());
-        let before = load_balancer.programmed(Time::from_millis(999_999));
+        let at = |millis| load_balancer.programmed(vip("192.0.2.1"), Time::from_millis(millis));
+        assert_eq!(at(1_000_000).backends[0].1.weight, 1.into());
+        let before = at(999_999);
         assert_eq!((before.backends[0].1.weight, before.changes), (10.into(), None));
+    }
+    /// A tunnel leads to both; whoever fails on one family is no reason to doubt, or to send somewhere else, on the other.
+    #[test]
+    fn each_vip_has_the_backends_that_serve_it() {
+        let (four, six) = (vip("192.0.2.1"), vip("fd00::1"));
+        let down = Condition { down: Some(Time::FIRST), ..Condition::default() };
+        let of = back_at(Time::FIRST, 10, 0);
+        let [backend] = of.backends() else { panic!("one") };
+        let at = |ip: &str, forwarding, condition| Backend {
+            target: Target { ip: ip.parse().unwrap(), ..backend.target },
+            settings: BackendSettings { forwarding, ..backend.settings },
+            condition,
+            ..backend.clone()
+        };
+        let (nat, tunnel) = (Forwarding::Masquerade, Forwarding::Tunnel(Encapsulation::Ipip));
+        let fallback = Fallback { target: at("fd00::99", nat, down).target, settings: BackendSettings::default() };
+        let with = |backends: &[Backend]| LoadBalancer {
+            vips: Vips::both(four, six).unwrap(),
+            backends: Some(backends.into()),
+            fallback: Some(Box::new(fallback)),
+            ..of.clone()
+        };
+        let shown = |of: &LoadBalancer, vip| {
+            let all = of.programmed(vip, Time::from_millis(2)).backends.into_iter();
+            all.map(|(target, settings)| (target.ip.to_string(), settings.weight.get())).collect::<Vec<_>>()
+        };
+        let up = Condition::default();
+        let mixed = with(&[at("10.0.0.1", nat, up), at("fd00::2", nat, down), at("10.0.0.3", tunnel, up)]);
+        assert_eq!(shown(&mixed, four), [("10.0.0.1".into(), 10), ("10.0.0.3".into(), 10)]);
+        assert_eq!(shown(&mixed, six), [("fd00::2".into(), 0), ("10.0.0.3".into(), 10)]);
+        let apart = with(&[at("10.0.0.1", nat, up), at("fd00::2", nat, down)]);
+        assert_eq!(shown(&apart, six), [("fd00::2".into(), 0), ("fd00::99".into(), 1)]);
+        let without = LoadBalancer { fallback: None, ..apart.clone() };
+        assert_eq!((without.has_place(four), without.has_place(six), apart.has_place(six)), (true, false, true));
     }
 }

@@ -15,18 +15,21 @@ use std::{
 };
 
 use crate::{
-    checker::{Checker, Known, Transition, Watch},
+    checker::{Beginning, Checker, Transition, Watch},
     controller::{Drivers, World},
-    model::{Endpoint, Family, LoadBalancer, LoadBalancerId, Phase, Target, Time, Vip},
+    model::{Backend, Family, Forwarding, LoadBalancer, LoadBalancerId, Phase, Target, Time, Vip, VirtualService},
     observed::{HostView, Services},
     plan::Observed,
     ports::{
-        Advertiser, Cause, Dataplane, Host, Pool, PoolError, Probe, SettingChange, Snapshot, Store, Verdict, Wanted,
-        Write,
+        Advertiser, Cause, Dataplane, Host, Pool, PoolError, Probe, SettingChange, Settings, Snapshot, Store, Verdict,
+        Wanted, Write,
     },
     statistics::Connections,
     step::{AdvertStep, DataplaneStep, HostStep, Step},
 };
+
+/// The data plane's setting; all others are the host's.
+pub const TIMEOUT: &str = "timeout";
 
 /// What is left when the process is killed.
 #[derive(Debug, Default)]
@@ -34,6 +37,8 @@ pub struct Remains {
     pub disk: Snapshot,
     pub kernel: Observed,
     pub settings: BTreeMap<String, String>,
+    /// What the data plane needs its setting to be.
+    pub timeout: Option<String>,
     /// Addresses that answer a probe, with who answers.
     pub neighbours: BTreeMap<Vip, String>,
     /// Addresses that somebody pays for.
@@ -48,8 +53,8 @@ pub struct Remains {
     pub disk_full: bool,
     /// Steps carried out, in order.
     pub log: Vec<Step>,
-    /// What is checked, with what was known of it when it was first asked for.
-    pub watched: BTreeMap<LoadBalancerId, BTreeMap<Watch, Option<Known>>>,
+    /// What is checked, with how it began when it was first asked for.
+    pub watched: BTreeMap<LoadBalancerId, BTreeMap<Watch, Beginning>>,
     /// What checks have found out.
     pub transitions: Vec<Transition>,
     /// Active connections of backends.
@@ -92,6 +97,17 @@ impl Sim {
         if crash {
             pending().await
         }
+    }
+
+    fn drift(&self, name: &str, wish: &str) -> Option<SettingChange> {
+        let from = self.with(|remains| remains.settings.get(name).cloned())?;
+        (from != wish).then(|| SettingChange { name: name.to_owned(), from, to: wish.to_owned() })
+    }
+
+    async fn set(&self, name: &str, value: &str) {
+        self.point().await;
+        self.with(|remains| remains.settings.insert(name.to_owned(), value.to_owned()));
+        self.point().await;
     }
 
     async fn step(&self, step: Step, effect: impl FnOnce(&mut Observed)) -> Verdict {
@@ -164,7 +180,7 @@ fn write_down(disk: &mut Snapshot, write: Write) {
         Write::Put(load_balancer) => {
             disk.last_serial = disk.last_serial.max(load_balancer.serial);
             disk.load_balancers.retain(|each| each.id != load_balancer.id);
-            disk.load_balancers.push(LoadBalancer::clone(&load_balancer));
+            disk.load_balancers.push(load_balancer);
         }
         Write::Erase(id) => disk.load_balancers.retain(|each| each.id != id),
         Write::Released { vip, serial } => drop(disk.released.insert(vip, serial)),
@@ -188,12 +204,15 @@ pub struct SimPool {
 
 impl SimPool {
     fn take(&mut self, wanted: Wanted, avoid: &BTreeMap<IpAddr, String>) -> Result<Vip, PoolError> {
-        let free = |vip: &&Vip| !self.held.contains(vip) && !avoid.contains_key(&vip.address());
-        let found = match wanted.vip() {
-            Some(wanted) => self.all.iter().filter(free).find(|vip| **vip == wanted),
-            None => self.all.iter().find(free),
+        let is_meant = |vip: Vip| match wanted {
+            Wanted::Vip(wanted) => vip == wanted,
+            Wanted::Of(family) => vip.family() == family,
+            Wanted::Any => vip.family() == Family::Ipv4,
         };
-        let exhausted = || PoolError::Exhausted { family: Family::Ipv4, pool: "sim".to_owned(), held: 0, avoided: 0 };
+        let is_free = |vip: &&Vip| !self.held.contains(vip) && !avoid.contains_key(&vip.address());
+        let found = self.all.iter().filter(is_free).find(|vip| is_meant(**vip));
+        let family = if let Wanted::Of(family) = wanted { family } else { Family::Ipv4 };
+        let exhausted = || PoolError::Exhausted { family, pool: "sim".to_owned(), held: 0, avoided: 0 };
         let vip = found.copied().ok_or_else(exhausted)?;
         assert!(self.held.insert(vip));
         Ok(vip)
@@ -264,40 +283,55 @@ impl Host for SimHost {
         }
         verdicts
     }
+}
 
+impl Settings for SimHost {
     async fn drifted_settings(&mut self) -> Result<Vec<SettingChange>, Cause> {
-        let change = |from: &String| SettingChange { name: "forward".into(), from: from.clone(), to: "1".into() };
-        Ok(self.0.with(|r| r.settings.get("forward").filter(|value| *value != "1").map(change).into_iter().collect()))
+        Ok(self.0.drift("forward", "1").into_iter().collect())
     }
 
     async fn set(&mut self, name: &str, value: &str) -> Result<(), Cause> {
-        self.0.point().await;
-        self.0.with(|remains| remains.settings.insert(name.to_owned(), value.to_owned()));
-        self.0.point().await;
+        self.0.set(name, value).await;
         Ok(())
     }
 
     async fn get(&mut self, name: &str) -> Result<String, Cause> {
-        self.0.with(|remains| remains.settings.get(name).cloned()).ok_or_else(|| "no such setting".into())
+        Ok(self.0.with(|remains| remains.settings.get(name).filter(|_| name != TIMEOUT).cloned()).unwrap_or_default())
     }
 }
 
 pub struct SimDataplane(Sim);
+
+impl Settings for SimDataplane {
+    async fn drifted_settings(&mut self) -> Result<Vec<SettingChange>, Cause> {
+        let wish = self.0.with(|remains| remains.timeout.clone());
+        Ok(wish.and_then(|wish| self.0.drift(TIMEOUT, &wish)).into_iter().collect())
+    }
+
+    async fn set(&mut self, name: &str, value: &str) -> Result<(), Cause> {
+        self.0.set(name, value).await;
+        Ok(())
+    }
+
+    async fn get(&mut self, name: &str) -> Result<String, Cause> {
+        Ok(self.0.with(|remains| remains.settings.get(name).filter(|_| name == TIMEOUT).cloned()).unwrap_or_default())
+    }
+}
 
 impl Dataplane for SimDataplane {
     async fn observe(&mut self) -> Result<Services, Cause> {
         Ok(self.0.with(|remains| remains.kernel.services.clone()))
     }
 
-    async fn exists(&mut self, endpoint: Endpoint) -> Result<bool, Cause> {
-        Ok(self.0.with(|remains| remains.kernel.services.contains_key(&endpoint)))
+    async fn exists(&mut self, service: VirtualService) -> Result<bool, Cause> {
+        Ok(self.0.with(|remains| remains.kernel.services.contains_key(&service.key())))
     }
 
-    async fn connections(&mut self, endpoint: Endpoint) -> Result<BTreeMap<Target, Connections>, Cause> {
+    async fn connections(&mut self, service: VirtualService) -> Result<BTreeMap<Target, Connections>, Cause> {
         self.0.with(|remains| {
             let active = |target: &Target| remains.connections.get(target).copied().unwrap_or_default();
             let of = |target: &Target| (*target, Connections { active: active(target), ..Connections::default() });
-            let service = remains.kernel.services.get(&endpoint).ok_or("no such service")?;
+            let service = remains.kernel.services.get(&service.key()).ok_or("no such service")?;
             Ok(service.backends.keys().map(of).collect())
         })
     }
@@ -305,7 +339,10 @@ impl Dataplane for SimDataplane {
     async fn apply(&mut self, steps: &[DataplaneStep]) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         for step in steps {
-            if self.0.with(|remains| needs_a_service(step) && !remains.kernel.services.contains_key(&step.endpoint())) {
+            if self
+                .0
+                .with(|remains| needs_a_service(step) && !remains.kernel.services.contains_key(&step.service().key()))
+            {
                 verdicts.push(Verdict::Retry("no such service".into()));
                 continue;
             }
@@ -345,7 +382,7 @@ impl Advertiser for SimAdvertiser {
 pub struct SimChecker(Sim);
 
 impl Checker for SimChecker {
-    fn set(&mut self, owner: LoadBalancerId, watches: BTreeMap<Watch, Option<Known>>) {
+    fn set(&mut self, owner: LoadBalancerId, watches: BTreeMap<Watch, Beginning>) {
         self.0.with(|remains| match watches.is_empty() {
             true => drop(remains.watched.remove(&owner)),
             false => drop(remains.watched.insert(owner, watches)),
@@ -364,18 +401,22 @@ impl Checker for SimChecker {
 /// What the kernel holds at a time when it serves exactly these load-balancers, and nothing else.
 pub fn served(load_balancers: &[Arc<LoadBalancer>], now: Time) -> Observed {
     let mut kernel = Observed::default();
-    for load_balancer in load_balancers.iter().filter(|each| each.phase == Phase::Active) {
-        let endpoint = load_balancer.endpoint;
-        kernel.host.bound.insert(endpoint.vip);
-        if load_balancer.is_to_be_told() {
-            kernel.advertised.insert(endpoint.vip);
+    let active = load_balancers.iter().filter(|each| each.phase == Phase::Active);
+    for (load_balancer, vip) in active.flat_map(|each| each.vips.into_iter().map(move |vip| (each, vip))) {
+        kernel.host.bound.insert(vip);
+        if load_balancer.is_to_be_told(vip) {
+            kernel.advertised.insert(vip);
         }
-        if !load_balancer.backends().is_empty() || load_balancer.fallback.is_some() {
-            kernel.host.source_nat.insert(endpoint.vip, load_balancer.source_nat);
+        let is_translated =
+            |backend: &Backend| backend.serves(vip) && backend.settings.forwarding == Forwarding::Masquerade;
+        if load_balancer.backends().iter().any(is_translated)
+            || load_balancer.fallback.as_ref().is_some_and(|it| it.serves(vip))
+        {
+            kernel.host.source_nat.insert(vip, load_balancer.source_nat);
         }
-        let service = kernel.services.entry(endpoint).or_default();
-        service.settings = Some(load_balancer.service);
-        let programmed = load_balancer.programmed(now).backends;
+        let service = kernel.services.entry(load_balancer.virtual_service(vip).key()).or_default();
+        service.settings = Some(load_balancer.service_on(vip));
+        let programmed = load_balancer.programmed(vip, now).backends;
         service.backends.extend(programmed.into_iter().map(|(target, settings)| (target, Some(settings))));
     }
     kernel

@@ -5,14 +5,17 @@ mod conditions;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use self::conditions::unwatched;
 use crate::{
     command::{BackendChange, Command, LoadBalancerChange, NewLoadBalancer, Rejected, Unfit},
     model::{
-        Backend, BackendId, BackendSettings, Endpoint, Fallback, ForwardingKind, LoadBalancer, LoadBalancerId, Phase,
-        Port, Protocol, Target, Time, Vip,
+        Backend, BackendId, BackendSettings, Endpoint, Fallback, Family, ForwardingKind, LoadBalancer, LoadBalancerId,
+        Phase, Port, Protocol, Target, Time, Vip, Vips,
     },
     ports::Write,
     step::DataplaneStep,
@@ -72,10 +75,10 @@ impl Change {
     #[must_use]
     pub fn touches(&self, step: &DataplaneStep, now: Time) -> bool {
         let [before, after] = [&self.before, &self.after]
-            .map(|side| side.as_ref().filter(|load_balancer| load_balancer.endpoint == step.endpoint()));
+            .map(|side| side.as_ref().filter(|is| is.virtual_services().any(|service| service == step.service())));
         let Some(target) = step.target() else { return before.or(after).is_some() };
         let found = |load_balancer: &Arc<LoadBalancer>| {
-            let programmed = load_balancer.programmed(now).backends;
+            let programmed = load_balancer.programmed(step.service().vip(), now).backends;
             programmed.into_iter().find(|(programmed, _)| *programmed == target)
         };
         before.and_then(found) != after.and_then(found)
@@ -87,15 +90,16 @@ impl State {
     ///
     /// # Errors
     /// Two records that claim the same id or the same endpoint: names both.
-    pub fn restore(load_balancers: Vec<LoadBalancer>, last_serial: u64) -> Result<Self, Contradiction> {
+    pub fn restore(load_balancers: Vec<Arc<LoadBalancer>>, last_serial: u64) -> Result<Self, Contradiction> {
         let mut state = Self { last_serial, ..Self::default() };
         for load_balancer in load_balancers {
-            let endpoint = load_balancer.endpoint;
-            if let Some(other) = state.at(endpoint).or_else(|| state.by_id.get(&load_balancer.id)) {
-                return Err(Contradiction { one: other.id, other: load_balancer.id, endpoint });
+            for endpoint in load_balancer.endpoints() {
+                if let Some(other) = state.at(endpoint).or_else(|| state.by_id.get(&load_balancer.id)) {
+                    return Err(Contradiction { one: other.id, other: load_balancer.id, endpoint });
+                }
             }
             state.last_serial = state.last_serial.max(load_balancer.serial);
-            state.put(&Change { before: None, after: Some(Arc::new(load_balancer)) });
+            state.put(&Change { before: None, after: Some(load_balancer) });
         }
         Ok(state)
     }
@@ -131,6 +135,19 @@ impl State {
         self.on(vip).next().is_some()
     }
 
+    /// The same with every VIP that has a load-balancer in common with one of them, and so on.
+    #[must_use]
+    pub fn together(&self, vips: impl IntoIterator<Item = Vip>) -> BTreeSet<Vip> {
+        let mut all = BTreeSet::new();
+        let mut left: Vec<Vip> = vips.into_iter().collect();
+        while let Some(vip) = left.pop() {
+            if all.insert(vip) {
+                left.extend(self.on(vip).filter_map(|load_balancer| load_balancer.vips.beside(vip)));
+            }
+        }
+        all
+    }
+
     /// Every load-balancer, by id.
     pub fn load_balancers(&self) -> impl Iterator<Item = &Arc<LoadBalancer>> {
         self.by_id.values()
@@ -153,22 +170,23 @@ impl State {
         }
     }
 
-    /// Creates a load-balancer on a VIP that has been found for it.
+    /// Creates a load-balancer on VIPs that have been found for it.
     ///
     /// # Errors
-    /// The endpoint is taken, or the backends contradict each other or the VIP. Nothing has changed then.
-    pub fn create(&mut self, new: NewLoadBalancer, vip: Vip) -> Result<Change, Rejected> {
-        let endpoint = new.endpoint(vip);
-        self.check_endpoint(endpoint)?;
-        new.service.check(endpoint.protocol, vip.into())?;
+    /// An endpoint is taken, or the backends contradict each other or the VIPs. Nothing has changed then.
+    pub fn create(&mut self, new: NewLoadBalancer, vips: Vips) -> Result<Change, Rejected> {
+        vips.into_iter().try_for_each(|vip| self.check_endpoint(new.endpoint(vip)))?;
+        new.service.check(new.protocol, families(vips))?;
         let backends = new.backends.unwrap_or_default();
-        check_backends(endpoint, &backends)?;
-        check_fallback(endpoint, new.fallback.as_ref(), &backends)?;
+        check_backends(vips, &backends)?;
+        check_fallback(vips, new.fallback.as_ref(), &backends)?;
         let after = LoadBalancer {
             id: new.id,
             serial: self.last_serial + 1,
             name: new.name,
-            endpoint,
+            vips,
+            port: new.port,
+            protocol: new.protocol,
             backends: (!backends.is_empty()).then(|| backends.into()),
             phase: Phase::Active,
             advertise: new.advertise,
@@ -221,20 +239,23 @@ impl State {
     pub fn put(&mut self, change: &Change) {
         if let Some(before) = &change.before {
             self.by_id.remove(&before.id);
-            self.by_endpoint.remove(&before.endpoint);
+            for endpoint in before.endpoints() {
+                self.by_endpoint.remove(&endpoint);
+            }
         }
         if let Some(after) = &change.after {
             self.last_serial = self.last_serial.max(after.serial);
-            self.by_endpoint.insert(after.endpoint, after.id);
+            self.by_endpoint.extend(after.endpoints().map(|endpoint| (endpoint, after.id)));
             self.by_id.insert(after.id, Arc::clone(after));
         }
     }
 
     fn update(&mut self, id: LoadBalancerId, change: &LoadBalancerChange) -> Result<Change, Rejected> {
         let before = self.active(id)?;
-        unchanged("eip", before.endpoint.vip, change.vip)?;
-        unchanged("port", before.endpoint.port, change.port)?;
-        unchanged("protocol", before.endpoint.protocol, change.protocol)?;
+        unchanged("eip", before.vips.first(), change.vip)?;
+        unchanged("eips", before.vips, change.vips)?;
+        unchanged("port", before.port, change.port)?;
+        unchanged("protocol", before.protocol, change.protocol)?;
         let mut after = LoadBalancer::clone(&before);
         if let Some(name) = &change.name {
             after.name.clone_from(name);
@@ -242,12 +263,12 @@ impl State {
         after.advertise = change.advertise.unwrap_or(after.advertise);
         after.source_nat = change.source_nat.unwrap_or(after.source_nat);
         after.service = change.service.of(before.service);
-        after.service.check(before.endpoint.protocol, before.endpoint.vip.into())?;
+        after.service.check(before.protocol, families(before.vips))?;
         if let Some(check) = &change.check {
             after.check.clone_from(check);
         }
         if let Some(fallback) = &change.fallback {
-            check_fallback(before.endpoint, fallback.as_ref(), before.backends())?;
+            check_fallback(before.vips, fallback.as_ref(), before.backends())?;
             after.fallback = fallback.map(Box::new);
         }
         Ok(self.done(Some(before), Some(after)))
@@ -256,16 +277,16 @@ impl State {
     fn add_backends(&mut self, id: LoadBalancerId, added: &[Backend]) -> Result<Change, Rejected> {
         let before = self.active(id)?;
         let backends: Arc<[Backend]> = before.backends().iter().chain(added).cloned().collect();
-        check_backends(before.endpoint, &backends)?;
-        check_fallback(before.endpoint, before.fallback.as_deref(), &backends)?;
+        check_backends(before.vips, &backends)?;
+        check_fallback(before.vips, before.fallback.as_deref(), &backends)?;
         let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
         Ok(self.done(Some(before), Some(after)))
     }
 
     fn replace_backends(&mut self, id: LoadBalancerId, backends: &[Backend]) -> Result<Change, Rejected> {
         let before = self.active(id)?;
-        check_backends(before.endpoint, backends)?;
-        check_fallback(before.endpoint, before.fallback.as_deref(), backends)?;
+        check_backends(before.vips, backends)?;
+        check_fallback(before.vips, before.fallback.as_deref(), backends)?;
         let known = |target| before.backends().iter().find(|each| each.target == target);
         let kept = backends.iter().map(|each| match known(each.target) {
             Some(known) => Backend { id: known.id, condition: known.condition, ..each.clone() },
@@ -288,10 +309,11 @@ impl State {
         unchanged("port", old.target.port, change.target.port)?;
         let check = change.check.clone().unwrap_or_else(|| old.check.clone());
         let changed = Backend { settings: change.of(old.settings)?, check, ..old.clone() };
-        check_reach(before.endpoint, changed.target, changed.settings)?;
         let others = before.backends().iter();
-        let backends =
+        let backends: Arc<[Backend]> =
             others.map(|each| if each.target == changed.target { &changed } else { each }).cloned().collect();
+        check_backends(before.vips, &backends)?;
+        check_fallback(before.vips, before.fallback.as_deref(), &backends)?;
         let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
         Ok(self.done(Some(before), Some(after)))
     }
@@ -335,51 +357,65 @@ fn known_backend(load_balancer: &LoadBalancer, backend: BackendId) -> Result<&Ba
     load_balancer.backend(backend).ok_or(Rejected::UnknownBackend { load_balancer: load_balancer.id, backend })
 }
 
-/// Whether all of them could be the backends of a load-balancer there.
-fn check_backends(endpoint: Endpoint, backends: &[Backend]) -> Result<(), Rejected> {
-    let mut targets = BTreeMap::new();
-    backends.iter().try_for_each(|backend| check_backend(endpoint, backend, targets.insert(backend.target, backend.id)))
+fn is_one_of(vips: Vips, target: Target) -> bool {
+    vips.into_iter().any(|vip| vip.address() == target.ip.address())
 }
 
-/// `holder` is the backend that has the target already.
-fn check_backend(endpoint: Endpoint, backend: &Backend, holder: Option<BackendId>) -> Result<(), Rejected> {
-    let target = backend.target;
-    if target.ip.address() == endpoint.vip.address() {
-        return Err(Rejected::BackendIsVip(target));
-    }
-    if let Some(by) = holder {
-        return Err(Rejected::BackendExists { target, by });
-    }
-    check_reach(endpoint, target, backend.settings)
+fn families(vips: Vips) -> impl Iterator<Item = Family> {
+    vips.into_iter().map(Vip::family)
+}
+
+/// Whether all of them could be the backends of a load-balancer there.
+fn check_backends(vips: Vips, backends: &[Backend]) -> Result<(), Rejected> {
+    let mut targets = BTreeMap::new();
+    let mut hosts = BTreeMap::new();
+    backends.iter().try_for_each(|backend| {
+        let Backend { id, target, settings, .. } = *backend;
+        if is_one_of(vips, target) {
+            return Err(Rejected::BackendIsVip(target));
+        }
+        if let Some(by) = targets.insert(target, id) {
+            return Err(Rejected::BackendExists { target, by });
+        }
+        check_reach(vips, target, settings)?;
+        let other = (!settings.forwarding.translates()).then(|| hosts.insert(target.ip, target)).flatten();
+        check_server(target, settings, other)
+    })
 }
 
 /// The fallback is a backend like others, but none of them.
-fn check_fallback(endpoint: Endpoint, fallback: Option<&Fallback>, backends: &[Backend]) -> Result<(), Rejected> {
+fn check_fallback(vips: Vips, fallback: Option<&Fallback>, backends: &[Backend]) -> Result<(), Rejected> {
     let Some(Fallback { target, settings }) = fallback.copied() else { return Ok(()) };
-    if target.ip.address() == endpoint.vip.address() {
+    if is_one_of(vips, target) {
         return Err(Rejected::BackendIsVip(target));
     }
-    match backends.iter().find(|backend| backend.target == target) {
-        Some(_) => Err(Rejected::BackendIsFallback(target)),
-        None => check_reach(endpoint, target, settings),
+    if backends.iter().any(|backend| backend.target == target) {
+        return Err(Rejected::BackendIsFallback(target));
     }
+    check_reach(vips, target, settings)?;
+    let is_same = |each: &&Backend| each.target.ip == target.ip && !each.settings.forwarding.translates();
+    let other = (!settings.forwarding.translates()).then(|| backends.iter().find(is_same)).flatten();
+    check_server(target, settings, other.map(|other| other.target))
 }
 
-/// Whether packets can reach it by the way that it asks for.
-fn check_reach(
-    Endpoint { vip, port, .. }: Endpoint,
-    target: Target,
-    settings: BackendSettings,
-) -> Result<(), Rejected> {
+/// Whether packets can reach it from one of the VIPs by the way that it asks for.
+fn check_reach(vips: Vips, target: Target, settings: BackendSettings) -> Result<(), Rejected> {
     let kind = settings.forwarding.kind();
-    let unfit = |why| Err(Rejected::Unfit { target, why });
-    if kind != ForwardingKind::Masquerade && target.port != port {
-        return unfit(Unfit::OtherPort { kind, port });
-    }
-    if kind != ForwardingKind::Tunnel && target.ip.family() != vip.family() {
-        return unfit(Unfit::OtherFamily { kind, vip: vip.family() });
+    if kind != ForwardingKind::Tunnel && families(vips).all(|family| family != target.ip.family()) {
+        return Err(Rejected::Unfit { target, why: Unfit::OtherFamily { kind, vip: vips.first().family() } });
     }
     Ok(())
+}
+
+/// `other` is on the same host, and what is sent there keeps its port as well.
+fn check_server(target: Target, settings: BackendSettings, other: Option<Target>) -> Result<(), Rejected> {
+    match other {
+        Some(other) => {
+            let kind = settings.forwarding.kind();
+            Err(Rejected::Unfit { target, why: Unfit::SameServer { kind, other } })
+        }
+        None => Ok(()),
+    }
 }
 
 fn unchanged<T: PartialEq + ToString>(field: &'static str, is: T, wanted: Option<T>) -> Result<(), Rejected> {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the data plane counts, for readers. They never wait for the controller, nor it for them.
 
-use std::{collections::BTreeMap, fmt, future::Future, pin::Pin, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, fmt, future::Future, iter::Sum, ops::Add, pin::Pin, sync::Arc, time::SystemTime};
 
 use crate::{
     errors::Shared,
-    model::{Endpoint, Target},
+    model::{ServiceKey, Target},
 };
 
 /// What is counted, or why it is not known.
@@ -23,7 +23,7 @@ pub struct Reading {
     /// When it was read.
     pub at: SystemTime,
     /// By service.
-    pub services: BTreeMap<Endpoint, ServiceCount>,
+    pub services: BTreeMap<ServiceKey, ServiceCount>,
 }
 
 /// What is counted of a service.
@@ -77,4 +77,34 @@ pub struct Counts {
     pub bytes_in: u64,
     /// Bytes to clients.
     pub bytes_out: u64,
+}
+
+/// Adds field by field, up to the highest number that there is.
+macro_rules! add {
+    ($kind:ident by $add:ident: $($field:ident),*) => {
+        impl Add for $kind {
+            type Output = Self;
+
+            fn add(self, other: Self) -> Self {
+                Self { $($field: self.$field.$add(other.$field)),* }
+            }
+        }
+    };
+}
+
+add!(BackendCount by add: traffic, connections);
+add!(Connections by saturating_add: active, inactive, persistent);
+add!(Counters by add: total, rate);
+add!(Counts by saturating_add: connections, packets_in, packets_out, bytes_in, bytes_out);
+
+impl Sum for BackendCount {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), Self::add)
+    }
+}
+
+impl Sum for Counters {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), Self::add)
+    }
 }

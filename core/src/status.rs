@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use crate::model::{BackendId, LoadBalancer};
+use crate::model::{BackendId, LoadBalancer, Vip};
 
 /// Something that holds, or the reason why it does not.
 pub type Finding = Result<(), Arc<str>>;
@@ -14,12 +14,21 @@ pub type Finding = Result<(), Arc<str>>;
 /// What the controller found out of a load-balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// The kernel balances connections to it.
-    pub programmed: Finding,
-    /// The network is told of its VIP.
-    pub advertised: Finding,
+    /// How each of its VIPs is doing, in their order.
+    pub vips: Vec<VipReport>,
     /// Which of its backends get connections.
     pub backends: Vec<(BackendId, Finding)>,
+}
+
+/// What the controller found out of a load-balancer on one of its VIPs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VipReport {
+    /// Which.
+    pub vip: Vip,
+    /// The kernel balances connections to it.
+    pub programmed: Finding,
+    /// The network is told of it.
+    pub advertised: Finding,
 }
 
 /// Something that has held, or has not, for a while.
@@ -42,6 +51,10 @@ impl Condition {
         Self { since: now, why_not: finding.err() }
     }
 
+    fn not_yet(now: SystemTime) -> Self {
+        Self::new(Err("nothing has been done yet".into()), now)
+    }
+
     /// The same with what was found now: whoever goes on holding, or not holding, does so since the same time.
     fn now(&self, finding: Finding, now: SystemTime) -> Self {
         let found = Self::new(finding, now);
@@ -56,13 +69,37 @@ pub struct BackendStatus {
     pub programmed: Condition,
 }
 
+/// How a load-balancer is doing on one of its VIPs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VipStatus {
+    /// Which.
+    pub vip: Vip,
+    /// Whether the kernel balances connections to it.
+    pub programmed: Condition,
+    /// Whether the network is told of it.
+    pub advertised: Condition,
+}
+
+impl VipStatus {
+    fn new(vip: Vip, now: SystemTime) -> Self {
+        Self { vip, programmed: Condition::not_yet(now), advertised: Condition::not_yet(now) }
+    }
+
+    fn next(&self, reports: &[VipReport], now: SystemTime) -> Self {
+        let Some(report) = reports.iter().find(|report| report.vip == self.vip) else { return self.clone() };
+        Self {
+            vip: self.vip,
+            programmed: self.programmed.now(report.programmed.clone(), now),
+            advertised: self.advertised.now(report.advertised.clone(), now),
+        }
+    }
+}
+
 /// How a load-balancer is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Whether the kernel balances connections to it.
-    pub programmed: Condition,
-    /// Whether the network is told of its VIP.
-    pub advertised: Condition,
+    first: VipStatus,
+    second: Option<Box<VipStatus>>,
     /// In the order of the ids.
     backends: Vec<(BackendId, BackendStatus)>,
 }
@@ -74,24 +111,42 @@ pub enum News {
     Programmed(Option<BackendId>),
     /// It has not, or for another reason.
     Failed(Option<BackendId>, Arc<str>),
-    /// The network is told now.
-    Advertised,
-    /// It is told no more.
-    Withdrawn(Arc<str>),
+    /// The network is told of the VIP now.
+    Advertised(Vip),
+    /// It is told of it no more.
+    Withdrawn(Vip, Arc<str>),
 }
 
 impl Status {
     /// Of a load-balancer that nothing has been done about yet.
     #[must_use]
     pub fn new(load_balancer: &LoadBalancer, now: SystemTime) -> Self {
-        let not_yet = || Condition::new(Err("nothing has been done yet".into()), now);
-        Self { programmed: not_yet(), advertised: not_yet(), backends: Vec::new() }.with_backends_of(load_balancer, now)
+        let second = load_balancer.vips.second().map(|vip| Box::new(VipStatus::new(vip, now)));
+        let first = VipStatus::new(load_balancer.vips.first(), now);
+        Self { first, second, backends: Vec::new() }.with_backends_of(load_balancer, now)
+    }
+
+    /// How each of its VIPs is doing.
+    pub fn vips(&self) -> impl Iterator<Item = &VipStatus> {
+        std::iter::once(&self.first).chain(self.second.as_deref())
+    }
+
+    /// Whether the kernel balances connections to it, on all of its VIPs.
+    #[must_use]
+    pub fn programmed(&self) -> &Condition {
+        worse(&self.first.programmed, self.second.as_ref().map(|second| &second.programmed))
+    }
+
+    /// Whether the network is told of all of its VIPs.
+    #[must_use]
+    pub fn advertised(&self) -> &Condition {
+        worse(&self.first.advertised, self.second.as_ref().map(|second| &second.advertised))
     }
 
     /// The same for the backends that there are now.
     #[must_use]
     pub fn with_backends_of(&self, load_balancer: &LoadBalancer, now: SystemTime) -> Self {
-        let not_yet = || BackendStatus { programmed: Condition::new(Err("nothing has been done yet".into()), now) };
+        let not_yet = || BackendStatus { programmed: Condition::not_yet(now) };
         let of = |id| (id, self.backend(id).cloned().unwrap_or_else(not_yet));
         self.with(load_balancer.backends().iter().map(|backend| of(backend.id)).collect())
     }
@@ -111,8 +166,8 @@ impl Status {
             Some((id, BackendStatus { programmed: before.programmed.now(finding, now) }))
         };
         let next = Self {
-            programmed: self.programmed.now(report.programmed, now),
-            advertised: self.advertised.now(report.advertised, now),
+            first: self.first.next(&report.vips, now),
+            second: self.second.as_ref().map(|second| Box::new(second.next(&report.vips, now))),
             backends: Vec::new(),
         };
         let next = next.with(report.backends.into_iter().filter_map(backend).collect());
@@ -124,7 +179,7 @@ impl Status {
 
     fn with(&self, mut backends: Vec<(BackendId, BackendStatus)>) -> Self {
         backends.sort_unstable_by_key(|(id, _)| *id);
-        Self { programmed: self.programmed.clone(), advertised: self.advertised.clone(), backends }
+        Self { first: self.first.clone(), second: self.second.clone(), backends }
     }
 
     fn news_since(&self, before: &Self) -> Vec<News> {
@@ -136,15 +191,28 @@ impl Status {
         let backends = self.backends.iter().filter_map(|(id, is)| {
             programmed(Some(*id), &is.programmed, before.backend(*id).map(|was| &was.programmed))
         });
-        let advertised = match (&self.advertised.why_not, before.advertised.holds()) {
-            (None, false) => Some(News::Advertised),
-            (Some(why), true) => Some(News::Withdrawn(Arc::clone(why))),
-            (None, true) | (Some(_), false) => None,
-        };
-        programmed(None, &self.programmed, Some(&before.programmed))
+        let advertised = self.vips().zip(before.vips()).filter_map(|(is, was)| {
+            match (&is.advertised.why_not, was.advertised.holds()) {
+                (None, false) => Some(News::Advertised(is.vip)),
+                (Some(why), true) => Some(News::Withdrawn(is.vip, Arc::clone(why))),
+                (None, true) | (Some(_), false) => None,
+            }
+        });
+        programmed(None, self.programmed(), Some(before.programmed()))
             .into_iter()
             .chain(backends)
             .chain(advertised)
             .collect()
     }
+}
+
+/// Both together: they hold since the later one does; or they do not since the earlier one does not, for its reason.
+fn worse<'a>(one: &'a Condition, other: Option<&'a Condition>) -> &'a Condition {
+    let Some(other) = other else { return one };
+    let is_other = match (one.holds(), other.holds()) {
+        (true, true) => other.since > one.since,
+        (false, false) => other.since < one.since,
+        (holds, _) => holds,
+    };
+    if is_other { other } else { one }
 }

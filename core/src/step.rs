@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::model::{BackendSettings, Endpoint, ServiceSettings, SourceNat, Target, Vip};
+use crate::model::{BackendSettings, ServiceSettings, SourceNat, Target, Vip, VirtualService};
 
 /// One change, with the driver it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,18 +45,18 @@ pub enum HostStep {
 /// What the data plane is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataplaneStep {
-    /// Balance connections to the endpoint, with no backend yet.
-    AddService(Endpoint, ServiceSettings),
+    /// Balance connections, with no backend yet.
+    AddService(VirtualService, ServiceSettings),
     /// Change the settings of a service that is there; its backends stay.
-    SetService(Endpoint, ServiceSettings),
-    /// Stop balancing the endpoint; its backends go with it.
-    RemoveService(Endpoint),
+    SetService(VirtualService, ServiceSettings),
+    /// Stop balancing them; its backends go with it.
+    RemoveService(VirtualService),
     /// Send connections to this backend too.
-    AddBackend(Endpoint, Target, BackendSettings),
+    AddBackend(VirtualService, Target, BackendSettings),
     /// Change the settings of a backend that is there.
-    SetBackend(Endpoint, Target, BackendSettings),
+    SetBackend(VirtualService, Target, BackendSettings),
     /// Send no more connections there.
-    RemoveBackend(Endpoint, Target),
+    RemoveBackend(VirtualService, Target),
 }
 
 impl Step {
@@ -71,7 +71,7 @@ impl Step {
                 | HostStep::EnableSourceNat(vip, _)
                 | HostStep::DisableSourceNat(vip),
             ) => vip,
-            Self::Dataplane(step) => step.endpoint().vip,
+            Self::Dataplane(step) => step.service().vip(),
         }
     }
 }
@@ -97,14 +97,14 @@ impl AdvertStep {
 impl DataplaneStep {
     /// The service that the step is about.
     #[must_use]
-    pub fn endpoint(&self) -> Endpoint {
+    pub fn service(&self) -> VirtualService {
         match *self {
-            Self::AddService(endpoint, _)
-            | Self::SetService(endpoint, _)
-            | Self::RemoveService(endpoint)
-            | Self::AddBackend(endpoint, ..)
-            | Self::SetBackend(endpoint, ..)
-            | Self::RemoveBackend(endpoint, _) => endpoint,
+            Self::AddService(service, _)
+            | Self::SetService(service, _)
+            | Self::RemoveService(service)
+            | Self::AddBackend(service, ..)
+            | Self::SetBackend(service, ..)
+            | Self::RemoveBackend(service, _) => service,
         }
     }
 
@@ -153,16 +153,16 @@ impl fmt::Display for HostStep {
 impl fmt::Display for DataplaneStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AddService(endpoint, settings) => write!(f, "add service {endpoint} ({settings})"),
-            Self::SetService(endpoint, settings) => write!(f, "set service {endpoint} ({settings})"),
-            Self::RemoveService(endpoint) => write!(f, "remove service {endpoint}"),
-            Self::AddBackend(endpoint, target, settings) => {
-                write!(f, "add backend {target} ({settings}) to {endpoint}")
+            Self::AddService(service, settings) => write!(f, "add service {service} ({settings})"),
+            Self::SetService(service, settings) => write!(f, "set service {service} ({settings})"),
+            Self::RemoveService(service) => write!(f, "remove service {service}"),
+            Self::AddBackend(service, target, settings) => {
+                write!(f, "add backend {target} ({settings}) to {service}")
             }
-            Self::SetBackend(endpoint, target, settings) => {
-                write!(f, "set backend {target} ({settings}) of {endpoint}")
+            Self::SetBackend(service, target, settings) => {
+                write!(f, "set backend {target} ({settings}) of {service}")
             }
-            Self::RemoveBackend(endpoint, target) => write!(f, "remove backend {target} from {endpoint}"),
+            Self::RemoveBackend(service, target) => write!(f, "remove backend {target} from {service}"),
         }
     }
 }

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use ipvs::{Client, Error, Refusal};
+use ipvs::{Client, Error, Refusal, Timeouts};
 use slb_core::{
     errors::Shared,
-    model::{Endpoint, Target},
+    model::{Target, VirtualService},
     observed::{ServiceView, Services},
     ports::{Cause, Dataplane, Lacking, Verdict},
     statistics::Connections,
@@ -25,7 +25,8 @@ const PACK: usize = 512;
 /// Programs the IPVS of the network namespace it was opened in. Needs `CAP_NET_ADMIN`.
 #[derive(Debug)]
 pub struct Ipvs {
-    client: Client,
+    pub(crate) client: Client,
+    pub(crate) timeouts: Timeouts,
 }
 
 impl Ipvs {
@@ -34,7 +35,13 @@ impl Ipvs {
     /// # Errors
     /// The kernel has no IPVS, or refuses to talk about it.
     pub async fn open() -> Result<Self, Error> {
-        Ok(Self { client: Client::open().await? })
+        Ok(Self { client: Client::open().await?, timeouts: Timeouts::default() })
+    }
+
+    /// The same that keeps the time-outs of connections at that; 0 leaves one as it is.
+    #[must_use]
+    pub fn with_timeouts(self, timeouts: Timeouts) -> Self {
+        Self { timeouts, ..self }
     }
 }
 
@@ -48,22 +55,22 @@ impl Dataplane for Ipvs {
         Ok(self.services().await?)
     }
 
-    async fn exists(&mut self, endpoint: Endpoint) -> Result<bool, Cause> {
-        let id = translate::service_id(endpoint);
-        let mut service = self.client.service(&id).await;
-        if is_stale(&service) {
+    async fn exists(&mut self, service: VirtualService) -> Result<bool, Cause> {
+        let id = translate::service_id(service);
+        let mut found = self.client.service(&id).await;
+        if is_stale(&found) {
             self.client = Client::open().await?;
-            service = self.client.service(&id).await;
+            found = self.client.service(&id).await;
         }
-        match service {
+        match found {
             Ok(_) => Ok(true),
             Err(error) if error.not_found() => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn connections(&mut self, endpoint: Endpoint) -> Result<BTreeMap<Target, Connections>, Cause> {
-        let id = translate::service_id(endpoint);
+    async fn connections(&mut self, service: VirtualService) -> Result<BTreeMap<Target, Connections>, Cause> {
+        let id = translate::service_id(service);
         let mut destinations = self.client.destinations(&id).await;
         if is_stale(&destinations) {
             self.client = Client::open().await?;
@@ -82,17 +89,21 @@ impl Dataplane for Ipvs {
 }
 
 impl Ipvs {
+    /// The services first and then the backends of each, since the kernel gives out one list at a time.
     async fn services(&mut self) -> Result<Services, Error> {
         let mut services = Services::new();
         self.client
-            .each(|service, destinations| {
-                if let Some(endpoint) = translate::endpoint(service.id()) {
-                    let backends: BTreeMap<_, _> = destinations.iter().filter_map(translate::backend).collect();
-                    let settings = translate::service_settings(endpoint, &service);
-                    services.insert(endpoint, ServiceView { settings, backends });
+            .each_service(|service| {
+                if let Some(key) = translate::key(service.id()) {
+                    let settings = translate::service_settings(&service);
+                    services.insert(key, ServiceView { settings, ..ServiceView::default() });
                 }
             })
             .await?;
+        for (key, service) in &mut services {
+            let found = |backend| service.backends.extend(translate::backend(&backend));
+            self.client.each_destination(&translate::id(*key), found).await?;
+        }
         Ok(services)
     }
 
@@ -150,6 +161,6 @@ fn failed(refusal: Refusal) -> Verdict {
 
 /// Whether the kernel does not know the client's family any more (ENOENT; that there is no such service is ESRCH): ip_vs was unloaded
 /// and gets another number when it is loaded anew.
-fn is_stale<T>(answer: &Result<T, Error>) -> bool {
+pub(crate) fn is_stale<T>(answer: &Result<T, Error>) -> bool {
     answer.as_ref().is_err_and(|error| error.errno() == Some(libc::ENOENT))
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What forwards packets. One driver so far: [`Ipvs`], the kernel's own balancer. [`translate`] turns steps into its requests and
-//! its answers into what the plan compares, purely. [`Meter`] reads what the kernel counts.
+//! its answers into what the plan compares, purely; [`settings`] looks after the time-outs of connections. [`Meter`] reads what the kernel counts.
 
 mod ipvs;
 mod meter;
+mod settings;
 mod translate;
 
-pub use ::ipvs::Error;
+pub use ::ipvs::{Error, Timeouts};
 
 pub use self::{ipvs::Ipvs, meter::Meter};

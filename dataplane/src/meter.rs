@@ -69,10 +69,10 @@ async fn look() -> Result<Reading, Error> {
     let mut client = Client::open().await?;
     client
         .each(|service, destinations| {
-            if let Some(endpoint) = translate::endpoint(service.id()) {
+            if let Some(key) = translate::key(service.id()) {
                 let backend = |observed: &ObservedDestination| Some((translate::target(observed)?, count(observed)));
                 let backends = destinations.iter().filter_map(backend).collect();
-                services.insert(endpoint, ServiceCount { traffic: counters(&service.stats), backends });
+                services.insert(key, ServiceCount { traffic: counters(&service.stats), backends });
             }
         })
         .await?;

@@ -9,8 +9,8 @@ use ipvs::{
 };
 use slb_core::{
     model::{
-        BackendSettings, Encapsulation, Endpoint, Forwarding, Persistence, Port, Protocol, Scheduler, SchedulerFlags,
-        ServiceSettings, Target, Thresholds, Vip, Weight,
+        self, BackendSettings, Encapsulation, Endpoint, Forwarding, Mark, Persistence, Port, Protocol, Scheduler,
+        SchedulerFlags, ServiceKey, ServiceSettings, Target, Thresholds, Vip, VirtualService, Weight,
     },
     step::DataplaneStep,
 };
@@ -18,18 +18,16 @@ use slb_core::{
 /// The request that carries out a step.
 pub fn request(step: &DataplaneStep) -> Request {
     match *step {
-        DataplaneStep::AddService(endpoint, settings) => Request::NewService(service(endpoint, settings)),
-        DataplaneStep::SetService(endpoint, settings) => Request::SetService(service(endpoint, settings)),
-        DataplaneStep::RemoveService(endpoint) => Request::DelService(service_id(endpoint)),
-        DataplaneStep::AddBackend(endpoint, target, settings) => {
-            Request::NewDestination(service_id(endpoint), destination(target, settings))
+        DataplaneStep::AddService(at, settings) => Request::NewService(service(service_id(at), settings)),
+        DataplaneStep::SetService(at, settings) => Request::SetService(service(service_id(at), settings)),
+        DataplaneStep::RemoveService(at) => Request::DelService(service_id(at)),
+        DataplaneStep::AddBackend(at, target, settings) => {
+            Request::NewDestination(service_id(at), destination(target, settings))
         }
-        DataplaneStep::SetBackend(endpoint, target, settings) => {
-            Request::SetDestination(service_id(endpoint), destination(target, settings))
+        DataplaneStep::SetBackend(at, target, settings) => {
+            Request::SetDestination(service_id(at), destination(target, settings))
         }
-        DataplaneStep::RemoveBackend(endpoint, target) => {
-            Request::DelDestination(service_id(endpoint), destination_id(target))
-        }
+        DataplaneStep::RemoveBackend(at, target) => Request::DelDestination(service_id(at), destination_id(target)),
     }
 }
 
@@ -54,17 +52,17 @@ pub fn reading(step: &DataplaneStep, refusal: &Refusal) -> Reading {
         {
             Reading::Lacking(format!("scheduler {0} (module ip_vs_{0})", settings.scheduler))
         }
-        DataplaneStep::AddService(endpoint, settings) if refusal.already_exists() => {
-            Reading::Instead(Box::new(Request::SetService(service(endpoint, settings))))
+        DataplaneStep::AddService(at, settings) if refusal.already_exists() => {
+            Reading::Instead(Box::new(Request::SetService(service(service_id(at), settings))))
         }
-        DataplaneStep::SetService(endpoint, settings) if refusal.no_such_service() => {
-            Reading::Instead(Box::new(Request::NewService(service(endpoint, settings))))
+        DataplaneStep::SetService(at, settings) if refusal.no_such_service() => {
+            Reading::Instead(Box::new(Request::NewService(service(service_id(at), settings))))
         }
-        DataplaneStep::AddBackend(endpoint, target, settings) if refusal.already_exists() => {
-            Reading::Instead(Box::new(Request::SetDestination(service_id(endpoint), destination(target, settings))))
+        DataplaneStep::AddBackend(at, target, settings) if refusal.already_exists() => {
+            Reading::Instead(Box::new(Request::SetDestination(service_id(at), destination(target, settings))))
         }
-        DataplaneStep::SetBackend(endpoint, target, settings) if refusal.not_found() && !refusal.no_such_service() => {
-            Reading::Instead(Box::new(Request::NewDestination(service_id(endpoint), destination(target, settings))))
+        DataplaneStep::SetBackend(at, target, settings) if refusal.not_found() && !refusal.no_such_service() => {
+            Reading::Instead(Box::new(Request::NewDestination(service_id(at), destination(target, settings))))
         }
         DataplaneStep::RemoveService(_) | DataplaneStep::RemoveBackend(..) if refusal.not_found() => Reading::Done,
         DataplaneStep::AddService(..)
@@ -82,9 +80,8 @@ pub fn may_pass(refusal: &Refusal) -> bool {
 }
 
 /// The service that slb asks for: nothing else set.
-pub fn service(endpoint: Endpoint, settings: ServiceSettings) -> Service {
+pub fn service(id: ServiceId, settings: ServiceSettings) -> Service {
     let ServiceSettings { scheduler: name, flags, persistence, one_packet } = settings;
-    let id = service_id(endpoint);
     let flag = |set, flag| if set { flag } else { ServiceFlags::default() };
     Service {
         flags: flag(one_packet, ServiceFlags::ONE_PACKET)
@@ -127,30 +124,56 @@ fn scheduler(of: Scheduler) -> ipvs::Name {
     }
 }
 
-/// The service's key.
-pub fn service_id(Endpoint { vip, port, protocol }: Endpoint) -> ServiceId {
-    let protocol = match protocol {
-        Protocol::Tcp => ipvs::Protocol::Tcp,
-        Protocol::Udp => ipvs::Protocol::Udp,
-        Protocol::Sctp => ipvs::Protocol::Sctp,
-    };
-    ServiceId::Address { protocol, address: vip.into(), port: port.get() }
+/// How the kernel calls the service.
+pub fn service_id(service: VirtualService) -> ServiceId {
+    id(service.key())
 }
 
-/// Where the service listens, if slb could have made it.
-pub fn endpoint(id: &ServiceId) -> Option<Endpoint> {
-    let ServiceId::Address { protocol, address, port } = *id else { return None };
+/// How the kernel is told which service.
+pub fn id(key: ServiceKey) -> ServiceId {
+    match key {
+        ServiceKey::Endpoint(Endpoint { vip, port, protocol }) => {
+            let protocol = match protocol {
+                Protocol::Tcp => ipvs::Protocol::Tcp,
+                Protocol::Udp => ipvs::Protocol::Udp,
+                Protocol::Sctp => ipvs::Protocol::Sctp,
+            };
+            ServiceId::Address { protocol, address: vip.into(), port: port.get() }
+        }
+        ServiceKey::Mark(family, mark) => {
+            let family = match family {
+                model::Family::Ipv4 => Family::Inet,
+                model::Family::Ipv6 => Family::Inet6,
+            };
+            ServiceId::Fwmark { mark: mark.get(), family }
+        }
+    }
+}
+
+/// What tells the service from others, if slb could have made it.
+pub fn key(id: &ServiceId) -> Option<ServiceKey> {
+    let (protocol, address, port) = match *id {
+        ServiceId::Address { protocol, address, port } => (protocol, address, port),
+        ServiceId::Fwmark { mark, family } => {
+            let family = match family {
+                Family::Inet => model::Family::Ipv4,
+                Family::Inet6 => model::Family::Ipv6,
+            };
+            return Some(ServiceKey::Mark(family, Mark::try_from(mark).ok()?));
+        }
+    };
     let protocol = match protocol {
         ipvs::Protocol::Tcp => Protocol::Tcp,
         ipvs::Protocol::Udp => Protocol::Udp,
         ipvs::Protocol::Sctp => Protocol::Sctp,
         ipvs::Protocol::Other(_) | _ => return None,
     };
-    Some(Endpoint { vip: Vip::try_from(address).ok()?, port: Port::try_from(i64::from(port)).ok()?, protocol })
+    let vip = Vip::try_from(address).ok()?;
+    Some(Endpoint { vip, port: Port::try_from(i64::from(port)).ok()?, protocol }.into())
 }
 
 /// The service's own settings; `None` for what slb never asks for.
-pub fn service_settings(endpoint: Endpoint, observed: &ObservedService) -> Option<ServiceSettings> {
+pub fn service_settings(observed: &ObservedService) -> Option<ServiceSettings> {
     let asked = observed.as_requested();
     let persistence = match asked.persistence {
         None => None,
@@ -168,7 +191,7 @@ pub fn service_settings(endpoint: Endpoint, observed: &ObservedService) -> Optio
         persistence,
         one_packet: asked.flags.contains(ServiceFlags::ONE_PACKET),
     };
-    (service(endpoint, settings) == *asked).then_some(settings)
+    (service(asked.id, settings) == *asked).then_some(settings)
 }
 
 /// `None` for each client alone.
@@ -244,8 +267,10 @@ mod tests {
 
     #[test]
     fn steps_are_what_ipvsadm_would_be_told() {
-        let at = endpoint_of(6443);
-        let target = Target { ip: "10.80.96.25".parse().unwrap(), port: at.port };
+        let endpoint = endpoint_of(6443);
+        let at = endpoint.into();
+        let target = Target { ip: "10.80.96.25".parse().unwrap(), port: endpoint.port };
+        let marked = |vip: &str| VirtualService::Mark(vip.parse().unwrap(), Mark::try_from(0x51b0_0001).unwrap());
         let hashed = ServiceSettings { scheduler: Scheduler::Mh, ..ServiceSettings::default() };
         let by = |forwarding| BackendSettings { forwarding, ..BackendSettings::default() };
         let limited = BackendSettings {
@@ -269,7 +294,7 @@ mod tests {
                 "-a -t 192.168.0.85:6443 -r 10.80.96.25:6443 -i -w 1 --tun-type gre --tun-nocsum",
             ),
             (
-                add(Forwarding::Tunnel(Encapsulation::Gue(at.port))),
+                add(Forwarding::Tunnel(Encapsulation::Gue(endpoint.port))),
                 "-a -t 192.168.0.85:6443 -r 10.80.96.25:6443 -i -w 1 --tun-type gue --tun-port 6443 --tun-nocsum",
             ),
             (
@@ -277,6 +302,8 @@ mod tests {
                 "-e -t 192.168.0.85:6443 -r 10.80.96.25:6443 -l -w 7 -x 9 -y 3",
             ),
             (DataplaneStep::RemoveBackend(at, target), "-d -t 192.168.0.85:6443 -r 10.80.96.25:6443"),
+            (DataplaneStep::RemoveService(marked("192.168.0.85")), "-D -f 1370488833"),
+            (DataplaneStep::RemoveService(marked("fd00::85")), "-D -f 1370488833 -6"),
         ] {
             assert_eq!(request(&step).to_string(), expected);
         }
@@ -301,14 +328,15 @@ mod tests {
             (of(Protocol::Udp), one_packet, "-u 192.168.0.85:80 -s rr -o"),
             (of(Protocol::Sctp), ServiceSettings::default(), "--sctp-service 192.168.0.85:80 -s rr"),
         ] {
-            assert_eq!(service(at, settings).to_string(), expected);
+            assert_eq!(service(service_id(at.into()), settings).to_string(), expected);
         }
     }
 
     #[test]
     fn schedulers_are_named_as_the_kernel_names_them() {
         for each in Scheduler::ALL {
-            let asked = service(endpoint_of(80), ServiceSettings { scheduler: each, ..ServiceSettings::default() });
+            let id = service_id(endpoint_of(80).into());
+            let asked = service(id, ServiceSettings { scheduler: each, ..ServiceSettings::default() });
             assert_eq!(asked.scheduler.to_string(), each.name());
         }
     }
@@ -316,14 +344,19 @@ mod tests {
     #[test]
     fn what_slb_never_asks_for_is_not_ours() {
         let address = endpoint_of(6443).vip.address();
-        assert_eq!(endpoint(&ServiceId::tcp(address, 6443)), Some(endpoint_of(6443)));
-        assert_eq!(endpoint(&ServiceId::tcp(address, 0)), None);
-        assert_eq!(endpoint(&ServiceId::Fwmark { mark: 1, family: Family::Inet }), None);
-        for protocol in Protocol::ALL {
-            let at = Endpoint { protocol, ..endpoint_of(6443) };
-            assert_eq!(endpoint(&service_id(at)), Some(at));
+        assert_eq!(key(&ServiceId::tcp(address, 0)), None);
+        assert_eq!(key(&ServiceId::Fwmark { mark: 1, family: Family::Inet }), None);
+    }
+
+    #[test]
+    fn services_are_known_again() {
+        for vip in ["192.168.0.85", "fd00::85"] {
+            let vip = vip.parse().unwrap();
+            let endpoints = Protocol::ALL.map(|protocol| Endpoint { vip, protocol, ..endpoint_of(6443) }.into());
+            let marked = Mark::all().last().map(|mark| VirtualService::Mark(vip, mark));
+            for service in endpoints.into_iter().chain(marked) {
+                assert_eq!(key(&service_id(service)), Some(service.key()));
+            }
         }
-        let ipv6 = Endpoint { vip: "fd00::85".parse().unwrap(), ..endpoint_of(6443) };
-        assert_eq!(endpoint(&ServiceId::tcp(ipv6.vip.address(), 6443)), Some(ipv6));
     }
 }

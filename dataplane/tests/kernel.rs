@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use slb_core::{
     model::{
-        BackendSettings, Encapsulation, Endpoint, Forwarding, Persistence, PersistenceTimeout, Port, Protocol,
-        Scheduler, SchedulerFlags, ServiceSettings, Target, Thresholds, Weight,
+        BackendSettings, Encapsulation, Endpoint, Forwarding, Mark, Persistence, PersistenceTimeout, Port, Protocol,
+        Scheduler, SchedulerFlags, ServiceKey, ServiceSettings, Target, Thresholds, VirtualService, Weight,
     },
     observed::{ServiceView, Services},
     ports::{Dataplane, Lacking, Verdict},
@@ -40,6 +40,10 @@ fn port(number: i64) -> Port {
 
 fn endpoint(number: i64) -> Endpoint {
     Endpoint::tcp(VIP.parse().unwrap(), port(number))
+}
+
+fn service(number: i64) -> VirtualService {
+    endpoint(number).into()
 }
 
 fn target(last: u8) -> Target {
@@ -75,14 +79,14 @@ fn backends() -> Vec<(Target, BackendSettings)> {
 fn desired() -> Services {
     let backends = backends().into_iter().map(|(target, settings)| (target, Some(settings))).collect();
     Services::from([
-        (endpoint(80), ServiceView { settings: Some(RR), backends }),
-        (endpoint(443), ServiceView { settings: Some(RR), ..ServiceView::default() }),
+        (endpoint(80).into(), ServiceView { settings: Some(RR), backends }),
+        (endpoint(443).into(), ServiceView { settings: Some(RR), ..ServiceView::default() }),
     ])
 }
 
 fn steps() -> Vec<DataplaneStep> {
-    let backends = backends().into_iter().map(|(target, settings)| AddBackend(endpoint(80), target, settings));
-    [AddService(endpoint(80), RR), AddService(endpoint(443), RR)].into_iter().chain(backends).collect()
+    let backends = backends().into_iter().map(|(target, settings)| AddBackend(service(80), target, settings));
+    [AddService(service(80), RR), AddService(service(443), RR)].into_iter().chain(backends).collect()
 }
 
 fn what_was_asked_for_is_observed() {
@@ -90,9 +94,9 @@ fn what_was_asked_for_is_observed() {
     on(&node, async |ipvs| {
         applied(ipvs, &steps()).await;
         assert_eq!(ipvs.observe().await.unwrap(), desired());
-        assert!(ipvs.exists(endpoint(443)).await.unwrap());
-        assert!(!ipvs.exists(endpoint(444)).await.unwrap());
-        let all = [RemoveBackend(endpoint(80), target(1)), RemoveService(endpoint(80)), RemoveService(endpoint(443))];
+        assert!(ipvs.exists(service(443)).await.unwrap());
+        assert!(!ipvs.exists(service(444)).await.unwrap());
+        let all = [RemoveBackend(service(80), target(1)), RemoveService(service(80)), RemoveService(service(443))];
         applied(ipvs, &all).await;
         applied(ipvs, &all).await;
         assert_eq!(ipvs.observe().await.unwrap(), Services::new());
@@ -106,8 +110,8 @@ fn what_is_there_in_another_shape_is_seen_and_put_right() {
     node.sh(&format!("ipvsadm -a -t {VIP}:80 -r 10.80.96.2:80 -i --tun-type gre --tun-csum"));
     on(&node, async |ipvs| {
         let observed = ipvs.observe().await.unwrap();
-        let service = &observed[&endpoint(80)];
-        assert_eq!(service.settings, None);
+        let view = &observed[&endpoint(80).into()];
+        assert_eq!(view.settings, None);
         let other = Target { port: port(80), ..target(2) };
         let found = BackendSettings {
             weight: Weight::from(9),
@@ -115,18 +119,18 @@ fn what_is_there_in_another_shape_is_seen_and_put_right() {
             ..BackendSettings::default()
         };
         assert_eq!(
-            service.backends,
+            view.backends,
             [(target(1), Some(found)), (other, None)].into(),
             "settings that are never asked for"
         );
 
         applied(ipvs, &steps()).await;
-        applied(ipvs, &[RemoveBackend(endpoint(80), other)]).await;
+        applied(ipvs, &[RemoveBackend(service(80), other)]).await;
         assert_eq!(ipvs.observe().await.unwrap(), desired());
         let change = settings(Forwarding::Masquerade, 7);
-        applied(ipvs, &[SetService(endpoint(8080), RR)]).await;
-        applied(ipvs, &[SetBackend(endpoint(8080), target(1), change)]).await;
-        assert_eq!(ipvs.observe().await.unwrap()[&endpoint(8080)].backends, [(target(1), Some(change))].into());
+        applied(ipvs, &[SetService(service(8080), RR)]).await;
+        applied(ipvs, &[SetBackend(service(8080), target(1), change)]).await;
+        assert_eq!(ipvs.observe().await.unwrap()[&endpoint(8080).into()].backends, [(target(1), Some(change))].into());
     });
 }
 
@@ -134,12 +138,12 @@ fn what_is_there_in_another_shape_is_seen_and_put_right() {
 fn schedulers_are_set_and_observed() {
     let node = Node::new("lb");
     on(&node, async |ipvs| {
-        applied(ipvs, &[AddService(endpoint(80), RR)]).await;
+        applied(ipvs, &[AddService(service(80), RR)]).await;
         let mut last = RR;
         let mut lacking = Vec::new();
         for scheduler in Scheduler::ALL {
             let settings = ServiceSettings { scheduler, ..RR };
-            let verdicts = ipvs.apply(&[SetService(endpoint(80), settings)]).await;
+            let verdicts = ipvs.apply(&[SetService(service(80), settings)]).await;
             if let [Verdict::Applied] = verdicts[..] {
                 last = settings;
             } else {
@@ -147,7 +151,7 @@ fn schedulers_are_set_and_observed() {
                 assert!(is_lacking, "{scheduler}: {verdicts:?}");
                 lacking.push(scheduler);
             }
-            assert_eq!(ipvs.observe().await.unwrap()[&endpoint(80)].settings, Some(last), "{scheduler}");
+            assert_eq!(ipvs.observe().await.unwrap()[&endpoint(80).into()].settings, Some(last), "{scheduler}");
             assert!(node.sh("ipvsadm -Sn").contains(&format!("-s {}", last.scheduler)), "{scheduler}");
         }
         // Linux 5.13 has it, Debian's builds of it have not.
@@ -169,12 +173,27 @@ fn settings_of_services_are_set_and_observed() {
     ];
     on(&node, async |ipvs| {
         for protocol in Protocol::ALL {
-            let at = Endpoint { protocol, ..endpoint(80) };
+            let at: VirtualService = Endpoint { protocol, ..endpoint(80) }.into();
             for settings in all {
                 applied(ipvs, &[SetService(at, settings)]).await;
-                assert_eq!(ipvs.observe().await.unwrap()[&at].settings, Some(settings), "{at}");
+                assert_eq!(ipvs.observe().await.unwrap()[&at.key()].settings, Some(settings), "{at}");
             }
         }
+    });
+}
+
+/// One mark is two services: that of packets of IPv4, and that of IPv6.
+fn services_by_mark_are_told_apart_by_family() {
+    let node = Node::new("lb");
+    let mark = Mark::all().last().unwrap();
+    let [ipv4, ipv6] = [VIP, "fd00::85"].map(|vip| VirtualService::Mark(vip.parse().unwrap(), mark));
+    on(&node, async |ipvs| {
+        applied(ipvs, &[AddService(ipv4, RR), AddBackend(ipv4, target(1), BackendSettings::default())]).await;
+        assert!(ipvs.exists(ipv4).await.unwrap());
+        assert!(!ipvs.exists(ipv6).await.unwrap());
+        applied(ipvs, &[AddService(ipv6, RR), RemoveService(ipv4)]).await;
+        let expected = ServiceView { settings: Some(RR), ..ServiceView::default() };
+        assert_eq!(ipvs.observe().await.unwrap(), Services::from([(ipv6.key(), expected)]));
     });
 }
 
@@ -187,8 +206,8 @@ fn services_of_other_kinds_are_not_seen() {
 fn a_backend_of_a_service_that_is_gone_may_come_later() {
     let node = Node::new("lb");
     on(&node, async |ipvs| {
-        let add = AddBackend(endpoint(80), target(1), BackendSettings::default());
-        let verdicts = ipvs.apply(&[add, AddService(endpoint(443), RR)]).await;
+        let add = AddBackend(service(80), target(1), BackendSettings::default());
+        let verdicts = ipvs.apply(&[add, AddService(service(443), RR)]).await;
         assert!(matches!(verdicts[..], [Verdict::Retry(_), Verdict::Applied]), "{verdicts:?}");
     });
 }
@@ -203,9 +222,9 @@ fn whoever_asks_at_a_time_shares_one_look_at_the_counters() {
         let (one, other) = futures_util::join!(meter.read(), meter.read());
         let (one, other) = (one.unwrap(), other.unwrap());
         assert!(Arc::ptr_eq(&one, &other));
-        let counted: Vec<Endpoint> = one.services.keys().copied().collect();
+        let counted: Vec<ServiceKey> = one.services.keys().copied().collect();
         assert_eq!(counted, desired().into_keys().collect::<Vec<_>>());
-        assert!(one.services[&endpoint(80)].backends.contains_key(&target(3)));
+        assert!(one.services[&endpoint(80).into()].backends.contains_key(&target(3)));
     });
 }
 
@@ -214,17 +233,17 @@ fn connections_are_those_of_each_backend() {
     on(&node, async |ipvs| {
         applied(ipvs, &steps()).await;
         let none: BTreeMap<_, _> = backends().into_iter().map(|(target, _)| (target, Connections::default())).collect();
-        assert_eq!(ipvs.connections(endpoint(80)).await.unwrap(), none);
-        assert_eq!(ipvs.connections(endpoint(9)).await.unwrap(), BTreeMap::new());
+        assert_eq!(ipvs.connections(service(80)).await.unwrap(), none);
+        assert_eq!(ipvs.connections(service(9)).await.unwrap(), BTreeMap::new());
     });
 }
 
 fn without_the_privilege_it_is_refused_for_good() {
     let node = Node::new("lb");
     on(&node, async |ipvs| {
-        applied(ipvs, &[AddService(endpoint(80), RR)]).await;
+        applied(ipvs, &[AddService(service(80), RR)]).await;
         caps::drop(None, caps::CapSet::Effective, caps::Capability::CAP_NET_ADMIN).unwrap();
-        let verdicts = ipvs.apply(&[AddService(endpoint(80), RR), RemoveService(endpoint(80))]).await;
+        let verdicts = ipvs.apply(&[AddService(service(80), RR), RemoveService(service(80))]).await;
         assert!(matches!(verdicts[..], [Verdict::Refused(_), Verdict::Refused(_)]), "{verdicts:?}");
     });
 }
@@ -235,6 +254,7 @@ slb_lab::main! {
         what_is_there_in_another_shape_is_seen_and_put_right,
         schedulers_are_set_and_observed,
         settings_of_services_are_set_and_observed,
+        services_by_mark_are_told_apart_by_family,
         services_of_other_kinds_are_not_seen,
         a_backend_of_a_service_that_is_gone_may_come_later,
         whoever_asks_at_a_time_shares_one_look_at_the_counters,

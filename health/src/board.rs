@@ -12,8 +12,8 @@ use std::{
 };
 
 use slb_core::{
-    checker::{Known, LastCheck, Report, Reports, Transition, Watch},
-    health::Standing,
+    checker::{Beginning, Known, LastCheck, Report, Reports, Transition, Watch},
+    health::{Health, Standing},
 };
 use tokio::sync::Notify;
 
@@ -32,14 +32,13 @@ pub(crate) struct Board {
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) watch: Watch,
-    /// How it was at the beginning; `None` if it is new.
-    pub(crate) known: Option<Standing>,
     has_ended: AtomicBool,
     found: Mutex<Found>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Found {
+    health: Health,
     now: Known,
     last: Option<LastCheck>,
     reason: Option<String>,
@@ -48,15 +47,13 @@ struct Found {
 }
 
 impl Record {
-    fn new(watch: Watch, known: Option<Known>) -> Self {
-        let now = known.unwrap_or_else(|| Known { standing: Standing::Up, since: SystemTime::now() });
-        let found = Found { now, last: None, reason: None, told: now.standing, is_to_be_told: false };
-        Self {
-            watch,
-            known: known.map(|known| known.standing),
-            has_ended: AtomicBool::new(false),
-            found: Mutex::new(found),
-        }
+    fn new(watch: Watch, found: Found) -> Self {
+        Self { watch, has_ended: AtomicBool::new(false), found: Mutex::new(found) }
+    }
+
+    /// How it has answered so far.
+    pub(crate) fn health(&self) -> Health {
+        self.found().health
     }
 
     /// Whether nobody asks it any more.
@@ -80,26 +77,51 @@ impl Record {
     }
 }
 
+impl Found {
+    fn new(health: Health, now: Known) -> Self {
+        Self { health, now, last: None, reason: None, told: now.standing, is_to_be_told: false }
+    }
+
+    fn at_first() -> Self {
+        Self::new(Health::new(), Known { standing: Standing::Up, since: SystemTime::now() })
+    }
+}
+
 impl Board {
     /// Takes down what has ended, puts up what begins, and says the latter.
     pub(crate) fn change(&self, change: Change) -> Vec<Arc<Record>> {
         let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
+        let mut begun = Vec::with_capacity(change.begin.len());
+        for (watch, beginning) in change.begin {
+            let found = match beginning {
+                Beginning::New => Found::at_first(),
+                Beginning::Known(known) => Found::new(Health::known(known.standing), known),
+                Beginning::After(before) => records.get(&before).map_or_else(Found::at_first, |it| it.found().clone()),
+            };
+            let record = Arc::new(Record::new(watch.clone(), found));
+            records.insert(watch, Arc::clone(&record));
+            begun.push(record);
+        }
         for watch in change.end {
             if let Some(record) = records.remove(&watch) {
                 record.has_ended.store(true, Ordering::Relaxed);
             }
         }
-        let begin = |(watch, known): (Watch, _)| {
-            let record = Arc::new(Record::new(watch.clone(), known));
-            records.insert(watch, Arc::clone(&record));
-            record
-        };
-        change.begin.into_iter().map(begin).collect()
+        drop(records);
+        // What the one before has not told any more.
+        begun.iter().filter(|record| record.found().is_to_be_told).for_each(|record| self.ring(record));
+        begun
     }
 
-    /// Books a check that ended, and the standing it led to if that is another one.
-    pub(crate) fn book(&self, record: &Arc<Record>, check: LastCheck, turned: Option<Standing>) {
+    fn ring(&self, news: &Arc<Record>) {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(news));
+        self.bell.notify_one();
+    }
+
+    /// Books a check that ended, how it has been answered with that, and the standing it led to if that is another one.
+    pub(crate) fn book(&self, record: &Arc<Record>, check: LastCheck, health: Health, turned: Option<Standing>) {
         let mut found = record.found();
+        found.health = health;
         if let Some(standing) = turned {
             found.now = Known { standing, since: check.at + check.took };
             found.reason = check.error.clone();
@@ -108,8 +130,7 @@ impl Board {
         let is_news = turned.is_some() && !mem::replace(&mut found.is_to_be_told, true);
         drop(found);
         if is_news {
-            self.changed.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(record));
-            self.bell.notify_one();
+            self.ring(record);
         }
     }
 

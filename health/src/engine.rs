@@ -195,7 +195,7 @@ impl Engine {
         let timing = job.record.watch.check.timing;
         let turned = job.health.record(answer.is_ok(), timing);
         let error = answer.err().map(|failure| failure.to_string());
-        self.board.book(&job.record, LastCheck { at: begun.shown, took, error }, turned);
+        self.board.book(&job.record, LastCheck { at: begun.shown, took, error }, job.health, turned);
         let mut next = due + job.health.pause(timing, took, self.dice.roll());
         if mem::take(&mut job.is_new) {
             next = next.min(next_in_place(self.beginning, due, place(&job.record.watch), timing.interval()));
@@ -233,7 +233,7 @@ async fn ask(begun: Begun, asker: Arc<Asker>, done: UnboundedSender<Done>) {
 
 impl Job {
     fn new(record: Arc<Record>) -> Self {
-        let health = record.known.map_or_else(Health::new, Health::known);
+        let health = record.health();
         Self { record, health, is_new: true }
     }
 }

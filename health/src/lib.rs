@@ -28,7 +28,7 @@ mod register;
 use std::{collections::BTreeMap, io, sync::Arc, thread};
 
 use slb_core::{
-    checker::{Checker, Known, Reports, Transition, Watch},
+    checker::{Beginning, Checker, Reports, Transition, Watch},
     model::LoadBalancerId,
 };
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -90,7 +90,7 @@ impl Checks {
 }
 
 impl Checker for Checks {
-    fn set(&mut self, owner: LoadBalancerId, watches: BTreeMap<Watch, Option<Known>>) {
+    fn set(&mut self, owner: LoadBalancerId, watches: BTreeMap<Watch, Beginning>) {
         let change = self.register.set(owner, watches);
         if change.is_empty() {
             return;

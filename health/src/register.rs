@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use slb_core::{
-    checker::{Known, Watch},
+    checker::{Beginning, Watch},
     model::LoadBalancerId,
 };
 
@@ -19,7 +19,7 @@ pub(crate) struct Register {
 /// What a new set comes to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Change {
-    pub(crate) begin: Vec<(Watch, Option<Known>)>,
+    pub(crate) begin: Vec<(Watch, Beginning)>,
     pub(crate) end: Vec<Watch>,
 }
 
@@ -31,11 +31,11 @@ impl Change {
 
 impl Register {
     /// All that one asks from now on; nothing, if it is gone.
-    pub(crate) fn set(&mut self, owner: LoadBalancerId, watches: BTreeMap<Watch, Option<Known>>) -> Change {
+    pub(crate) fn set(&mut self, owner: LoadBalancerId, watches: BTreeMap<Watch, Beginning>) -> Change {
         let before = self.owners.remove(&owner).unwrap_or_default();
         let after: BTreeSet<Watch> = watches.keys().cloned().collect();
         let mut change = Change::default();
-        for (watch, known) in watches {
+        for (watch, beginning) in watches {
             if before.contains(&watch) {
                 continue;
             }
@@ -43,7 +43,7 @@ impl Register {
                 *count += 1;
             } else {
                 self.asked.insert(watch.clone(), 1);
-                change.begin.push((watch, known));
+                change.begin.push((watch, beginning));
             }
         }
         for watch in before.difference(&after) {
@@ -84,7 +84,7 @@ mod tests {
             let mut owners = BTreeMap::new();
             let mut running = BTreeSet::new();
             for (owner, ports) in sets {
-                let watches: BTreeMap<_, _> = ports.iter().map(|port| (watch(*port), None)).collect();
+                let watches: BTreeMap<_, _> = ports.iter().map(|port| (watch(*port), Beginning::New)).collect();
                 let change = register.set(LoadBalancerId(Uuid::from_u128(owner)), watches.clone());
                 for (watch, _) in change.begin {
                     prop_assert!(running.insert(watch));

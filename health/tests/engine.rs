@@ -11,7 +11,7 @@ use std::{
 };
 
 use slb_core::{
-    checker::{Checker, Known, Watch},
+    checker::{Beginning, Checker, Known, Watch},
     health::Standing,
     model::{
         LoadBalancerId,
@@ -33,8 +33,12 @@ fn watch(target: SocketAddr) -> Watch {
     }
 }
 
-fn known(standing: Standing) -> Option<Known> {
-    Some(Known { standing, since: SystemTime::UNIX_EPOCH })
+fn known(standing: Standing) -> Beginning {
+    Beginning::Known(long_ago(standing))
+}
+
+fn long_ago(standing: Standing) -> Known {
+    Known { standing, since: SystemTime::UNIX_EPOCH }
 }
 
 /// The kernel accepts for it as long as it is not dropped.
@@ -50,7 +54,7 @@ async fn a_backend_goes_and_comes_back() {
     let mut checks = Checks::start(Commands::Refused).unwrap();
     let reports = checks.reports();
     assert_eq!(reports.report(&watch), None);
-    checks.set(OWNER, BTreeMap::from([(watch.clone(), None)]));
+    checks.set(OWNER, BTreeMap::from([(watch.clone(), Beginning::New)]));
     assert_eq!(reports.report(&watch).unwrap().now.standing, Standing::Up);
     one.accept().await.unwrap();
     drop(one);
@@ -76,7 +80,7 @@ async fn one_that_was_down_before_a_restart_comes_back_after_enough_successes() 
     let mut checks = Checks::start(Commands::Refused).unwrap();
     checks.set(OWNER, BTreeMap::from([(watch.clone(), known(Standing::Down))]));
     let report = checks.reports().report(&watch).unwrap();
-    assert_eq!(report.now, known(Standing::Down).unwrap());
+    assert_eq!(report.now, long_ago(Standing::Down));
     assert_eq!(checks.next().await[0].now.standing, Standing::Up);
     // Each of them was a connection.
     for _ in 0..watch.check.timing.rise.get() {
@@ -91,7 +95,7 @@ async fn one_that_was_up_before_a_restart_goes_after_enough_failures() {
     drop((up, new));
     let mut checks = Checks::start(Commands::Refused).unwrap();
     let [up, new] = watches.clone();
-    checks.set(OWNER, BTreeMap::from([(up, known(Standing::Up)), (new, None)]));
+    checks.set(OWNER, BTreeMap::from([(up, known(Standing::Up)), (new, Beginning::New)]));
     let mut gone = Vec::new();
     while gone.len() < 2 {
         gone.extend(checks.next().await.into_iter().map(|gone| gone.watch));
@@ -108,7 +112,7 @@ async fn what_several_ask_goes_on_until_the_last_of_them_stops() {
     let mut checks = Checks::start(Commands::Refused).unwrap();
     let reports = checks.reports();
     let other = LoadBalancerId(Uuid::max());
-    checks.set(OWNER, BTreeMap::from([(watch.clone(), None)]));
+    checks.set(OWNER, BTreeMap::from([(watch.clone(), Beginning::New)]));
     one.accept().await.unwrap();
     drop(one);
     assert_eq!(checks.next().await[0].now.standing, Standing::Down);
@@ -127,7 +131,7 @@ async fn what_nobody_waited_for_is_told_the_next_time() {
     let target = one.local_addr().unwrap();
     drop(one);
     let mut checks = Checks::start(Commands::Refused).unwrap();
-    checks.set(OWNER, BTreeMap::from([(watch(target), None)]));
+    checks.set(OWNER, BTreeMap::from([(watch(target), Beginning::New)]));
     // Given up again and again until there is something to hear.
     let told = loop {
         tokio::select! {
@@ -137,4 +141,57 @@ async fn what_nobody_waited_for_is_told_the_next_time() {
         }
     };
     assert_eq!(told[0].now.standing, Standing::Down);
+}
+
+/// The same, asked as often as that, and with so many failures that decide.
+fn retimed(watch: &Watch, interval: Duration, fall: i64) -> Watch {
+    let mut timing = Timing::every(interval).unwrap().with_fast_interval(interval).unwrap();
+    timing.fall = fall.try_into().unwrap();
+    Watch { check: Arc::new(Check { timing, ..Check::clone(&watch.check) }), ..watch.clone() }
+}
+
+#[tokio::test]
+async fn a_check_at_other_times_counts_on() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let one = backend(0).await;
+    let watch = watch(one.local_addr().unwrap());
+    drop(one);
+    let (before, after) = (retimed(&watch, HOUR, 3), retimed(&watch, HOUR, 2));
+    let mut checks = Checks::start(Commands::Refused).unwrap();
+    let reports = checks.reports();
+    let first_check = async |of: &Watch, since: SystemTime| loop {
+        let report = reports.report(of).unwrap();
+        if report.last.as_ref().is_some_and(|last| last.at > since) {
+            return report;
+        }
+        tokio::task::yield_now().await;
+    };
+    checks.set(OWNER, BTreeMap::from([(before.clone(), known(Standing::Up))]));
+    let first = first_check(&before, SystemTime::UNIX_EPOCH).await;
+    assert_eq!(first.now, long_ago(Standing::Up), "one failure of three");
+    let begun = SystemTime::now();
+    checks.set(OWNER, BTreeMap::from([(after.clone(), Beginning::After(before.clone()))]));
+    assert_eq!(reports.report(&before), None);
+    assert_eq!(first_check(&after, begun).await.now.standing, Standing::Down, "the second failure of two");
+    assert_eq!(checks.next().await[0].watch, after);
+}
+
+/// The one before would have told it, but nobody listens to that any more.
+#[tokio::test]
+async fn what_a_check_has_not_told_yet_is_told_by_the_one_after_it() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let one = backend(0).await;
+    let watch = watch(one.local_addr().unwrap());
+    drop(one);
+    let (before, after) = (retimed(&watch, HOUR, 1), retimed(&watch, HOUR, 2));
+    let mut checks = Checks::start(Commands::Refused).unwrap();
+    let reports = checks.reports();
+    checks.set(OWNER, BTreeMap::from([(before.clone(), Beginning::New)]));
+    while reports.report(&before).unwrap().now.standing == Standing::Up {
+        tokio::task::yield_now().await;
+    }
+    checks.set(OWNER, BTreeMap::from([(after.clone(), Beginning::After(before))]));
+    let told = checks.next().await.remove(0);
+    assert_eq!((told.watch, told.now.standing), (after, Standing::Down));
+    assert!(told.reason.is_some());
 }

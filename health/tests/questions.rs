@@ -28,7 +28,7 @@ use std::{
 };
 
 use slb_core::{
-    checker::{Checker, Known, Watch},
+    checker::{Beginning, Checker, Known, Watch},
     health::Standing,
     model::{
         LoadBalancerId,
@@ -63,7 +63,7 @@ async fn make(check: Check, to: SocketAddr) -> Result<(), String> {
     let down = Known { standing: Standing::Down, since: SystemTime::UNIX_EPOCH };
     let watch = |check| Watch { target: to, check: Arc::new(check), through: None };
     let mut checks = Checks::start(Commands::Allowed).unwrap();
-    let watches = BTreeMap::from([(watch(check), None), (watch(doubting), Some(down))]);
+    let watches = BTreeMap::from([(watch(check), Beginning::New), (watch(doubting), Beginning::Known(down))]);
     checks.set(LoadBalancerId(Uuid::nil()), watches);
     let news = checks.next().await.remove(0);
     match news.now.standing {

@@ -61,6 +61,15 @@ impl Change {
         }
     }
 
+    /// The address of IPv6 that the kernel has agreed to take and does not take packets for yet.
+    pub(crate) fn begins(self, answer: &Result<(), KernelError>) -> Option<Ipv6Addr> {
+        let Self::Bind(vip) = self else { return None };
+        match vip.address() {
+            IpAddr::V6(address) => answer.is_ok().then_some(address),
+            IpAddr::V4(_) => None,
+        }
+    }
+
     /// What the kernel's answer means.
     pub(crate) fn verdict(self, adapter: &Arc<str>, answer: Result<(), KernelError>) -> Verdict {
         let Err(source) = answer else { return Verdict::Applied };
@@ -79,6 +88,12 @@ impl Change {
             Self::Unbind(_) => Verdict::Applied,
         }
     }
+}
+
+/// The requests that carry out the changes on the adapter number `index`, made as they are sent: all at once would take more memory than
+/// all else that slb keeps.
+pub(crate) fn requests(changes: &[Change], index: u32) -> impl Iterator<Item = Request<RouteNetlinkMessage>> {
+    changes.iter().map(move |change| change.request(index))
 }
 
 /// What makes an IPv6 address a VIP: it works at once, since it has been probed before (`IFA_F_NODAD`); it brings no route with it; and it is
@@ -258,13 +273,12 @@ fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
 pub(crate) fn view(adapter: &str, adapters: &[Adapter], addresses: &[Address], gateways: &[Gateway]) -> HostView {
     let names: BTreeMap<u32, &str> = adapters.iter().map(|adapter| (adapter.index, adapter.name.as_str())).collect();
     let name = |address: &Address| names.get(&address.index).copied().unwrap_or("another adapter");
-    let (mut bound, mut taken) = (BTreeSet::new(), BTreeMap::new());
+    let as_bound = |address: &Address| address.as_vip().filter(|_| name(address) == adapter);
+    let bound = addresses.iter().filter_map(as_bound).collect();
     // What says most of an address comes first and stays.
-    for address in addresses {
-        match address.as_vip() {
-            Some(vip) if name(address) == adapter => drop(bound.insert(vip)),
-            _ => drop(taken.insert(address.local, format!("{}'s own address", name(address)))),
-        }
+    let mut taken = BTreeMap::new();
+    for address in addresses.iter().filter(|address| as_bound(address).is_none()) {
+        taken.insert(address.local, format!("{}'s own address", name(address)));
     }
     for gateway in gateways {
         taken.entry(gateway.address).or_insert_with(|| gateway.describe());

@@ -100,6 +100,21 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A setting of an adapter does not count, whatever it is.
+    #[error(
+        "{name} has no effect while {all} is {value}: set that to 0, or to {}",
+        values.iter().map(u32::to_string).collect::<Vec<_>>().join(" or ")
+    )]
+    Overruled {
+        /// Which.
+        name: String,
+        /// The one that counts.
+        all: &'static str,
+        /// What that is.
+        value: i64,
+        /// Values that would do.
+        values: &'static [u32],
+    },
     /// A setting could not be changed.
     #[error("set {name} to {value}")]
     WriteSetting {
@@ -200,6 +215,7 @@ impl Error {
             Self::Failed { status, .. } => status.code().is_some_and(|code| code != 4),
             Self::NoAdapter { .. }
             | Self::ReadSetting { .. }
+            | Self::Overruled { .. }
             | Self::WriteSetting { .. }
             | Self::Capabilities(_)
             | Self::Run { .. }

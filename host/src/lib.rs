@@ -4,23 +4,23 @@
 //! ```text
 //!  preflight ──▶ capability, modules::missing, Linux::adapter, Linux::source_nat     reads only
 //!            ──▶ modules::load
-//!  controller ─▶ Linux (core's Host): observe, apply, drifted_settings, get, set
+//!  controller ─▶ Linux (core's Host and Settings): observe, apply, drifted_settings, get, set
 //!  main loop ◀── Monitor: addresses and links that change
 //! ```
 //! The rooms, in the order to read: [`Linux`] is the driver and asks the others; `routing` is the connection to the kernel's
-//! rtnetlink; `link` and `address` say what its messages mean; `sysctl` is the table of settings with their reasons; `nat` has a
+//! rtnetlink; `link` and `address` say what its messages mean; `reception` waits until an address works; `sysctl` is the table of settings with their reasons; `nat` has a
 //! driver for nftables and one for iptables; `modules` and `capability` are what preflight asks; `way_out` asks whether clients' packets may come in; `monitor` listens; `program` runs
 //! modprobe and iptables. `backend` is for another host than the rest: one that a load-balancer sends packets to.
 //!
 //! Reading, checking and changing are apart: nothing is changed but by [`modules::load`], and by `apply` and `set` of the
 //! [`Host`]. What is as it should be is not written again.
 
-use std::sync::Arc;
+use std::{net::Ipv6Addr, sync::Arc};
 
 use slb_core::{
     model::Family,
     observed::HostView,
-    ports::{Cause, Host, SettingChange, Verdict},
+    ports::{Cause, Host, SettingChange, Settings, Verdict},
     step::HostStep,
 };
 
@@ -35,6 +35,7 @@ pub mod modules;
 mod monitor;
 mod nat;
 mod program;
+mod reception;
 mod routing;
 mod sysctl;
 mod way_out;
@@ -100,7 +101,8 @@ impl Linux {
     /// [`Error::Read`], [`Error::NoAdapter`].
     pub async fn detour(&mut self) -> Result<Vec<String>, Error> {
         let adapter = self.adapter().await?;
-        let (all, routes) = (self.adapters().await?, self.routing.routes().await?);
+        let all = self.adapters().await?;
+        let routes = self.routing.routes(|route| way_out::is_default(route).then(|| route.clone())).await?;
         way_out::detour(&adapter, &all, &routes)
     }
 
@@ -142,13 +144,13 @@ impl Linux {
     }
 
     async fn addresses(&mut self) -> Result<Vec<Address>, Error> {
-        Ok(self.routing.addresses().await?.iter().filter_map(Address::of).collect())
+        self.routing.addresses(Address::of).await
     }
 
     async fn view(&mut self) -> Result<HostView, Error> {
         let adapters = self.adapters().await?;
         let addresses = self.addresses().await?;
-        let gateways: Vec<Gateway> = self.routing.routes().await?.iter().flat_map(Gateway::of).collect();
+        let gateways: Vec<Gateway> = self.routing.routes(Gateway::of).await?;
         let view = address::view(&self.adapter, &adapters, &addresses, &gateways);
         let networks = address::connected(&addresses);
         Ok(HostView { source_nat: self.nat().await?.observe(&networks).await?, ..view })
@@ -181,8 +183,11 @@ impl Linux {
             let there: Vec<String> = self.adapters().await?.into_iter().map(|adapter| adapter.name).collect();
             return Ok(changes.iter().map(|change| change.without_adapter(&self.adapter, &there)).collect());
         };
-        let requests = changes.iter().map(|change| change.request(link.header.index)).collect();
+        let requests = address::requests(changes, link.header.index);
         let answers = self.routing.change_addresses(requests).await?;
+        let bound: Vec<Ipv6Addr> =
+            changes.iter().zip(&answers).filter_map(|(change, answer)| change.begins(answer)).collect();
+        reception::begun(&mut self.routing, link.header.index, &bound).await?;
         Ok(changes.iter().zip(answers).map(|(change, answer)| change.verdict(&self.adapter, answer)).collect())
     }
 
@@ -226,7 +231,9 @@ impl Host for Linux {
         };
         steps.iter().map(verdict).collect()
     }
+}
 
+impl Settings for Linux {
     async fn drifted_settings(&mut self) -> Result<Vec<SettingChange>, Cause> {
         Ok(self.drift().await?)
     }

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The connection to the kernel's rtnetlink: what is asked of it, in the words of the rooms around.
 
+use std::net::Ipv6Addr;
+
 use netlink::{KernelError, Request, Socket, protocols::NETLINK_ROUTE};
 use netlink_packet_core::{NetlinkDeserializable, NetlinkHeader, NetlinkSerializable};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::AddressMessage,
     link::{LinkAttribute, LinkExtentMask, LinkMessage},
-    route::RouteMessage,
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
 };
 
 use crate::Error;
@@ -66,8 +68,8 @@ impl Routing {
         .await
     }
 
-    /// Every address of every adapter.
-    pub(crate) async fn addresses(&mut self) -> Result<Vec<AddressMessage>, Error> {
+    /// What `pick` makes of every address of every adapter. There may be very many, so nothing else is kept of them.
+    pub(crate) async fn addresses<T>(&mut self, pick: impl Fn(&AddressMessage) -> Option<T>) -> Result<Vec<T>, Error> {
         let mut all = Vec::new();
         for family in FAMILIES {
             let mut query = AddressMessage::default();
@@ -77,32 +79,36 @@ impl Routing {
                 if let RouteNetlinkMessage::NewAddress(address) = message
                     && address.header.family == family
                 {
-                    Some(address)
+                    pick(&address)
                 } else {
                     None
                 }
             });
-            all.extend(found.await?);
+            all.append(&mut found.await?);
         }
         Ok(all)
     }
 
-    /// Every route of every table.
-    pub(crate) async fn routes(&mut self) -> Result<Vec<RouteMessage>, Error> {
+    /// What `pick` makes of every route of every table: each address has one, too.
+    pub(crate) async fn routes<I: IntoIterator>(
+        &mut self,
+        pick: impl Fn(&RouteMessage) -> I,
+    ) -> Result<Vec<I::Item>, Error> {
         let mut all = Vec::new();
         for family in FAMILIES {
             let mut query = RouteMessage::default();
             query.header.address_family = family;
             let found = self.dump("the routes", RouteNetlinkMessage::GetRoute(query), |message| {
-                if let RouteNetlinkMessage::NewRoute(route) = message
+                let picked = if let RouteNetlinkMessage::NewRoute(route) = message
                     && route.header.address_family == family
                 {
-                    Some(route)
+                    Some(pick(&route))
                 } else {
                     None
-                }
+                };
+                picked.into_iter().flatten()
             });
-            all.extend(found.await?);
+            all.append(&mut found.await?);
         }
         Ok(all)
     }
@@ -120,27 +126,45 @@ impl Routing {
         }
     }
 
+    /// Whether a packet for the address that comes in by the adapter number `index` is this host's own.
+    pub(crate) async fn takes_in(&mut self, address: Ipv6Addr, index: u32) -> Result<bool, Error> {
+        let mut query = RouteMessage::default();
+        query.header.address_family = AddressFamily::Inet6;
+        query.header.destination_prefix_length = 128;
+        query.attributes = vec![RouteAttribute::Destination(RouteAddress::Inet6(address)), RouteAttribute::Iif(index)];
+        match self.0.request(Message(Some(RouteNetlinkMessage::GetRoute(query)))).await {
+            Ok(Message(Some(RouteNetlinkMessage::NewRoute(route)))) => Ok(route.header.kind == RouteType::Local),
+            Ok(_) => Ok(false),
+            // There is no route at all, or the adapter went.
+            Err(error) if error.refusal().is_some() => Ok(false),
+            Err(source) => Err(Error::Read { what: "the route to an address", source }),
+        }
+    }
+
     /// Carries out changes of addresses, packed; one answer each.
     pub(crate) async fn change_addresses(
         &mut self,
-        requests: Vec<Request<RouteNetlinkMessage>>,
+        requests: impl Iterator<Item = Request<RouteNetlinkMessage>>,
     ) -> Result<Vec<Result<(), KernelError>>, Error> {
-        let requests =
-            requests.into_iter().map(|Request { payload, flags }| Request::new(Message(Some(payload)), flags));
-        self.0.transact(requests).await.map_err(|source| Error::Change { what: "addresses", source })
+        self.0
+            .transact(requests.map(|Request { payload, flags }| Request::new(Message(Some(payload)), flags)))
+            .await
+            .map_err(|source| Error::Change { what: "addresses", source })
     }
 
-    async fn dump<T>(
+    async fn dump<I: IntoIterator>(
         &mut self,
         what: &'static str,
         query: RouteNetlinkMessage,
-        pick: impl Fn(RouteNetlinkMessage) -> Option<T>,
-    ) -> Result<Vec<T>, Error> {
+        pick: impl Fn(RouteNetlinkMessage) -> I,
+    ) -> Result<Vec<I::Item>, Error> {
         let mut attempt = 1;
         loop {
             let mut found = Vec::new();
-            let dumped =
-                self.0.dump(Message(Some(query.clone())), |message| found.extend(message.0.and_then(&pick))).await;
+            let dumped = self
+                .0
+                .dump(Message(Some(query.clone())), |message| found.extend(message.0.into_iter().flat_map(&pick)))
+                .await;
             match dumped {
                 Ok(()) => return Ok(found),
                 Err(netlink::Error::Interrupted) if attempt < ATTEMPTS => attempt += 1,

@@ -35,9 +35,11 @@ pub enum Need {
     Exactly(u32),
     /// This or more.
     AtLeast(u32),
-    /// This or more. The kernel goes by the larger of the adapter's own value and that of the other setting, the one for all
+    /// One of these; otherwise it becomes the first. Not all that is more does more.
+    OneOf(&'static [u32]),
+    /// The same. The kernel goes by the larger of the adapter's own value and that of the other setting, the one for all
     /// adapters (`IN_DEV_MAXCONF`, linux/inetdevice.h).
-    AtLeastWith(u32, &'static str),
+    OneOfWith(&'static [u32], &'static str),
     /// Anything but the first, which becomes the second.
     Instead(u32, u32),
 }
@@ -53,6 +55,15 @@ pub enum Ipv6 {
         hosts: Vec<String>,
     },
 }
+
+/// `arp_ignore`: who asks for an address of another adapter gets no answer (1), nor does who is not of its subnet (2), nor anybody (8). With 3
+/// only addresses of the scope `host` are kept back, and a VIP's is `global`; with all others every address is answered for
+/// (`arp_ignore`, net/ipv4/arp.c).
+pub(crate) const ARP_IGNORE: &[u32] = &[1, 2, 8];
+/// `arp_announce`: requests carry an address of the adapter they leave by. Above 2 they carry any, as with 0 (`arp_solicit`, net/ipv4/arp.c).
+pub(crate) const ARP_ANNOUNCE: &[u32] = &[2];
+pub(crate) const ALL_IGNORE: &str = "net.ipv4.conf.all.arp_ignore";
+pub(crate) const ALL_ANNOUNCE: &str = "net.ipv4.conf.all.arp_announce";
 
 const FORWARDING_IPV6: &str = "net.ipv6.conf.all.forwarding";
 
@@ -102,10 +113,8 @@ pub fn settings(adapter: &str, beside: &[String], ipv6: &Ipv6, release: &str) ->
         ("net.ipv4.vs.expire_quiescent_template", Need::Exactly(1), QUIESCENT),
     ];
     let global = global.into_iter().map(|(name, need, reason)| Setting { name: name.to_owned(), need, reason });
-    let beside = beside.iter().flat_map(|name| {
-        [of_adapter(name, "arp_ignore", 1, IGNORE_BESIDE), of_adapter(name, "arp_announce", 2, ANNOUNCE_BESIDE)]
-    });
-    global.chain([of_adapter(adapter, "arp_announce", 2, ANNOUNCE)]).chain(beside).chain(of_ipv6(ipv6)).collect()
+    let beside = beside.iter().flat_map(|name| [ignore(name, IGNORE_BESIDE), announce(name, ANNOUNCE_BESIDE)]);
+    global.chain([announce(adapter, ANNOUNCE)]).chain(beside).chain(of_ipv6(ipv6)).collect()
 }
 
 /// In this order: an adapter that is not to take advertisements loses the routes it has from them at once when forwarding is turned on.
@@ -135,10 +144,16 @@ pub(crate) fn hosts_of_ipv6<'a>(adapters: impl Iterator<Item = &'a str>) -> Resu
     Ok(["default"].into_iter().chain(adapters).map(str::to_owned).collect())
 }
 
-fn of_adapter(adapter: &str, key: &str, least: u32, reason: &'static str) -> Setting {
-    let all = if key == "arp_ignore" { "net.ipv4.conf.all.arp_ignore" } else { "net.ipv4.conf.all.arp_announce" };
-    let name = format!("net.ipv4.conf.{}.{key}", adapter.replace('.', "/"));
-    Setting { name, need: Need::AtLeastWith(least, all), reason }
+/// That an adapter answers ARP for no address of another.
+pub(crate) fn ignore(adapter: &str, reason: &'static str) -> Setting {
+    let name = format!("net.ipv4.conf.{}.arp_ignore", adapter.replace('.', "/"));
+    Setting { name, need: Need::OneOfWith(ARP_IGNORE, ALL_IGNORE), reason }
+}
+
+/// That an adapter's ARP requests carry no address of another.
+pub(crate) fn announce(adapter: &str, reason: &'static str) -> Setting {
+    let name = format!("net.ipv4.conf.{}.arp_announce", adapter.replace('.', "/"));
+    Setting { name, need: Need::OneOfWith(ARP_ANNOUNCE, ALL_ANNOUNCE), reason }
 }
 
 fn is_before_5_9(release: &str) -> bool {
@@ -151,6 +166,9 @@ fn is_before_5_9(release: &str) -> bool {
 }
 
 /// The change that the setting needs, if any. `read` gives a setting's value, `None` for one that this kernel does not have.
+///
+/// # Errors
+/// What `read` says; [`Error::Overruled`].
 pub(crate) fn drift(
     setting: &Setting,
     mut read: impl FnMut(&str) -> Result<Option<String>, Error>,
@@ -161,13 +179,27 @@ pub(crate) fn drift(
         Need::Exactly(value) => (number(&from) == Some(value.into()), value),
         Need::AtLeast(value) => (number(&from) >= Some(value.into()), value),
         Need::Instead(of, value) => (number(&from) != Some(of.into()), value),
-        Need::AtLeastWith(value, all) => {
-            let all = read(all)?.and_then(|all| number(&all));
-            (number(&from).max(all) >= Some(value.into()), value)
+        Need::OneOf(values) => (is_one_of(values, number(&from)), first(values)),
+        Need::OneOfWith(values, all) => {
+            let of_all = read(all)?.and_then(|all| number(&all));
+            let is_fine = is_one_of(values, number(&from).max(of_all));
+            if !is_fine && !is_one_of(values, of_all.max(Some(first(values).into()))) {
+                let value = of_all.unwrap_or_default();
+                return Err(Error::Overruled { name: setting.name.clone(), all, value, values });
+            }
+            (is_fine, first(values))
         }
     };
     let change = || SettingChange { name: setting.name.clone(), from: from.clone(), to: to.to_string() };
     Ok((!is_fine).then(change))
+}
+
+fn is_one_of(values: &[u32], number: Option<i64>) -> bool {
+    values.iter().any(|value| number == Some(i64::from(*value)))
+}
+
+fn first(values: &[u32]) -> u32 {
+    values.first().copied().unwrap_or_default()
 }
 
 /// The kernel's release, as `uname -r` says it.

@@ -47,7 +47,8 @@ fn is_strict(adapter: &str) -> Result<bool, Error> {
     Ok(value(adapter)?.max(value("all")?) == Some(STRICT))
 }
 
-fn is_default(route: &RouteMessage) -> bool {
+/// Whether it leads out to everywhere that no other route leads to.
+pub(crate) fn is_default(route: &RouteMessage) -> bool {
     route.header.address_family == AddressFamily::Inet
         && route.header.destination_prefix_length == 0
         && route.header.table == RouteHeader::RT_TABLE_MAIN

@@ -13,7 +13,7 @@ use std::{
 
 use slb_core::{
     model::{SourceNat as Choice, Vip},
-    ports::{Host, Verdict},
+    ports::{Host, Settings, Verdict},
     step::HostStep::{self, Bind, DisableSourceNat, EnableSourceNat},
 };
 use slb_host::{Linux, modules};
@@ -174,15 +174,21 @@ fn backends_see_the_addresses_that_are_chosen() {
     assert_eq!(site.lb.tables(), before);
 }
 
-/// The host gets another address: the rules are for networks that are no more.
+/// The host gets another address: the rules are for networks that are no more. Who is put right first takes nobody along.
 fn networks_that_change_are_noticed() {
     let site = Site::new();
     site.prepared();
+    let other = vip("192.168.0.86");
+    let near = |vip| EnableSourceNat(vip, Choice::SameNetwork);
+    site.on_lb(async |linux| apply(linux, &[near(other)]).await);
     site.choose(Choice::SameNetwork);
     site.lb.sh("ip addr add 192.168.7.2/24 dev eth0");
     site.on_lb(async |linux| assert_eq!(linux.observe().await.unwrap().source_nat.get(&vip(VIP)), None));
     site.choose(Choice::SameNetwork);
     assert!(site.lb.tables().contains("192.168.7.0/24"), "{}", site.lb.tables());
+    site.on_lb(async |linux| {
+        assert_eq!(linux.observe().await.unwrap().source_nat.get(&other), Some(&Choice::SameNetwork));
+    });
 }
 
 /// Two adapters, and the way out leads by the one that VIPs are not on.

@@ -5,15 +5,16 @@
 
 use std::{
     collections::BTreeSet,
+    fs,
     io::{Read, Write},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     thread,
     time::Duration,
 };
 
 use slb_core::{
     model::{Family, SourceNat as Choice, Vip},
-    ports::{Host, HostEvent, Verdict},
+    ports::{Host, HostEvent, Settings, Verdict},
     step::HostStep::{self, Bind, DisableSourceNat, EnableSourceNat as Enable, Unbind},
 };
 use slb_host::{Linux, Monitor, SourceNat, modules};
@@ -87,6 +88,26 @@ fn a_vip_works_at_once_and_is_no_source() {
         applied(&mut linux, &[Unbind(vip("fd00::85:1"))]).await;
     });
     assert_eq!(lb.tables(), before);
+}
+
+/// Otherwise the load-balancer, which forwards, looks on the network for whoever has the VIP, and tells the first clients that nobody has.
+fn packets_for_a_vip_are_taken_in_once_it_is_bound() {
+    let segment = Segment::new();
+    let lb = host(&segment, "lb", "192.168.0.2/24", "fd00::2/64");
+    // A busy machine lets the kernel's worker wait.
+    let _busy = ["one", "two"].map(|_| lb.spawn("sh", &["-c", "while :; do :; done"]));
+    on(&lb, async || {
+        let mut linux = ready().await;
+        for number in 0x100..0x180_u128 {
+            let address = Ipv6Addr::from_bits(0xfd00 << 112 | number);
+            applied(&mut linux, &[Bind(address.try_into().unwrap())]).await;
+            // The fields of its route: address, length, …, and flags with RTF_LOCAL of linux/ipv6_route.h.
+            let routes = fs::read_to_string("/proc/thread-self/net/ipv6_route").unwrap();
+            let destination = format!("{:032x} 80 ", address.to_bits());
+            let route = routes.lines().find(|line| line.starts_with(&destination));
+            assert!(route.is_some_and(|route| route.contains(" 80200001 ")), "{address}: {route:?}");
+        }
+    });
 }
 
 fn events_of_ipv6_arrive() {
@@ -220,6 +241,7 @@ slb_lab::main! {
     fast: [
         this_kernel_has_no_nftables_for_ipv6,
         a_vip_works_at_once_and_is_no_source,
+        packets_for_a_vip_are_taken_in_once_it_is_bound,
         events_of_ipv6_arrive,
         balanced_connections_of_ipv6_get_source_nat,
         settings_of_ipv6_are_set_once_and_can_be_restored,
@@ -228,6 +250,7 @@ slb_lab::main! {
     stock: [
         this_kernel_has_nftables_for_ipv6,
         a_vip_works_at_once_and_is_no_source,
+        packets_for_a_vip_are_taken_in_once_it_is_bound,
         balanced_connections_of_ipv6_get_source_nat,
     ],
 }

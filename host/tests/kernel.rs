@@ -16,7 +16,7 @@ use netlink::protocols::NETLINK_NETFILTER;
 use netlink_packet_netfilter::NetfilterMessage;
 use slb_core::{
     model::{Family, SourceNat as Choice, Vip},
-    ports::{Host, HostEvent, Verdict},
+    ports::{Host, HostEvent, Settings, Verdict},
     step::HostStep::{self, Bind, DisableSourceNat, EnableSourceNat as Enable, Unbind},
 };
 use slb_host::{Error, Linux, Monitor, SourceNat, capability, modules};

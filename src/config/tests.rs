@@ -131,6 +131,9 @@ fn what_contradicts_or_is_missing_is_named() {
         (words(&["--reconcileInterval", "0s"]), "from 100ms"),
         (words(&["--reconcileInterval", "18446744073709551615s"]), "to 30days"),
         (words(&["--arpInterval", "1ns"]), "from 1s"),
+        (words(&["--tcpTimeout", "0s"]), "--tcpTimeout 0s: it goes from 1s to 24days"),
+        (words(&["--tcpFinTimeout", "25days"]), "--tcpFinTimeout 25days: it goes from 1s to 24days"),
+        (words(&["--udpTimeout", "1500ms"]), "--udpTimeout 1s 500ms: the kernel counts whole seconds"),
         (words(&["--arpProbeInterval", "0s"]), "from 1ms"),
         (words(&["--config", "/nonexistent/slb.toml"]), "/nonexistent/slb.toml"),
     ] {
@@ -256,7 +259,7 @@ fn a_mistake_in_the_file_is_one_line_that_says_where() {
 }
 
 /// Near what is right, so that some of it is.
-const FILE: &str = "(((adapter|ipamRange|reconcileInterval|arpProbeInterval|arpInterval|logLevel|stateDir|address) = \
+const FILE: &str = "(((adapter|ipamRange|reconcileInterval|udpTimeout|arpProbeInterval|arpInterval|logLevel|stateDir|address) = \
                     \"([a-z0-9./:, -]{0,12}|10\\.0\\.0\\.[0-9](/3[0-2]|-10\\.0\\.0\\.9)?|[0-9]{1,19}(ns|ms|s|m|y|years))\"|\
                     arp = true|bgp = false|port = -?[0-9]{1,6}|[a-zA-Z0-9\\[\\]=\"'. #-]{0,9})\n){0,8}";
 

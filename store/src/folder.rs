@@ -23,7 +23,7 @@ const UNFINISHED: &str = "slb.redb.new";
 /// Locked for as long as the store is in use.
 const LOCK: &str = "slb.lock";
 /// Pages kept in memory. The state is read once; after that each commit touches few pages.
-const CACHE_BYTES: usize = 1 << 20;
+const CACHE_BYTES: usize = 1 << 18;
 
 /// A state directory that is this process' own.
 #[derive(Debug)]

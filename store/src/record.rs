@@ -19,8 +19,9 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use slb_core::model::{
-    Advertise, Backend, BackendId, BackendIp, Drain, Endpoint, Fallback, Invalid, LoadBalancer, LoadBalancerId, Name,
-    Phase, Port, SourceNat, Target, Vip, check::HealthCheck,
+    Advertise, Backend, BackendId, BackendIp, Drain, Fallback, Invalid, LoadBalancer, LoadBalancerId, Name, Phase,
+    Port, SourceNat, Target, Vip, Vips,
+    check::{HealthCheck, PanicThreshold, Reaction},
 };
 use uuid::Uuid;
 
@@ -32,7 +33,7 @@ use self::{
 };
 
 /// The version that is written, and the latest that is understood.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Why a record makes no sense.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,13 @@ struct LoadBalancerV3 {
     fallback: Option<FallbackV3>,
     drain: Option<DrainV3>,
     source_nat: SourceNatV3,
+}
+
+/// Follows the fields of the third version.
+#[derive(Default, Serialize, Deserialize)]
+struct MoreV4 {
+    /// The VIP of IPv6 beside one of IPv4.
+    second_vip: Option<IpAddr>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,8 +129,8 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
     let record = LoadBalancerV3 {
         serial: load_balancer.serial,
         name: load_balancer.name.as_str().to_owned(),
-        vip: load_balancer.endpoint.vip.address(),
-        port: load_balancer.endpoint.port.get(),
+        vip: load_balancer.vips.first().address(),
+        port: load_balancer.port.get(),
         backends: load_balancer.backends.as_ref().map(|backends| backends.iter().map(BackendV3::from).collect()),
         phase: match load_balancer.phase {
             Phase::Active => PhaseV1::Active,
@@ -132,7 +140,7 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
             Advertise::Always => AdvertiseV2::Always,
             Advertise::WithBackends => AdvertiseV2::WithBackends,
         },
-        protocol: load_balancer.endpoint.protocol.into(),
+        protocol: load_balancer.protocol.into(),
         service: load_balancer.service.into(),
         check: load_balancer.check.as_deref().map(CheckV3::from),
         fallback: load_balancer.fallback.as_deref().map(|Fallback { target, settings }| FallbackV3 {
@@ -147,7 +155,8 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
             SourceNat::Never => SourceNatV3::Never,
         },
     };
-    postcard::to_extend(&record, vec![VERSION])
+    let more = MoreV4 { second_vip: load_balancer.vips.second().map(Vip::address) };
+    postcard::to_extend(&(record, more), vec![VERSION])
 }
 
 /// The load-balancer of a record.
@@ -155,9 +164,10 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
 /// # Errors
 /// It is no record, of a later version, or holds a value that cannot be.
 pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadable> {
-    let record = match version(bytes)? {
-        (1, fields) => whole::<LoadBalancerV1>(fields)?.into(),
-        (2, fields) => whole::<(LoadBalancerV1, MoreV2)>(fields)?.into(),
+    let (record, MoreV4 { second_vip }) = match version(bytes)? {
+        (1, fields) => (whole::<LoadBalancerV1>(fields)?.into(), MoreV4::default()),
+        (2, fields) => (whole::<(LoadBalancerV1, MoreV2)>(fields)?.into(), MoreV4::default()),
+        (3, fields) => (whole(fields)?, MoreV4::default()),
         (VERSION, fields) => whole(fields)?,
         (found, _) => return Err(Unreadable::Later { found, known: VERSION }),
     };
@@ -182,11 +192,9 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
         id,
         serial,
         name: Name::try_from(name)?,
-        endpoint: Endpoint {
-            vip: Vip::try_from(vip)?,
-            port: Port::try_from(i64::from(port))?,
-            protocol: protocol.into(),
-        },
+        vips: vips(vip, second_vip)?,
+        port: Port::try_from(i64::from(port))?,
+        protocol: protocol.into(),
         backends: backends.transpose()?,
         phase: match phase {
             PhaseV1::Active => Phase::Active,
@@ -216,12 +224,24 @@ impl TryFrom<FallbackV3> for Fallback {
     }
 }
 
+fn vips(first: IpAddr, second: Option<IpAddr>) -> Result<Vips, Invalid> {
+    let first = Vip::try_from(first)?;
+    second.map_or(Ok(first.into()), |second| Vips::both(first, Vip::try_from(second)?))
+}
+
 fn target(ip: IpAddr, port: u16) -> Result<Target, Invalid> {
     Ok(Target { ip: BackendIp::try_from(ip)?, port: Port::try_from(i64::from(port))? })
 }
 
 fn read_check(record: CheckV3) -> Result<Arc<HealthCheck>, Invalid> {
     HealthCheck::try_from(record).map(Arc::new)
+}
+
+/// A panic threshold could once be said there, and meant nothing.
+fn read_backend_check(record: CheckV3) -> Result<Arc<HealthCheck>, Invalid> {
+    let HealthCheck { check, reaction } = HealthCheck::try_from(record)?;
+    let reaction = Reaction { panic_threshold: PanicThreshold::default(), ..reaction };
+    Ok(Arc::new(HealthCheck { check, reaction }))
 }
 
 /// The version of a record, and what follows it.
@@ -260,7 +280,7 @@ impl TryFrom<BackendV3> for Backend {
             id: BackendId(Uuid::from_bytes(id)),
             target: target(ip, port)?,
             settings: settings.try_into()?,
-            check: check.map(read_check).transpose()?,
+            check: check.map(read_backend_check).transpose()?,
             condition: condition.into(),
         })
     }

@@ -6,6 +6,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::Path,
+    sync::Arc,
 };
 
 use redb::{
@@ -78,7 +79,7 @@ pub fn read(path: &Path, database: &Database) -> Result<Snapshot, Error> {
         let id = LoadBalancerId(Uuid::from_u128(id));
         let load_balancer =
             record::decode(id, bytes).map_err(|source| unreadable(path, "load-balancer", id, source))?;
-        snapshot.load_balancers.push(load_balancer);
+        snapshot.load_balancers.push(Arc::new(load_balancer));
         Ok(())
     })?;
     let mut released = |address: IpAddr, serial| {

@@ -21,9 +21,9 @@ use redb::{Database, Key, TableDefinition, Value};
 use slb_core::{
     errors::Chain,
     model::{
-        Advertise, Backend, BackendId, BackendSettings, Condition, Drain, Encapsulation, Endpoint, Fallback,
-        Forwarding, LoadBalancer, LoadBalancerId, Name, Persistence, PersistenceTimeout, Phase, Port, Protocol,
-        Scheduler, SchedulerFlags, ServiceSettings, SourceNat, Target, Then, Thresholds, Time, Vip, Weight,
+        Advertise, Backend, BackendId, BackendSettings, Condition, Drain, Encapsulation, Fallback, Forwarding,
+        LoadBalancer, LoadBalancerId, Name, Persistence, PersistenceTimeout, Phase, Port, Protocol, Scheduler,
+        SchedulerFlags, ServiceSettings, SourceNat, Target, Then, Thresholds, Time, Vip, Vips, Weight,
         check::{Check, HealthCheck, Question, Reaction, Timing},
     },
     peer::{Peer, PeerAddress},
@@ -75,6 +75,12 @@ fn vip(number: u8) -> Vip {
     address.parse().unwrap()
 }
 
+/// One, or one of each family.
+fn vips(number: u8) -> Vips {
+    let other = if number.is_multiple_of(2) { vip(number | 1) } else { vip(number & !1) };
+    if number.is_multiple_of(3) { Vips::both(vip(number), other).unwrap() } else { vip(number).into() }
+}
+
 fn health_check(number: u8) -> Arc<HealthCheck> {
     let timing = Timing::every(Duration::from_secs(u64::from(number) + 1)).unwrap();
     let check = Check { question: Question::Tcp, timing, port: None, source: None };
@@ -118,11 +124,9 @@ fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> L
         id: LoadBalancerId(Uuid::from_u128(id.into())),
         serial,
         name: Name::try_from(format!("lb \"{id}\" ⚖")).unwrap(),
-        endpoint: Endpoint {
-            vip: vip(id),
-            port: port(u16::from(id) + 1),
-            protocol: Protocol::ALL[usize::from(id) % Protocol::ALL.len()],
-        },
+        vips: vips(id),
+        port: port(u16::from(id) + 1),
+        protocol: Protocol::ALL[usize::from(id) % Protocol::ALL.len()],
         backends: backends.map(|count| (0..count).map(backend).collect()),
         phase: if deleting { Phase::Deleting } else { Phase::Active },
         advertise: if id.is_multiple_of(2) { Advertise::Always } else { Advertise::WithBackends },
@@ -177,12 +181,12 @@ fn peer() -> impl Strategy<Value = Peer> {
     })
 }
 
-fn apply(model: &mut (BTreeMap<LoadBalancerId, LoadBalancer>, Snapshot), write: &Write) {
+fn apply(model: &mut (BTreeMap<LoadBalancerId, Arc<LoadBalancer>>, Snapshot), write: &Write) {
     let (load_balancers, rest) = model;
     match write {
         Write::Put(each) => {
             rest.last_serial = rest.last_serial.max(each.serial);
-            load_balancers.insert(each.id, LoadBalancer::clone(each));
+            load_balancers.insert(each.id, Arc::clone(each));
         }
         Write::Erase(id) => drop(load_balancers.remove(id)),
         Write::Released { vip, serial } => drop(rest.released.insert(*vip, *serial)),

@@ -28,7 +28,8 @@ pub(crate) struct HealthCheckView<'a> {
     source: Option<IpAddr>,
     on_failure: Option<&'static str>,
     slow_start: String,
-    panic_threshold: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    panic_threshold: Option<u8>,
 }
 
 #[derive(Serialize)]
@@ -102,8 +103,15 @@ impl<'a> From<&'a HealthCheck> for HealthCheckView<'a> {
             source: check.source.map(PeerAddress::address),
             on_failure: reaction.on_failure.map(OnFailure::as_str),
             slow_start: shown(reaction.slow_start.into()),
-            panic_threshold: reaction.panic_threshold.get(),
+            panic_threshold: Some(reaction.panic_threshold.get()),
         }
+    }
+}
+
+impl<'a> HealthCheckView<'a> {
+    /// A backend's own.
+    pub(crate) fn of_backend(check: &'a HealthCheck) -> Self {
+        Self { panic_threshold: None, ..Self::from(check) }
     }
 }
 

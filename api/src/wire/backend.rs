@@ -14,7 +14,7 @@ use slb_core::{
 use uuid::Uuid;
 
 use crate::{
-    check::{health_check, view::HealthCheckView},
+    check::{health_check_of_backend, view::HealthCheckView},
     fields::Fields,
     observed::{BackendObserved, Observer},
     read::{forwarding, ip, port, tunnel_name, u32, uuid, weight},
@@ -69,7 +69,7 @@ impl<'a> From<&'a Backend> for BackendView<'a> {
             tunnel: TunnelView::of(forwarding),
             upper_threshold: thresholds.upper(),
             lower_threshold: thresholds.lower(),
-            health_check: backend.check.as_deref().map(HealthCheckView::from),
+            health_check: backend.check.as_deref().map(HealthCheckView::of_backend),
             drain: backend.condition.drain.map(DrainView::from),
             observed: None,
         }
@@ -79,7 +79,12 @@ impl<'a> From<&'a Backend> for BackendView<'a> {
 impl<'a> BackendView<'a> {
     /// With how it is doing.
     pub(crate) fn observed(backend: &'a Backend, observer: Option<Observer<'a>>) -> Self {
-        Self { observed: observer.and_then(|observer| observer.backend(backend)), ..Self::from(backend) }
+        let left = observer.and_then(|observer| observer.left(Some(backend.target)));
+        Self {
+            drain: backend.condition.drain.map(|drain| DrainView::waiting(drain, left)),
+            observed: observer.and_then(|observer| observer.backend(backend)),
+            ..Self::from(backend)
+        }
     }
 }
 
@@ -192,7 +197,7 @@ fn settings(fields: &mut Fields<'_>) -> BackendChange {
         encapsulation: fields.object("tunnel", tunnel).flatten(),
         upper_threshold: fields.optional("upperThreshold", u32),
         lower_threshold: fields.optional("lowerThreshold", u32),
-        check: health_check(fields).map(|check| check.map(Arc::new)),
+        check: health_check_of_backend(fields).map(|check| check.map(Arc::new)),
     }
 }
 

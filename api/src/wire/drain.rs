@@ -2,7 +2,10 @@
 //! How something is drained, as it is shown.
 
 use serde::Serialize;
-use slb_core::model::{Drain, Then};
+use slb_core::{
+    drain::Left,
+    model::{Drain, Then},
+};
 
 use crate::observed::Time;
 
@@ -14,6 +17,30 @@ pub(crate) struct DrainView {
     then: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     done: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<LeftView>,
+}
+
+/// What it waits for, in the words of `/statistics`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LeftView {
+    active_connections: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inactive_connections: Option<u64>,
+    persistent_connections: u64,
+}
+
+impl DrainView {
+    /// With what it waits for, if that is known.
+    pub(crate) fn waiting(drain: Drain, left: Option<Left>) -> Self {
+        let left = left.map(|Left { active, inactive, persistent }| LeftView {
+            active_connections: active,
+            inactive_connections: inactive,
+            persistent_connections: persistent,
+        });
+        Self { left, ..Self::from(drain) }
+    }
 }
 
 impl From<Drain> for DrainView {
@@ -27,6 +54,7 @@ impl From<Drain> for DrainView {
                 Then::Delete => "delete",
             },
             done: done.map(show),
+            left: None,
         }
     }
 }

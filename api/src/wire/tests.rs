@@ -3,6 +3,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
     sync::Arc,
     time::Duration,
 };
@@ -10,9 +11,10 @@ use std::{
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::json;
 use slb_core::model::{
-    BackendId, BackendIp, BackendSettings, Encapsulation, Endpoint, Family, Forwarding, Persistence, Scheduler,
-    SchedulerFlags, Target, Thresholds,
+    BackendId, BackendIp, BackendSettings, Encapsulation, Family, Forwarding, Persistence, Scheduler, SchedulerFlags,
+    Target, Thresholds,
 };
+use slb_core::ports::Wanted;
 
 use super::*;
 use crate::{extract::parse, problem::Kind, reply::to_json};
@@ -31,6 +33,10 @@ fn any_port() -> impl Strategy<Value = Port> {
 
 fn any_vip() -> impl Strategy<Value = Vip> {
     address().prop_map(|address| Vip::try_from(address).unwrap())
+}
+
+fn any_vips() -> impl Strategy<Value = Vips> {
+    (any_vip(), any_vip()).prop_map(|(one, other)| Vips::both(one, other).unwrap_or(one.into()))
 }
 
 fn any_name() -> impl Strategy<Value = Name> {
@@ -85,15 +91,16 @@ fn source_nat() -> impl Strategy<Value = SourceNat> {
 
 fn load_balancer() -> impl Strategy<Value = LoadBalancer> {
     let phase = prop_oneof![Just(Phase::Active), Just(Phase::Deleting)];
-    let endpoint = (any_vip(), any_port(), protocol());
-    let endpoint = endpoint.prop_map(|(vip, port, protocol)| Endpoint { vip, port, protocol });
+    let place = (any_vips(), any_port(), protocol());
     let choices = (advertise(), source_nat());
-    (any_uuid(), any_name(), endpoint, option::of(vec(backend(), 0..4)), phase, choices, service_settings()).prop_map(
-        |(id, name, endpoint, backends, phase, (advertise, source_nat), service)| LoadBalancer {
+    (any_uuid(), any_name(), place, option::of(vec(backend(), 0..4)), phase, choices, service_settings()).prop_map(
+        |(id, name, (vips, port, protocol), backends, phase, (advertise, source_nat), service)| LoadBalancer {
             id: LoadBalancerId(id),
             serial: 1,
             name,
-            endpoint,
+            vips,
+            port,
+            protocol,
             backends: backends.map(Arc::from),
             phase,
             advertise,
@@ -113,8 +120,8 @@ proptest! {
         let backends = edit.backends.unwrap();
         prop_assert_eq!(edit.uuid, Some(is.id.0));
         prop_assert_eq!(edit.name.as_ref(), Some(&is.name));
-        prop_assert_eq!((edit.eip, edit.port), (Some(is.endpoint.vip), Some(is.endpoint.port)));
-        prop_assert_eq!((edit.status, edit.advertise, edit.protocol), (Some(is.phase), Some(is.advertise), Some(is.endpoint.protocol)));
+        prop_assert_eq!((edit.eip, edit.eips, edit.port), (Some(is.vips.first()), Some(is.vips), Some(is.port)));
+        prop_assert_eq!((edit.status, edit.advertise, edit.protocol), (Some(is.phase), Some(is.advertise), Some(is.protocol)));
         prop_assert_eq!(edit.source_nat, Some(is.source_nat));
         prop_assert_eq!(edit.service.of(ServiceSettings::default()), is.service);
         prop_assert_eq!(backends.len(), is.backends().len());
@@ -131,9 +138,9 @@ proptest! {
     }
 
     #[test]
-    fn a_wish_is_read_as_it_was_written(name in any_name(), port in any_port(), eip in option::of(any_vip()), (advertise, source_nat) in (advertise(), source_nat()), protocol in protocol(), service in service_settings(), backends in vec(backend(), 0..4)) {
+    fn a_wish_is_read_as_it_was_written(name in any_name(), port in any_port(), vips in option::of(any_vips()), (advertise, source_nat) in (advertise(), source_nat()), protocol in protocol(), service in service_settings(), backends in vec(backend(), 0..4)) {
         let is = LoadBalancer {
-            id: LoadBalancerId(Uuid::nil()), serial: 1, name, endpoint: Endpoint { vip: eip.unwrap_or("192.0.2.1".parse().unwrap()), port, protocol },
+            id: LoadBalancerId(Uuid::nil()), serial: 1, name, vips: vips.unwrap_or(Vip::from_str("192.0.2.1").unwrap().into()), port, protocol,
             backends: None, phase: Phase::Active, advertise, source_nat, service, check: None, fallback: None, drain: None,
         };
         let mut body = serde_json::to_value(LoadBalancerView::from(&is)).unwrap();
@@ -145,9 +152,12 @@ proptest! {
         let fields = body.as_object_mut().unwrap();
         fields.retain(|name, _| !["uuid", "status"].contains(&name.as_str()));
         fields.insert("backends".to_owned(), list.into());
-        fields.insert("eip".to_owned(), json!(eip));
+        if vips.is_none() {
+            fields.retain(|name, _| !["eip", "eips"].contains(&name.as_str()));
+        }
         let read: LoadBalancerWish = parse(body.to_string().as_bytes()).unwrap();
-        prop_assert_eq!((read.name, read.port, read.vip), (is.name, port, eip.into()));
+        let wanted: Vec<Vip> = vips.into_iter().flatten().collect();
+        prop_assert_eq!((read.name, read.port, read.vips), (is.name, port, WantedVips::new(None, &wanted).unwrap()));
         prop_assert_eq!((read.advertise, read.protocol, read.service), (advertise, protocol, service));
         prop_assert_eq!(read.source_nat, source_nat);
         let wanted: Vec<_> = read.backends.iter().map(|wish| Backend { id: BackendId(Uuid::nil()), ..wish.with_new_id().unwrap() }).collect();
@@ -161,9 +171,32 @@ proptest! {
         let read = parse::<LoadBalancerWish>(json!({"port": 80, "eip": eip, "family": word}).to_string().as_bytes());
         match eip {
             Some(vip) if vip.family() != family => prop_assert_eq!(read.unwrap_err().kind(), Kind::Invalid),
-            Some(vip) => prop_assert_eq!(read.unwrap().vip, Wanted::Vip(vip)),
-            None => prop_assert_eq!(read.unwrap().vip, Wanted::Of(family)),
+            Some(vip) => prop_assert_eq!(read.unwrap().vips, Wanted::Vip(vip).into()),
+            None => prop_assert_eq!(read.unwrap().vips, Wanted::Of(family).into()),
         }
+    }
+
+    #[test]
+    fn what_is_asked_of_vips_has_to_go_together(four in any_vip(), six in any_vip()) {
+        prop_assume!(four.family() == Family::Ipv4 && six.family() == Family::Ipv6);
+        let pointers = |body: serde_json::Value| {
+            let problem = parse::<LoadBalancerWish>(body.to_string().as_bytes()).unwrap_err();
+            problem.detail().split(':').next().unwrap().to_owned()
+        };
+        for (body, at) in [
+            (json!({"port": 80, "eip": four, "eips": [six]}), "#/eip"),
+            (json!({"port": 80, "eips": []}), "#/eips"),
+            (json!({"port": 80, "eips": [four, four]}), "#/eips"),
+            (json!({"port": 80, "eips": [four, six], "family": "ipv4"}), "#/eips"),
+            (json!({"port": 80, "eips": [four, six, four]}), "#/eips"),
+            (json!({"port": 80, "eip": six, "family": "ipv4"}), "#/family"),
+            (json!({"port": 80, "family": "both"}), "#/family"),
+        ] {
+            prop_assert_eq!(pointers(body), at);
+        }
+        let read = parse::<LoadBalancerWish>(json!({"port": 80, "eip": six, "family": "dual"}).to_string().as_bytes());
+        let wanted: Vec<_> = read.unwrap().vips.each().collect();
+        prop_assert_eq!(wanted, [Wanted::Of(Family::Ipv4), Wanted::Vip(six)]);
     }
 
     /// Near JSON, so that it gets past the first character.

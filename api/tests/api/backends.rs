@@ -30,6 +30,28 @@ async fn a_backend_is_not_the_load_balancer_itself() {
     assert_eq!(server.get("/loadbalancers").await.json().as_array().unwrap().len(), 1);
 }
 
+/// It is a share of all of them.
+#[tokio::test]
+async fn a_panic_threshold_is_the_load_balancers_alone() {
+    let server = Server::new();
+    let check = json!({"type": "tcp", "panicThreshold": 50});
+    let backend = json!({"ip": "10.0.0.1", "port": 80, "healthCheck": check});
+    let reply = server.post("/loadbalancer", &json!({"port": 80, "backends": [backend]}).to_string()).await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.pointers()),
+        (422, vec!["#/backends/0/healthCheck/panicThreshold".to_owned()])
+    );
+    assert!(reply.body.contains("the load-balancer's healthCheck"), "{}", reply.body);
+    let own = json!({"ip": "10.0.0.1", "port": 80, "healthCheck": {"type": "icmp"}});
+    let created = server.create(&json!({"port": 80, "healthCheck": check, "backends": [own]}).to_string()).await;
+    let shown = &created["backends"][0];
+    assert_eq!((&shown["healthCheck"]["type"], shown["healthCheck"].get("panicThreshold")), (&json!("icmp"), None));
+    let path = format!("/loadbalancer/{}/backend/{}", text(&created["uuid"]), text(&shown["uuid"]));
+    let reply = server.send("PATCH", &path, &json!({"healthCheck": check}).to_string()).await;
+    assert_eq!(reply.pointers(), ["#/healthCheck/panicThreshold"]);
+    assert_eq!(server.send("PUT", &path, &shown.to_string()).await.json(), *shown, "what is shown can be sent back");
+}
+
 /// What GET shows can be sent back edited; what stays keeps its id.
 #[tokio::test]
 async fn all_backends_are_replaced_at_once() {
@@ -142,10 +164,10 @@ async fn each_way_to_a_backend_is_shown_as_it_was_asked_for() {
 async fn settings_of_backends_that_do_not_go_together_change_nothing() {
     let server = Server::new();
     let path = format!("/loadbalancer/{}/backend", text(&server.create(r#"{"port":80}"#).await["uuid"]));
-    let good = json!({"ip": "10.0.0.1", "port": 80});
+    let good = json!({"ip": "10.0.0.1", "port": 80, "type": "DR"});
     for (more, status, field) in [
-        (json!({"type": "DR", "port": 81}), 409, "port"),
-        (json!({"type": "TUN", "port": 81}), 409, "port"),
+        (json!({"ip": "10.0.0.1", "type": "DR", "port": 81}), 409, "type"),
+        (json!({"ip": "10.0.0.1", "type": "TUN", "port": 81}), 409, "type"),
         (json!({"type": "DR", "tunnel": {"type": "gre"}}), 409, "tunnel"),
         (json!({"upperThreshold": 5, "lowerThreshold": 6}), 409, "lowerThreshold"),
         (json!({"lowerThreshold": 1}), 409, "lowerThreshold"),

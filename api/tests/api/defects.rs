@@ -32,7 +32,7 @@ async fn the_documented_calls_work() {
         server.get("/loadbalancers").await.body,
         format!(
             "[{{\"uuid\":\"{id}\",\"name\":\"test loadbalancer\",\"eip\":\"192.0.2.1\",\"port\":6443,\"backends\":null,\
-             \"status\":\"active\",\"advertise\":\"always\",\"scheduler\":\"rr\",\"schedulerFlags\":[],\"persistence\":null,\"onePacket\":false,\"protocol\":\"tcp\",\"sourceNat\":\"always\",\
+             \"status\":\"active\",\"eips\":[\"192.0.2.1\"],\"advertise\":\"always\",\"scheduler\":\"rr\",\"schedulerFlags\":[],\"persistence\":null,\"onePacket\":false,\"protocol\":\"tcp\",\"sourceNat\":\"always\",\
              \"observed\":{{\
              \"programmed\":{{\"is\":true,\"since\":\"1970-01-01T00:00:00Z\"}},\
              \"advertised\":{{\"is\":true,\"since\":\"1970-01-01T00:00:00Z\"}}}}}}]\n"
@@ -50,7 +50,7 @@ async fn the_documented_calls_work() {
              {{\"uuid\":\"{backend}\",\"ip\":\"10.80.96.25\",\"port\":6443,\"type\":\"MASQ\",\"weight\":1,\
              \"upperThreshold\":0,\"lowerThreshold\":0,\
              \"observed\":{{\"programmed\":{IS},\"health\":\"unknown\"}}}}],\
-             \"status\":\"active\",\"advertise\":\"always\",\"scheduler\":\"rr\",\
+             \"status\":\"active\",\"eips\":[\"192.0.2.1\"],\"advertise\":\"always\",\"scheduler\":\"rr\",\
              \"schedulerFlags\":[],\"persistence\":null,\"onePacket\":false,\"protocol\":\"tcp\",\"sourceNat\":\"always\",\
              \"observed\":{{\"programmed\":{IS},\"advertised\":{IS}}}}}\n"
         )
@@ -167,7 +167,7 @@ async fn what_the_kernel_lacks_is_a_conflict_and_what_nobody_knows_is_invalid() 
     assert!(reply.body.contains("there are rr, wrr, lc"), "{}", reply.body);
     let endpoint = Endpoint::tcp("192.0.2.1".parse::<Vip>().unwrap(), 80_i64.try_into().unwrap());
     server.fail(Failure::Step {
-        step: Step::Dataplane(DataplaneStep::SetService(endpoint, slb_core::model::ServiceSettings::default())),
+        step: Step::Dataplane(DataplaneStep::SetService(endpoint.into(), slb_core::model::ServiceSettings::default())),
         may_pass: false,
         undone: true,
         cause: Box::new(slb_core::ports::Lacking("scheduler twos (module ip_vs_twos)".to_owned())),
@@ -190,7 +190,10 @@ async fn defect_6_a_step_that_fails_is_told_and_shown_nowhere() {
             ("PATCH", backend.clone(), r#"{"weight":3}"#),
         ] {
             server.fail(Failure::Step {
-                step: Step::Dataplane(DataplaneStep::AddService(endpoint, slb_core::model::ServiceSettings::default())),
+                step: Step::Dataplane(DataplaneStep::AddService(
+                    endpoint.into(),
+                    slb_core::model::ServiceSettings::default(),
+                )),
                 may_pass,
                 undone: true,
                 cause: Box::new(std::io::Error::from_raw_os_error(12)),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use slb_core::{
     events::{Event, KEPT},
     model::LoadBalancerId,
-    status::Report,
+    status::{Report, VipReport},
 };
 use tower::ServiceExt;
 
@@ -112,8 +112,9 @@ async fn whatever_goes_wrong_is_told_with_the_reason() {
     let mut follower = Follower::open(&server, "", None).await;
     assert_eq!(follower.names(), ["reset"]);
     let why = "the kernel says \"no\"\nand nothing else";
-    let report = Report { programmed: Err(why.into()), advertised: Err(why.into()), backends: Vec::new() };
-    server.board.report(id, report);
+    let vip = server.board.get(id).unwrap().vips.first();
+    let bad = VipReport { vip, programmed: Err(why.into()), advertised: Err(why.into()) };
+    server.board.report(id, Report { vips: vec![bad], backends: Vec::new() });
     let journal = server.board.journal();
     let peer = "192.0.2.254".parse::<std::net::IpAddr>().unwrap().try_into().unwrap();
     journal.tell(Event::Conflict { vip: "192.0.2.1".parse().unwrap(), holder: "02:00:00:00:00:01".to_owned() });
@@ -122,6 +123,7 @@ async fn whatever_goes_wrong_is_told_with_the_reason() {
     let heard = follower.hear();
     assert_eq!((&heard[0].data["event"], &heard[0].data["why"]), (&json!("failed"), &json!(why)));
     assert_eq!((&heard[1].data["event"], &heard[1].data["why"]), (&json!("withdrawn"), &json!(why)));
+    assert_eq!(heard[1].data["eip"], json!(vip));
     assert_eq!((&heard[2].data["eip"], &heard[2].data["holder"]), (&json!("192.0.2.1"), &json!("02:00:00:00:00:01")));
     assert_eq!((&heard[3].data["event"], &heard[3].data["peer"]), (&json!("peerUp"), &json!("192.0.2.254")));
     assert_eq!(heard[4].data["event"], "peerDown");

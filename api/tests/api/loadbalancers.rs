@@ -86,6 +86,30 @@ async fn what_cannot_be_changed_may_be_repeated_but_not_changed() {
 }
 
 #[tokio::test]
+async fn an_address_of_each_family_is_shown_repeated_and_never_changed() {
+    let server = Server::new();
+    let body = r#"{"port":80,"family":"dual","backends":[{"ip":"10.0.0.1","port":80},{"ip":"fd00::1","port":80}]}"#;
+    let shown = server.create(body).await;
+    assert_eq!((&shown["eip"], &shown["eips"]), (&json!("192.0.2.1"), &json!(["192.0.2.1", "2001:db8::c000:201"])));
+    let each = shown["observed"]["vips"].as_array().unwrap().iter().map(|vip| &vip["eip"]);
+    assert!(each.eq(shown["eips"].as_array().unwrap()));
+    let path = format!("/loadbalancer/{}", text(&shown["uuid"]));
+    assert_eq!(server.send("PUT", &path, &shown.to_string()).await.json(), shown);
+    let other_way_round = json!({"eips": [shown["eips"][1], shown["eips"][0]]}).to_string();
+    assert_eq!(server.send("PATCH", &path, &other_way_round).await.json(), shown);
+    for other in [json!(["192.0.2.1"]), json!(["192.0.2.1", "2001:db8::1"])] {
+        let reply = server.send("PATCH", &path, &json!({"eips": other}).to_string()).await;
+        assert_eq!((reply.problem(), &reply.json()["field"]), ((409, "immutable".to_owned()), &json!("eips")));
+    }
+    for vip in ["2001:db8::c000:201", "192.0.2.1"] {
+        let reply = server.post(&format!("{path}/backend"), &json!({"ip": vip, "port": 81}).to_string()).await;
+        assert_eq!((reply.status.as_u16(), reply.pointers()), (422, vec!["#/ip".to_owned()]));
+    }
+    let taken = server.post("/loadbalancer", r#"{"port":80,"eip":"2001:db8::c000:201"}"#).await;
+    assert_eq!((taken.problem(), &taken.json()["takenBy"]), ((409, "endpoint-taken".to_owned()), &shown["uuid"]));
+}
+
+#[tokio::test]
 async fn put_takes_the_whole_and_patch_a_part() {
     let server = Server::new();
     let (path, _) = server.create_with_backend().await;
@@ -183,7 +207,7 @@ async fn a_fallback_that_cannot_be_is_blamed_itself() {
         );
     }
     for (method, path, body) in [
-        ("POST", "/loadbalancer", r#"{"port":81,"fallback":{"ip":"10.0.0.9","port":80,"type":"DR"}}"#),
+        ("POST", "/loadbalancer", r#"{"port":81,"fallback":{"ip":"fd00::9","port":80,"type":"DR"}}"#),
         ("PATCH", &path, r#"{"fallback":{"ip":"fd00::9","port":80}}"#),
     ] {
         let reply = server.send(method, path, body).await;

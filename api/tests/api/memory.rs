@@ -4,7 +4,7 @@
 
 use std::{
     collections::VecDeque,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex},
 };
 
@@ -12,11 +12,11 @@ use futures_util::StreamExt;
 use slb_core::{
     board::Board,
     command::{Answer, Command, Failure, Mailbox, NewLoadBalancer, PeerCommand, Rejected, Request, Wish, mailbox},
-    model::{Family, LoadBalancerId, Time, Vip},
+    model::{Family, LoadBalancerId, Time, Vip, Vips},
     peer::PeerAddress,
-    ports::PoolError,
+    ports::{PoolError, Wanted},
     state::{Change, State},
-    status::Report,
+    status::{Report, VipReport},
 };
 
 /// Failures that the next commands meet, one each.
@@ -74,8 +74,8 @@ impl Memory {
         }
         match command {
             Command::Create(new) => {
-                let vip = self.vip_for(&new)?;
-                let change = self.state.create(new, vip)?;
+                let vips = self.vips_for(&new)?;
+                let change = self.state.create(new, vips)?;
                 Ok(self.whole(change))
             }
             Command::Update(..)
@@ -116,7 +116,8 @@ impl Memory {
         change.after.inspect(|after| {
             self.board.post(Arc::clone(after));
             let backends = after.backends().iter().map(|backend| (backend.id, Ok(()))).collect();
-            self.board.report(after.id, Report { programmed: Ok(()), advertised: Ok(()), backends });
+            let well = |vip| VipReport { vip, programmed: Ok(()), advertised: Ok(()) };
+            self.board.report(after.id, Report { vips: after.vips.into_iter().map(well).collect(), backends });
         })
     }
 
@@ -125,22 +126,39 @@ impl Memory {
         self.board.remove(id);
     }
 
-    fn vip_for(&self, new: &NewLoadBalancer) -> Result<Vip, Failure> {
+    fn vips_for(&self, new: &NewLoadBalancer) -> Result<Vips, Failure> {
+        let found = new.vips.each().map(|wanted| self.vip_for(wanted)).collect::<Result<Vec<_>, _>>()?;
+        match found[..] {
+            [one, other] => Ok(Vips::both(one, other).unwrap()),
+            _ => Ok(found[0].into()),
+        }
+    }
+
+    fn vip_for(&self, wanted: Wanted) -> Result<Vip, Failure> {
         let pool = || format!("{} and {} more", self.first, self.size - 1);
-        let first = u32::from(self.first);
-        let mut range = (first..first + self.size).map(|bits| Vip::try_from(Ipv4Addr::from(bits)).unwrap());
-        let vip = match new.vip.vip() {
-            Some(wanted) => range
-                .any(|vip| vip == wanted)
-                .then_some(wanted)
-                .ok_or_else(|| PoolError::Outside { wanted, pool: pool() }),
-            None => range.find(|vip| !self.state.holds(*vip)).ok_or_else(|| PoolError::Exhausted {
-                family: Family::Ipv4,
-                pool: pool(),
-                held: u64::from(self.size),
-                avoided: 0,
-            }),
+        let vip = match wanted {
+            Wanted::Vip(wanted) => {
+                let found = self.range(wanted.family()).any(|vip| vip == wanted).then_some(wanted);
+                found.ok_or_else(|| PoolError::Outside { wanted, pool: pool() })
+            }
+            Wanted::Any | Wanted::Of(_) => {
+                let family = if let Wanted::Of(family) = wanted { family } else { Family::Ipv4 };
+                let exhausted = PoolError::Exhausted { family, pool: pool(), held: u64::from(self.size), avoided: 0 };
+                self.range(family).find(|vip| !self.state.holds(*vip)).ok_or(exhausted)
+            }
         };
         vip.map_err(Failure::Pool)
+    }
+
+    /// As many of either family; those of IPv6 have the others in their last bytes.
+    fn range(&self, family: Family) -> impl Iterator<Item = Vip> {
+        let first = u32::from(self.first);
+        (first..first + self.size).map(move |bits| {
+            let address: IpAddr = match family {
+                Family::Ipv4 => Ipv4Addr::from(bits).into(),
+                Family::Ipv6 => Ipv6Addr::from((0x2001_0db8 << 96) | u128::from(bits)).into(),
+            };
+            address.try_into().unwrap()
+        })
     }
 }

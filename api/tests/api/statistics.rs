@@ -14,7 +14,7 @@ use slb_core::{
     errors::Shared,
     model::{Endpoint, LoadBalancerId, Target},
     statistics::{Answer, BackendCount, Connections, Counters, Counts, Reading, ServiceCount, Statistics},
-    status::Report,
+    status::{Report, VipReport},
 };
 
 use crate::client::{Server, text};
@@ -46,7 +46,7 @@ async fn what_is_counted_is_shown_by_load_balancer_and_backend() {
     let backends = BTreeMap::from([(target, count), (gone, count)]);
     let service = ServiceCount { traffic: Counters { total: counts(9), rate }, backends };
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400);
-    let reading = Reading { at, services: BTreeMap::from([(endpoint, service)]) };
+    let reading = Reading { at, services: BTreeMap::from([(endpoint.into(), service)]) };
     server.board.post_statistics(Arc::new(Counted(Ok(Arc::new(reading)))));
 
     let shown = server.get(&format!("{path}/statistics")).await.json();
@@ -93,8 +93,10 @@ async fn how_it_is_doing_is_shown_and_may_be_sent_back() {
 
     let id = LoadBalancerId(text(&shown["uuid"]).parse().unwrap());
     let refused = || Err("the kernel says no".into());
-    let of_backends = server.board.get(id).unwrap().backends().iter().map(|each| (each.id, refused())).collect();
-    server.board.report(id, Report { programmed: Ok(()), advertised: refused(), backends: of_backends });
+    let is_there = server.board.get(id).unwrap();
+    let of_backends = is_there.backends().iter().map(|each| (each.id, refused())).collect();
+    let untold = VipReport { vip: is_there.vips.first(), programmed: Ok(()), advertised: refused() };
+    server.board.report(id, Report { vips: vec![untold], backends: of_backends });
     let troubled = server.get(&path).await.json();
     assert_eq!(troubled["observed"]["programmed"], is);
     let is_not = json!({"is": false, "since": "1970-01-01T00:00:00Z", "why": "the kernel says no"});

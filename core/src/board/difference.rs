@@ -22,7 +22,7 @@ pub(super) fn between(before: Option<&LoadBalancer>, after: &LoadBalancer) -> Ve
     let mut left: BTreeMap<BackendId, &Backend> = was.iter().map(|backend| (backend.id, backend)).collect();
     for backend in is {
         match left.remove(&backend.id) {
-            None => events.push(Event::BackendAdded(after.id, backend.clone())),
+            None => events.push(Event::BackendAdded(after.id, Box::new(backend.clone()))),
             Some(before) => events.extend(of_backend(after.id, before, backend)),
         }
     }
@@ -36,7 +36,7 @@ fn of_backend(id: LoadBalancerId, was: &Backend, is: &Backend) -> impl Iterator<
         condition: Condition { drain: of.condition.drain, ..Condition::default() },
         ..of.clone()
     };
-    let changed = (asked(was) != asked(is)).then(|| Event::BackendChanged(id, is.clone()));
+    let changed = (asked(was) != asked(is)).then(|| Event::BackendChanged(id, Box::new(is.clone())));
     let turned = match (was.condition.down, is.condition.down) {
         (None, Some(_)) => Some(Event::BackendDown(id, is.id)),
         (Some(_), None) => Some(Event::BackendUp(id, is.id)),

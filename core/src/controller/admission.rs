@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Admission: a creation gets an address, and the network is asked whether some other host has it, before anything else happens.
+//! Admission: a creation gets its addresses, and the network is asked whether some other host has them, before anything else happens.
 //! A pool may take its time, and so do probes: these inquiries run side by side and hold up nobody else.
+//!
+//! ```text
+//!  find ──▶ (pool) ──▶ probe each ──▶ (network) ──▶ look for services ──▶ queue
+//!   ▲                                    │ in use            │ another program's
+//!   └────────────────────────────────────┴───────────────────┘ unless that address was wanted
+//! ```
+//! A creation has all of its addresses or none: what it leaves when it fails is given back at the end of the queue.
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     pin::{Pin, pin},
     time::Instant,
@@ -12,13 +20,17 @@ use futures_channel::oneshot;
 use futures_util::{FutureExt, StreamExt};
 use tracing::{Span, warn};
 
-use super::{Controller, World, round::Ready};
+use super::{
+    Controller, World,
+    creation::{Asked, Creation, Number},
+    round::Ready,
+};
 use crate::{
     checker::{Checker, Transition},
-    command::{Answer, Command, Failure, NewLoadBalancer, Rejected, Request, Wish},
+    command::{Answer, Command, Failure, Rejected, Request, Wish},
     errors::Shared,
-    model::{Endpoint, LoadBalancerId, Vip},
-    ports::{Advertiser, Cause, Dataplane, Pool, PoolError, Probe},
+    model::{Endpoint, Vip, Vips},
+    ports::{Advertiser, Cause, Dataplane, Pool, PoolError, Probe, Wanted},
 };
 
 /// Why an address is set aside.
@@ -37,18 +49,12 @@ impl Asker {
     }
 }
 
-/// A creation that waits for an address, or for the probe of it.
-pub(super) struct Waiting {
-    new: NewLoadBalancer,
-    asker: Asker,
-}
-
 /// What an inquiry or a check has found out.
 pub struct Learned(Outcome);
 
 enum Outcome {
     /// What the pool had for a creation.
-    Acquired(Waiting, Result<Vip, PoolError>),
+    Acquired(Number, Wanted, Result<Vip, PoolError>),
     /// What a probe of a VIP found.
     Probed(Vip, Result<Probe, Cause>),
     /// Backends that are out, or back.
@@ -56,6 +62,14 @@ enum Outcome {
 }
 
 pub(super) type Inquiry = Pin<Box<dyn Future<Output = Learned> + Send>>;
+
+/// How far a creation has come.
+enum Progress {
+    /// It has all of its VIPs, and may use them.
+    Ready(Vips),
+    /// It waits for the pool, or for probes of these VIPs.
+    Waits(Vec<Vip>),
+}
 
 impl<W: World> Controller<W> {
     /// Takes requests in and carries out those that need no probe.
@@ -91,10 +105,13 @@ impl<W: World> Controller<W> {
         self.run_queue(now).await;
     }
 
-    /// Finds the VIP that a command is about; for a creation, finds it a VIP.
+    /// Finds the VIPs that a command is about; for a creation, finds it some.
     pub(super) async fn admit(&mut self, command: Command, asker: Asker, now: Instant) {
         let id = match command {
-            Command::Create(new) => return self.admit_creation(new, asker, now).await,
+            Command::Create(new) => {
+                self.last_creation += 1;
+                return self.advance(self.last_creation, Creation::new(new, asker), now).await;
+            }
             Command::Update(id, _)
             | Command::Delete(id)
             | Command::AddBackends(id, _)
@@ -104,159 +121,220 @@ impl<W: World> Controller<W> {
             | Command::Drain(id, ..)
             | Command::Undrain(id, _) => id,
         };
-        match self.vip_of(id) {
-            Some(vip) => self.queue.push_back(Ready { command, vip, asker }),
+        match self.state.get(id).map(|load_balancer| load_balancer.vips) {
+            Some(vips) => self.queue.push_back(Ready { command, vips, asker }),
             None => asker.answer(Err(Rejected::UnknownLoadBalancer(id).into())),
         }
     }
 
-    fn vip_of(&self, id: LoadBalancerId) -> Option<Vip> {
-        self.state.get(id).map(|load_balancer| load_balancer.endpoint.vip)
+    /// Takes a creation as far as it goes: into the queue, or to where it waits.
+    async fn advance(&mut self, number: Number, mut creation: Creation, now: Instant) {
+        match self.progress(number, &mut creation, now).await {
+            Ok(Progress::Ready(vips)) => {
+                let Creation { new, asker, .. } = creation;
+                self.queue.push_back(Ready { command: Command::Create(new), vips, asker });
+            }
+            Ok(Progress::Waits(vips)) => {
+                for vip in vips {
+                    self.waiting.entry(vip).or_default().insert(number);
+                }
+                self.creations.insert(number, creation);
+            }
+            Err(failure) => creation.asker.answer(Err(failure)),
+        }
     }
 
-    async fn admit_creation(&mut self, new: NewLoadBalancer, asker: Asker, now: Instant) {
-        let mut next = Some(Waiting { new, asker });
-        while let Some(creation) = next.take() {
-            let Some(creation) = self.without_pool(creation).await else { return };
-            let mut acquiring = Box::pin(self.drivers.pool.acquire(creation.new.vip, self.avoid.all()));
-            match (&mut acquiring).now_or_never() {
-                Some(found) => next = self.acquired(creation, found, now).await,
-                None => {
-                    if let Some(wanted) = creation.new.vip.vip() {
-                        self.wanted.insert(wanted, Vec::new());
-                    }
-                    self.inquiries
-                        .push(Box::pin(acquiring.map(move |found| Learned(Outcome::Acquired(creation, found)))));
+    /// Finds the VIPs that are to come, has the network asked for all of them side by side, and looks for services of other programs at last:
+    /// they may have come meanwhile.
+    async fn progress(&mut self, number: Number, creation: &mut Creation, now: Instant) -> Result<Progress, Failure> {
+        if creation.is_with_pool {
+            return Ok(Progress::Waits(Vec::new()));
+        }
+        loop {
+            while let Some(wanted) = creation.next_wanted() {
+                if let Some(waits) = self.find(number, creation, wanted, now).await? {
+                    return Ok(waits);
                 }
+            }
+            let asked: Vec<Vip> = creation.vips().filter(|vip| self.is_asked_for(*vip)).collect();
+            if !asked.is_empty() {
+                return Ok(Progress::Waits(asked));
+            }
+            for vip in creation.vips().collect::<Vec<_>>() {
+                if self.is_lost(vip) {
+                    creation.leave(vip);
+                } else if self.is_served(creation.new.endpoint(vip)).await? {
+                    self.pass_over(creation, vip, now)?;
+                }
+            }
+            if let Some(vips) = creation.all_vips() {
+                return Ok(Progress::Ready(vips));
             }
         }
     }
 
-    /// Settles a creation on a VIP that somebody has or waits for already; returns any other.
-    async fn without_pool(&mut self, creation: Waiting) -> Option<Waiting> {
-        let Some(vip) = creation.new.vip.vip() else { return Some(creation) };
-        let endpoint = creation.new.endpoint(vip);
-        if let Err(rejected) = self.state.check_endpoint(endpoint) {
-            creation.asker.answer(Err(rejected.into()));
-        } else if let Some(others) = self.waiting.get_mut(&vip).or_else(|| self.wanted.get_mut(&vip)) {
-            others.push(creation);
-        } else if self.state.holds(vip) {
-            let Waiting { new, asker } = creation;
-            match self.is_served(endpoint).await {
-                Ok(false) => self.queue.push_back(Ready { command: Command::Create(new), vip, asker }),
-                Ok(true) => asker.answer(Err(Failure::Foreign(endpoint))),
-                Err(failure) => asker.answer(Err(failure)),
+    /// Finds a VIP for a creation, on which there is no service yet. `Some` if it has to wait for it.
+    async fn find(
+        &mut self,
+        number: Number,
+        creation: &mut Creation,
+        wanted: Wanted,
+        now: Instant,
+    ) -> Result<Option<Progress>, Failure> {
+        if let Some(vip) = wanted.vip() {
+            self.state.check_endpoint(creation.new.endpoint(vip))?;
+            if self.wanted.contains(&vip) {
+                return Ok(Some(Progress::Waits(vec![vip])));
             }
-        } else {
-            return Some(creation);
+            if !self.is_lost(vip) {
+                creation.put(vip);
+                return Ok(None);
+            }
         }
-        None
+        let mut acquiring = Box::pin(self.drivers.pool.acquire(wanted, self.avoid.all()));
+        match (&mut acquiring).now_or_never() {
+            Some(found) => self.acquired(creation, found, now).await.map(|()| None),
+            None => {
+                self.wanted.extend(wanted.vip());
+                creation.is_with_pool = true;
+                let learned = move |found| Learned(Outcome::Acquired(number, wanted, found));
+                self.inquiries.push(Box::pin(acquiring.map(learned)));
+                Ok(Some(Progress::Waits(Vec::new())))
+            }
+        }
     }
 
-    /// Asks the network about an address from the pool, unless a service is on it already. Returns a creation that needs another one.
-    async fn acquired(&mut self, creation: Waiting, found: Result<Vip, PoolError>, now: Instant) -> Option<Waiting> {
-        let vip = match found {
-            Ok(vip) => vip,
-            Err(error) => {
-                creation.asker.answer(Err(Failure::Pool(error)));
-                return None;
-            }
-        };
-        let endpoint = creation.new.endpoint(vip);
-        let failure = match self.is_served(endpoint).await {
-            Ok(false) => {
-                self.acquired.insert(vip);
-                let probe = self.drivers.advertiser.probe(vip);
-                self.inquiries.push(Box::pin(probe.map(move |found| Learned(Outcome::Probed(vip, found)))));
-                self.waiting.entry(vip).or_default().push(creation);
-                return None;
-            }
-            Ok(true) => {
-                self.give_back(vip);
-                self.avoid.set_aside(vip, ANOTHERS.to_owned(), now);
-                if creation.new.vip.vip().is_none() {
-                    return Some(creation);
-                }
-                Failure::Foreign(endpoint)
-            }
-            Err(failure) => {
-                self.give_back(vip);
-                failure
-            }
-        };
-        creation.asker.answer(Err(failure));
-        None
+    /// Gives a creation the address that the pool had for it, unless a service is on it already.
+    async fn acquired(
+        &mut self,
+        creation: &mut Creation,
+        found: Result<Vip, PoolError>,
+        now: Instant,
+    ) -> Result<(), Failure> {
+        let vip = found.map_err(Failure::Pool)?;
+        self.acquired.insert(vip, Asked::NotYet);
+        creation.put(vip);
+        if self.is_served(creation.new.endpoint(vip)).await? {
+            self.pass_over(creation, vip, now)?;
+        }
+        Ok(())
+    }
+
+    /// Another program has a service on the VIP.
+    fn pass_over(&mut self, creation: &mut Creation, vip: Vip, now: Instant) -> Result<(), Failure> {
+        if !creation.leave(vip) {
+            return Err(Failure::Foreign(creation.new.endpoint(vip)));
+        }
+        self.avoid.set_aside(vip, ANOTHERS.to_owned(), now);
+        Ok(())
+    }
+
+    /// Whether the network is being asked for the VIP; it is from now on, if it is to be asked at all.
+    fn is_asked_for(&mut self, vip: Vip) -> bool {
+        let Some(asked) = self.acquired.get_mut(&vip) else { return false };
+        if *asked == Asked::NotYet {
+            *asked = Asked::Now;
+            let probe = self.drivers.advertiser.probe(vip);
+            self.inquiries.push(Box::pin(probe.map(move |found| Learned(Outcome::Probed(vip, found)))));
+        }
+        *asked == Asked::Now
+    }
+
+    /// Whether nobody has the VIP: neither a load-balancer nor a creation.
+    pub(super) fn is_lost(&self, vip: Vip) -> bool {
+        !self.state.holds(vip) && !self.acquired.contains_key(&vip)
     }
 
     /// Whether the data plane has a service there already.
     async fn is_served(&mut self, endpoint: Endpoint) -> Result<bool, Failure> {
         let failed = |cause| Failure::Ask { doing: format!("look for a service on {endpoint}"), cause };
-        self.drivers.dataplane.exists(endpoint).await.map_err(failed)
+        self.drivers.dataplane.exists(endpoint.into()).await.map_err(failed)
     }
 
     async fn conclude(&mut self, Learned(outcome): Learned, now: Instant) {
         match outcome {
-            Outcome::Acquired(creation, found) => self.conclude_acquisition(creation, found, now).await,
+            Outcome::Acquired(number, wanted, found) => self.conclude_acquisition(number, wanted, found, now).await,
             Outcome::Probed(vip, found) => self.conclude_probe(vip, found, now).await,
             Outcome::Standing(transitions) => self.standing_changed(transitions, now).await,
         }
     }
 
     /// The pool took its time. Others that want the same address had to wait for it, too.
-    async fn conclude_acquisition(&mut self, creation: Waiting, found: Result<Vip, PoolError>, now: Instant) {
-        let others = creation.new.vip.vip().and_then(|wanted| self.wanted.remove(&wanted)).unwrap_or_default();
-        let next = self.acquired(creation, found, now).await;
-        for Waiting { new, asker } in next.into_iter().chain(others) {
-            self.admit_creation(new, asker, now).await;
+    async fn conclude_acquisition(
+        &mut self,
+        number: Number,
+        wanted: Wanted,
+        found: Result<Vip, PoolError>,
+        now: Instant,
+    ) {
+        let wanted = wanted.vip().filter(|vip| self.wanted.remove(vip));
+        match (self.creations.remove(&number), found) {
+            (Some(mut creation), found) => {
+                creation.is_with_pool = false;
+                match self.acquired(&mut creation, found, now).await {
+                    Ok(()) => self.advance(number, creation, now).await,
+                    Err(failure) => creation.asker.answer(Err(failure)),
+                }
+            }
+            // It could not have its other VIP.
+            (None, Ok(vip)) => drop(self.acquired.insert(vip, Asked::NotYet)),
+            (None, Err(_)) => {}
+        }
+        for (number, creation) in wanted.map(|vip| self.wakened(vip)).unwrap_or_default() {
+            self.advance(number, creation, now).await;
         }
     }
 
     async fn conclude_probe(&mut self, vip: Vip, found: Result<Probe, Cause>, now: Instant) {
-        let waiting = self.waiting.remove(&vip).unwrap_or_default();
-        let failure: Box<dyn Fn() -> Failure + Send> = match found {
-            Ok(Probe::Free) => return self.free(vip, waiting, now).await,
+        let waiting = self.wakened(vip);
+        match found {
+            Ok(Probe::Free) => {
+                self.acquired.insert(vip, Asked::Free);
+                for (number, creation) in waiting {
+                    self.advance(number, creation, now).await;
+                }
+            }
             Ok(Probe::InUse { holder }) => {
                 warn!(%vip, %holder, "address is in use on the network: set aside");
                 self.avoid.set_aside(vip, format!("in use on the network by {holder}"), now);
-                Box::new(move || Failure::AddressInUse { vip, holder: holder.clone() })
+                self.give_back(vip);
+                for (number, mut creation) in waiting {
+                    if creation.leave(vip) {
+                        self.advance(number, creation, now).await;
+                    } else {
+                        creation.asker.answer(Err(Failure::AddressInUse { vip, holder: holder.clone() }));
+                    }
+                }
             }
             Err(cause) => {
                 let cause = Shared::from(cause);
-                let failure = move || Failure::Ask { doing: format!("probe {vip}"), cause: cause.clone().into() };
-                for Waiting { asker, .. } in waiting {
-                    asker.answer(Err(failure()));
+                for (_, Creation { asker, .. }) in waiting {
+                    let (doing, cause) = (format!("probe {vip}"), cause.clone().into());
+                    asker.answer(Err(Failure::Ask { doing, cause }));
                 }
-                return self.give_back(vip);
-            }
-        };
-        self.give_back(vip);
-        for Waiting { new, asker } in waiting {
-            match new.vip.vip() {
-                Some(_) => asker.answer(Err(failure())),
-                None => self.admit_creation(new, asker, now).await,
+                self.give_back(vip);
             }
         }
     }
 
-    /// Nobody on the network has the VIP. A service on it that came meanwhile is another program's.
-    async fn free(&mut self, vip: Vip, waiting: Vec<Waiting>, now: Instant) {
-        for Waiting { new, asker } in waiting {
-            let endpoint = new.endpoint(vip);
-            match self.is_served(endpoint).await {
-                Ok(false) => self.queue.push_back(Ready { command: Command::Create(new), vip, asker }),
-                Ok(true) if new.vip.vip().is_some() => asker.answer(Err(Failure::Foreign(endpoint))),
-                Ok(true) => {
-                    self.avoid.set_aside(vip, ANOTHERS.to_owned(), now);
-                    Box::pin(self.admit_creation(new, asker, now)).await;
-                }
-                Err(failure) => asker.answer(Err(failure)),
-            }
-        }
+    /// The creations that wait for the VIP, in their order.
+    fn wakened(&mut self, vip: Vip) -> Vec<(Number, Creation)> {
+        let numbers = self.waiting.remove(&vip).unwrap_or_default();
+        numbers.into_iter().filter_map(|number| self.creations.remove(&number).map(|found| (number, found))).collect()
     }
 
     /// Gives an address back to the pool.
     pub(super) fn give_back(&mut self, vip: Vip) {
         self.acquired.remove(&vip);
         self.drivers.pool.release(vip);
+    }
+
+    /// Gives back the addresses that were acquired and that no creation has any more. What the network is asked for is kept until it has
+    /// been, for whoever wants the same.
+    pub(super) fn give_back_unused(&mut self) {
+        let used: BTreeSet<Vip> = self.creations.values().flat_map(Creation::vips).collect();
+        let is_unused = |(vip, asked): &(&Vip, &Asked)| **asked != Asked::Now && !used.contains(vip);
+        let unused: Vec<Vip> = self.acquired.iter().filter(is_unused).map(|(vip, _)| *vip).collect();
+        unused.into_iter().for_each(|vip| self.give_back(vip));
     }
 }

@@ -51,7 +51,7 @@ impl Avoid {
         self.set_aside.retain(|_, (until, _)| *until > now);
         let foreign = |vip: &Vip| !state.holds(*vip);
         let bound = observed.host.bound.iter().copied().filter(foreign);
-        let served = observed.services.keys().map(|endpoint| endpoint.vip).filter(foreign);
+        let served = observed.services.keys().filter_map(|key| key.vip()).filter(foreign);
         self.all = self.set_aside.iter().map(|(address, (_, why))| (*address, why.clone())).collect();
         self.all.extend(served.map(|vip| (vip.address(), "the address of another program's service".to_owned())));
         self.all.extend(bound.map(|vip| (vip.address(), "bound on this host by something else".to_owned())));

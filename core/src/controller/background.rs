@@ -15,7 +15,7 @@ use crate::{
     errors::Chain,
     model::{Phase, Vip},
     plan::{Scope, plan},
-    ports::{Cause, Host, HostEvent, SettingChange, Store, Write},
+    ports::{Cause, HostEvent, SettingChange, Settings, Store, Write},
     step::{AdvertStep, Step},
 };
 
@@ -61,12 +61,12 @@ impl<W: World> Controller<W> {
         }
         let raised: BTreeSet<Vip> = self.raises.iter().filter(|(_, at)| **at <= now).map(|(vip, _)| *vip).collect();
         if !raised.is_empty() {
-            self.converge_unasked(&Scope::Vips(raised), now).await;
+            self.converge_unasked(&self.scope_of(raised), now).await;
         }
         let due: BTreeSet<Vip> =
             self.retries.iter().filter(|(_, retry)| retry.at <= now).map(|(vip, _)| *vip).collect();
         if !due.is_empty() {
-            self.repair(&Scope::Vips(due), now).await;
+            self.repair(&self.scope_of(due), now).await;
         }
     }
 
@@ -100,7 +100,7 @@ impl<W: World> Controller<W> {
             // With the settings: an adapter that was made anew has none of them.
             self.reconcile(now).await;
         } else if !lost.is_empty() {
-            self.repair(&Scope::Vips(lost), now).await;
+            self.repair(&self.scope_of(lost), now).await;
         }
     }
 
@@ -166,20 +166,32 @@ impl<W: World> Controller<W> {
     /// # Errors
     /// A setting could not be read, written down or set.
     pub async fn settle_settings(&mut self) -> Result<(), Cause> {
-        let drifted = self.drivers.host.drifted_settings().await?;
-        let first: Vec<SettingChange> =
-            drifted.iter().filter(|change| !self.originals.contains_key(&change.name)).cloned().collect();
-        if !first.is_empty() {
-            let writes: Vec<Write> = first.into_iter().map(Write::Original).collect();
+        let of_host = self.drivers.host.drifted_settings().await?;
+        let of_dataplane = self.drivers.dataplane.drifted_settings().await?;
+        let writes: Vec<Write> =
+            of_host.iter().chain(&of_dataplane).filter_map(|change| self.original(change)).collect();
+        if !writes.is_empty() {
             self.drivers.store.commit(writes.clone()).await?;
             writes.into_iter().for_each(|write| self.committed(write));
         }
-        for SettingChange { name, from, to } in drifted {
-            self.drivers.host.set(&name, &to).await?;
-            info!(setting = name, from, to, "set");
-        }
-        Ok(())
+        set(&mut self.drivers.host, of_host).await?;
+        set(&mut self.drivers.dataplane, of_dataplane).await
     }
+
+    /// What a setting was before slb first changed it, and what it is to be now, if that is not written down yet.
+    fn original(&self, change: &SettingChange) -> Option<Write> {
+        let Some(known) = self.originals.get(&change.name) else { return Some(Write::Original(change.clone())) };
+        let original = SettingChange { from: known.from.clone(), ..change.clone() };
+        (known.to != change.to).then_some(Write::Original(original))
+    }
+}
+
+async fn set(driver: &mut impl Settings, changes: Vec<SettingChange>) -> Result<(), Cause> {
+    for SettingChange { name, from, to } in changes {
+        driver.set(&name, &to).await?;
+        info!(setting = name, from, to, "set");
+    }
+    Ok(())
 }
 
 fn log_failures(failed: &Failures) {

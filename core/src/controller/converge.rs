@@ -15,7 +15,7 @@ use super::{Controller, Drivers, World, background::Retry};
 use crate::{
     command::Failure,
     errors::{Chain, Shared},
-    model::{Endpoint, LoadBalancer, Phase, Time, Vip},
+    model::{LoadBalancer, Phase, Time, Vip, VirtualService},
     plan::{Observed, Scope, plan},
     ports::{Advertiser, Cause, Dataplane, Host, Verdict},
     state::Change,
@@ -61,9 +61,9 @@ impl Failed {
     }
 
     /// Whether something of the service may still be there for this reason.
-    pub(super) fn keeps(&self, endpoint: Endpoint) -> bool {
+    pub(super) fn keeps(&self, service: VirtualService) -> bool {
         match self {
-            Self::Step { step: Step::Dataplane(step), .. } => step.endpoint() == endpoint,
+            Self::Step { step: Step::Dataplane(step), .. } => step.service() == service,
             Self::Step { .. } | Self::Erase(_) | Self::Observe(_) => true,
         }
     }
@@ -124,15 +124,16 @@ impl<W: World> Controller<W> {
         }
     }
 
-    /// Whether any of the VIP's services is there to stay. That of a creation that failed is not.
+    /// Whether any of the VIP's services is there to stay. That of a creation that failed, on whichever of its VIPs, is not.
     fn serves(&self, vip: Vip, asked: &[Change], failed: &Failures, time: Time) -> bool {
-        let failed = failed.get(&vip).map(Vec::as_slice).unwrap_or_default();
         let goes = |service: &LoadBalancer| {
             let creates = |change: &Change| change.created().is_some_and(|created| created.id == service.id);
-            failed.iter().any(|why| asked.iter().any(|change| creates(change) && why.holds_up(change, time)))
+            let mut failed = service.vips.into_iter().filter_map(|vip| failed.get(&vip)).flatten();
+            failed.any(|why| asked.iter().any(|change| creates(change) && why.holds_up(change, time)))
         };
         self.state.on(vip).any(|each| {
-            each.phase == Phase::Active && self.observed.services.contains_key(&each.endpoint) && !goes(each)
+            let is_there = self.observed.services.contains_key(&each.virtual_service(vip).key());
+            each.phase == Phase::Active && is_there && !goes(each)
         })
     }
 
@@ -153,6 +154,22 @@ impl<W: World> Controller<W> {
         }
     }
 
+    /// What belongs to these VIPs, as a whole: with the other VIPs of their load-balancers.
+    pub(super) fn scope_of(&self, vips: impl IntoIterator<Item = Vip>) -> Scope {
+        Scope::Vips(self.state.together(vips))
+    }
+
+    /// The load-balancers in a scope, once each.
+    pub(super) fn in_scope(&self, scope: &Scope) -> Vec<&Arc<LoadBalancer>> {
+        match scope {
+            Scope::All => self.state.load_balancers().collect(),
+            Scope::Vips(vips) => {
+                let on_them = vips.iter().flat_map(|vip| self.state.on(*vip));
+                on_them.map(|each| (each.id, each)).collect::<BTreeMap<_, _>>().into_values().collect()
+            }
+        }
+    }
+
     /// Reads the kernel anew.
     pub(super) async fn observe(&mut self, now: Instant) -> Result<(), Cause> {
         let host = self.drivers.host.observe().await?;
@@ -165,14 +182,15 @@ impl<W: World> Controller<W> {
 
     /// Weights that are being raised are changed again.
     fn note_raises(&mut self, scope: &Scope, time: Time, now: Instant) {
-        let raises = |load_balancer: &Arc<LoadBalancer>| {
+        let raises = |(vip, load_balancer): (Vip, &Arc<LoadBalancer>)| {
             let has_come_back = load_balancer.backends().iter().any(|backend| backend.condition.back.is_some());
-            let change = has_come_back.then(|| load_balancer.programmed(time).changes)??;
-            Some((load_balancer.endpoint.vip, self.instant_of(change, now)))
+            let change = has_come_back.then(|| load_balancer.programmed(vip, time).changes)??;
+            Some((vip, self.instant_of(change, now)))
         };
+        let on = |vip: Vip| self.state.on(vip).map(move |load_balancer| (vip, load_balancer));
         let next: Vec<(Vip, Instant)> = match scope {
-            Scope::All => self.state.load_balancers().filter_map(raises).collect(),
-            Scope::Vips(vips) => vips.iter().flat_map(|vip| self.state.on(*vip)).filter_map(raises).collect(),
+            Scope::All => self.state.vips().flat_map(on).filter_map(raises).collect(),
+            Scope::Vips(vips) => vips.iter().copied().flat_map(on).filter_map(raises).collect(),
         };
         match scope {
             Scope::All => self.raises.clear(),

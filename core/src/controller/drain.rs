@@ -2,7 +2,7 @@
 //! Follows what is being drained to its end: the last connection, or the deadline.
 
 use std::{
-    collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -10,10 +10,10 @@ use tracing::{info, warn};
 
 use super::{Controller, World};
 use crate::{
+    drain::{ByBackend, Left},
     errors::Chain,
-    model::{Backend, Drain, LoadBalancerId, Protocol, Target, Time},
-    ports::Dataplane,
-    statistics::Connections,
+    model::{Backend, Drain, LoadBalancer, LoadBalancerId, Time},
+    ports::{Cause, Dataplane},
 };
 
 /// How often connections are counted while something is drained.
@@ -30,21 +30,11 @@ impl<W: World> Controller<W> {
         let (mut changes, mut news) = (Vec::new(), Vec::new());
         for id in ids {
             let Some(load_balancer) = self.state.get(id).cloned() else { continue };
-            let endpoint = load_balancer.endpoint;
-            let connections = match self.drivers.dataplane.connections(endpoint).await {
-                Ok(connections) => Some(connections),
-                // What the kernel does not take has none. Before the first look nobody knows.
-                Err(_) if self.board.is_ready() && !self.observed.services.contains_key(&endpoint) => {
-                    Some(BTreeMap::new())
-                }
-                Err(cause) => {
-                    warn!(lb = %id, error = %Chain(&*cause), "cannot count connections; the drain ends at its deadline");
-                    None
-                }
-            };
+            let connections = self.count_connections(&load_balancer).await;
             let left = |backend: Option<&Backend>| {
                 let target = backend.map(|backend| backend.target);
-                connections.as_ref().map(|connections| left(connections, endpoint.protocol, target))
+                let connections = connections.as_deref()?;
+                Some(Left::of(connections, load_balancer.protocol, target).total())
             };
             let is_over = |backend: Option<&Backend>, drain: Drain| is_over(drain, left(backend), time);
             let Some(change) = self.state.end_drains(id, time, is_over) else { continue };
@@ -70,22 +60,40 @@ impl<W: World> Controller<W> {
         }
         self.carry_out(&changes, now).await;
     }
-}
 
-/// How many connections there are of a backend, or of all.
-fn left(connections: &BTreeMap<Target, Connections>, protocol: Protocol, target: Option<Target>) -> u64 {
-    let of = |connections: &Connections| unfinished(protocol, *connections);
-    match target {
-        Some(target) => connections.get(&target).map_or(0, of),
-        None => connections.values().map(of).sum(),
+    /// Counts the connections of a load-balancer that is drained, and shows them to readers. `None` if nobody knows.
+    pub(super) async fn count_connections(&mut self, of: &LoadBalancer) -> Option<Arc<ByBackend>> {
+        match self.connections(of).await {
+            Ok(connections) => {
+                let connections = Arc::new(connections);
+                self.board.post_connections(of.id, Arc::clone(&connections));
+                Some(connections)
+            }
+            Err(cause) => {
+                warn!(lb = %of.id, error = %Chain(&*cause), "cannot count connections; the drain ends at its deadline");
+                None
+            }
+        }
     }
-}
 
-/// What has yet to finish. Of TCP and SCTP, the inactive ones are those that are closed already; of UDP, they are all there are. A client that
-/// is remembered may come back.
-fn unfinished(protocol: Protocol, Connections { active, inactive, persistent }: Connections) -> u64 {
-    let inactive = if protocol == Protocol::Udp { inactive } else { 0 };
-    u64::from(active) + u64::from(inactive) + u64::from(persistent)
+    /// The connections that each backend has now, on all VIPs that it serves.
+    async fn connections(&mut self, of: &LoadBalancer) -> Result<ByBackend, Cause> {
+        let mut all = ByBackend::new();
+        for service in of.virtual_services() {
+            match self.drivers.dataplane.connections(service).await {
+                Ok(connections) => {
+                    for (target, more) in connections {
+                        let count = all.entry(target).or_default();
+                        *count = *count + more;
+                    }
+                }
+                // What the kernel does not take has none. Before the first look nobody knows.
+                Err(_) if self.board.is_ready() && !self.observed.services.contains_key(&service.key()) => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+        Ok(all)
+    }
 }
 
 fn is_over(drain: Drain, left: Option<u64>, now: Time) -> bool {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -11,11 +12,10 @@ use tracing::{info, warn};
 
 use super::{Controller, World};
 use crate::{
-    checker::{Checker, Known, Transition, Watch},
+    checker::{Beginning, Checker, Known, Transition, Watch},
     errors::Chain,
     health::Standing,
     model::{LoadBalancer, LoadBalancerId, Phase, Time, Vip},
-    plan::Scope,
     state::Change,
 };
 
@@ -36,6 +36,11 @@ impl Watched {
     fn before(&self, owner: LoadBalancerId, watch: &Watch) -> Option<LoadBalancerId> {
         let owners = self.by_watch.get(watch)?;
         owners.first().copied().filter(|_| !owners.contains(&owner))
+    }
+
+    /// What a load-balancer watches.
+    fn of(&self, owner: LoadBalancerId) -> impl Iterator<Item = &Watch> {
+        self.by_owner.get(&owner).into_iter().flatten()
     }
 
     /// Says all that a load-balancer watches from now on. Whether that is something else.
@@ -85,13 +90,19 @@ impl<W: World> Controller<W> {
         let mut watches = BTreeMap::new();
         if load_balancer.phase == Phase::Active {
             let now = self.board.journal().now();
+            // It watches a backend once.
+            let before: BTreeMap<SocketAddr, &Watch> =
+                self.watched.of(load_balancer.id).map(|watch| (watch.target, watch)).collect();
             for backend in load_balancer.backends() {
                 let Some(watch) = load_balancer.watch(backend) else { continue };
-                let known = match backend.condition.down {
-                    Some(since) => Some(Known { standing: Standing::Down, since: since.into() }),
-                    None => restored.then_some(Known { standing: Standing::Up, since: now }),
+                let asked = before.get(&watch.target).filter(|before| before.check.asks_as(&watch.check));
+                let beginning = match (asked, backend.condition.down) {
+                    (Some(before), _) => Beginning::After(Watch::clone(before)),
+                    (None, Some(since)) => Beginning::Known(Known { standing: Standing::Down, since: since.into() }),
+                    (None, None) if restored => Beginning::Known(Known { standing: Standing::Up, since: now }),
+                    (None, None) => Beginning::New,
                 };
-                watches.insert(watch, known);
+                watches.insert(watch, beginning);
             }
         }
         if self.watched.set(load_balancer.id, watches.keys().cloned().collect()) {
@@ -106,8 +117,8 @@ impl<W: World> Controller<W> {
         }
     }
 
-    /// Takes backends out and back in. That a backend is down is worth more than that it is written down: if the store refuses the write,
-    /// the kernel is changed all the same.
+    /// Takes backends out and back in. Clients meet a dead backend until the kernel is changed, so that comes first, and does not wait for
+    /// a disk: what is forgotten by a crash in between, or because the store refuses it, is found out again.
     pub(super) async fn standing_changed(&mut self, transitions: Vec<Transition>, now: Instant) {
         let mut news: BTreeMap<LoadBalancerId, BTreeMap<Watch, Known>> = BTreeMap::new();
         for Transition { watch, now: known, reason } in transitions {
@@ -125,22 +136,19 @@ impl<W: World> Controller<W> {
         }
         let changes: Vec<Change> = news.iter().filter_map(|(id, news)| self.state.learn(*id, news)).collect();
         changes.iter().for_each(log_panic);
+        changes.iter().filter_map(|change| change.after.as_ref()).for_each(|after| self.board.post(Arc::clone(after)));
+        self.carry_out(&changes, now).await;
         if let Err(cause) = self.commit(&changes).await {
             warn!(error = %Chain(&*cause), "what has become of backends could not be written down");
-            changes
-                .iter()
-                .filter_map(|change| change.after.as_ref())
-                .for_each(|after| self.board.post(Arc::clone(after)));
         }
-        self.carry_out(&changes, now).await;
     }
 
     /// Brings the kernel along with changes that nobody asked for.
     pub(super) async fn carry_out(&mut self, changes: &[Change], now: Instant) {
         let after = changes.iter().filter_map(|change| change.after.as_ref());
-        let vips: BTreeSet<Vip> = after.map(|after| after.endpoint.vip).collect();
+        let vips: BTreeSet<Vip> = after.flat_map(|after| after.vips).collect();
         if !vips.is_empty() {
-            self.converge_unasked(&Scope::Vips(vips), now).await;
+            self.converge_unasked(&self.scope_of(vips), now).await;
         }
     }
 

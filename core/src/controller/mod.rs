@@ -5,7 +5,7 @@
 //!  requests ──▶ admission ──▶ (address, probe) ──▶ queue ──▶ round: apply ▶ commit ▶ converge ▶ answer
 //!  link and address events, interval, retries ───────────────────────────────▶ converge
 //! ```
-//! Rooms, in reading order: [`admission`](self) finds an address for each creation; `round` makes wishes durable and carries
+//! Rooms, in reading order: [`admission`](self) finds addresses for each creation; `round` makes wishes durable and carries
 //! them out, or undoes them; `peers` adds and removes routers that are told; `converge` brings the kernel to the desired state, and `report` says how it is doing; `health` takes out
 //! backends that fail their checks, and `drain` follows those that are drained to their end; `background` does the same without being
 //! asked; `avoid` knows which addresses must not be handed out.
@@ -20,6 +20,7 @@ mod admission;
 mod avoid;
 mod background;
 mod converge;
+mod creation;
 mod drain;
 mod health;
 mod peers;
@@ -37,9 +38,10 @@ use std::{
 use futures_util::stream::FuturesUnordered;
 
 use self::{
-    admission::{Inquiry, Waiting},
+    admission::Inquiry,
     avoid::Avoid,
     background::Retry,
+    creation::{Asked, Creation, Number},
     health::Watched,
     round::Ready,
 };
@@ -100,13 +102,16 @@ pub struct Controller<W: World> {
     /// What settings were before slb changed them: as in the store.
     originals: BTreeMap<SettingName, SettingChange>,
     /// Taken from the pool for a creation that is not in the state yet.
-    acquired: BTreeSet<Vip>,
+    acquired: BTreeMap<Vip, Asked>,
     /// What admission has asked the pool and the network.
     inquiries: FuturesUnordered<Inquiry>,
-    /// Wanted VIPs that the pool was asked for, and creations that want the same.
-    wanted: BTreeMap<Vip, Vec<Waiting>>,
-    /// Creations that wait for the probe of their VIP.
-    waiting: BTreeMap<Vip, Vec<Waiting>>,
+    /// Creations that wait for what the pool or the network is asked.
+    creations: BTreeMap<Number, Creation>,
+    last_creation: Number,
+    /// Wanted VIPs that the pool is being asked for.
+    wanted: BTreeSet<Vip>,
+    /// Which creations wait for the probe of a VIP, or for another one that has the pool asked for it.
+    waiting: BTreeMap<Vip, BTreeSet<Number>>,
     queue: VecDeque<Ready>,
     retries: BTreeMap<Vip, Retry>,
     watched: Watched,
@@ -155,9 +160,11 @@ impl<W: World> Controller<W> {
             last_release,
             peers: peers.into_keys().collect(),
             originals: snapshot.originals,
-            acquired: BTreeSet::new(),
+            acquired: BTreeMap::new(),
             inquiries: FuturesUnordered::new(),
-            wanted: BTreeMap::new(),
+            creations: BTreeMap::new(),
+            last_creation: 0,
+            wanted: BTreeSet::new(),
             waiting: BTreeMap::new(),
             queue: VecDeque::new(),
             retries: BTreeMap::new(),

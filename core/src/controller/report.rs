@@ -8,76 +8,73 @@ use super::{
     converge::{Failed, Failures},
 };
 use crate::{
-    model::{Endpoint, LoadBalancer, Phase, Target, Time},
+    model::{BackendSettings, LoadBalancer, Phase, Target, Time, Vip, VirtualService},
+    observed::ServiceView,
     plan::Scope,
-    status::{Finding, Report},
+    status::{Finding, Report, VipReport},
     step::{DataplaneStep, Step},
 };
 
 impl<W: World> Controller<W> {
     /// Posts how everything in the scope is doing, now that it has been brought as far as it goes to what was planned for that time.
     pub(super) fn report(&self, scope: &Scope, failed: &Failures, time: Time) {
-        let post = |load_balancer: &Arc<LoadBalancer>| {
-            let failed = failed.get(&load_balancer.endpoint.vip).map(Vec::as_slice).unwrap_or_default();
+        for load_balancer in self.in_scope(scope) {
             // That it goes is no failure; it is gone in a moment.
-            if load_balancer.phase == Phase::Deleting && !failed.iter().any(|why| why.keeps(load_balancer.endpoint)) {
-                return;
+            if load_balancer.phase != Phase::Deleting || is_kept(load_balancer, failed) {
+                self.board.report(load_balancer.id, self.report_on(load_balancer, failed, time));
             }
-            self.board.report(load_balancer.id, self.report_on(load_balancer, failed, time));
-        };
-        match scope {
-            Scope::All => self.state.load_balancers().for_each(post),
-            Scope::Vips(vips) => vips.iter().flat_map(|vip| self.state.on(*vip)).for_each(post),
         }
     }
 
-    fn report_on(&self, load_balancer: &LoadBalancer, failed: &[Failed], time: Time) -> Report {
-        let endpoint = load_balancer.endpoint;
-        let service = self.observed.services.get(&endpoint);
-        let as_asked = service.is_some_and(|service| service.settings == Some(load_balancer.service));
-        let none = BTreeMap::new();
-        let observed = service.map_or(&none, |service| &service.backends);
-        let programmed_backends: BTreeMap<_, _> = load_balancer.programmed(time).backends.into_iter().collect();
-        let is_as_planned =
-            |target: Target| observed.get(&target).copied() == programmed_backends.get(&target).copied().map(Some);
-        let lacking = load_balancer.fallback.as_ref().map(|fallback| fallback.target).filter(|it| !is_as_planned(*it));
-        let programmed = if load_balancer.phase == Phase::Deleting {
-            Err(why(failed, |step| is_of_removal(step, load_balancer), "it is being deleted"))
-        } else if !as_asked {
-            Err(why(failed, |step| is_of_service(step, load_balancer), "the kernel has no such service"))
-        } else if !self.observed.host.bound.contains(&endpoint.vip) {
+    fn report_on(&self, load_balancer: &LoadBalancer, failed: &Failures, time: Time) -> Report {
+        let mut backends: Vec<_> = load_balancer.backends().iter().map(|backend| (backend.id, Ok(()))).collect();
+        let on = |vip| {
+            let failed = failed.get(&vip).map(Vec::as_slice).unwrap_or_default();
+            let compared = self.compare(load_balancer, vip, time);
+            for (backend, (_, found)) in load_balancer.backends().iter().zip(&mut backends) {
+                if found.is_ok() && backend.serves(vip) {
+                    *found = compared.backend(backend.target, failed);
+                }
+            }
+            let programmed = self.programmed(load_balancer, &compared, failed);
+            VipReport { vip, advertised: self.advertised(load_balancer, vip, &programmed, failed), programmed }
+        };
+        Report { vips: load_balancer.vips.into_iter().map(on).collect(), backends }
+    }
+
+    fn compare(&self, load_balancer: &LoadBalancer, vip: Vip, time: Time) -> Compared<'_> {
+        let service = load_balancer.virtual_service(vip);
+        let planned = load_balancer.programmed(vip, time).backends.into_iter().collect();
+        Compared { service, observed: self.observed.services.get(&service.key()), planned }
+    }
+
+    fn programmed(&self, load_balancer: &LoadBalancer, compared: &Compared<'_>, failed: &[Failed]) -> Finding {
+        let service = compared.service;
+        let vip = service.vip();
+        let asked = Some(load_balancer.service_on(vip));
+        let fallback = load_balancer.fallback.as_ref().filter(|fallback| fallback.serves(vip));
+        let lacking = fallback.map(|fallback| fallback.target).filter(|it| !compared.is_as_planned(*it));
+        if load_balancer.phase == Phase::Deleting {
+            Err(why(failed, |step| is_of_removal(step, service), "it is being deleted"))
+        } else if compared.observed.is_none_or(|observed| observed.settings != asked) {
+            Err(why(failed, |step| is_of_service(step, service), "the kernel has no such service"))
+        } else if !self.observed.host.bound.contains(&vip) {
             Err(why(failed, |step| !matches!(step, Step::Dataplane(_)), "its VIP is not bound"))
         } else if let Some(fallback) = lacking {
-            Err(why(failed, |step| is_of_target(step, endpoint, fallback), "the kernel does not have the fallback"))
+            Err(why(failed, |step| is_of_target(step, service, fallback), "the kernel does not have the fallback"))
         } else {
             Ok(())
-        };
-        let backends = load_balancer.backends().iter().map(|backend| {
-            let found = match programmed_backends.get(&backend.target) {
-                _ if !is_as_planned(backend.target) => {
-                    Err(why(failed, |step| is_of_target(step, endpoint, backend.target), "the kernel does not have it"))
-                }
-                Some(_) => Ok(()),
-                None => Err("it failed its checks, and was removed".into()),
-            };
-            (backend.id, found)
-        });
-        Report {
-            backends: backends.collect(),
-            advertised: self.advertised(load_balancer, &programmed, failed),
-            programmed,
         }
     }
 
-    fn advertised(&self, load_balancer: &LoadBalancer, programmed: &Finding, failed: &[Failed]) -> Finding {
-        let vip = load_balancer.endpoint.vip;
+    fn advertised(&self, load_balancer: &LoadBalancer, vip: Vip, programmed: &Finding, failed: &[Failed]) -> Finding {
         if self.observed.advertised.contains(&vip) {
             return Ok(());
         }
         if load_balancer.phase == Phase::Deleting {
             return Err("it is being deleted".into());
         }
-        if !self.state.on(vip).any(|each| each.is_to_be_told()) {
+        if !self.state.on(vip).any(|each| each.is_to_be_told(vip)) {
             return Err("no backend takes connections".into());
         }
         programmed.clone().map_err(|_| Arc::from("it is not programmed"))?;
@@ -85,25 +82,56 @@ impl<W: World> Controller<W> {
     }
 }
 
-fn is_of_service(step: &Step, load_balancer: &LoadBalancer) -> bool {
+/// What the kernel has of a load-balancer on one of its VIPs, beside what it is to have.
+struct Compared<'a> {
+    service: VirtualService,
+    observed: Option<&'a ServiceView>,
+    planned: BTreeMap<Target, BackendSettings>,
+}
+
+impl Compared<'_> {
+    fn is_as_planned(&self, target: Target) -> bool {
+        let found = self.observed.and_then(|observed| observed.backends.get(&target)).copied();
+        found == self.planned.get(&target).copied().map(Some)
+    }
+
+    fn backend(&self, target: Target, failed: &[Failed]) -> Finding {
+        if !self.is_as_planned(target) {
+            Err(why(failed, |step| is_of_target(step, self.service, target), "the kernel does not have it"))
+        } else if self.planned.contains_key(&target) {
+            Ok(())
+        } else {
+            Err("it failed its checks, and was removed".into())
+        }
+    }
+}
+
+/// Whether something of it may still be there for one of these reasons.
+pub(super) fn is_kept(load_balancer: &LoadBalancer, failed: &Failures) -> bool {
+    load_balancer
+        .virtual_services()
+        .any(|service| failed.get(&service.vip()).into_iter().flatten().any(|why| why.keeps(service)))
+}
+
+fn is_of_service(step: &Step, service: VirtualService) -> bool {
     match step {
         Step::Dataplane(step @ (DataplaneStep::AddService(..) | DataplaneStep::SetService(..))) => {
-            step.endpoint() == load_balancer.endpoint
+            step.service() == service
         }
         Step::Dataplane(_) | Step::Advert(_) | Step::Host(_) => false,
     }
 }
 
-fn is_of_target(step: &Step, endpoint: Endpoint, target: Target) -> bool {
+fn is_of_target(step: &Step, service: VirtualService, target: Target) -> bool {
     match step {
-        Step::Dataplane(step) => step.endpoint() == endpoint && step.target() == Some(target),
+        Step::Dataplane(step) => step.service() == service && step.target() == Some(target),
         Step::Advert(_) | Step::Host(_) => false,
     }
 }
 
-fn is_of_removal(step: &Step, load_balancer: &LoadBalancer) -> bool {
+fn is_of_removal(step: &Step, service: VirtualService) -> bool {
     match step {
-        Step::Dataplane(step) => step.endpoint() == load_balancer.endpoint,
+        Step::Dataplane(step) => step.service() == service,
         Step::Advert(_) | Step::Host(_) => true,
     }
 }

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A round: wishes become durable in one commit, the kernel is brought along, each asker gets its answer. What fails is undone.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Instant};
 
 use tracing::{error, info};
 
@@ -13,26 +9,28 @@ use super::{
     Controller, World,
     admission::Asker,
     converge::{Failed, Failures},
+    report::is_kept,
 };
 use crate::{
     command::{Answer, Command, Failure, Rejected, Unfit},
     errors::{Chain, Shared},
-    model::{LoadBalancer, LoadBalancerId, Phase, Vip},
+    model::{Backend, LoadBalancer, LoadBalancerId, Phase, Target, Vip, Vips},
     plan::Scope,
     ports::{Cause, Store, Write},
     state::Change,
 };
 
-/// A request whose VIP is known, and free to be used.
+/// A request whose VIPs are known, and free to be used.
 pub(super) struct Ready {
     pub(super) command: Command,
-    pub(super) vip: Vip,
+    pub(super) vips: Vips,
     pub(super) asker: Asker,
 }
 
 /// A request whose change is in the state.
 struct Applied {
     command: Command,
+    vips: Vips,
     change: Change,
     asker: Asker,
 }
@@ -44,27 +42,29 @@ impl<W: World> Controller<W> {
             let round = self.next_round();
             self.run_round(round, now).await;
         }
-        let unused: Vec<Vip> = self.acquired.iter().copied().filter(|vip| !self.waiting.contains_key(vip)).collect();
-        unused.into_iter().for_each(|vip| self.give_back(vip));
+        self.give_back_unused();
     }
 
     /// The first request of each VIP; the others stay, in order.
-    fn next_round(&mut self) -> BTreeMap<Vip, Ready> {
-        let mut round = BTreeMap::new();
-        let queue = std::mem::take(&mut self.queue);
-        for ready in queue {
-            match round.entry(ready.vip) {
-                std::collections::btree_map::Entry::Vacant(place) => drop(place.insert(ready)),
-                std::collections::btree_map::Entry::Occupied(_) => self.queue.push_back(ready),
+    fn next_round(&mut self) -> Vec<Ready> {
+        let mut round = Vec::new();
+        let mut taken = BTreeSet::new();
+        for ready in std::mem::take(&mut self.queue) {
+            let is_free = ready.vips.into_iter().all(|vip| !taken.contains(&vip));
+            taken.extend(ready.vips);
+            if is_free {
+                round.push(ready);
+            } else {
+                self.queue.push_back(ready);
             }
         }
         round
     }
 
-    async fn run_round(&mut self, round: BTreeMap<Vip, Ready>, now: Instant) {
-        let mut applied = BTreeMap::new();
-        for (vip, Ready { command, asker, .. }) in round {
-            if self.lost_its_vip(&command, vip) {
+    async fn run_round(&mut self, round: Vec<Ready>, now: Instant) {
+        let mut applied = Vec::new();
+        for Ready { command, vips, asker } in round {
+            if self.lost_a_vip(&command, vips) {
                 Box::pin(self.admit(command, asker, now)).await;
                 continue;
             }
@@ -73,7 +73,7 @@ impl<W: World> Controller<W> {
                 continue;
             }
             let change = match &command {
-                Command::Create(new) => self.state.create(new.clone(), vip),
+                Command::Create(new) => self.state.create(new.clone(), vips),
                 Command::Update(..)
                 | Command::Delete(_)
                 | Command::AddBackends(..)
@@ -86,25 +86,30 @@ impl<W: World> Controller<W> {
             match change {
                 Ok(change) => {
                     let change = self.informed(change);
-                    applied.insert(vip, Applied { command, change, asker });
+                    applied.push(Applied { command, vips, change, asker });
                 }
                 Err(rejected) => asker.answer(Err(rejected.into())),
             }
         }
-        let changes: Vec<Change> = applied.values().map(|applied| applied.change.clone()).collect();
+        let changes: Vec<Change> = applied.iter().map(|applied| applied.change.clone()).collect();
         if let Err(cause) = self.commit(&changes).await {
             return self.take_back(applied, cause);
         }
-        let scope = Scope::Vips(applied.keys().copied().collect());
+        let scope = self.scope_of(applied.iter().flat_map(|applied| applied.vips));
         let failed = self.converge(&scope, &changes, now).await;
         let mut failed = self.look_again(failed, &changes, now).await;
         self.finish_deletions(&scope, &mut failed, now).await;
         let time = self.time();
-        for (vip, applied) in applied {
-            let failed = failed.remove(&vip).unwrap_or_default();
+        for applied in applied {
+            let failed = applied.vips.into_iter().filter_map(|vip| failed.remove(&vip)).flatten();
             match failed.into_iter().find(|why| why.holds_up(&applied.change, time)) {
-                None => succeed(applied),
-                Some(why) => self.fail(vip, applied, why, now).await,
+                None => {
+                    if let (Command::Drain(..), Some(drained)) = (&applied.command, &applied.change.after) {
+                        self.count_connections(drained).await;
+                    }
+                    succeed(applied);
+                }
+                Some(why) => self.fail(applied, why, now).await,
             }
         }
     }
@@ -135,15 +140,16 @@ impl<W: World> Controller<W> {
         let may_pass = |failed: &[Failed]| failed.iter().any(Failed::may_pass);
         let again: BTreeSet<Vip> = failed.iter().filter(|(_, all)| may_pass(all)).map(|(vip, _)| *vip).collect();
         if !again.is_empty() {
+            let again = self.state.together(again);
             failed.retain(|vip, _| !again.contains(vip));
             failed.append(&mut self.observe_and_converge(&Scope::Vips(again), asked, now).await);
         }
         failed
     }
 
-    /// Whether the VIP of a creation went back to the pool since it was queued: its last holder was deleted meanwhile.
-    fn lost_its_vip(&self, command: &Command, vip: Vip) -> bool {
-        matches!(command, Command::Create(_)) && !self.state.holds(vip) && !self.acquired.contains(&vip)
+    /// Whether a VIP of a creation went back to the pool since it was queued: its last holder was deleted meanwhile.
+    fn lost_a_vip(&self, command: &Command, vips: Vips) -> bool {
+        matches!(command, Command::Create(_)) && vips.into_iter().any(|vip| self.is_lost(vip))
     }
 
     /// Makes changes durable, all or none, and shows them to readers. They are in the state already.
@@ -162,10 +168,10 @@ impl<W: World> Controller<W> {
     fn writes(&self, changes: &[Change]) -> Vec<Write> {
         let mut writes: Vec<Write> = changes.iter().filter_map(Change::write).collect();
         let created = changes.iter().filter_map(Change::created);
-        let reused: BTreeSet<Vip> = created.map(|created| created.endpoint.vip).collect();
+        let reused: BTreeSet<Vip> = created.flat_map(|created| created.vips).collect();
         writes.extend(reused.into_iter().filter(|vip| self.released.contains_key(vip)).map(Write::Reused));
         let erased = changes.iter().filter(|change| change.after.is_none()).filter_map(|change| change.before.as_ref());
-        let released: BTreeSet<Vip> = erased.map(|erased| erased.endpoint.vip).collect();
+        let released: BTreeSet<Vip> = erased.flat_map(|erased| erased.vips).collect();
         let released = released.into_iter().filter(|vip| !self.state.holds(*vip));
         writes.extend(released.zip(self.last_release + 1..).map(|(vip, serial)| Write::Released { vip, serial }));
         writes
@@ -174,7 +180,7 @@ impl<W: World> Controller<W> {
     pub(super) fn committed(&mut self, write: Write) {
         match write {
             Write::Put(load_balancer) => {
-                self.acquired.remove(&load_balancer.endpoint.vip);
+                self.acquired.retain(|vip, _| !load_balancer.vips.contains(*vip));
                 if load_balancer.drains() {
                     self.draining.insert(load_balancer.id);
                 } else {
@@ -200,37 +206,37 @@ impl<W: World> Controller<W> {
     }
 
     /// Nothing could be written: the state goes back to what it was.
-    fn take_back(&mut self, applied: BTreeMap<Vip, Applied>, cause: Cause) {
+    fn take_back(&mut self, applied: Vec<Applied>, cause: Cause) {
         let cause = Shared::from(cause);
-        for Applied { change, asker, .. } in applied.into_values() {
+        for Applied { change, asker, .. } in applied {
             self.state.put(&change.inverse());
             asker.answer(Err(Failure::Store(cause.clone().into())));
         }
     }
 
     /// Undoes what a failed request did, as far as it goes, and says so. A deletion is not undone: it is finished later.
-    async fn fail(&mut self, vip: Vip, applied: Applied, why: Failed, now: Instant) {
-        let Applied { command, change, asker } = applied;
+    async fn fail(&mut self, applied: Applied, why: Failed, now: Instant) {
+        let Applied { command, vips, change, asker } = applied;
         let undone = match (&command, &change.after) {
             (Command::Delete(_), _) => false,
             (Command::Create(_), Some(created)) => match self.state.mark_deleting(created.id) {
-                Ok(going) => self.undo(vip, going, now).await,
+                Ok(going) => self.undo(vips, going, now).await,
                 Err(_) => true,
             },
-            _ => self.undo(vip, change.inverse(), now).await,
+            _ => self.undo(vips, change.inverse(), now).await,
         };
         asker.answer(Err(why.into_failure(undone)));
     }
 
     /// Whether everything is as it was before.
-    async fn undo(&mut self, vip: Vip, change: Change, now: Instant) -> bool {
+    async fn undo(&mut self, vips: Vips, change: Change, now: Instant) -> bool {
         self.state.put(&change);
         if let Err(cause) = self.commit(std::slice::from_ref(&change)).await {
             self.state.put(&change.inverse());
-            error!(%vip, error = %Chain(&*cause), "a failed change could not be undone: the store refuses the write");
+            error!(%vips, error = %Chain(&*cause), "a failed change could not be undone: the store refuses the write");
             return false;
         }
-        let scope = Scope::Vips(BTreeSet::from([vip]));
+        let scope = self.scope_of(vips);
         let mut failed = self.observe_and_converge(&scope, &[], now).await;
         self.finish_deletions(&scope, &mut failed, now).await;
         let time = self.time();
@@ -239,17 +245,9 @@ impl<W: World> Controller<W> {
 
     /// Erases the records of load-balancers whose removal has reached the kernel, and gives their addresses back.
     pub(super) async fn finish_deletions(&mut self, scope: &Scope, failed: &mut Failures, now: Instant) {
-        let finished = |load_balancer: &&Arc<LoadBalancer>| {
-            let endpoint = load_balancer.endpoint;
-            let failed = failed.get(&endpoint.vip).map(Vec::as_slice).unwrap_or_default();
-            load_balancer.phase == Phase::Deleting && !failed.iter().any(|why| why.keeps(endpoint))
-        };
-        let ids: Vec<LoadBalancerId> = match scope {
-            Scope::All => self.state.load_balancers().filter(finished).map(|each| each.id).collect(),
-            Scope::Vips(vips) => {
-                vips.iter().flat_map(|vip| self.state.on(*vip)).filter(finished).map(|each| each.id).collect()
-            }
-        };
+        let finished = |each: &&Arc<LoadBalancer>| each.phase == Phase::Deleting && !is_kept(each, failed);
+        let ids: Vec<LoadBalancerId> =
+            self.in_scope(scope).into_iter().filter(|each| finished(each)).map(|each| each.id).collect();
         if ids.is_empty() {
             return;
         }
@@ -259,8 +257,7 @@ impl<W: World> Controller<W> {
             for change in changes {
                 let change = change.inverse();
                 self.state.put(&change);
-                if let Some(kept) = &change.after {
-                    let vip = kept.endpoint.vip;
+                for vip in change.after.iter().flat_map(|kept| kept.vips) {
                     self.retry_later(vip, true, now);
                     failed.entry(vip).or_default().push(Failed::Erase(cause.clone().into()));
                 }
@@ -268,14 +265,14 @@ impl<W: World> Controller<W> {
             return;
         }
         let freed: BTreeSet<Vip> =
-            changes.iter().filter_map(|change| change.before.as_ref()).map(|erased| erased.endpoint.vip).collect();
+            changes.iter().filter_map(|change| change.before.as_ref()).flat_map(|erased| erased.vips).collect();
         for vip in freed.into_iter().filter(|vip| !self.state.holds(*vip)).collect::<Vec<_>>() {
             self.give_back(vip);
         }
     }
 }
 
-fn succeed(Applied { command, change, asker }: Applied) {
+fn succeed(Applied { command, change, asker, .. }: Applied) {
     asker.span.in_scope(|| log(&command, &change));
     let answer = match (command, change.after) {
         (Command::Delete(_), _) | (Command::RemoveBackend(..), _) | (_, None) => Ok(Answer::Gone),
@@ -307,7 +304,8 @@ fn succeed(Applied { command, change, asker }: Applied) {
 /// One line for each thing that an operator had changed.
 fn log(command: &Command, change: &Change) {
     let Some(load_balancer) = change.after.as_ref().or(change.before.as_ref()) else { return };
-    let LoadBalancer { id: lb, name, endpoint, .. } = &**load_balancer;
+    let LoadBalancer { id: lb, name, .. } = &**load_balancer;
+    let endpoint = &Endpoints(load_balancer);
     match command {
         Command::Create(_) => info!(%lb, %name, %endpoint, "created load-balancer"),
         Command::Update(..) => info!(%lb, %name, %endpoint, "changed load-balancer"),
@@ -322,5 +320,31 @@ fn log(command: &Command, change: &Change) {
         Command::Drain(_, None, _) => info!(%lb, %name, %endpoint, "draining load-balancer"),
         Command::Undrain(_, Some(backend)) => info!(%lb, %endpoint, %backend, "took backend back in"),
         Command::Undrain(_, None) => info!(%lb, %name, %endpoint, "took load-balancer back in"),
+    }
+    log_ports(change);
+}
+
+/// Who gives a backend another port than the load-balancer's may have expected packets there.
+fn log_ports(change: &Change) {
+    let Some(after) = &change.after else { return };
+    let before = change.before.as_deref().map(LoadBalancer::backends).unwrap_or_default();
+    let keeps = |backend: &&Backend| !backend.settings.forwarding.translates() && backend.target.port != after.port;
+    let known: BTreeSet<Target> = before.iter().filter(keeps).map(|backend| backend.target).collect();
+    for backend in after.backends().iter().filter(keeps).filter(|backend| !known.contains(&backend.target)) {
+        let (target, kind, port) = (backend.target, backend.settings.forwarding.kind(), after.port);
+        info!(lb = %after.id, backend = %target, r#type = %kind, %port, "packets arrive at the load-balancer's port; checks ask the backend's");
+    }
+}
+
+/// Where clients connect to, for the log.
+struct Endpoints<'a>(&'a LoadBalancer);
+
+impl fmt::Display for Endpoints<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, endpoint) in self.0.endpoints().enumerate() {
+            let separator = if index == 0 { "" } else { " and " };
+            write!(f, "{separator}{endpoint}")?;
+        }
+        Ok(())
     }
 }

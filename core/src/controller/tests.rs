@@ -16,18 +16,19 @@ use tracing::Span;
 use uuid::Uuid;
 
 mod drain;
+mod dual;
 mod failures;
 mod fallback;
 mod health;
 mod laws;
 mod peers;
+mod settings;
 mod slow_pool;
 mod status;
 
 use super::{Controller, Drivers};
 use crate::{
     board::Board,
-    cleanup::clean_up,
     command::{
         Answer, BackendChange, Command, DrainWish, Failure, LoadBalancerChange, NewLoadBalancer, Rejected, Request,
         ServiceChange, Unfit,
@@ -60,12 +61,21 @@ fn vip(last: u8) -> Vip {
     Vip::try_from(Ipv4Addr::new(192, 168, 0, last)).unwrap()
 }
 
+fn ipv6(last: u8) -> Vip {
+    format!("fd00::{last}").parse().unwrap()
+}
+
 fn port(number: i64) -> Port {
     Port::try_from(number).unwrap()
 }
 
 fn lb(number: u128) -> LoadBalancerId {
     LoadBalancerId(Uuid::from_u128(number))
+}
+
+/// The only one, or that of IPv4.
+fn endpoint(of: &LoadBalancer) -> Endpoint {
+    of.endpoints().next().unwrap()
 }
 
 fn backend(number: u8) -> Backend {
@@ -80,7 +90,7 @@ fn create(number: u128, wanted: Option<Vip>) -> Command {
         name,
         port: port(6443),
         protocol: Protocol::Tcp,
-        vip: wanted.into(),
+        vips: wanted.into(),
         advertise: Advertise::default(),
         source_nat: SourceNat::default(),
         service: ServiceSettings::default(),
@@ -103,7 +113,7 @@ impl Server {
     fn start(sim: &Sim) -> Option<Self> {
         let now = Instant::now();
         let board = Arc::new(Board::new(Journal::new(Uuid::nil(), clock)));
-        let pool: Vec<Vip> = (85..=90).map(vip).collect();
+        let pool: Vec<Vip> = (85..=90).flat_map(|last| [vip(last), ipv6(last)]).collect();
         let disk = sim.with(|remains| remains.disk.clone());
         let mut controller = Controller::new(drivers(sim, &pool), disk, Arc::clone(&board), INTERVAL, now).unwrap();
         controller.reconcile(now).now_or_never()?;
@@ -157,7 +167,7 @@ impl Server {
     /// The kernel serves what the board shows, and nothing else; nothing else is paid for, either.
     fn check(&self) {
         let shown: Vec<_> = self.board.list().into_iter().flatten().map(|seen| seen.load_balancer).collect();
-        let vips: BTreeSet<Vip> = shown.iter().map(|each| each.endpoint.vip).collect();
+        let vips: BTreeSet<Vip> = shown.iter().flat_map(|each| each.vips).collect();
         assert_eq!(self.sim.with(|remains| remains.reserved.clone()), vips);
         let expected = served(&shown, Time::from(clock()));
         let kernel = self.sim.with(|remains| remains.kernel.clone());
@@ -175,8 +185,8 @@ fn creates_in_order_programs_before_binding_and_announces_last() {
     let mut server = Server::start(&sim).unwrap();
     assert_eq!(server.board.list(), None);
     assert!(server.board.is_ready());
-    assert_eq!(server.created(1).endpoint.vip, vip(85));
-    assert_eq!(server.created(2).endpoint.vip, vip(86));
+    assert_eq!(server.created(1).vips.first(), vip(85));
+    assert_eq!(server.created(2).vips.first(), vip(86));
     server.ask(Command::AddBackends(lb(1), vec![backend(1)])).unwrap();
     server.check();
     let log: Vec<String> = sim.with(|remains| remains.log.iter().map(ToString::to_string).collect());
@@ -276,8 +286,8 @@ fn a_released_address_is_the_last_to_come_again() {
     server.ask(Command::Delete(lb(3))).unwrap();
     server.ask(Command::Delete(lb(1))).unwrap();
     let mut server = Server::start(&sim).unwrap();
-    assert_eq!(server.created(8).endpoint.vip, vip(87));
-    assert_eq!(server.created(9).endpoint.vip, vip(85));
+    assert_eq!(server.created(8).vips.first(), vip(87));
+    assert_eq!(server.created(9).vips.first(), vip(85));
     server.check();
 }
 
@@ -301,7 +311,7 @@ fn an_address_that_answers_is_set_aside() {
     let sim = Sim::default();
     sim.with(|remains| remains.neighbours.insert(vip(85), "02:00:00:00:00:01".to_owned()));
     let mut server = Server::start(&sim).unwrap();
-    assert_eq!(server.created(1).endpoint.vip, vip(86));
+    assert_eq!(server.created(1).vips.first(), vip(86));
     let failure = server.ask(create(2, Some(vip(85)))).unwrap_err();
     assert!(matches!(failure, Failure::Pool(_)), "{failure}");
     sim.with(|remains| remains.neighbours.clear());
@@ -332,16 +342,16 @@ fn a_service_of_another_program_is_neither_taken_nor_touched() {
     let sim = Sim::default();
     let foreign = Endpoint::tcp(vip(85), port(6443));
     sim.with(|remains| {
-        remains.kernel.services.insert(foreign, ServiceView::default());
+        remains.kernel.services.insert(foreign.into(), ServiceView::default());
         remains.kernel.host.bound.insert(vip(86));
     });
     let mut server = Server::start(&sim).unwrap();
-    assert_eq!(server.created(1).endpoint.vip, vip(87));
+    assert_eq!(server.created(1).vips.first(), vip(87));
     server.ask(Command::Delete(lb(1))).unwrap();
     server.pass(INTERVAL);
     sim.with(|remains| {
         assert_eq!(remains.kernel.services.len(), 1);
-        assert_eq!(remains.kernel.services[&foreign].settings, None);
+        assert_eq!(remains.kernel.services[&foreign.into()].settings, None);
         assert!(remains.kernel.host.bound.contains(&vip(86)));
     });
 }
@@ -356,13 +366,13 @@ fn a_service_that_came_during_the_probe_is_not_taken_over() {
         let request = Request { wish: command.into(), span: Span::none(), answer };
         server.controller.handle(vec![request], server.now).now_or_never().unwrap();
         let foreign = Endpoint::tcp(wanted.unwrap_or(vip(85)), port(6443));
-        sim.with(|remains| remains.kernel.services.insert(foreign, ServiceView::default()));
+        sim.with(|remains| remains.kernel.services.insert(foreign.into(), ServiceView::default()));
         while !server.controller.inquiries.is_empty() {
             let learned = server.controller.next_learned().now_or_never().unwrap();
             server.controller.learned(learned, server.now).now_or_never().unwrap();
         }
         match (answered.try_recv().unwrap().unwrap(), found) {
-            (Ok(Answer::LoadBalancer(created)), Some(vip)) => assert_eq!(created.endpoint.vip, vip),
+            (Ok(Answer::LoadBalancer(created)), Some(vip)) => assert_eq!(created.vips.first(), vip),
             (Err(Failure::Foreign(endpoint)), None) => assert_eq!(endpoint, foreign),
             (other, _) => panic!("{other:?}"),
         }
@@ -401,7 +411,7 @@ fn damage_that_was_not_seen_yet_fails_no_request() {
 fn damage_from_outside_is_repaired_at_once_or_at_the_interval() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
-    let endpoint = server.created(1).endpoint;
+    let endpoint = endpoint(&server.created(1));
     server.ask(Command::AddBackends(lb(1), vec![backend(1)])).unwrap();
     sim.with(|remains| {
         remains.kernel.host.bound.clear();
@@ -420,7 +430,7 @@ fn damage_from_outside_is_repaired_at_once_or_at_the_interval() {
     server.check();
 
     sim.with(|remains| {
-        let service = remains.kernel.services.get_mut(&endpoint).unwrap();
+        let service = remains.kernel.services.get_mut(&endpoint.into()).unwrap();
         service.settings = None;
         service.backends.insert(backend(9).target, None);
         service
@@ -437,20 +447,6 @@ fn damage_from_outside_is_repaired_at_once_or_at_the_interval() {
 }
 
 #[test]
-fn an_adapter_that_came_back_has_its_settings_at_once() {
-    let sim = Sim::default();
-    let mut server = Server::start(&sim).unwrap();
-    let _ = server.created(1);
-    sim.with(|remains| {
-        remains.kernel = Observed::default();
-        remains.settings.insert("forward".to_owned(), "0".to_owned());
-    });
-    server.events(&[HostEvent::LinkUp]);
-    assert_eq!(sim.with(|remains| remains.settings["forward"].clone()), "1");
-    server.check();
-}
-
-#[test]
 fn a_restart_with_nothing_changed_changes_nothing() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
@@ -461,24 +457,4 @@ fn a_restart_with_nothing_changed_changes_nothing() {
     server.check();
     let log = sim.with(|remains| remains.log.clone());
     assert!(log.iter().all(|step| matches!(step, Step::Advert(_))), "{log:?}");
-}
-
-#[test]
-fn cleanup_takes_everything_away_and_keeps_the_records() {
-    let sim = Sim::default();
-    sim.with(|remains| remains.settings.insert("forward".into(), "0".into()));
-    let mut server = Server::start(&sim).unwrap();
-    server.created(1);
-    server.ask(Command::AddBackends(lb(1), vec![backend(1)])).unwrap();
-    assert_eq!(sim.with(|remains| remains.settings["forward"].clone()), "1");
-    drop(server);
-    let Drivers { mut store, mut host, mut dataplane, .. } = drivers(&sim, &[]);
-    let disk = sim.with(|remains| remains.disk.clone());
-    clean_up(&mut store, &mut host, Some(&mut dataplane), disk).now_or_never().unwrap().unwrap();
-    sim.with(|remains| {
-        assert_eq!(remains.kernel, Observed::default());
-        assert_eq!(remains.settings["forward"], "0");
-        assert_eq!(remains.disk.load_balancers.len(), 1);
-    });
-    Server::start(&sim).unwrap().check();
 }

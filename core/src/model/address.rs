@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Invalid;
 
 /// The two kinds of addresses. A packet of one never becomes one of the other, unless in a tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// Four bytes.
     Ipv4,
@@ -37,14 +37,26 @@ impl Family {
     }
 }
 
-impl FromStr for Family {
+/// Which families the VIPs of a load-balancer are to be of; `family` in the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Families {
+    /// One VIP, of this family.
+    One(Family),
+    /// One VIP of each.
+    Dual,
+}
+
+impl FromStr for Families {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         match text {
-            "ipv4" => Ok(Self::Ipv4),
-            "ipv6" => Ok(Self::Ipv6),
-            _ => Err(Invalid(format!("{text:?} is no family of addresses; there are \"ipv4\" and \"ipv6\""))),
+            "ipv4" => Ok(Self::One(Family::Ipv4)),
+            "ipv6" => Ok(Self::One(Family::Ipv6)),
+            "dual" => Ok(Self::Dual),
+            _ => Err(Invalid(format!(
+                "{text:?} is no family of addresses; there are \"ipv4\", \"ipv6\", and \"dual\" for one of each"
+            ))),
         }
     }
 }

@@ -48,6 +48,15 @@ pub struct Check {
     pub source: Option<PeerAddress>,
 }
 
+impl Check {
+    /// Whether it asks the same, be it at other times.
+    #[must_use]
+    pub fn asks_as(&self, other: &Self) -> bool {
+        let Self { question, timing: _, port, source } = self;
+        (question, port, source) == (&other.question, &other.port, &other.source)
+    }
+}
+
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {

@@ -34,6 +34,12 @@ impl Forwarding {
         }
     }
 
+    /// Whether packets get the backend's address and port; otherwise they arrive at the load-balancer's port.
+    #[must_use]
+    pub fn translates(self) -> bool {
+        self == Self::Masquerade
+    }
+
     /// What packets are wrapped in, if they are.
     #[must_use]
     pub fn encapsulation(self) -> Option<Encapsulation> {

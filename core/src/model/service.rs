@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How a service balances, beside where it is and its backends. All of it can be changed while it serves.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Invalid, Protocol, Scheduler};
+use super::{Family, Invalid, Protocol, Scheduler};
 
 /// What a data plane is asked for of a service. The default is the original's: round-robin and nothing else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl SchedulerFlags {
 pub struct Persistence {
     /// For how long after its last connection.
     pub timeout: PersistenceTimeout,
-    /// Clients whose addresses are alike in so many leading bits count as one, 1 to 32 (IPv4) or 128 (IPv6); `None`: each for itself.
+    /// Clients whose addresses are alike in so many leading bits count as one, 1 to 128; `None`, or all bits of an address: each for itself.
     pub granularity: Option<u8>,
 }
 
@@ -107,7 +107,7 @@ impl ServiceSettings {
     ///
     /// # Errors
     /// The kernel refuses them, or takes them and does nothing.
-    pub fn check(&self, protocol: Protocol, address: IpAddr) -> Result<(), Discord> {
+    pub fn check(&self, protocol: Protocol, families: impl IntoIterator<Item = Family>) -> Result<(), Discord> {
         let discord = |field, why| Err(Discord { field, why });
         if self.flags != SchedulerFlags::default() && !matches!(self.scheduler, Scheduler::Sh | Scheduler::Mh) {
             let why = format!("schedulerFlags are for sh and mh; the scheduler is {}: send [] with it", self.scheduler);
@@ -116,7 +116,7 @@ impl ServiceSettings {
         if self.one_packet && protocol != Protocol::Udp {
             return discord("onePacket", format!("onePacket is for udp; the protocol is {protocol}"));
         }
-        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let longest = families.into_iter().map(Family::bits).max().unwrap_or_default();
         match self.persistence.and_then(|persistence| persistence.granularity) {
             Some(bits) if bits == 0 || bits > longest => discord(
                 "persistence",
@@ -124,6 +124,16 @@ impl ServiceSettings {
             ),
             _ => Ok(()),
         }
+    }
+
+    /// The same for the clients of one family: each counts for itself where its address has no more bits than are to be alike.
+    #[must_use]
+    pub fn of_family(self, family: Family) -> Self {
+        let narrow = |persistence: Persistence| Persistence {
+            granularity: persistence.granularity.filter(|bits| *bits < family.bits()),
+            ..persistence
+        };
+        Self { persistence: self.persistence.map(narrow), ..self }
     }
 }
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The laws of the plan, over arbitrary desired states and arbitrary kernels.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
 use crate::model::{
-    Advertise, Backend, BackendId, Encapsulation, LoadBalancerId, Name, Port, Protocol, Scheduler, ServiceSettings,
-    Thresholds, Weight,
+    Advertise, Backend, BackendId, Encapsulation, Endpoint, Forwarding, LoadBalancerId, Name, Port, Protocol,
+    Scheduler, ServiceKey, ServiceSettings, Thresholds, Weight,
 };
 
 fn vip(last: u8) -> Vip {
@@ -74,7 +74,9 @@ fn states() -> impl Strategy<Value = State> {
                 id: LoadBalancerId(Uuid::from_u128(serial.into())),
                 serial,
                 name: Name::try_from(String::new()).unwrap(),
-                endpoint,
+                vips: endpoint.vip.into(),
+                port: endpoint.port,
+                protocol: endpoint.protocol,
                 backends: Some(
                     backends
                         .into_iter()
@@ -91,7 +93,7 @@ fn states() -> impl Strategy<Value = State> {
                 drain: None,
             },
         );
-        State::restore(load_balancers.collect(), 0).unwrap()
+        State::restore(load_balancers.map(Arc::new).collect(), 0).unwrap()
     })
 }
 
@@ -100,7 +102,7 @@ fn kernels() -> impl Strategy<Value = Observed> {
     let backends = prop::collection::btree_map(targets(), prop::option::of(settings()), 0..4);
     let service =
         (prop::option::of(services()), backends).prop_map(|(settings, backends)| ServiceView { settings, backends });
-    let services = prop::collection::btree_map(endpoints(), service, 0..8);
+    let services = prop::collection::btree_map(endpoints().prop_map(ServiceKey::from), service, 0..8);
     let choices = prop::sample::select(SourceNat::ALL[..2].to_vec());
     let source_nat = prop::collection::btree_map(vips(), choices, 0..6);
     (set(), source_nat, set(), services).prop_map(|(bound, source_nat, advertised, services)| Observed {
@@ -128,8 +130,10 @@ proptest! {
     #[test]
     fn foreign_things_are_untouched(state in states(), kernel in kernels()) {
         let after = carried_out(&plan(&state, &kernel, &Scope::All, Time::FIRST), kernel.clone());
-        for (endpoint, service) in kernel.services.iter().filter(|(endpoint, _)| state.at(**endpoint).is_none()) {
-            prop_assert_eq!(after.services.get(endpoint), Some(service));
+        let own: BTreeSet<ServiceKey> =
+            state.load_balancers().flat_map(|each| each.virtual_services()).map(|service| service.key()).collect();
+        for (key, service) in kernel.services.iter().filter(|(key, _)| !own.contains(key)) {
+            prop_assert_eq!(after.services.get(key), Some(service));
         }
         for vip in kernel.host.bound.iter().filter(|vip| !state.holds(**vip)) {
             prop_assert!(after.host.bound.contains(vip));
@@ -160,7 +164,7 @@ proptest! {
             }
             for vip in &kernel.host.bound {
                 let mut active = state.on(*vip).filter(|each| each.phase == Phase::Active);
-                prop_assert!(active.all(|each| kernel.services.contains_key(&each.endpoint)));
+                prop_assert!(active.all(|each| kernel.services.contains_key(&each.virtual_service(*vip).key())));
             }
         }
     }
@@ -173,7 +177,7 @@ proptest! {
             let has_place = each.backends().iter().any(|backend| backend.settings.weight.get() > 0);
             each.phase == Phase::Active && (each.advertise == Advertise::Always || has_place)
         };
-        let expected: BTreeSet<Vip> = state.load_balancers().filter(|each| wants(each)).map(|each| each.endpoint.vip).collect();
+        let expected: BTreeSet<Vip> = state.load_balancers().filter(|each| wants(each)).flat_map(|each| each.vips).collect();
         prop_assert_eq!(carried_out(&first, kernel).advertised, expected);
         let withdrawn = first.keys().position(|stage| *stage == Stage::Withdraw);
         prop_assert!(withdrawn.is_none_or(|position| position == 0), "the place goes first");
@@ -191,7 +195,7 @@ proptest! {
             prop_assert!(kernel.advertised.is_subset(&kernel.host.bound));
             for vip in &kernel.host.bound {
                 let mut active = state.on(*vip).filter(|each| each.phase == Phase::Active);
-                prop_assert!(active.all(|each| kernel.services.contains_key(&each.endpoint)));
+                prop_assert!(active.all(|each| kernel.services.contains_key(&each.virtual_service(*vip).key())));
             }
         }
         prop_assert_eq!(kernel, Observed::default());

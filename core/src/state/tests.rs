@@ -8,12 +8,11 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    command::{PartialTarget, ServiceChange},
+    command::{PartialTarget, ServiceChange, WantedVips},
     model::{
         Advertise, BackendSettings, Encapsulation, Forwarding, Name, Persistence, Scheduler, SchedulerFlags,
         ServiceSettings, Target, Weight,
     },
-    ports::Wanted,
 };
 
 fn vip(last: u8) -> Vip {
@@ -49,7 +48,7 @@ fn acts() -> impl Strategy<Value = Act> {
             name,
             port: port(number),
             protocol: Protocol::Tcp,
-            vip: Wanted::Any,
+            vips: WantedVips::default(),
             advertise: Advertise::Always,
             source_nat: crate::model::SourceNat::default(),
             service: ServiceSettings::default(),
@@ -100,7 +99,7 @@ proptest! {
         for act in acts {
             let before = state.clone();
             let change = match act {
-                Act::Create(last, new) if state.get(new.id).is_none() => state.create(new, vip(last)),
+                Act::Create(last, new) if state.get(new.id).is_none() => state.create(new, vip(last).into()),
                 Act::Create(..) => continue,
                 Act::Apply(command) => {
                     let change = state.apply(&command, Time::FIRST);
@@ -120,25 +119,29 @@ proptest! {
             prop_assert_eq!(undone.by_id, before.by_id);
             prop_assert_eq!(undone.by_endpoint, before.by_endpoint);
             for load_balancer in state.load_balancers() {
-                prop_assert_eq!(state.at(load_balancer.endpoint), Some(load_balancer));
+                for endpoint in load_balancer.endpoints() {
+                    prop_assert_eq!(state.at(endpoint), Some(load_balancer));
+                }
                 let mut targets: Vec<Target> = load_balancer.backends().iter().map(|each| each.target).collect();
                 targets.sort_unstable();
                 targets.dedup();
                 prop_assert_eq!(targets.len(), load_balancer.backends().len());
             }
         }
-        let records = state.load_balancers().map(|each| LoadBalancer::clone(each)).collect();
+        let records = state.load_balancers().cloned().collect();
         prop_assert_eq!(State::restore(records, state.last_serial()).unwrap(), state);
     }
 }
 
 #[test]
 fn records_that_contradict_each_other_are_refused() {
-    let record = |id: u128, number: i64| LoadBalancer {
+    let record = |(id, number): (u128, i64)| LoadBalancer {
         id: LoadBalancerId(Uuid::from_u128(id)),
         serial: 1,
         name: Name::try_from(String::new()).unwrap(),
-        endpoint: Endpoint::tcp(vip(1), port(number)),
+        vips: vip(1).into(),
+        port: port(number),
+        protocol: Protocol::Tcp,
         backends: None,
         phase: Phase::Active,
         advertise: Advertise::Always,
@@ -148,9 +151,10 @@ fn records_that_contradict_each_other_are_refused() {
         fallback: None,
         drain: None,
     };
-    assert!(State::restore(vec![record(1, 80), record(2, 81)], 0).is_ok());
-    assert!(State::restore(vec![record(1, 80), record(2, 80)], 0).is_err());
-    assert!(State::restore(vec![record(1, 80), record(1, 81)], 0).is_err());
+    let restore = |records: [_; 2]| State::restore(records.map(record).map(Arc::new).into(), 0);
+    assert!(restore([(1, 80), (2, 81)]).is_ok());
+    assert!(restore([(1, 80), (2, 80)]).is_err());
+    assert!(restore([(1, 80), (1, 81)]).is_err());
 }
 
 fn new(protocol: Protocol, service: ServiceSettings, backends: Vec<Backend>) -> NewLoadBalancer {
@@ -159,7 +163,7 @@ fn new(protocol: Protocol, service: ServiceSettings, backends: Vec<Backend>) -> 
         name: Name::try_from(String::new()).unwrap(),
         port: port(80),
         protocol,
-        vip: Wanted::Any,
+        vips: WantedVips::default(),
         advertise: Advertise::Always,
         source_nat: crate::model::SourceNat::default(),
         service,
@@ -195,11 +199,11 @@ fn settings_that_do_not_go_together_are_refused_and_named() {
         (Protocol::Tcp, persistent(24), None),
         (Protocol::Tcp, persistent(33), Some("persistence")),
     ] {
-        let created = State::default().create(new(protocol, service, Vec::new()), vip(1));
+        let created = State::default().create(new(protocol, service, Vec::new()), vip(1).into());
         assert_eq!(created.is_err().then(|| culprit(created)), expected, "{protocol} {service}");
     }
     let mut state = State::default();
-    state.create(new(Protocol::Tcp, sh, Vec::new()), vip(1)).unwrap();
+    state.create(new(Protocol::Tcp, sh, Vec::new()), vip(1).into()).unwrap();
     let id = LoadBalancerId(Uuid::from_u128(1));
     let to_rr = ServiceChange { scheduler: Some(Scheduler::Rr), ..ServiceChange::default() };
     let change = LoadBalancerChange { service: to_rr.clone(), ..LoadBalancerChange::default() };
@@ -209,27 +213,31 @@ fn settings_that_do_not_go_together_are_refused_and_named() {
 }
 
 #[test]
-fn only_nat_leads_to_another_port() {
+fn what_keeps_its_port_is_one_server_on_a_host() {
     let by = |forwarding, number| Backend {
         target: Target { port: port(number), ..backend(1, 9).target },
         settings: BackendSettings { forwarding, ..BackendSettings::default() },
         ..backend(1, 9)
     };
+    let create =
+        |backends| State::default().create(new(Protocol::Tcp, ServiceSettings::default(), backends), vip(1).into());
     let tunnel = Forwarding::Tunnel(Encapsulation::Ipip);
     for forwarding in [Forwarding::Local, Forwarding::DirectRoute, tunnel] {
-        let create = |number| {
-            State::default()
-                .create(new(Protocol::Tcp, ServiceSettings::default(), vec![by(forwarding, number)]), vip(1))
-        };
-        assert_eq!(culprit(create(81)), "port", "{forwarding}");
-        create(80).unwrap();
+        create(vec![by(forwarding, 81)]).unwrap();
+        create(vec![by(forwarding, 80), by(Forwarding::Masquerade, 81)]).unwrap();
+        assert_eq!(culprit(create(vec![by(forwarding, 81), by(Forwarding::DirectRoute, 82)])), "type", "{forwarding}");
     }
     let mut state = State::default();
     let masqueraded = by(Forwarding::Masquerade, 81);
-    state.create(new(Protocol::Tcp, ServiceSettings::default(), vec![masqueraded.clone()]), vip(1)).unwrap();
+    let backends = vec![masqueraded.clone(), Backend { id: BackendId(Uuid::from_u128(2)), ..by(tunnel, 82) }];
+    state.create(new(Protocol::Tcp, ServiceSettings::default(), backends), vip(1).into()).unwrap();
     let id = LoadBalancerId(Uuid::from_u128(1));
+    let fallback = |forwarding| Fallback { target: by(forwarding, 83).target, settings: by(forwarding, 83).settings };
+    let falls_back = |to| LoadBalancerChange { fallback: Some(Some(fallback(to))), ..LoadBalancerChange::default() };
+    assert_eq!(culprit(state.update(id, &falls_back(Forwarding::Local))), "type");
+    state.update(id, &falls_back(Forwarding::Masquerade)).unwrap();
     let to = |kind| BackendChange { kind: Some(kind), ..BackendChange::default() };
-    assert_eq!(culprit(state.update_backend(id, masqueraded.id, &to(ForwardingKind::DirectRoute))), "port");
+    assert_eq!(culprit(state.update_backend(id, masqueraded.id, &to(ForwardingKind::DirectRoute))), "type");
     let gre = BackendChange { encapsulation: Some(Encapsulation::Gre), ..BackendChange::default() };
     assert_eq!(culprit(state.update_backend(id, masqueraded.id, &gre)), "tunnel");
     let lower = BackendChange { lower_threshold: Some(1), ..BackendChange::default() };
@@ -242,7 +250,9 @@ fn protocols_share_a_vip_and_a_port() {
     let mut state = State::default();
     for (number, protocol) in Protocol::ALL.into_iter().enumerate() {
         let id = LoadBalancerId(Uuid::from_u128(number as u128));
-        state.create(NewLoadBalancer { id, ..new(protocol, ServiceSettings::default(), Vec::new()) }, vip(1)).unwrap();
+        state
+            .create(NewLoadBalancer { id, ..new(protocol, ServiceSettings::default(), Vec::new()) }, vip(1).into())
+            .unwrap();
     }
     assert_eq!(state.on(vip(1)).count(), 3);
 }
@@ -256,12 +266,12 @@ fn a_backend_of_the_other_family_is_refused() {
     };
     let new = |ip: &str| new(Protocol::Tcp, ServiceSettings::default(), vec![of(ip)]);
     for (vip, ip) in [("10.0.0.1", "fd00::2"), ("fd00::1", "10.0.0.2")] {
-        let refused = state.create(new(ip), vip.parse().unwrap()).unwrap_err();
+        let refused = state.create(new(ip), vip.parse::<Vip>().unwrap().into()).unwrap_err();
         assert!(matches!(refused, Rejected::Unfit { why: Unfit::OtherFamily { .. }, .. }), "{refused}");
     }
-    let created = state.create(new("fd00::2"), "fd00::1".parse().unwrap()).unwrap().after.unwrap();
+    let created = state.create(new("fd00::2"), "fd00::1".parse::<Vip>().unwrap().into()).unwrap().after.unwrap();
     assert_eq!(
-        (created.endpoint.to_string(), of("fd00::2").target.to_string()),
+        (created.endpoints().next().unwrap().to_string(), of("fd00::2").target.to_string()),
         ("[fd00::1]:80".into(), "[fd00::2]:80".into())
     );
 }

@@ -100,12 +100,11 @@ impl Kernel {
                 .find_map(|attribute| if let LinkAttribute::Mtu(mtu) = attribute { Some(*mtu) } else { None });
             adapters.push(FoundAdapter { name: adapter.name, alias, is_up, has_arp: adapter.has_arp, mtu });
         }
-        let messages = self.routing.addresses().await?;
         let address = |message: &AddressMessage| {
             let adapter = names.get(&message.header.index)?.clone();
             Some(FoundAddress { adapter, address: address_of(message)?, prefix: message.header.prefix_len })
         };
-        let addresses = messages.iter().filter_map(address).collect();
+        let addresses = self.routing.addresses(address).await?;
         let alias = adapters.iter().find(|adapter| adapter.name == Device::Vips.name());
         let record = alias.and_then(|adapter| Record::parse(adapter.alias.as_deref()?)).unwrap_or_default();
         let mut settings = BTreeMap::new();
@@ -180,7 +179,7 @@ impl Kernel {
     }
 
     async fn send(&mut self, request: Request<RouteNetlinkMessage>) -> Result<(), crate::Error> {
-        let answers = self.routing.change_addresses(vec![request]).await?;
+        let answers = self.routing.change_addresses(std::iter::once(request)).await?;
         answers.into_iter().find_map(Result::err).map_or(Ok(()), |refusal| Err(Refused(refusal)))
     }
 }

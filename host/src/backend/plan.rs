@@ -26,14 +26,12 @@ use super::{
     step::{Kind, SIT, Step, filter_of},
     wish::{Family, Tunnel, Wish},
 };
-use crate::sysctl::{Need, Setting, drift};
+use crate::sysctl::{self, ALL_ANNOUNCE, ALL_IGNORE, ARP_ANNOUNCE, ARP_IGNORE, Need, Setting, drift};
 
 /// Whether the kernel makes devices like `tunl0` of its own accord when it loads the module of a tunnel (`net_has_fallback_tunnels`):
 /// with 2, never. So that nothing of them is left behind.
 pub(super) const FALLBACK: &str = "net.core.fb_tunnels_only_for_init_net";
 const NO_FALLBACK: &str = "2";
-const ALL_IGNORE: &str = "net.ipv4.conf.all.arp_ignore";
-const ALL_ANNOUNCE: &str = "net.ipv4.conf.all.arp_announce";
 const IGNORE: &str = "The host must not answer ARP for its VIPs: the load-balancer does.";
 const ANNOUNCE: &str = "The host must not claim a VIP in its own ARP requests.";
 
@@ -112,18 +110,11 @@ pub(super) fn settings(wish: &Wish) -> Vec<Setting> {
     }
     if wish.adapters.is_empty() {
         return vec![
-            setting(ALL_IGNORE.to_owned(), Need::AtLeast(1), IGNORE),
-            setting(ALL_ANNOUNCE.to_owned(), Need::AtLeast(2), ANNOUNCE),
+            setting(ALL_IGNORE.to_owned(), Need::OneOf(ARP_IGNORE), IGNORE),
+            setting(ALL_ANNOUNCE.to_owned(), Need::OneOf(ARP_ANNOUNCE), ANNOUNCE),
         ];
     }
-    let of_adapter = |name: &String| {
-        let name = name.replace('.', "/");
-        [
-            setting(format!("net.ipv4.conf.{name}.arp_ignore"), Need::AtLeastWith(1, ALL_IGNORE), IGNORE),
-            setting(format!("net.ipv4.conf.{name}.arp_announce"), Need::AtLeastWith(2, ALL_ANNOUNCE), ANNOUNCE),
-        ]
-    };
-    wish.adapters.iter().flat_map(of_adapter).collect()
+    wish.adapters.iter().flat_map(|name| [sysctl::ignore(name, IGNORE), sysctl::announce(name, ANNOUNCE)]).collect()
 }
 
 /// The settings whose values are needed.

@@ -90,7 +90,7 @@ impl Iptables {
 
     pub(super) async fn apply(&mut self, wishes: &Wishes, networks: &BTreeSet<Network>) -> Result<(), Error> {
         let found = self.observe().await?;
-        let wanted = fulfilled(found.effective(networks), wishes.iter().map(|(vip, choice)| (*vip, *choice)));
+        let wanted = fulfilled(found.held(), wishes.iter().map(|(vip, choice)| (*vip, *choice)));
         match edit(&found, &wanted, networks) {
             Some(text) => program::run(&self.restore, &["--noflush", "-w", "10"], &text).await.map(drop),
             None => Ok(()),
@@ -106,6 +106,17 @@ impl Found {
         }
         let names: BTreeSet<String> = networks.iter().map(Network::to_string).collect();
         let near = self.near.iter().filter(|(_, found)| **found == names).map(|(vip, _)| (*vip, Choice::SameNetwork));
+        near.chain(self.vips.iter().map(|vip| (*vip, Choice::Always))).collect()
+    }
+}
+
+impl Found {
+    /// The VIPs that there are, whatever networks the rules name: who asks for another VIP takes none of these along.
+    fn held(&self) -> Choices {
+        if self.jumps == 0 {
+            return Choices::new();
+        }
+        let near = self.near.keys().map(|vip| (*vip, Choice::SameNetwork));
         near.chain(self.vips.iter().map(|vip| (*vip, Choice::Always))).collect()
     }
 }

@@ -97,6 +97,25 @@ fn the_larger_of_the_two_values_counts_and_stricter_ones_stay() {
     assert_eq!(ignore("0", "8"), None);
 }
 
+/// With those in between the kernel answers for VIPs.
+#[test]
+fn more_is_not_always_stricter() {
+    let kernel = |own: &'static str, all: &'static str| {
+        let read = move |name: &str| Ok(Some(if name.contains(".all.") { all } else { own }.to_owned()));
+        [drift(&ignore("eth1", "x"), read), drift(&announce("eth1", "x"), read)]
+            .map(|drift| drift.map(|change| change.map(|change| change.to)))
+    };
+    for own in ["3", "4", "7", "9"] {
+        let [ignored, announced] = kernel(own, "0").map(Result::unwrap);
+        assert_eq!((ignored.as_deref(), announced.as_deref()), (Some("1"), Some("2")), "{own}");
+        let [ignored, announced] = kernel("1", own).map(|drift| drift.unwrap_err().to_string());
+        assert!(ignored.ends_with(&format!("all.arp_ignore is {own}: set that to 0, or to 1 or 2 or 8")), "{ignored}");
+        assert!(announced.ends_with(&format!("all.arp_announce is {own}: set that to 0, or to 2")), "{announced}");
+    }
+    let [ignored, announced] = kernel("8", "2").map(Result::unwrap);
+    assert_eq!((ignored, announced.as_deref()), (None, Some("2")));
+}
+
 #[test]
 fn adapters_with_dots_keep_them() {
     let name = settings("eth0.100", &[], &Ipv6::Unused, "6.1").pop().unwrap().name;

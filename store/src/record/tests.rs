@@ -16,17 +16,19 @@ use super::*;
 const ID: LoadBalancerId = LoadBalancerId(Uuid::from_u128(1));
 
 /// On disks out there: a change that breaks one of these needs a new version, and a decoder for the old one.
-const WRITTEN: [&[u8]; 5] = [
+const WRITTEN: [&[u8]; 7] = [
     include_bytes!("../../tests/records/v1-one-backend.bin"),
     include_bytes!("../../tests/records/v1-two-backends.bin"),
     include_bytes!("../../tests/records/v1-never-a-backend.bin"),
     include_bytes!("../../tests/records/v1-no-backend-left-deleting.bin"),
     include_bytes!("../../tests/records/v2-advertised-with-backends.bin"),
+    include_bytes!("../../tests/records/v3-full.bin"),
+    include_bytes!("../../tests/records/v4-dual.bin"),
 ];
 
 #[test]
 fn the_records_out_there_are_read() {
-    let [one, two, never, none, told] = WRITTEN.map(|bytes| {
+    let [one, two, never, none, told, full, dual] = WRITTEN.map(|bytes| {
         let load_balancer = decode(ID, bytes).unwrap();
         let written = encode(&load_balancer).unwrap();
         assert_eq!(decode(ID, &written).unwrap(), load_balancer);
@@ -36,7 +38,8 @@ fn the_records_out_there_are_read() {
     assert_eq!([one.advertise, told.advertise], [Advertise::Always, Advertise::WithBackends]);
     assert_eq!(LoadBalancer { advertise: Advertise::Always, ..told }, one);
     assert_eq!((one.id, one.serial, one.name.as_str()), (ID, 7, "test loadbalancer"));
-    assert_eq!((one.endpoint.to_string().as_str(), one.phase), ("192.168.0.85:6443", Phase::Active));
+    let at: Vec<String> = one.endpoints().map(|endpoint| endpoint.to_string()).collect();
+    assert_eq!((at, one.phase), (vec!["192.168.0.85:6443".to_owned()], Phase::Active));
     let [backend] = one.backends() else { panic!("{one:?}") };
     assert_eq!(backend.id.to_string(), "779344ce-72ca-4aec-a1c0-d9c5c4d72419");
     assert_eq!((backend.target.to_string().as_str(), backend.settings), ("10.80.96.25:6443", Default::default()));
@@ -46,6 +49,19 @@ fn the_records_out_there_are_read() {
     assert_eq!(last, local);
     assert_eq!((never.backends.is_none(), none.backends.is_some()), (true, true));
     assert_eq!(none.phase, Phase::Deleting);
+    assert_eq!([full, dual], [self::full(), self::dual()]);
+}
+
+/// It was taken there once, and meant nothing.
+#[test]
+fn a_panic_threshold_of_a_backend_is_forgotten() {
+    let mut written = full();
+    let reaction = Reaction { panic_threshold: 50.try_into().unwrap(), ..Reaction::default() };
+    let mut backends = written.backends().to_vec();
+    let check = Arc::clone(&backends[0].check.as_ref().unwrap().check);
+    backends[0].check = Some(Arc::new(HealthCheck { check, reaction }));
+    written.backends = Some(backends.into());
+    assert_eq!(decode(ID, &encode(&written).unwrap()).unwrap(), full());
 }
 
 /// Everything that the third version added.
@@ -71,7 +87,9 @@ fn full() -> LoadBalancer {
         id: ID,
         serial: 7,
         name: Name::try_from("dns".to_owned()).unwrap(),
-        endpoint: Endpoint { vip: "fd00::85".parse().unwrap(), port: port(53), protocol: Protocol::Udp },
+        vips: vip("fd00::85").into(),
+        port: port(53),
+        protocol: Protocol::Udp,
         backends: Some([backend].into()),
         phase: Phase::Active,
         advertise: Advertise::WithBackends,
@@ -88,11 +106,13 @@ fn full() -> LoadBalancer {
     }
 }
 
-#[test]
-fn a_record_of_the_third_version_is_laid_out_as_ever() {
-    let written = include_bytes!("../../tests/records/v3-full.bin");
-    assert_eq!(decode(ID, written).unwrap(), full());
-    assert_eq!(encode(&full()).unwrap(), written);
+fn vip(text: &str) -> Vip {
+    text.parse().unwrap()
+}
+
+/// And the fourth.
+fn dual() -> LoadBalancer {
+    LoadBalancer { vips: Vips::both(vip("192.168.0.85"), vip("fd00::85")).unwrap(), ..full() }
 }
 
 /// The first record with some of its bytes replaced.
@@ -109,8 +129,8 @@ const NO_PORT: [u8; 2] = [0x80, 0];
 
 #[test]
 fn a_later_version_is_named() {
-    let error = refused(&[1, 7], &[4, 7]);
-    assert_eq!(error.to_string(), "it was written by a later version of slb (record version 4, this one knows 3)");
+    let error = refused(&[1, 7], &[5, 7]);
+    assert_eq!(error.to_string(), "it was written by a later version of slb (record version 5, this one knows 4)");
 }
 
 #[test]
@@ -147,8 +167,8 @@ fn what_cannot_be_is_refused() {
 #[test]
 fn addresses_of_both_families_are_kept() {
     let mut load_balancer = decode(ID, WRITTEN[0]).unwrap();
-    load_balancer.endpoint.vip = "fd00::85".parse().unwrap();
-    let target = |ip: &str| Target { ip: ip.parse().unwrap(), port: load_balancer.endpoint.port };
+    load_balancer.vips = vip("fd00::85").into();
+    let target = |ip: &str| Target { ip: ip.parse().unwrap(), port: load_balancer.port };
     let [ipv4] = load_balancer.backends() else { panic!("{load_balancer:?}") };
     let ipv6 = Backend { target: target("fd00::25"), ..ipv4.clone() };
     load_balancer.backends = Some([ipv4.clone(), ipv6].into());

@@ -2,7 +2,7 @@
 //! What is drained gets no new connections, and is done when the last one is gone, or at the deadline; also over a restart.
 
 use super::*;
-use crate::model::Then;
+use crate::{drain::Left, model::Then};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -29,6 +29,11 @@ fn connections(sim: &Sim, which: u8, count: u32) {
     sim.with(|remains| *remains.connections.entry(backend(which).target).or_default() = count);
 }
 
+fn left(server: &Server, which: Option<u8>) -> Option<u64> {
+    let target = which.map(|which| backend(which).target);
+    server.board.look(lb(1)).and_then(|seen| seen.left(target)).map(Left::total)
+}
+
 fn is_done(server: &Server, which: u8) -> bool {
     let load_balancer = server.board.get(lb(1)).unwrap();
     load_balancer.backend(backend(which).id).unwrap().condition.drain.unwrap().done.is_some()
@@ -41,8 +46,12 @@ fn a_backend_is_drained_when_its_last_connection_is_gone() {
     connections(&sim, 1, 2);
     server.ask(drain(Some(1), None, Then::Stay)).unwrap();
     assert_eq!(weights(&sim), [0, 1]);
+    assert_eq!(left(&server, Some(1)), Some(2), "known with the answer");
     (0..100).for_each(|_| server.pass(SECOND));
     assert!(!is_done(&server, 1), "two connections are left");
+    connections(&sim, 1, 1);
+    server.pass(SECOND);
+    assert_eq!([left(&server, Some(1)), left(&server, Some(2)), left(&server, None)], [Some(1), Some(0), Some(1)]);
     connections(&sim, 1, 0);
     server.pass(SECOND);
     assert!(is_done(&server, 1));
@@ -50,6 +59,7 @@ fn a_backend_is_drained_when_its_last_connection_is_gone() {
     server.check();
     server.ask(Command::Undrain(lb(1), Some(backend(1).id))).unwrap();
     assert_eq!(weights(&sim), [1, 1]);
+    assert_eq!(left(&server, Some(1)), None);
     server.check();
 }
 
@@ -107,8 +117,8 @@ fn a_handshake_that_is_under_way_is_waited_for() {
 fn what_the_kernel_does_not_have_has_no_connections() {
     let sim = Sim::default();
     let mut server = two_backends(&sim);
-    let endpoint = server.board.get(lb(1)).unwrap().endpoint;
-    let add = Step::Dataplane(DataplaneStep::AddService(endpoint, ServiceSettings::default()));
+    let endpoint = endpoint(&server.board.get(lb(1)).unwrap());
+    let add = Step::Dataplane(DataplaneStep::AddService(endpoint.into(), ServiceSettings::default()));
     connections(&sim, 1, 1);
     server.ask(drain(Some(1), None, Then::Stay)).unwrap();
     sim.with(|remains| (remains.kernel.services.clear(), remains.broken.push((add, false))));
@@ -150,10 +160,10 @@ fn a_clock_that_is_set_back_holds_up_no_drain_that_is_done() {
 fn what_is_deleted_while_it_is_drained_is_not_waited_for() {
     let sim = Sim::default();
     let mut server = two_backends(&sim);
-    let endpoint = server.board.get(lb(1)).unwrap().endpoint;
+    let endpoint = endpoint(&server.board.get(lb(1)).unwrap());
     connections(&sim, 1, 1);
     server.ask(drain(None, None, Then::Delete)).unwrap();
-    sim.with(|remains| remains.broken.push((Step::Dataplane(DataplaneStep::RemoveService(endpoint)), true)));
+    sim.with(|remains| remains.broken.push((Step::Dataplane(DataplaneStep::RemoveService(endpoint.into())), true)));
     server.ask(Command::Delete(lb(1))).unwrap_err();
     assert!(server.controller.draining.is_empty(), "its connections are counted no more");
     sim.with(|remains| remains.broken.clear());

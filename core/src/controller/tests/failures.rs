@@ -8,7 +8,7 @@ use super::*;
 fn a_backend_that_is_refused_at_a_start_holds_up_nobody_else() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
-    let first = server.created(1).endpoint;
+    let first = endpoint(&server.created(1));
     server.ask(Command::AddBackends(lb(1), vec![backend(1)])).unwrap();
     server.ask(Command::AddBackends(lb(1), vec![backend(2)])).unwrap();
     let mut second = create(2, Some(first.vip));
@@ -16,7 +16,7 @@ fn a_backend_that_is_refused_at_a_start_holds_up_nobody_else() {
         new.port = port(80);
     }
     server.ask(second).unwrap();
-    let refused = Step::Dataplane(DataplaneStep::AddBackend(first, backend(1).target, backend(1).settings));
+    let refused = Step::Dataplane(DataplaneStep::AddBackend(first.into(), backend(1).target, backend(1).settings));
     sim.with(|remains| {
         remains.kernel = Observed::default();
         remains.broken.push((refused, false));
@@ -26,7 +26,7 @@ fn a_backend_that_is_refused_at_a_start_holds_up_nobody_else() {
     assert!(server.board.is_ready());
     sim.with(|remains| {
         assert!(remains.kernel.advertised.contains(&first.vip));
-        assert!(remains.kernel.services[&first].backends.contains_key(&backend(2).target));
+        assert!(remains.kernel.services[&first.into()].backends.contains_key(&backend(2).target));
     });
     server.ask(Command::AddBackends(lb(1), vec![backend(3)])).unwrap();
     let name = Some(Name::try_from("new".to_owned()).unwrap());
@@ -41,14 +41,15 @@ fn a_backend_that_is_refused_at_a_start_holds_up_nobody_else() {
 fn a_vip_is_advertised_as_long_as_one_of_its_services_is_there() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
-    let first = server.created(1).endpoint;
+    let first = endpoint(&server.created(1));
     let mut second = create(2, Some(first.vip));
     if let Command::Create(new) = &mut second {
         new.port = port(80);
     }
     server.ask(second).unwrap();
-    let adds = [first, Endpoint { port: port(80), ..first }]
-        .map(|endpoint| (Step::Dataplane(DataplaneStep::AddService(endpoint, ServiceSettings::default())), false));
+    let adds = [first, Endpoint { port: port(80), ..first }].map(|endpoint| {
+        (Step::Dataplane(DataplaneStep::AddService(endpoint.into(), ServiceSettings::default())), false)
+    });
     for broken in [&adds[..1], &adds[..]] {
         sim.with(|remains| {
             remains.kernel = Observed::default();
@@ -64,7 +65,7 @@ fn a_vip_is_advertised_as_long_as_one_of_its_services_is_there() {
 fn a_failing_step_undoes_the_request_and_says_which() {
     let endpoint = Endpoint::tcp(vip(85), port(6443));
     let bind = Step::Host(HostStep::Bind(vip(85)));
-    let add = Step::Dataplane(DataplaneStep::AddService(endpoint, ServiceSettings::default()));
+    let add = Step::Dataplane(DataplaneStep::AddService(endpoint.into(), ServiceSettings::default()));
     for broken in [bind, add] {
         let sim = Sim::default();
         sim.with(|remains| remains.broken.push((broken, false)));
@@ -74,7 +75,7 @@ fn a_failing_step_undoes_the_request_and_says_which() {
         assert!(expected, "{failure:?}");
         server.check();
         assert_eq!(server.board.list().unwrap(), []);
-        assert_eq!(server.created(2).endpoint.vip, vip(86), "the address went back behind the others");
+        assert_eq!(server.created(2).vips.first(), vip(86), "the address went back behind the others");
     }
 }
 
@@ -84,7 +85,7 @@ fn a_failing_backend_change_leaves_the_load_balancer_as_it_was() {
     let mut server = Server::start(&sim).unwrap();
     let before = server.created(1);
     let (target, settings) = (backend(1).target, backend(1).settings);
-    let add = Step::Dataplane(DataplaneStep::AddBackend(before.endpoint, target, settings));
+    let add = Step::Dataplane(DataplaneStep::AddBackend(endpoint(&before).into(), target, settings));
     sim.with(|remains| remains.broken.push((add, false)));
     let failure = server.ask(Command::AddBackends(lb(1), vec![backend(1)])).unwrap_err();
     assert!(matches!(failure, Failure::Step { undone: true, .. }), "{failure}");
@@ -96,8 +97,8 @@ fn a_failing_backend_change_leaves_the_load_balancer_as_it_was() {
 fn a_deletion_that_fails_is_finished_later() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
-    let endpoint = server.created(1).endpoint;
-    let remove = Step::Dataplane(DataplaneStep::RemoveService(endpoint));
+    let endpoint = endpoint(&server.created(1));
+    let remove = Step::Dataplane(DataplaneStep::RemoveService(endpoint.into()));
     sim.with(|remains| remains.broken.push((remove, true)));
     let failure = server.ask(Command::Delete(lb(1))).unwrap_err();
     assert!(matches!(failure, Failure::Step { undone: false, may_pass: true, .. }), "{failure}");
@@ -116,8 +117,8 @@ fn a_deletion_that_fails_is_finished_later() {
 fn a_creation_beside_a_deletion_that_fails_is_served() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
-    let going = server.created(1).endpoint;
-    sim.with(|remains| remains.broken.push((Step::Dataplane(DataplaneStep::RemoveService(going)), false)));
+    let going = endpoint(&server.created(1));
+    sim.with(|remains| remains.broken.push((Step::Dataplane(DataplaneStep::RemoveService(going.into())), false)));
     server.ask(Command::Delete(lb(1))).unwrap_err();
     let mut second = create(2, Some(going.vip));
     if let Command::Create(new) = &mut second {
@@ -146,7 +147,7 @@ fn a_full_disk_changes_nothing() {
         server.check();
     }
     sim.with(|remains| remains.disk_full = false);
-    assert_eq!(server.created(3).endpoint.vip, vip(87), "86 was given back behind the others");
+    assert_eq!(server.created(3).vips.first(), vip(87), "86 was given back behind the others");
     server.check();
 }
 

@@ -30,7 +30,7 @@ fn one_that_the_kernel_refuses_is_no_success() {
     let mut server = Server::start(&sim).unwrap();
     let add = |number| {
         let Fallback { target, settings } = fallback(number);
-        let step = DataplaneStep::AddBackend(Endpoint::tcp(vip(85), port(6443)), target, settings);
+        let step = DataplaneStep::AddBackend(Endpoint::tcp(vip(85), port(6443)).into(), target, settings);
         (Step::Dataplane(step), false)
     };
     sim.with(|remains| remains.broken = vec![add(9)]);
@@ -39,7 +39,7 @@ fn one_that_the_kernel_refuses_is_no_success() {
     server.check();
     sim.with(|remains| remains.broken = vec![add(8)]);
     let Command::Create(new) = with_fallback(9) else { panic!("no creation") };
-    server.ask(Command::Create(NewLoadBalancer { vip: Some(vip(85)).into(), ..new })).unwrap();
+    server.ask(Command::Create(NewLoadBalancer { vips: Some(vip(85)).into(), ..new })).unwrap();
     let failure = server.ask(to(8)).unwrap_err();
     assert!(matches!(failure, Failure::Step { undone: true, .. }), "{failure}");
     assert_eq!(served_by(&sim), [(backend(9).target, 1)], "as it was before");
@@ -52,13 +52,13 @@ fn one_that_is_lacking_is_told() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
     server.ask(with_fallback(9)).unwrap();
-    let endpoint = server.board.get(lb(1)).unwrap().endpoint;
-    let programmed = |server: &Server| server.board.look(lb(1)).unwrap().status.programmed.why_not.clone();
+    let endpoint = endpoint(&server.board.get(lb(1)).unwrap());
+    let programmed = |server: &Server| server.board.look(lb(1)).unwrap().status.programmed().why_not.clone();
     assert_eq!(programmed(&server), None);
     let Fallback { target, settings } = fallback(9);
     sim.with(|remains| {
-        remains.kernel.services.get_mut(&endpoint).unwrap().backends.clear();
-        remains.broken.push((Step::Dataplane(DataplaneStep::AddBackend(endpoint, target, settings)), false));
+        remains.kernel.services.get_mut(&endpoint.into()).unwrap().backends.clear();
+        remains.broken.push((Step::Dataplane(DataplaneStep::AddBackend(endpoint.into(), target, settings)), false));
     });
     server.pass(INTERVAL);
     let why = programmed(&server).unwrap();

@@ -6,7 +6,7 @@ use super::{
     *,
 };
 use crate::{
-    checker::{Known, Transition, Watch},
+    checker::{Beginning, Known, Transition, Watch},
     events::Event,
     health::Standing,
     model::{
@@ -44,6 +44,11 @@ fn watch(server: &Server, which: u8) -> Watch {
 
 impl Server {
     fn turn(&mut self, which: u8, standing: Standing) {
+        self.try_turn(which, standing).unwrap();
+    }
+
+    /// `None` if it crashes on the way.
+    fn try_turn(&mut self, which: u8, standing: Standing) -> Option<()> {
         let transition =
             Transition { watch: watch(self, which), now: Known { standing, since: clock() }, reason: None };
         self.sim.with(|remains| remains.transitions.push(transition));
@@ -52,7 +57,7 @@ impl Server {
             let learned = controller.next_learned().await;
             controller.learned(learned, now).await;
         };
-        self.sim.run(work).unwrap();
+        self.sim.run(work)
     }
 }
 
@@ -141,9 +146,12 @@ fn health_is_remembered_over_a_restart() {
     let mut server = Server::start(&sim).unwrap();
     assert_eq!(weights(&sim), [(1, 0), (2, 1)]);
     assert!(sim.with(|remains| remains.log.iter().all(|step| matches!(step, Step::Advert(_)))), "nothing was touched");
-    let known: Vec<_> =
-        sim.with(|remains| remains.watched[&lb(1)].values().map(|known| known.map(|known| known.standing)).collect());
-    assert_eq!(known, [Some(Standing::Down), Some(Standing::Up)]);
+    let known = |beginning: &Beginning| match beginning {
+        Beginning::Known(known) => Some(known.standing),
+        Beginning::New | Beginning::After(_) => None,
+    };
+    let begun: Vec<_> = sim.with(|remains| remains.watched[&lb(1)].values().map(known).collect());
+    assert_eq!(begun, [Some(Standing::Down), Some(Standing::Up)]);
     server.turn(1, Standing::Up);
     assert_eq!(weights(&sim), [(1, 1), (2, 1)]);
 }
@@ -211,11 +219,11 @@ fn what_could_not_be_erased_is_erased_while_weights_are_raised() {
     let mut new = checked(1, 1, Reaction { slow_start, ..Reaction::default() });
     new.backends.as_mut().unwrap()[0].settings.weight = Weight::from(20);
     let mut server = start(&sim, new);
-    let beside = NewLoadBalancer { port: port(80), vip: Some(vip(85)).into(), ..checked(2, 1, Reaction::default()) };
+    let beside = NewLoadBalancer { port: port(80), vips: Some(vip(85)).into(), ..checked(2, 1, Reaction::default()) };
     server.ask(Command::Create(beside)).unwrap();
     server.turn(1, Standing::Down);
     server.turn(1, Standing::Up);
-    let remove = DataplaneStep::RemoveService(server.board.get(lb(2)).unwrap().endpoint);
+    let remove = DataplaneStep::RemoveService(endpoint(&server.board.get(lb(2)).unwrap()).into());
     sim.with(|remains| remains.broken.push((Step::Dataplane(remove), true)));
     server.ask(Command::Delete(lb(2))).unwrap_err();
     sim.with(|remains| (remains.broken.clear(), remains.disk_full = true));
@@ -290,6 +298,30 @@ fn a_check_that_is_corrected_to_one_that_passes_brings_backends_back() {
     server.check();
 }
 
+/// Who asks more often, or decides sooner, does not begin anew; who asks something else does.
+#[test]
+fn a_check_at_other_times_goes_on_from_what_is_known() {
+    let sim = Sim::default();
+    let mut server = start(&sim, checked(1, 2, Reaction::default()));
+    let before = [1, 2].map(|which| watch(&server, which));
+    server.turn(1, Standing::Down);
+    let begun = |server: &mut Server, check: Check| {
+        let check = HealthCheck { check: Arc::new(check), reaction: Reaction::default() };
+        let change = LoadBalancerChange { check: Some(Some(Arc::new(check))), ..Default::default() };
+        server.ask(Command::Update(lb(1), change)).unwrap();
+        server.sim.with(|remains| remains.watched[&lb(1)].values().cloned().collect::<Vec<_>>())
+    };
+    let mut changed = Check::clone(&check(Reaction::default()).check);
+    changed.timing = Timing::every(Duration::from_secs(5)).unwrap();
+    assert_eq!(begun(&mut server, changed.clone()), before.map(Beginning::After));
+    assert_eq!(weights(&sim), [(1, 0), (2, 1)]);
+    server.turn(1, Standing::Up);
+    assert_eq!(weights(&sim), [(1, 1), (2, 1)]);
+    changed.port = Some(port(8080));
+    assert_eq!(begun(&mut server, changed), [Beginning::New, Beginning::New]);
+    server.check();
+}
+
 #[test]
 fn without_a_check_nobody_is_down() {
     let sim = Sim::default();
@@ -313,4 +345,31 @@ fn a_full_disk_does_not_keep_a_dead_backend_in() {
     server.ask(Command::Drain(lb(1), Some(backend(2).id), DrainWish::default())).unwrap();
     let _ = Server::start(&sim).unwrap();
     assert_eq!(weights(&sim), [(1, 0), (2, 0)], "the next write remembers it, too");
+}
+
+/// Clients meet it until it is out, and a disk may be slow. What a crash makes slb forget, the next check finds out.
+#[test]
+fn a_dead_backend_is_out_before_that_is_written_down() {
+    for point in 0.. {
+        let sim = Sim::default();
+        let mut server = start(&sim, checked(1, 2, Reaction::default()));
+        sim.with(|remains| remains.fuse = Some(point));
+        let ended = server.try_turn(1, Standing::Down);
+        sim.with(|remains| remains.fuse = None);
+        let is_out = weights(&sim) == [(1, 0), (2, 1)];
+        let is_known = sim.with(|remains| remains.disk.load_balancers[0].backends()[0].condition.down.is_some());
+        assert!(is_out || !is_known, "{point}");
+        if ended.is_some() {
+            assert!(is_known);
+            return;
+        }
+        let mut server = Server::start(&sim).unwrap();
+        server.check();
+        if !is_known {
+            assert_eq!(weights(&sim), [(1, 1), (2, 1)]);
+            server.turn(1, Standing::Down);
+        }
+        assert_eq!(weights(&sim), [(1, 0), (2, 1)]);
+        server.check();
+    }
 }

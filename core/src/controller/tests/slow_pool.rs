@@ -94,7 +94,7 @@ fn an_address_with_a_service_of_another_program_goes_back() {
     let sim = slow();
     let mut server = Server::start(&sim).unwrap();
     let foreign = Endpoint::tcp(vip(85), port(6443));
-    sim.with(|remains| remains.kernel.services.insert(foreign, ServiceView::default()));
+    sim.with(|remains| remains.kernel.services.insert(foreign.into(), ServiceView::default()));
     let (_, answers) = server.ask_all(vec![create(1, Some(vip(85))), create(2, None)]);
     assert!(matches!(answers[0], Some(Err(Failure::Foreign(_)))), "{answers:?}");
     assert!(answers[1].as_ref().unwrap().is_ok(), "{answers:?}");

@@ -126,7 +126,7 @@ impl Nft {
         let mut found = self.observe().await?;
         let wishes: Vec<(Vip, Choice)> = wishes.iter().map(|(vip, choice)| (*vip, *choice)).collect();
         for part in wishes.chunks(BATCH) {
-            let wanted = fulfilled(found.effective(networks), part.iter().copied());
+            let wanted = fulfilled(found.held(), part.iter().copied());
             let changes = edit(self.family, &found, &wanted, networks);
             if !changes.is_empty() {
                 self.commit(changes).await?;
@@ -153,6 +153,15 @@ impl Found {
         near.chain(self.vips.iter().map(|vip| (*vip, Choice::Always))).collect()
     }
 
+    /// The VIPs that there are, whatever networks the rules name: who asks for another VIP takes none of these along.
+    fn held(&self) -> Choices {
+        if !self.is_sound {
+            return Choices::new();
+        }
+        let near = self.near.iter().map(|vip| (*vip, Choice::SameNetwork));
+        near.chain(self.vips.iter().map(|vip| (*vip, Choice::Always))).collect()
+    }
+
     /// What there is when just this is wanted.
     fn after(wanted: &Choices, networks: &BTreeSet<Network>) -> Self {
         let is_there = !wanted.is_empty();
@@ -173,15 +182,16 @@ fn edit(family: Family, found: &Found, wanted: &Choices, networks: &BTreeSet<Net
     }
     let after = Found::after(wanted, networks);
     let sets = [(SET, &found.vips, &after.vips), (NEAR_SET, &found.near, &after.near)];
-    if !found.is_sound || found.networks != after.networks {
-        let named = networks.iter().filter(|_| !after.near.is_empty());
+    let named = networks.iter().filter(|_| !after.near.is_empty());
+    if !found.is_sound {
         let mut changes = ruleset::renew_table(family, TABLE, named);
         for (set, _, wanted) in sets {
             changes.extend(ruleset::add_vips(family, set, wanted.iter().copied()));
         }
         return changes;
     }
-    let mut changes = Vec::new();
+    let is_for_others = found.networks != after.networks;
+    let mut changes = if is_for_others { ruleset::renew_rules(family, named) } else { Vec::new() };
     for (set, found, wanted) in sets {
         changes.extend(ruleset::add_vips(family, set, wanted.difference(found).copied()));
         changes.extend(ruleset::delete_vips(family, set, found.difference(wanted).copied()));

@@ -139,17 +139,6 @@ pub(super) fn renew_table<'a>(
             ],
         }))
     };
-    let rule = |expressions: Vec<Expressions>, comment: &str| {
-        let rule = NfTablesMessage::NewRule(RuleMessage {
-            attributes: vec![
-                RuleAttribute::Table(table.to_owned()),
-                RuleAttribute::Chain(CHAIN.to_owned()),
-                RuleAttribute::Expressions(expressions.into_iter().map(ListAttribute::from).collect()),
-                RuleAttribute::UserData(user_data(comment)),
-            ],
-        });
-        change(family, rule, NLM_F_CREATE | NLM_F_APPEND)
-    };
     let chain = create(NfTablesMessage::NewChain(ChainMessage {
         attributes: vec![
             ChainAttribute::Table(table.to_owned()),
@@ -169,8 +158,33 @@ pub(super) fn renew_table<'a>(
         set(SET, 1),
         set(NEAR_SET, 2),
         chain,
-        rule([balanced(family, SET), vec![masquerade()]].concat(), COMMENT),
     ];
+    changes.extend(add_rules(family, table, networks));
+    changes
+}
+
+/// Puts rules for these networks in the place of those that there are. The addresses stay.
+pub(super) fn renew_rules<'a>(family: Family, networks: impl IntoIterator<Item = &'a Network>) -> Vec<Change> {
+    // Without a handle it is all rules of the chain (`nf_tables_delrule`).
+    let attributes = vec![RuleAttribute::Table(TABLE.to_owned()), RuleAttribute::Chain(CHAIN.to_owned())];
+    let mut changes = vec![change(family, NfTablesMessage::DeleteRule(RuleMessage { attributes }), 0)];
+    changes.extend(add_rules(family, TABLE, networks));
+    changes
+}
+
+fn add_rules<'a>(family: Family, table: &str, networks: impl IntoIterator<Item = &'a Network>) -> Vec<Change> {
+    let rule = |expressions: Vec<Expressions>, comment: &str| {
+        let rule = NfTablesMessage::NewRule(RuleMessage {
+            attributes: vec![
+                RuleAttribute::Table(table.to_owned()),
+                RuleAttribute::Chain(CHAIN.to_owned()),
+                RuleAttribute::Expressions(expressions.into_iter().map(ListAttribute::from).collect()),
+                RuleAttribute::UserData(user_data(comment)),
+            ],
+        });
+        change(family, rule, NLM_F_CREATE | NLM_F_APPEND)
+    };
+    let mut changes = vec![rule([balanced(family, SET), vec![masquerade()]].concat(), COMMENT)];
     changes.extend(networks.into_iter().map(|network| {
         let expressions = [balanced(family, NEAR_SET), within(family, network), vec![masquerade()]].concat();
         rule(expressions, &near_comment(&network.to_string()))

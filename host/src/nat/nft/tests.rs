@@ -86,6 +86,8 @@ fn after(mut found: Found, changes: &[Request<Message>]) -> Found {
             found = Found::default();
         } else if let NfTablesMessage::NewTable(_) = message {
             found.has_table = true;
+        } else if let NfTablesMessage::DeleteRule(_) = message {
+            (found.is_sound, found.networks) = (false, BTreeSet::new());
         } else if let NfTablesMessage::NewRule(_) = message {
             rules.extend(rule(change.payload.message_type(), &bytes(change)));
             let networks = ruleset::networks(&rules);
@@ -145,6 +147,21 @@ proptest! {
                 Message::Plain(message) => panic!("{message:?}"),
             }
         }
+    }
+}
+
+/// The host's networks have changed, and somebody asks for one VIP before all are looked after.
+#[test]
+fn one_vip_takes_no_other_along() {
+    for family in FAMILIES {
+        let [old, new] = [1, 2].map(|which| networks(family, which));
+        let both = choices(family, &(0..2).map(|number| (number, true)).collect());
+        let before = Found::after(&both, &old);
+        assert_eq!(before.effective(&new), Choices::new());
+        let wanted = fulfilled(before.held(), both.clone().into_iter().take(1));
+        let changes = edit(family, &before, &wanted, &new);
+        assert_eq!(changes.len(), 3, "the rules alone");
+        assert_eq!(after(before, &changes).effective(&new), both);
     }
 }
 
