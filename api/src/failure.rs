@@ -8,7 +8,7 @@
 //! | wrong whatever is there: a backend that is the VIP | 422 |
 //! | a step failed and will fail again | 500 |
 //! | the provider of addresses failed | 502 |
-//! | it may pass: no address left, a question that was not answered (no link), a step that may succeed later, the store, stopping | 503 |
+//! | it may pass: no address or mark left, a question that was not answered (no link), a step that may succeed later, the store, stopping | 503 |
 //! | no room on the disk | 507 |
 
 use std::{error::Error, io};
@@ -46,6 +46,7 @@ impl From<Rejected> for Problem {
             Rejected::PeerExists(_) => Self::new(Kind::PeerExists, detail),
             Rejected::UnknownPeer(_) => Self::new(Kind::UnknownPeer, detail),
             Rejected::PeerIsAnOption(_) => Self::new(Kind::PeerIsAnOption, detail),
+            Rejected::NoMark => Self::new(Kind::MarksExhausted, detail),
             Rejected::Deleting(_) => Self::new(Kind::BeingDeleted, detail),
             Rejected::Immutable { field, .. } => Self::fixed(field, detail),
         }

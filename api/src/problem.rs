@@ -126,6 +126,8 @@ kinds! {
     StepFailed = "step-failed" SERVICE_UNAVAILABLE "A step failed";
     /// No address is left.
     PoolExhausted = "pool-exhausted" SERVICE_UNAVAILABLE "No address is left";
+    /// No mark is left.
+    MarksExhausted = "marks-exhausted" SERVICE_UNAVAILABLE "No mark is left";
     /// The store could not be written.
     StoreFailed = "store-failed" SERVICE_UNAVAILABLE "The change could not be stored";
     /// The program that announces routes does not answer.

@@ -5,14 +5,14 @@ use std::{
     collections::BTreeMap,
     fmt,
     future::Future,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use crate::{
     health::Standing,
-    model::{LoadBalancerId, Port, check::Check},
+    model::{LoadBalancerId, Mark, Port, Vip, check::Check},
 };
 
 /// Something that is asked. All load-balancers that ask the same share it.
@@ -31,17 +31,22 @@ pub struct Watch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Through {
     /// What the backend is asked for.
-    pub vip: IpAddr,
-    /// The mark of an IPVS service whose only backend it is.
-    pub mark: u32,
+    pub vip: Vip,
+    /// The port that clients connect to. The check may ask another one.
+    pub port: Port,
+    /// The mark of a service of the data plane whose only backend it is.
+    pub mark: Mark,
 }
 
 impl Watch {
     /// Where it is asked.
     #[must_use]
     pub fn asked(&self) -> SocketAddr {
-        let address = self.through.map_or(self.target.ip(), |through| through.vip);
-        SocketAddr::new(address, self.check.port.map_or(self.target.port(), Port::get))
+        let (address, port) = match self.through {
+            None => (self.target.ip(), self.target.port()),
+            Some(Through { vip, port, .. }) => (vip.address(), port.get()),
+        };
+        SocketAddr::new(address, self.check.port.map_or(port, Port::get))
     }
 }
 

@@ -281,6 +281,9 @@ pub enum Rejected {
     /// The settings do not go together.
     #[error(transparent)]
     Discord(#[from] Discord),
+    /// Every mark that slb may use has a service.
+    #[error("there is no mark left for another backend that is asked for a VIP")]
+    NoMark,
     /// The load-balancer is being removed.
     #[error("load-balancer {0} is being deleted")]
     Deleting(LoadBalancerId),

@@ -3,12 +3,14 @@
 
 mod address;
 pub mod check;
+mod check_marks;
 mod condition;
 mod forwarding;
 mod protocol;
 mod scheduler;
 mod service;
 mod source_nat;
+mod through;
 mod vips;
 mod virtual_service;
 
@@ -18,16 +20,17 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::check::HealthCheck;
-use crate::checker::Watch;
 
 pub use self::{
     address::{BackendIp, Families, Family, Vip, all_hosts},
+    check_marks::CheckMarks,
     condition::{Condition, Drain, Then, Time},
     forwarding::{BackendSettings, Encapsulation, Forwarding, ForwardingKind, Thresholds},
     protocol::Protocol,
     scheduler::Scheduler,
     service::{Discord, Persistence, PersistenceTimeout, SchedulerFlags, ServiceSettings},
     source_nat::SourceNat,
+    through::CheckService,
     vips::Vips,
     virtual_service::{Mark, ServiceKey, VirtualService},
 };
@@ -351,6 +354,8 @@ pub struct LoadBalancer {
     pub fallback: Option<Box<Fallback>>,
     /// Whether all of its backends are being drained.
     pub drain: Option<Drain>,
+    /// By which its backends are asked for a VIP.
+    pub check_marks: CheckMarks,
 }
 
 impl LoadBalancer {
@@ -393,13 +398,6 @@ impl LoadBalancer {
     #[must_use]
     pub fn check_of<'a>(&'a self, backend: &'a Backend) -> Option<&'a Arc<HealthCheck>> {
         backend.check.as_ref().or(self.check.as_ref())
-    }
-
-    /// How a backend of it is watched.
-    #[must_use]
-    pub fn watch(&self, backend: &Backend) -> Option<Watch> {
-        let check = Arc::clone(&self.check_of(backend)?.check);
-        Some(Watch { target: backend.target.into(), check, through: None })
     }
 
     /// Whether something of it is drained, and is not done. What is being deleted waits for nothing.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The desired state. A command becomes a [`Change`] or is refused and leaves everything as it was; a change can be undone.
 
+mod check_marks;
 mod conditions;
 #[cfg(test)]
 mod tests;
@@ -14,8 +15,8 @@ use self::conditions::unwatched;
 use crate::{
     command::{BackendChange, Command, LoadBalancerChange, NewLoadBalancer, Rejected, Unfit},
     model::{
-        Backend, BackendId, BackendSettings, Endpoint, Fallback, Family, ForwardingKind, LoadBalancer, LoadBalancerId,
-        Phase, Port, Protocol, Target, Time, Vip, Vips,
+        Backend, BackendId, BackendSettings, CheckMarks, Endpoint, Fallback, Family, ForwardingKind, LoadBalancer,
+        LoadBalancerId, Phase, Port, Protocol, Target, Time, Vip, Vips,
     },
     ports::Write,
     step::DataplaneStep,
@@ -74,13 +75,10 @@ impl Change {
     /// Whether the step is about its service, or about a backend or fallback that it has the data plane add, change or remove at that time.
     #[must_use]
     pub fn touches(&self, step: &DataplaneStep, now: Time) -> bool {
-        let [before, after] = [&self.before, &self.after]
-            .map(|side| side.as_ref().filter(|is| is.virtual_services().any(|service| service == step.service())));
+        let [before, after] =
+            [&self.before, &self.after].map(|side| side.as_ref().and_then(|is| is.held(step.service(), now)));
         let Some(target) = step.target() else { return before.or(after).is_some() };
-        let found = |load_balancer: &Arc<LoadBalancer>| {
-            let programmed = load_balancer.programmed(step.service().vip(), now).backends;
-            programmed.into_iter().find(|(programmed, _)| *programmed == target)
-        };
+        let found = |held: Vec<_>| held.into_iter().find(|(held, _)| *held == target);
         before.and_then(found) != after.and_then(found)
     }
 }
@@ -195,6 +193,7 @@ impl State {
             check: new.check,
             fallback: new.fallback.map(Box::new),
             drain: None,
+            check_marks: CheckMarks::default(),
         };
         Ok(self.done(None, Some(after)))
     }

@@ -15,7 +15,7 @@ use slb_core::{
     health::Standing,
     model::{
         LoadBalancerId,
-        check::{Check, Question, Timing},
+        check::{Address, Check, Question, Timing},
     },
 };
 use slb_health::{Checks, Commands};
@@ -28,7 +28,13 @@ fn watch(target: SocketAddr) -> Watch {
     let timing = Timing::every(Duration::from_millis(20)).unwrap();
     Watch {
         target,
-        check: Arc::new(Check { question: Question::Tcp, timing, port: None, source: None }),
+        check: Arc::new(Check {
+            question: Question::Tcp,
+            timing,
+            address: Address::default(),
+            port: None,
+            source: None,
+        }),
         through: None,
     }
 }

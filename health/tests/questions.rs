@@ -32,7 +32,7 @@ use slb_core::{
     health::Standing,
     model::{
         LoadBalancerId,
-        check::{Check, Question, Timing},
+        check::{Address, Check, Question, Timing},
     },
 };
 use slb_health::{Checks, Commands};
@@ -52,7 +52,7 @@ async fn ask(question: Question, to: SocketAddr) -> Result<(), String> {
 /// What comes of a question, within a time.
 async fn ask_within(time: Duration, question: Question, to: SocketAddr) -> Result<(), String> {
     let timing = Timing::every(PATIENT).unwrap().with_timeout(time).unwrap();
-    make(Check { question, timing, port: None, source: None }, to).await
+    make(Check { question, timing, address: Address::default(), port: None, source: None }, to).await
 }
 
 /// What comes of a check. It is made twice: by one who takes the backend to be up, and one who takes it to be down, so that either

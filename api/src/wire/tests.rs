@@ -11,8 +11,8 @@ use std::{
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::json;
 use slb_core::model::{
-    BackendId, BackendIp, BackendSettings, Encapsulation, Family, Forwarding, Persistence, Scheduler, SchedulerFlags,
-    Target, Thresholds,
+    BackendId, BackendIp, BackendSettings, CheckMarks, Encapsulation, Family, Forwarding, Persistence, Scheduler,
+    SchedulerFlags, Target, Thresholds,
 };
 use slb_core::ports::Wanted;
 
@@ -109,6 +109,7 @@ fn load_balancer() -> impl Strategy<Value = LoadBalancer> {
             check: None,
             fallback: None,
             drain: None,
+            check_marks: CheckMarks::default(),
         },
     )
 }
@@ -141,7 +142,7 @@ proptest! {
     fn a_wish_is_read_as_it_was_written(name in any_name(), port in any_port(), vips in option::of(any_vips()), (advertise, source_nat) in (advertise(), source_nat()), protocol in protocol(), service in service_settings(), backends in vec(backend(), 0..4)) {
         let is = LoadBalancer {
             id: LoadBalancerId(Uuid::nil()), serial: 1, name, vips: vips.unwrap_or(Vip::from_str("192.0.2.1").unwrap().into()), port, protocol,
-            backends: None, phase: Phase::Active, advertise, source_nat, service, check: None, fallback: None, drain: None,
+            backends: None, phase: Phase::Active, advertise, source_nat, service, check: None, fallback: None, drain: None, check_marks: CheckMarks::default(),
         };
         let mut body = serde_json::to_value(LoadBalancerView::from(&is)).unwrap();
         let list: Vec<_> = backends.iter().map(|backend| {

@@ -25,6 +25,7 @@ mod peers;
 mod settings;
 mod slow_pool;
 mod status;
+mod through;
 
 use super::{Controller, Drivers};
 use crate::{

@@ -10,8 +10,8 @@ use super::*;
 use crate::{
     command::{PartialTarget, ServiceChange, WantedVips},
     model::{
-        Advertise, BackendSettings, Encapsulation, Forwarding, Name, Persistence, Scheduler, SchedulerFlags,
-        ServiceSettings, Target, Weight,
+        Advertise, BackendSettings, CheckMarks, Encapsulation, Forwarding, Name, Persistence, Scheduler,
+        SchedulerFlags, ServiceSettings, Target, Weight,
     },
 };
 
@@ -150,6 +150,7 @@ fn records_that_contradict_each_other_are_refused() {
         check: None,
         fallback: None,
         drain: None,
+        check_marks: CheckMarks::default(),
     };
     let restore = |records: [_; 2]| State::restore(records.map(record).map(Arc::new).into(), 0);
     assert!(restore([(1, 80), (2, 81)]).is_ok());

@@ -29,12 +29,12 @@ impl Way {
             Some(source) => source,
             None => source_towards(watch.target).map_err(Failure::to("find a way to the backend"))?,
         };
-        if source.is_ipv4() != through.vip.is_ipv4() {
+        if source.is_ipv4() != through.vip.address().is_ipv4() {
             return Err(Failure::Wrong(
                 "a backend of the other family than the VIP is asked from a source that is set".to_owned(),
             ));
         }
-        Ok(Self { source: Some(source), mark: Some(through.mark) })
+        Ok(Self { source: Some(source), mark: Some(through.mark.get()) })
     }
 }
 
