@@ -102,7 +102,7 @@ async fn fill_the_store() {
         .map(|ip| {
             Backend::new(
                 BackendId(Uuid::new_v4()),
-                Target { ip: ip.try_into().unwrap(), port },
+                Target { ip: ip.try_into().unwrap(), port: Some(port) },
                 BackendSettings::default(),
             )
         })
@@ -113,6 +113,7 @@ async fn fill_the_store() {
         name: Name::try_from(format!("load-balancer {serial}")).unwrap(),
         vips: Vip::try_from(vip).unwrap().into(),
         port,
+        marked: None,
         protocol: Protocol::Tcp,
         backends: Some(Arc::clone(&backends)),
         phase: Phase::Active,

@@ -182,6 +182,7 @@ async fn fill_the_store() {
         name: Name::try_from(format!("load-balancer {serial}")).unwrap(),
         vips: vip.into(),
         port,
+        marked: None,
         protocol: Protocol::Tcp,
         backends: None,
         advertise: Advertise::default(),

@@ -11,10 +11,7 @@ use std::{
 };
 
 use serde_json::Value;
-use slb_lab::{
-    Node, Server,
-    site::{Site, endpoint},
-};
+use slb_lab::{Node, Server, site::Site};
 
 /// slb, built by cargo.
 const SLB: &str = env!("CARGO_BIN_EXE_slb");
@@ -54,7 +51,7 @@ fn as_described() {
     let listed = server.list();
     let load_balancers = listed.as_array().unwrap();
     assert!(load_balancers.len() > 20, "only {} load-balancers are left", load_balancers.len());
-    // What of the others the kernel is to hold now depends on what checks find.
+    // What of the others the kernel is to hold now depends on what checks find, or is known by a mark.
     let plain: Vec<Value> = load_balancers.iter().filter(|each| is_plain(each)).cloned().collect();
     assert!(plain.len() > 9, "only {} of {}", plain.len(), load_balancers.len());
     let programmed = programmed(&site.lb);
@@ -111,26 +108,37 @@ fn expected(load_balancers: &[Value]) -> BTreeSet<String> {
             Some("sctp") => "--sctp-service",
             other => panic!("{other:?}"),
         };
-        let service = format!("{protocol} {}", endpoint(load_balancer));
-        lines.insert(format!("-A {service}{}", settings(load_balancer)));
-        for backend in load_balancer["backends"].as_array().into_iter().flatten() {
-            let ip: IpAddr = backend["ip"].as_str().unwrap().parse().unwrap();
-            let at = SocketAddr::new(ip, backend["port"].as_u64().unwrap().try_into().unwrap());
-            let ([forward, tunnel], weight) = (forwarding(backend), &backend["weight"]);
-            lines.insert(format!("-a {service} -r {at} {forward} -w {weight}{tunnel}"));
+        for eip in load_balancer["eips"].as_array().unwrap() {
+            let eip: IpAddr = eip.as_str().unwrap().parse().unwrap();
+            let service = format!("{protocol} {}", SocketAddr::new(eip, port(load_balancer)));
+            lines.insert(format!("-A {service}{}", settings(load_balancer, eip)));
+            for backend in load_balancer["backends"].as_array().into_iter().flatten() {
+                let ip: IpAddr = backend["ip"].as_str().unwrap().parse().unwrap();
+                if ip.is_ipv4() != eip.is_ipv4() && backend["type"] != "TUN" {
+                    continue;
+                }
+                let at = SocketAddr::new(ip, port(backend));
+                let ([forward, tunnel], weight) = (forwarding(backend), &backend["weight"]);
+                lines.insert(format!("-a {service} -r {at} {forward} -w {weight}{tunnel}"));
+            }
         }
     }
     lines
 }
 
-/// Without health checks and drains.
+fn port(of: &Value) -> u16 {
+    of["port"].as_u64().unwrap().try_into().unwrap()
+}
+
+/// Without health checks and drains, and on a single port: which mark several have, only the kernel says.
 fn is_plain(load_balancer: &Value) -> bool {
-    let is_asked = |object: &Value| ["healthCheck", "fallback", "drain"].iter().any(|name| object.get(name).is_some());
+    let is_asked =
+        |object: &Value| ["healthCheck", "fallback", "drain", "ports"].iter().any(|name| object.get(name).is_some());
     !is_asked(load_balancer) && !load_balancer["backends"].as_array().into_iter().flatten().any(is_asked)
 }
 
-/// Of a service.
-fn settings(load_balancer: &Value) -> String {
+/// Of a service on that address.
+fn settings(load_balancer: &Value, eip: IpAddr) -> String {
     let scheduler = load_balancer["scheduler"].as_str().unwrap();
     let mut words = format!(" -s {scheduler}");
     if let Some(timeout) = load_balancer["persistence"]["timeout"].as_str() {
@@ -138,10 +146,10 @@ fn settings(load_balancer: &Value) -> String {
     }
     match load_balancer["persistence"]["granularity"].as_u64() {
         None => {}
-        Some(bits) if endpoint(load_balancer).is_ipv6() => {
+        Some(bits) if eip.is_ipv6() => {
             words += &if bits == 128 { String::new() } else { format!(" -M {bits}") };
         }
-        Some(32) => {}
+        Some(32..) => {}
         Some(bits) => words += &format!(" -M {}", Ipv4Addr::from(u32::MAX << (32 - bits))),
     }
     if load_balancer["onePacket"] == true {

@@ -149,6 +149,9 @@ fn who_cannot_have_the_vip_is_not_asked_for_it() {
         response.json()["field"].as_str().unwrap().to_owned()
     };
     let with = |backend: Value| json!({"name": "web", "port": 80, "healthCheck": {"type": "tcp", "address": "vip"}, "backends": [backend]});
+    let several = json!({"name": "web", "ports": [80, "8000-8100"], "healthCheck": {"type": "tcp", "address": "vip"},
+        "backends": [{"ip": "192.168.0.11", "type": "DR"}]});
+    assert_eq!(refused(several), "healthCheck.address");
     for kind in ["MASQ", "LOCAL"] {
         assert_eq!(refused(with(json!({"ip": "192.168.0.11", "port": 80, "type": kind}))), "healthCheck.address");
     }

@@ -32,6 +32,7 @@ impl From<Rejected> for Problem {
             Rejected::UnknownLoadBalancer(_) => Self::new(Kind::UnknownLoadBalancer, detail),
             Rejected::UnknownBackend { .. } => Self::new(Kind::UnknownBackend, detail),
             Rejected::EndpointTaken { by, .. } => taken_by(Kind::EndpointTaken, by.to_string()),
+            Rejected::NoMark => Self::new(Kind::MarksExhausted, detail),
             Rejected::BackendExists { by, .. } => taken_by(Kind::BackendExists, by.to_string()),
             Rejected::BackendIsFallback(_) => Self::new(Kind::BackendExists, detail),
             Rejected::BackendIsVip(_) => Self::invalid_at("#/ip", &Invalid(detail)),
@@ -46,7 +47,6 @@ impl From<Rejected> for Problem {
             Rejected::PeerExists(_) => Self::new(Kind::PeerExists, detail),
             Rejected::UnknownPeer(_) => Self::new(Kind::UnknownPeer, detail),
             Rejected::PeerIsAnOption(_) => Self::new(Kind::PeerIsAnOption, detail),
-            Rejected::NoMark => Self::new(Kind::MarksExhausted, detail),
             Rejected::Deleting(_) => Self::new(Kind::BeingDeleted, detail),
             Rejected::Immutable { field, .. } => Self::fixed(field, detail),
         }

@@ -143,9 +143,14 @@ impl<'f> Fields<'f> {
         read(Fields::of(node, pointer(&self.at, name), self.findings)?).map(Some)
     }
 
+    /// Whether there is such a field, whatever it holds.
+    pub(crate) fn has(&self, name: &'static str) -> bool {
+        self.left.contains_key(name)
+    }
+
     /// Finds fault if there is no such field.
     pub(crate) fn expect(&mut self, name: &'static str) {
-        if !self.left.contains_key(name) {
+        if !self.has(name) {
             self.found(name, || "is missing".to_owned());
         }
     }

@@ -55,7 +55,7 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
     let new = NewLoadBalancer {
         id: LoadBalancerId(Uuid::new_v4()),
         name: wish.name,
-        port: wish.port,
+        listen: wish.listen,
         protocol: wish.protocol,
         vips: wish.vips,
         advertise: wish.advertise,
@@ -157,6 +157,7 @@ async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result
         vip: edit.eip,
         vips: edit.eips,
         port: edit.port,
+        ports: edit.ports,
         protocol: edit.protocol,
     };
     match ask(api, Command::Update(id, change), fallback, &[]).await? {

@@ -5,8 +5,8 @@ use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use slb_core::{
     model::{
-        Advertise, BackendIp, Families, ForwardingKind, Invalid, Name, PersistenceTimeout, Phase, Port, Protocol,
-        Scheduler, SchedulerFlags, SourceNat, Vip, Weight,
+        Advertise, BackendIp, Families, ForwardingKind, Invalid, Name, PersistenceTimeout, Phase, Port, PortRange,
+        Ports, Protocol, Scheduler, SchedulerFlags, SourceNat, Vip, Weight,
     },
     peer::{Communities, Community, HoldTime, NextHop, Password, PeerAddress, Prepend, RestartTime},
     routing::Words,
@@ -24,6 +24,19 @@ pub(crate) fn name(node: &Node) -> Result<Name, String> {
 
 pub(crate) fn port(node: &Node) -> Result<Port, String> {
     Port::try_from(integer(node)?).map_err(|invalid| invalid.to_string())
+}
+
+/// Ports and ranges of them, as texts or numbers.
+pub(crate) fn ports(node: &Node) -> Result<Ports, String> {
+    let Node::List(items) = node else { return Err(format!("must be an array in [], not {}", node.kind())) };
+    let range = |node: &Node| match node {
+        Node::Text(text) => text.parse::<PortRange>().map_err(|invalid| invalid.to_string()),
+        Node::Null | Node::Bool(_) | Node::Number(_) | Node::List(_) | Node::Object(_) => {
+            port(node).map(PortRange::from)
+        }
+    };
+    let ranges = items.iter().map(range).collect::<Result<Vec<_>, _>>()?;
+    Ports::new(ranges).map_err(|invalid| invalid.to_string())
 }
 
 pub(crate) fn weight(node: &Node) -> Result<Weight, String> {

@@ -82,7 +82,8 @@ struct LoadBalancerCount {
 struct BackendCount {
     uuid: BackendId,
     ip: BackendIp,
-    port: Port,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<Port>,
     #[serde(flatten)]
     traffic: CountersView,
     #[serde(flatten)]

@@ -17,8 +17,8 @@ use serde::{Serialize, Serializer};
 use slb_core::{
     command::{ServiceChange, WantedVips},
     model::{
-        Advertise, Backend, Fallback, LoadBalancer, LoadBalancerId, Name, Phase, Port, Protocol, ServiceSettings,
-        SourceNat, Vip, Vips, check::HealthCheck,
+        Advertise, Backend, Fallback, Listen, LoadBalancer, LoadBalancerId, Name, Phase, Port, PortRange, Ports,
+        Protocol, ServiceSettings, SourceNat, Vip, Vips, check::HealthCheck,
     },
 };
 use uuid::Uuid;
@@ -34,7 +34,7 @@ use crate::{
     check::{health_check, view::HealthCheckView},
     fields::Fields,
     observed::{LoadBalancerObserved, Observer},
-    read::{advertise, name, phase, port, protocol, source_nat, uuid, vip},
+    read::{advertise, name, phase, port, ports, protocol, source_nat, uuid, vip},
 };
 
 /// A load-balancer as it is shown.
@@ -43,7 +43,8 @@ pub(crate) struct LoadBalancerView<'a> {
     uuid: LoadBalancerId,
     name: &'a str,
     eip: Vip,
-    port: Port,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<Port>,
     #[serde(skip_serializing_if = "Option::is_none")]
     backends: Option<BackendsView<'a>>,
     status: Phase,
@@ -51,6 +52,8 @@ pub(crate) struct LoadBalancerView<'a> {
     advertise: Advertise,
     #[serde(flatten)]
     service: ServiceView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ports: Option<Vec<String>>,
     protocol: Protocol,
     #[serde(rename = "sourceNat")]
     source_nat: SourceNat,
@@ -70,7 +73,11 @@ impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
             uuid: load_balancer.id,
             name: load_balancer.name.as_str(),
             eip: load_balancer.vips.first(),
-            port: load_balancer.port,
+            port: load_balancer.marked.is_none().then_some(load_balancer.port),
+            ports: load_balancer
+                .marked
+                .as_ref()
+                .map(|marked| marked.ports.ranges().iter().map(PortRange::to_string).collect()),
             backends: Some(BackendsView(load_balancer.backends.as_deref(), None)),
             status: load_balancer.phase,
             eips: VipsView(load_balancer.vips),
@@ -127,7 +134,7 @@ pub(crate) trait FromFields: Sized {
 #[derive(Clone, Debug)]
 pub(crate) struct LoadBalancerWish {
     pub(crate) name: Name,
-    pub(crate) port: Port,
+    pub(crate) listen: Listen,
     pub(crate) vips: WantedVips,
     pub(crate) advertise: Advertise,
     pub(crate) protocol: Protocol,
@@ -141,7 +148,7 @@ pub(crate) struct LoadBalancerWish {
 impl FromFields for LoadBalancerWish {
     fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
         let name = fields.optional("name", name).or_else(|| Name::try_from(String::new()).ok());
-        let port = fields.required("port", port);
+        let listen = listen(&mut fields);
         let vips = wanted_vips(&mut fields);
         let advertise = fields.optional("advertise", advertise).unwrap_or_default();
         let protocol = fields.optional("protocol", protocol).unwrap_or_default();
@@ -158,7 +165,7 @@ impl FromFields for LoadBalancerWish {
         let backends = backends.unwrap_or_default();
         Some(Self {
             name: name?,
-            port: port?,
+            listen: listen?,
             vips: vips?,
             advertise,
             protocol,
@@ -169,6 +176,17 @@ impl FromFields for LoadBalancerWish {
             backends,
         })
     }
+}
+
+/// One port, or several.
+fn listen(fields: &mut Fields<'_>) -> Option<Listen> {
+    let are_several = fields.has("ports");
+    let ports = fields.optional("ports", ports);
+    if are_several {
+        fields.refuse("port", "is one, and ports are several; give one of the two");
+        return ports.map(Listen::Ports);
+    }
+    fields.required("port", port).map(Listen::Port)
 }
 
 /// What PATCH takes: as much of an object as is given.
@@ -187,6 +205,7 @@ pub(crate) struct LoadBalancerEdit {
     pub(crate) eip: Option<Vip>,
     pub(crate) eips: Option<Vips>,
     pub(crate) port: Option<Port>,
+    pub(crate) ports: Option<Ports>,
     pub(crate) backends: Option<Vec<BackendEdit>>,
     pub(crate) status: Option<Phase>,
     pub(crate) advertise: Option<Advertise>,
@@ -205,6 +224,7 @@ impl LoadBalancerEdit {
             eip: fields.optional("eip", vip),
             eips: fields.optional("eips", vips),
             port: fields.optional("port", port),
+            ports: fields.optional("ports", ports),
             backends: fields.list("backends", |fields| Some(BackendEdit::read(fields, false))),
             status: fields.optional("status", phase),
             advertise: fields.optional("advertise", advertise),

@@ -12,8 +12,9 @@ use tracing::Span;
 use crate::{
     model::{
         Advertise, Backend, BackendId, BackendSettings, Discord, Encapsulation, Endpoint, Fallback, Family,
-        ForwardingKind, Invalid, LoadBalancer, LoadBalancerId, Name, Persistence, Port, Protocol, Scheduler,
-        SchedulerFlags, ServiceSettings, SourceNat, Target, Then, Thresholds, Vip, Vips, Weight, check::HealthCheck,
+        ForwardingKind, Invalid, Listen, LoadBalancer, LoadBalancerId, Name, Persistence, Port, Ports, Protocol,
+        Scheduler, SchedulerFlags, ServiceSettings, SourceNat, Target, Then, Thresholds, Vip, Vips, Weight,
+        check::HealthCheck,
     },
     peer::{Peer, PeerAddress},
     ports::{Cause, PoolError},
@@ -91,9 +92,9 @@ pub struct NewLoadBalancer {
     pub id: LoadBalancerId,
     /// The operator's label.
     pub name: Name,
-    /// The port clients connect to.
-    pub port: Port,
-    /// The protocol that the port is of.
+    /// The ports clients connect to.
+    pub listen: Listen,
+    /// The protocol that they are of.
     pub protocol: Protocol,
     /// The VIPs asked for.
     pub vips: WantedVips,
@@ -112,10 +113,10 @@ pub struct NewLoadBalancer {
 }
 
 impl NewLoadBalancer {
-    /// Where it would be on that VIP.
+    /// Where it would be on that VIP. Of several ports, the lowest.
     #[must_use]
     pub fn endpoint(&self, vip: Vip) -> Endpoint {
-        Endpoint { vip, port: self.port, protocol: self.protocol }
+        Endpoint { vip, port: self.listen.lowest(), protocol: self.protocol }
     }
 }
 
@@ -141,6 +142,8 @@ pub struct LoadBalancerChange {
     pub vips: Option<Vips>,
     /// Must be what it is.
     pub port: Option<Port>,
+    /// Its ports, if it was made for several.
+    pub ports: Option<Ports>,
     /// Must be what it is.
     pub protocol: Option<Protocol>,
 }
@@ -256,6 +259,9 @@ pub enum Rejected {
         /// Who has it.
         by: LoadBalancerId,
     },
+    /// Every mark that slb may use has a service.
+    #[error("there is no mark left for several ports, or for another backend that is asked for a VIP")]
+    NoMark,
     /// The load-balancer has a backend with that address and port.
     #[error("{target} is there already, as backend {by}")]
     BackendExists {
@@ -281,9 +287,6 @@ pub enum Rejected {
     /// The settings do not go together.
     #[error(transparent)]
     Discord(#[from] Discord),
-    /// Every mark that slb may use has a service.
-    #[error("there is no mark left for another backend that is asked for a VIP")]
-    NoMark,
     /// The load-balancer is being removed.
     #[error("load-balancer {0} is being deleted")]
     Deleting(LoadBalancerId),
@@ -328,6 +331,15 @@ pub enum Unfit {
         /// The one that is on the host, and is not translated either.
         other: Target,
     },
+    /// What connections go to has to be said somewhere.
+    #[error("has no port; only behind several ports of one VIP connections keep theirs")]
+    NoPort,
+    /// Only NAT changes ports, as above.
+    #[error("is {kind}, and what is not translated keeps its port: leave the backend's out")]
+    OnePort {
+        /// How packets get there.
+        kind: ForwardingKind,
+    },
     /// Only tunnels lead from one family to the other (`ip_vs_genl_set_cmd`); a load-balancer with VIPs of both has no other.
     #[error("is {kind} and no {vip} address as the VIP is: only TUN leads from one family to the other")]
     OtherFamily {
@@ -345,6 +357,7 @@ impl Unfit {
         match self {
             Self::IsBroadcast | Self::OtherFamily { .. } => "ip",
             Self::SameServer { .. } => "type",
+            Self::NoPort | Self::OnePort { .. } => "port",
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod check;
 mod check_marks;
 mod condition;
 mod forwarding;
+mod ports;
 mod protocol;
 mod scheduler;
 mod service;
@@ -26,6 +27,7 @@ pub use self::{
     check_marks::CheckMarks,
     condition::{Condition, Drain, Then, Time},
     forwarding::{BackendSettings, Encapsulation, Forwarding, ForwardingKind, Thresholds},
+    ports::{Listen, MAX_RANGES, MarkRule, Marked, PortRange, Ports},
     protocol::Protocol,
     scheduler::Scheduler,
     service::{Discord, Persistence, PersistenceTimeout, SchedulerFlags, ServiceSettings},
@@ -165,24 +167,29 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Where a backend listens: a unicast address and a port.
+/// Where a backend listens: a unicast address, and a port unless connections keep the one that they came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Target {
     /// The backend's address.
     pub ip: BackendIp,
-    /// The backend's port.
-    pub port: Port,
+    /// The backend's port. `None` only behind several ports of one VIP: each connection goes to the port that its client asked for.
+    pub port: Option<Port>,
 }
 
-impl From<Target> for SocketAddr {
-    fn from(target: Target) -> Self {
-        Self::from((target.ip.address(), target.port.get()))
+impl Target {
+    /// Where a connection to that port of the VIP goes.
+    #[must_use]
+    pub fn at(self, port: Port) -> SocketAddr {
+        SocketAddr::from((self.ip.address(), self.port.unwrap_or(port).get()))
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        SocketAddr::from(*self).fmt(f)
+        match self.port {
+            Some(port) => self.at(port).fmt(f),
+            None => self.ip.fmt(f),
+        }
     }
 }
 
@@ -334,9 +341,11 @@ pub struct LoadBalancer {
     pub name: Name,
     /// The addresses that clients connect to.
     pub vips: Vips,
-    /// The port that they connect to; unique on either VIP.
+    /// The port that they connect to; unique on either VIP. Of several ports, the lowest.
     pub port: Port,
-    /// The protocol that the port is of.
+    /// All of its ports, if it was made for several.
+    pub marked: Option<Box<Marked>>,
+    /// The protocol that they are of.
     pub protocol: Protocol,
     /// In the order they were added. `None` until the first was added: the original's API tells the two apart.
     pub backends: Option<Arc<[Backend]>>,
@@ -368,7 +377,25 @@ impl LoadBalancer {
     /// What the data plane balances for it on a VIP of it.
     #[must_use]
     pub fn virtual_service(&self, vip: Vip) -> VirtualService {
-        Endpoint { vip, port: self.port, protocol: self.protocol }.into()
+        match &self.marked {
+            Some(marked) => VirtualService::Mark(vip, marked.mark),
+            None => Endpoint { vip, port: self.port, protocol: self.protocol }.into(),
+        }
+    }
+
+    /// Its ports, in order.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<PortRange> {
+        self.marked.as_ref().map_or_else(|| vec![self.port.into()], |marked| marked.ports.ranges().to_vec())
+    }
+
+    /// What makes the firewall mark packets to a VIP of it, if they need to be.
+    pub fn mark_rules(&self, vip: Vip) -> impl Iterator<Item = MarkRule> {
+        let protocol = self.protocol;
+        self.marked.iter().flat_map(move |marked| {
+            let rule = move |ports: &PortRange| MarkRule { vip, protocol, ports: *ports, mark: marked.mark };
+            marked.ports.ranges().iter().map(rule)
+        })
     }
 
     /// The same on each of them.
@@ -416,10 +443,10 @@ impl LoadBalancer {
         self.backends().iter().filter_map(|backend| backend.condition.drain).chain(self.drain)
     }
 
-    /// The backend that listens there.
+    /// The backend that is asked there.
     #[must_use]
     pub fn backend_at(&self, target: SocketAddr) -> Option<&Backend> {
-        self.backends().iter().find(|backend| SocketAddr::from(backend.target) == target)
+        self.backends().iter().find(|backend| backend.target.at(self.port) == target)
     }
 
     /// The backend of that name.

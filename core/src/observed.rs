@@ -7,7 +7,7 @@ use std::{
     net::IpAddr,
 };
 
-use crate::model::{BackendSettings, ServiceKey, ServiceSettings, SourceNat, Target, Vip};
+use crate::model::{BackendSettings, MarkRule, ServiceKey, ServiceSettings, SourceNat, Target, Vip};
 
 /// What a host reports of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct HostView {
     pub broadcasts: BTreeSet<IpAddr>,
     /// The VIPs for which slb's source NAT is in place, and for which connections it is.
     pub source_nat: BTreeMap<Vip, SourceNat>,
+    /// What slb has the firewall mark, by VIP. No set is empty.
+    pub marks: BTreeMap<Vip, BTreeSet<MarkRule>>,
 }
 
 /// What a data plane reports: every service that slb could have asked for, whoever put it there.

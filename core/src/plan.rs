@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! take away   withdraw ▶ unbind ▶ remove service
-//! build up    enable source NAT ▶ program service and backends ▶ prune backends ▶ bind ▶ advertise
+//! build up    enable source NAT ▶ program service and backends ▶ prune backends ▶ mark ▶ bind ▶ advertise
 //! last        disable source NAT
 //! ```
 //! Each VIP is planned for by itself, also where a load-balancer has another one beside it. It is advertised if one of its load-balancers is
@@ -13,8 +13,11 @@
 //! binding is already telling. For the same reason it is unbound before they are removed. Backends that are no longer
 //! wanted go after new ones have come, so that there is no moment without any.
 //!
+//! What the firewall marks changes in one piece, after the services: neither a mark without a service nor a service whose mark nobody
+//! gets does anything, and a port that goes from one range to another is never without.
+//!
 //! What is ours is decided here and nowhere else: whatever belongs to a load-balancer in the [`State`], whose record was
-//! written before the kernel was touched and is erased after the kernel is clean; and slb's own source NAT rules. Everything
+//! written before the kernel was touched and is erased after the kernel is clean; and slb's own rules for source NAT and marks. Everything
 //! else is foreign and no step ever names it.
 
 #[cfg(test)]
@@ -24,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     model::{
-        BackendSettings, CheckService, LoadBalancer, Phase, ServiceSettings, SourceNat, Target, Time, Vip,
+        BackendSettings, CheckService, LoadBalancer, MarkRule, Phase, ServiceSettings, SourceNat, Target, Time, Vip,
         VirtualService,
     },
     observed::{HostView, ServiceView, Services},
@@ -67,6 +70,8 @@ pub enum Stage {
     Program,
     /// [`DataplaneStep::RemoveBackend`].
     Prune,
+    /// [`HostStep::Mark`] and [`HostStep::Unmark`].
+    Mark,
     /// [`HostStep::Bind`].
     Bind,
     /// [`AdvertStep::Advertise`].
@@ -85,7 +90,8 @@ pub fn plan(state: &State, observed: &Observed, scope: &Scope, now: Time) -> Pla
     match scope {
         Scope::Vips(vips) => vips.iter().for_each(|vip| steps.of_vip(state, observed, *vip)),
         Scope::All => {
-            let strays = observed.host.source_nat.keys().chain(&observed.advertised).copied();
+            let host = &observed.host;
+            let strays = host.source_nat.keys().chain(host.marks.keys()).chain(&observed.advertised).copied();
             let vips: BTreeSet<Vip> = state.vips().chain(strays).collect();
             vips.into_iter().for_each(|vip| steps.of_vip(state, observed, vip));
         }
@@ -104,6 +110,7 @@ impl Step {
             Self::Host(HostStep::Bind(_)) => Stage::Bind,
             Self::Host(HostStep::EnableSourceNat(..)) => Stage::EnableSourceNat,
             Self::Host(HostStep::DisableSourceNat(_)) => Stage::DisableSourceNat,
+            Self::Host(HostStep::Mark(_) | HostStep::Unmark(_)) => Stage::Mark,
             Self::Dataplane(DataplaneStep::RemoveService(_)) => Stage::RemoveService,
             Self::Dataplane(DataplaneStep::RemoveBackend(..)) => Stage::Prune,
             Self::Dataplane(
@@ -126,6 +133,14 @@ impl Observed {
             Step::Host(HostStep::Unbind(vip)) => drop(self.host.bound.remove(&vip)),
             Step::Host(HostStep::EnableSourceNat(vip, choice)) => drop(self.host.source_nat.insert(vip, choice)),
             Step::Host(HostStep::DisableSourceNat(vip)) => drop(self.host.source_nat.remove(&vip)),
+            Step::Host(HostStep::Mark(rule)) => drop(self.host.marks.entry(rule.vip).or_default().insert(rule)),
+            Step::Host(HostStep::Unmark(rule)) => {
+                let left = self.host.marks.remove(&rule.vip).map(|mut rules| {
+                    rules.remove(&rule);
+                    rules
+                });
+                self.host.marks.extend(left.filter(|rules| !rules.is_empty()).map(|rules| (rule.vip, rules)));
+            }
             Step::Dataplane(step) => note_dataplane(&mut self.services, step),
         }
     }
@@ -169,11 +184,13 @@ impl Steps {
         let mut held = false;
         let (mut wanted, mut told) = (false, false);
         let mut translated = SourceNat::Never;
+        let mut marked = BTreeSet::new();
         for load_balancer in state.on(vip) {
             held = true;
             self.of_services(load_balancer, vip, &observed.services);
             if load_balancer.phase == Phase::Active {
                 wanted = true;
+                marked.extend(load_balancer.mark_rules(vip));
                 told |= load_balancer.is_to_be_told(vip);
                 translated = translated.max(source_nat_for(load_balancer, vip));
             }
@@ -190,6 +207,12 @@ impl Steps {
             (!is_translated && host.source_nat.contains_key(&vip), Step::Host(HostStep::DisableSourceNat(vip))),
         ];
         steps.into_iter().filter(|(needed, _)| *needed).for_each(|(_, step)| self.push(step));
+        self.of_marks(&marked, host.marks.get(&vip).unwrap_or(&BTreeSet::new()));
+    }
+
+    fn of_marks(&mut self, wanted: &BTreeSet<MarkRule>, observed: &BTreeSet<MarkRule>) {
+        observed.difference(wanted).for_each(|rule| self.push(Step::Host(HostStep::Unmark(*rule))));
+        wanted.difference(observed).for_each(|rule| self.push(Step::Host(HostStep::Mark(*rule))));
     }
 
     fn of_services(&mut self, load_balancer: &LoadBalancer, vip: Vip, observed: &Services) {

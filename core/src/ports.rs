@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    model::{Family, LoadBalancer, LoadBalancerId, Target, Vip, VirtualService},
+    model::{Family, LoadBalancer, LoadBalancerId, ServiceKey, Target, Vip, VirtualService},
     observed::{HostView, Services},
     peer::{Peer, PeerAddress},
     statistics::Connections,
@@ -261,6 +261,9 @@ pub trait Dataplane: Settings {
 
     /// Whether there is that service now, whoever put it there.
     fn exists(&mut self, service: VirtualService) -> impl Future<Output = Result<bool, Cause>> + Send;
+
+    /// What tells all services from each other that there are now, whoever put them there.
+    fn keys(&mut self) -> impl Future<Output = Result<BTreeSet<ServiceKey>, Cause>> + Send;
 
     /// The connections that each backend of the service has now. None of any, and no error, where there is no service.
     fn connections(

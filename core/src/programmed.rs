@@ -133,7 +133,8 @@ mod tests {
     }
 
     fn back_at(back: Time, weight: u16, slow_start: u64) -> LoadBalancer {
-        let target = Target { ip: "10.0.0.1".parse().unwrap(), port: 80.try_into().unwrap() };
+        let port = 80.try_into().unwrap();
+        let target = Target { ip: "10.0.0.1".parse().unwrap(), port: Some(port) };
         let settings = BackendSettings { weight: weight.into(), ..BackendSettings::default() };
         let condition = Condition { back: Some(back), ..Condition::default() };
         let backend = Backend { condition, ..Backend::new(BackendId(Uuid::nil()), target, settings) };
@@ -151,8 +152,9 @@ mod tests {
             serial: 1,
             name: Name::try_from(String::new()).unwrap(),
             vips: vip("192.0.2.1").into(),
-            port: target.port,
+            port,
             protocol: Protocol::Tcp,
+            marked: None,
             backends: Some([backend].into()),
             phase: Phase::Active,
             advertise: Advertise::default(),

@@ -18,7 +18,7 @@ use crate::{
     checker::{Beginning, Checker, Transition, Watch},
     controller::{Drivers, World},
     model::{
-        Backend, CheckService, Family, Forwarding, LoadBalancer, LoadBalancerId, Phase, Target, Time, Vip,
+        Backend, CheckService, Family, Forwarding, LoadBalancer, LoadBalancerId, Phase, ServiceKey, Target, Time, Vip,
         VirtualService,
     },
     observed::{HostView, Services},
@@ -44,6 +44,8 @@ pub struct Remains {
     pub timeout: Option<String>,
     /// Addresses that answer a probe, with who answers.
     pub neighbours: BTreeMap<Vip, String>,
+    /// How often the network has to be asked for an address before it answers.
+    pub probe_takes: BTreeMap<Vip, usize>,
     /// Addresses that somebody pays for.
     pub reserved: BTreeSet<Vip>,
     /// How often the pool has to be asked before it answers.
@@ -336,6 +338,10 @@ impl Dataplane for SimDataplane {
         Ok(self.0.with(|remains| remains.kernel.services.contains_key(&service.key())))
     }
 
+    async fn keys(&mut self) -> Result<BTreeSet<ServiceKey>, Cause> {
+        Ok(self.0.with(|remains| remains.kernel.services.keys().copied().collect()))
+    }
+
     async fn connections(&mut self, service: VirtualService) -> Result<BTreeMap<Target, Connections>, Cause> {
         self.0.with(|remains| {
             let active = |target: &Target| remains.connections.get(target).copied().unwrap_or_default();
@@ -373,6 +379,9 @@ impl Advertiser for SimAdvertiser {
         let sim = self.0.clone();
         async move {
             sim.point().await;
+            for _ in 0..sim.with(|remains| remains.probe_takes.get(&vip).copied().unwrap_or_default()) {
+                later().await;
+            }
             let holder = sim.with(|remains| remains.neighbours.get(&vip).cloned());
             Ok(holder.map_or(Probe::Free, |holder| Probe::InUse { holder }))
         }
@@ -413,6 +422,9 @@ pub fn served(load_balancers: &[Arc<LoadBalancer>], now: Time) -> Observed {
     let active = load_balancers.iter().filter(|each| each.phase == Phase::Active);
     for (load_balancer, vip) in active.flat_map(|each| each.vips.into_iter().map(move |vip| (each, vip))) {
         kernel.host.bound.insert(vip);
+        for rule in load_balancer.mark_rules(vip) {
+            kernel.host.marks.entry(vip).or_default().insert(rule);
+        }
         if load_balancer.is_to_be_told(vip) {
             kernel.advertised.insert(vip);
         }

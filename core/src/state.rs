@@ -3,6 +3,7 @@
 
 mod check_marks;
 mod conditions;
+mod targets;
 #[cfg(test)]
 mod tests;
 
@@ -11,12 +12,15 @@ use std::{
     sync::Arc,
 };
 
-use self::conditions::unwatched;
+use self::{
+    conditions::unwatched,
+    targets::{check_fallback, check_persistence, check_targets},
+};
 use crate::{
-    command::{BackendChange, Command, LoadBalancerChange, NewLoadBalancer, Rejected, Unfit},
+    command::{BackendChange, Command, LoadBalancerChange, NewLoadBalancer, Rejected},
     model::{
-        Backend, BackendId, BackendSettings, CheckMarks, Endpoint, Fallback, Family, ForwardingKind, LoadBalancer,
-        LoadBalancerId, Phase, Port, Protocol, Target, Time, Vip, Vips,
+        Backend, BackendId, CheckMarks, Endpoint, Family, Listen, LoadBalancer, LoadBalancerId, Mark, Marked, Phase,
+        Port, PortRange, Protocol, Time, Vip, Vips, VirtualService,
     },
     ports::Write,
     step::DataplaneStep,
@@ -26,7 +30,8 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     by_id: BTreeMap<LoadBalancerId, Arc<LoadBalancer>>,
-    by_endpoint: BTreeMap<Endpoint, LoadBalancerId>,
+    /// Each range of each load-balancer. No two of a VIP and protocol overlap.
+    by_ports: BTreeMap<(Vip, Protocol, PortRange), LoadBalancerId>,
     last_serial: u64,
 }
 
@@ -87,14 +92,20 @@ impl State {
     /// The state as it was committed.
     ///
     /// # Errors
-    /// Two records that claim the same id or the same endpoint: names both.
+    /// Two records that claim the same id, the same endpoint or the same mark: names both.
     pub fn restore(load_balancers: Vec<Arc<LoadBalancer>>, last_serial: u64) -> Result<Self, Contradiction> {
         let mut state = Self { last_serial, ..Self::default() };
+        let mut marks = BTreeMap::new();
         for load_balancer in load_balancers {
-            for endpoint in load_balancer.endpoints() {
-                if let Some(other) = state.at(endpoint).or_else(|| state.by_id.get(&load_balancer.id)) {
-                    return Err(Contradiction { one: other.id, other: load_balancer.id, endpoint });
-                }
+            let protocol = load_balancer.protocol;
+            let ranges = load_balancer.ranges();
+            let holder = |vip| ranges.iter().find_map(|ports| Some(state.holder(vip, protocol, *ports, None)?.0));
+            let one = state.by_id.get(&load_balancer.id).map(|each| each.id);
+            let one = one.or_else(|| load_balancer.vips.into_iter().find_map(holder));
+            let another = |mark| marks.insert(mark, load_balancer.id);
+            if let Some(one) = one.or_else(|| load_balancer.marks().find_map(another)) {
+                let claim = load_balancer.virtual_service(load_balancer.vips.first());
+                return Err(Contradiction { one, other: load_balancer.id, claim });
             }
             state.last_serial = state.last_serial.max(load_balancer.serial);
             state.put(&Change { before: None, after: Some(load_balancer) });
@@ -108,23 +119,19 @@ impl State {
         self.by_id.get(&id)
     }
 
-    /// The load-balancer on that endpoint.
-    #[must_use]
-    pub fn at(&self, endpoint: Endpoint) -> Option<&Arc<LoadBalancer>> {
-        self.by_endpoint.get(&endpoint).and_then(|id| self.by_id.get(id))
-    }
-
-    /// The load-balancers that share a VIP, by port.
+    /// The load-balancers that share a VIP, by protocol and lowest port.
     pub fn on(&self, vip: Vip) -> impl Iterator<Item = &Arc<LoadBalancer>> {
-        let [first, last] = [(Port::LOWEST, Protocol::Tcp), (Port::HIGHEST, Protocol::Sctp)]
-            .map(|(port, protocol)| Endpoint { vip, port, protocol });
-        self.by_endpoint.range(first..=last).filter_map(|(_, id)| self.by_id.get(id))
+        let first = (vip, Protocol::Tcp, PortRange::from(Port::LOWEST));
+        let last = (vip, Protocol::Sctp, PortRange::from(Port::HIGHEST));
+        let ranges = self.by_ports.range(first..=last);
+        let found = ranges.filter_map(|((_, _, ports), id)| Some((ports.first(), self.by_id.get(id)?)));
+        found.filter(|(port, load_balancer)| *port == load_balancer.port).map(|(_, load_balancer)| load_balancer)
     }
 
     /// Every VIP that slb answers for, in order. What is bound, programmed or translated for any other address is foreign.
     pub fn vips(&self) -> impl Iterator<Item = Vip> {
         let mut last = None;
-        self.by_endpoint.keys().map(|endpoint| endpoint.vip).filter(move |vip| last.replace(*vip) != Some(*vip))
+        self.by_ports.keys().map(|(vip, ..)| *vip).filter(move |vip| last.replace(*vip) != Some(*vip))
     }
 
     /// Whether slb answers for the VIP.
@@ -157,33 +164,61 @@ impl State {
         self.last_serial
     }
 
-    /// Whether a load-balancer could be created on the endpoint.
+    /// Whether a load-balancer could have these ports of the VIP; `own` may have some of them already.
     ///
     /// # Errors
-    /// Who has it.
-    pub fn check_endpoint(&self, endpoint: Endpoint) -> Result<(), Rejected> {
-        match self.at(endpoint) {
-            Some(holder) => Err(Rejected::EndpointTaken { endpoint, by: holder.id }),
+    /// Who else has one of them.
+    pub fn check_ports(
+        &self,
+        vip: Vip,
+        protocol: Protocol,
+        ranges: &[PortRange],
+        own: Option<LoadBalancerId>,
+    ) -> Result<(), Rejected> {
+        ranges.iter().try_for_each(|ports| match self.holder(vip, protocol, *ports, own) {
+            Some((by, port)) => Err(Rejected::EndpointTaken { endpoint: Endpoint { vip, port, protocol }, by }),
             None => Ok(()),
-        }
+        })
     }
 
-    /// Creates a load-balancer on VIPs that have been found for it.
+    /// Who else has a port of the range, and which.
+    fn holder(
+        &self,
+        vip: Vip,
+        protocol: Protocol,
+        ports: PortRange,
+        own: Option<LoadBalancerId>,
+    ) -> Option<(LoadBalancerId, Port)> {
+        let first = (vip, protocol, PortRange::from(Port::LOWEST));
+        let beginning_before_its_end = (vip, protocol, PortRange::up_from(ports.last()));
+        let mut others = self.by_ports.range(first..=beginning_before_its_end).rev();
+        // They do not overlap: only the last of them can reach into it.
+        let ((.., theirs), id) = others.find(|(_, id)| Some(**id) != own)?;
+        Some((*id, theirs.common(ports)?))
+    }
+
+    /// Creates a load-balancer on VIPs that have been found for it. If it needs a mark, it gets the lowest that no load-balancer has and
+    /// no service of another program (`foreign`).
     ///
     /// # Errors
-    /// An endpoint is taken, or the backends contradict each other or the VIPs. Nothing has changed then.
-    pub fn create(&mut self, new: NewLoadBalancer, vips: Vips) -> Result<Change, Rejected> {
-        vips.into_iter().try_for_each(|vip| self.check_endpoint(new.endpoint(vip)))?;
+    /// A port is taken on one of them, or the backends contradict each other or the VIPs, or no mark is left. Nothing has changed then.
+    pub fn create(&mut self, new: NewLoadBalancer, vips: Vips, foreign: &BTreeSet<Mark>) -> Result<Change, Rejected> {
+        let ranges = new.listen.ranges();
+        vips.into_iter().try_for_each(|vip| self.check_ports(vip, new.protocol, &ranges, None))?;
         new.service.check(new.protocol, families(vips))?;
+        let port = new.listen.lowest();
+        let marked = match new.listen {
+            Listen::Port(_) => None,
+            Listen::Ports(ports) => Some(Box::new(Marked { ports, mark: self.free_mark(foreign)? })),
+        };
         let backends = new.backends.unwrap_or_default();
-        check_backends(vips, &backends)?;
-        check_fallback(vips, new.fallback.as_ref(), &backends)?;
         let after = LoadBalancer {
             id: new.id,
             serial: self.last_serial + 1,
             name: new.name,
             vips,
-            port: new.port,
+            port,
+            marked,
             protocol: new.protocol,
             backends: (!backends.is_empty()).then(|| backends.into()),
             phase: Phase::Active,
@@ -195,7 +230,18 @@ impl State {
             drain: None,
             check_marks: CheckMarks::default(),
         };
+        check_targets(&after)?;
         Ok(self.done(None, Some(after)))
+    }
+
+    fn free_mark(&self, foreign: &BTreeSet<Mark>) -> Result<Mark, Rejected> {
+        self.free_marks(foreign).next().ok_or(Rejected::NoMark)
+    }
+
+    /// The marks that neither a load-balancer has nor a service of another program, in order.
+    fn free_marks(&self, foreign: &BTreeSet<Mark>) -> impl Iterator<Item = Mark> {
+        let own: BTreeSet<Mark> = self.by_id.values().flat_map(|each| each.marks()).collect();
+        Mark::all().filter(move |mark| !own.contains(mark) && !foreign.contains(mark))
     }
 
     /// Carries out, at that time, any command but [`Command::Create`], which needs a VIP first and is refused here as an unknown load-balancer.
@@ -238,13 +284,18 @@ impl State {
     pub fn put(&mut self, change: &Change) {
         if let Some(before) = &change.before {
             self.by_id.remove(&before.id);
-            for endpoint in before.endpoints() {
-                self.by_endpoint.remove(&endpoint);
+            for vip in before.vips {
+                for ports in before.ranges() {
+                    self.by_ports.remove(&(vip, before.protocol, ports));
+                }
             }
         }
         if let Some(after) = &change.after {
             self.last_serial = self.last_serial.max(after.serial);
-            self.by_endpoint.extend(after.endpoints().map(|endpoint| (endpoint, after.id)));
+            for vip in after.vips {
+                let ports = after.ranges().into_iter();
+                self.by_ports.extend(ports.map(|ports| ((vip, after.protocol, ports), after.id)));
+            }
             self.by_id.insert(after.id, Arc::clone(after));
         }
     }
@@ -253,9 +304,22 @@ impl State {
         let before = self.active(id)?;
         unchanged("eip", before.vips.first(), change.vip)?;
         unchanged("eips", before.vips, change.vips)?;
-        unchanged("port", before.port, change.port)?;
-        unchanged("protocol", before.protocol, change.protocol)?;
         let mut after = LoadBalancer::clone(&before);
+        match (&mut after.marked, &change.ports) {
+            (None, None) => unchanged("port", before.port, change.port)?,
+            (None, Some(_)) => return Err(immutable("ports", format!("the single port {}", before.port))),
+            (Some(marked), _) if change.port.is_some() => {
+                return Err(immutable("port", format!("one of several ({})", marked.ports)));
+            }
+            (Some(_), None) => {}
+            (Some(marked), Some(ports)) => {
+                let mut vips = before.vips.into_iter();
+                vips.try_for_each(|vip| self.check_ports(vip, before.protocol, ports.ranges(), Some(id)))?;
+                marked.ports.clone_from(ports);
+                after.port = ports.lowest();
+            }
+        }
+        unchanged("protocol", before.protocol, change.protocol)?;
         if let Some(name) = &change.name {
             after.name.clone_from(name);
         }
@@ -267,25 +331,23 @@ impl State {
             after.check.clone_from(check);
         }
         if let Some(fallback) = &change.fallback {
-            check_fallback(before.vips, fallback.as_ref(), before.backends())?;
             after.fallback = fallback.map(Box::new);
+            check_fallback(&after)?;
         }
+        check_persistence(&after)?;
         Ok(self.done(Some(before), Some(after)))
     }
 
     fn add_backends(&mut self, id: LoadBalancerId, added: &[Backend]) -> Result<Change, Rejected> {
         let before = self.active(id)?;
         let backends: Arc<[Backend]> = before.backends().iter().chain(added).cloned().collect();
-        check_backends(before.vips, &backends)?;
-        check_fallback(before.vips, before.fallback.as_deref(), &backends)?;
         let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
+        check_targets(&after)?;
         Ok(self.done(Some(before), Some(after)))
     }
 
     fn replace_backends(&mut self, id: LoadBalancerId, backends: &[Backend]) -> Result<Change, Rejected> {
         let before = self.active(id)?;
-        check_backends(before.vips, backends)?;
-        check_fallback(before.vips, before.fallback.as_deref(), backends)?;
         let known = |target| before.backends().iter().find(|each| each.target == target);
         let kept = backends.iter().map(|each| match known(each.target) {
             Some(known) => Backend { id: known.id, condition: known.condition, ..each.clone() },
@@ -293,6 +355,7 @@ impl State {
         });
         let has_ever_had = before.backends.is_some() || !backends.is_empty();
         let after = LoadBalancer { backends: has_ever_had.then(|| kept.collect()), ..LoadBalancer::clone(&before) };
+        check_targets(&after)?;
         Ok(self.done(Some(before), Some(after)))
     }
 
@@ -305,15 +368,17 @@ impl State {
         let before = self.active(id)?;
         let old = known_backend(&before, backend)?;
         unchanged("ip", old.target.ip, change.target.ip)?;
-        unchanged("port", old.target.port, change.target.port)?;
+        if change.target.port.is_some_and(|port| Some(port) != old.target.port) {
+            let is = old.target.port.map_or_else(|| "that of each connection".to_owned(), |port| port.to_string());
+            return Err(immutable("port", is));
+        }
         let check = change.check.clone().unwrap_or_else(|| old.check.clone());
         let changed = Backend { settings: change.of(old.settings)?, check, ..old.clone() };
         let others = before.backends().iter();
         let backends: Arc<[Backend]> =
             others.map(|each| if each.target == changed.target { &changed } else { each }).cloned().collect();
-        check_backends(before.vips, &backends)?;
-        check_fallback(before.vips, before.fallback.as_deref(), &backends)?;
         let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
+        check_targets(&after)?;
         Ok(self.done(Some(before), Some(after)))
     }
 
@@ -342,84 +407,31 @@ impl State {
 
 /// Two records of the store that cannot both be true.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the records of load-balancers {one} and {other} contradict each other: both claim {endpoint}")]
+#[error("the records of load-balancers {one} and {other} contradict each other: both claim {claim}")]
 pub struct Contradiction {
     /// A load-balancer.
     pub one: LoadBalancerId,
     /// Another, or the same twice.
     pub other: LoadBalancerId,
     /// What both claim.
-    pub endpoint: Endpoint,
+    pub claim: VirtualService,
 }
 
 fn known_backend(load_balancer: &LoadBalancer, backend: BackendId) -> Result<&Backend, Rejected> {
     load_balancer.backend(backend).ok_or(Rejected::UnknownBackend { load_balancer: load_balancer.id, backend })
 }
 
-fn is_one_of(vips: Vips, target: Target) -> bool {
-    vips.into_iter().any(|vip| vip.address() == target.ip.address())
-}
-
 fn families(vips: Vips) -> impl Iterator<Item = Family> {
     vips.into_iter().map(Vip::family)
 }
 
-/// Whether all of them could be the backends of a load-balancer there.
-fn check_backends(vips: Vips, backends: &[Backend]) -> Result<(), Rejected> {
-    let mut targets = BTreeMap::new();
-    let mut hosts = BTreeMap::new();
-    backends.iter().try_for_each(|backend| {
-        let Backend { id, target, settings, .. } = *backend;
-        if is_one_of(vips, target) {
-            return Err(Rejected::BackendIsVip(target));
-        }
-        if let Some(by) = targets.insert(target, id) {
-            return Err(Rejected::BackendExists { target, by });
-        }
-        check_reach(vips, target, settings)?;
-        let other = (!settings.forwarding.translates()).then(|| hosts.insert(target.ip, target)).flatten();
-        check_server(target, settings, other)
-    })
-}
-
-/// The fallback is a backend like others, but none of them.
-fn check_fallback(vips: Vips, fallback: Option<&Fallback>, backends: &[Backend]) -> Result<(), Rejected> {
-    let Some(Fallback { target, settings }) = fallback.copied() else { return Ok(()) };
-    if is_one_of(vips, target) {
-        return Err(Rejected::BackendIsVip(target));
-    }
-    if backends.iter().any(|backend| backend.target == target) {
-        return Err(Rejected::BackendIsFallback(target));
-    }
-    check_reach(vips, target, settings)?;
-    let is_same = |each: &&Backend| each.target.ip == target.ip && !each.settings.forwarding.translates();
-    let other = (!settings.forwarding.translates()).then(|| backends.iter().find(is_same)).flatten();
-    check_server(target, settings, other.map(|other| other.target))
-}
-
-/// Whether packets can reach it from one of the VIPs by the way that it asks for.
-fn check_reach(vips: Vips, target: Target, settings: BackendSettings) -> Result<(), Rejected> {
-    let kind = settings.forwarding.kind();
-    if kind != ForwardingKind::Tunnel && families(vips).all(|family| family != target.ip.family()) {
-        return Err(Rejected::Unfit { target, why: Unfit::OtherFamily { kind, vip: vips.first().family() } });
-    }
-    Ok(())
-}
-
-/// `other` is on the same host, and what is sent there keeps its port as well.
-fn check_server(target: Target, settings: BackendSettings, other: Option<Target>) -> Result<(), Rejected> {
-    match other {
-        Some(other) => {
-            let kind = settings.forwarding.kind();
-            Err(Rejected::Unfit { target, why: Unfit::SameServer { kind, other } })
-        }
-        None => Ok(()),
-    }
-}
-
 fn unchanged<T: PartialEq + ToString>(field: &'static str, is: T, wanted: Option<T>) -> Result<(), Rejected> {
     match wanted {
-        Some(wanted) if wanted != is => Err(Rejected::Immutable { field, is: is.to_string() }),
+        Some(wanted) if wanted != is => Err(immutable(field, is.to_string())),
         _ => Ok(()),
     }
+}
+
+fn immutable(field: &'static str, is: String) -> Rejected {
+    Rejected::Immutable { field, is }
 }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::model::{BackendSettings, ServiceSettings, SourceNat, Target, Vip, VirtualService};
+use crate::model::{BackendSettings, MarkRule, ServiceSettings, SourceNat, Target, Vip, VirtualService};
 
 /// One change, with the driver it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,10 @@ pub enum HostStep {
     EnableSourceNat(Vip, SourceNat),
     /// Stop that.
     DisableSourceNat(Vip),
+    /// Have the firewall mark these packets.
+    Mark(MarkRule),
+    /// Stop that.
+    Unmark(MarkRule),
 }
 
 /// What the data plane is told.
@@ -71,6 +75,7 @@ impl Step {
                 | HostStep::EnableSourceNat(vip, _)
                 | HostStep::DisableSourceNat(vip),
             ) => vip,
+            Self::Host(HostStep::Mark(rule) | HostStep::Unmark(rule)) => rule.vip,
             Self::Dataplane(step) => step.service().vip(),
         }
     }
@@ -146,6 +151,8 @@ impl fmt::Display for HostStep {
             Self::Unbind(vip) => write!(f, "unbind {vip}"),
             Self::EnableSourceNat(vip, choice) => write!(f, "enable source NAT for {vip} ({choice})"),
             Self::DisableSourceNat(vip) => write!(f, "disable source NAT for {vip}"),
+            Self::Mark(rule) => write!(f, "mark {rule}"),
+            Self::Unmark(rule) => write!(f, "stop marking {rule}"),
         }
     }
 }

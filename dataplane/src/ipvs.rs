@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The kernel's IPVS as a data plane.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipvs::{Client, Error, Refusal, Timeouts};
 use slb_core::{
     errors::Shared,
-    model::{Target, VirtualService},
+    model::{ServiceKey, Target, VirtualService},
     observed::{ServiceView, Services},
     ports::{Cause, Dataplane, Lacking, Verdict},
     statistics::Connections,
@@ -67,6 +67,15 @@ impl Dataplane for Ipvs {
             Err(error) if error.not_found() => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn keys(&mut self) -> Result<BTreeSet<ServiceKey>, Cause> {
+        let mut services = self.client.services().await;
+        if is_stale(&services) {
+            self.client = Client::open().await?;
+            services = self.client.services().await;
+        }
+        Ok(services?.iter().filter_map(|service| translate::key(service.id())).collect())
     }
 
     async fn connections(&mut self, service: VirtualService) -> Result<BTreeMap<Target, Connections>, Cause> {

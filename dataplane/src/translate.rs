@@ -209,10 +209,10 @@ pub fn backend(observed: &ObservedDestination) -> Option<(Target, Option<Backend
     Some((target, settings(asked).filter(|settings| destination(target, *settings) == *asked)))
 }
 
-/// Where the backend listens. `None` if slb cannot name it: on port 0.
+/// Where the backend listens: port 0 leaves connections theirs. `None` if slb cannot name it.
 pub fn target(observed: &ObservedDestination) -> Option<Target> {
     let DestinationId { address, port } = *observed.id();
-    Some(Target { ip: address.try_into().ok()?, port: Port::try_from(i64::from(port)).ok()? })
+    Some(Target { ip: address.try_into().ok()?, port: Port::try_from(i64::from(port)).ok() })
 }
 
 fn settings(asked: &Destination) -> Option<BackendSettings> {
@@ -254,7 +254,7 @@ fn destination(target: Target, settings: BackendSettings) -> Destination {
 }
 
 fn destination_id(target: Target) -> DestinationId {
-    DestinationId { address: target.ip.address(), port: target.port.get() }
+    DestinationId { address: target.ip.address(), port: target.port.map_or(0, Port::get) }
 }
 
 #[cfg(test)]
@@ -269,7 +269,7 @@ mod tests {
     fn steps_are_what_ipvsadm_would_be_told() {
         let endpoint = endpoint_of(6443);
         let at = endpoint.into();
-        let target = Target { ip: "10.80.96.25".parse().unwrap(), port: endpoint.port };
+        let target = Target { ip: "10.80.96.25".parse().unwrap(), port: Some(endpoint.port) };
         let marked = |vip: &str| VirtualService::Mark(vip.parse().unwrap(), Mark::try_from(0x51b0_0001).unwrap());
         let hashed = ServiceSettings { scheduler: Scheduler::Mh, ..ServiceSettings::default() };
         let by = |forwarding| BackendSettings { forwarding, ..BackendSettings::default() };
@@ -302,6 +302,10 @@ mod tests {
                 "-e -t 192.168.0.85:6443 -r 10.80.96.25:6443 -l -w 7 -x 9 -y 3",
             ),
             (DataplaneStep::RemoveBackend(at, target), "-d -t 192.168.0.85:6443 -r 10.80.96.25:6443"),
+            (
+                DataplaneStep::RemoveBackend(marked("192.168.0.85"), Target { port: None, ..target }),
+                "-d -f 1370488833 -r 10.80.96.25:0",
+            ),
             (DataplaneStep::RemoveService(marked("192.168.0.85")), "-D -f 1370488833"),
             (DataplaneStep::RemoveService(marked("fd00::85")), "-D -f 1370488833 -6"),
         ] {

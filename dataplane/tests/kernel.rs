@@ -47,7 +47,7 @@ fn service(number: i64) -> VirtualService {
 }
 
 fn target(last: u8) -> Target {
-    Target { ip: format!("10.80.96.{last}").parse().unwrap(), port: port(8080) }
+    Target { ip: format!("10.80.96.{last}").parse().unwrap(), port: Some(port(8080)) }
 }
 
 fn settings(forwarding: Forwarding, weight: u16) -> BackendSettings {
@@ -112,7 +112,7 @@ fn what_is_there_in_another_shape_is_seen_and_put_right() {
         let observed = ipvs.observe().await.unwrap();
         let view = &observed[&endpoint(80).into()];
         assert_eq!(view.settings, None);
-        let other = Target { port: port(80), ..target(2) };
+        let other = Target { port: Some(port(80)), ..target(2) };
         let found = BackendSettings {
             weight: Weight::from(9),
             thresholds: Thresholds::new(100, 0).unwrap(),
@@ -188,7 +188,13 @@ fn services_by_mark_are_told_apart_by_family() {
     let mark = Mark::all().last().unwrap();
     let [ipv4, ipv6] = [VIP, "fd00::85"].map(|vip| VirtualService::Mark(vip.parse().unwrap(), mark));
     on(&node, async |ipvs| {
-        applied(ipvs, &[AddService(ipv4, RR), AddBackend(ipv4, target(1), BackendSettings::default())]).await;
+        let keeps_ports = Target { port: None, ..target(1) };
+        let backends = [keeps_ports, target(1)].map(|target| (target, BackendSettings::default()));
+        applied(ipvs, &[AddService(ipv4, RR)]).await;
+        applied(ipvs, &backends.map(|(target, settings)| AddBackend(ipv4, target, settings))).await;
+        let observed = ipvs.observe().await.unwrap();
+        assert_eq!(observed[&ipv4.key()].backends, backends.map(|(target, settings)| (target, Some(settings))).into());
+        assert_eq!(ipvs.keys().await.unwrap(), [ipv4.key()].into());
         assert!(ipvs.exists(ipv4).await.unwrap());
         assert!(!ipvs.exists(ipv6).await.unwrap());
         applied(ipvs, &[AddService(ipv6, RR), RemoveService(ipv4)]).await;

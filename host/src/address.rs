@@ -41,7 +41,9 @@ impl Change {
         match *step {
             HostStep::Bind(vip) => Some(Self::Bind(vip)),
             HostStep::Unbind(vip) => Some(Self::Unbind(vip)),
-            HostStep::EnableSourceNat(..) | HostStep::DisableSourceNat(_) => None,
+            HostStep::EnableSourceNat(..) | HostStep::DisableSourceNat(_) | HostStep::Mark(_) | HostStep::Unmark(_) => {
+                None
+            }
         }
     }
 
@@ -301,7 +303,7 @@ pub(crate) fn view(adapter: &str, adapters: &[Adapter], addresses: &[Address], g
         }
     }
     let broadcasts = addresses.iter().flat_map(Address::broadcasts).collect();
-    HostView { bound, taken, broadcasts, source_nat: BTreeMap::new() }
+    HostView { bound, taken, broadcasts, ..HostView::default() }
 }
 
 /// Whether an address is of a network that every adapter may have, which says nothing of where it is (RFC 3927, RFC 4291).

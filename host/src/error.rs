@@ -127,7 +127,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The kernel refused a change of its nftables rules.
-    #[error("change the nftables table slb")]
+    #[error("change the nftables rules of slb")]
     Nftables(#[source] netlink::KernelError),
     /// The kernel has no nftables for the family, and there is no iptables either.
     #[error(

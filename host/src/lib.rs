@@ -8,17 +8,22 @@
 //!  main loop ◀── Monitor: addresses and links that change
 //! ```
 //! The rooms, in the order to read: [`Linux`] is the driver and asks the others; `routing` is the connection to the kernel's
-//! rtnetlink; `link` and `address` say what its messages mean; `reception` waits until an address works; `sysctl` is the table of settings with their reasons; `nat` has a
-//! driver for nftables and one for iptables; `modules` and `capability` are what preflight asks; `way_out` asks whether clients' packets may come in; `monitor` listens; `program` runs
+//! rtnetlink; `link` and `address` say what its messages mean; `reception` waits until an address works; `sysctl` is the table of settings
+//! with their reasons; `nat` and `marks` have each a driver for nftables and one for iptables, which `nft` and `iptables` talk to; `modules`
+//! and `capability` are what preflight asks; `way_out` asks whether clients' packets may come in; `monitor` listens; `program` runs
 //! modprobe and iptables. `backend` is for another host than the rest: one that a load-balancer sends packets to.
 //!
 //! Reading, checking and changing are apart: nothing is changed but by [`modules::load`], and by `apply` and `set` of the
 //! [`Host`]. What is as it should be is not written again.
 
-use std::{net::Ipv6Addr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
+    sync::Arc,
+};
 
 use slb_core::{
-    model::Family,
+    model::{Family, MarkRule, Vip},
     observed::HostView,
     ports::{Cause, Host, SettingChange, Settings, Verdict},
     step::HostStep,
@@ -30,10 +35,13 @@ mod any;
 pub mod backend;
 pub mod capability;
 mod error;
+mod iptables;
 mod link;
+mod marks;
 pub mod modules;
 mod monitor;
 mod nat;
+mod nft;
 mod program;
 mod reception;
 mod routing;
@@ -58,6 +66,8 @@ pub struct Linux {
     routing: Routing,
     /// Chosen when it is first needed.
     nat: Option<nat::Drivers>,
+    /// Each chosen when it is first needed.
+    marks: marks::Drivers,
     /// Whether VIPs may be of IPv6.
     has_ipv6: bool,
     /// Whether backends are asked for VIPs, and answer from there.
@@ -72,7 +82,14 @@ impl Linux {
     /// # Errors
     /// [`Error::Open`].
     pub fn new(adapter: &str) -> Result<Self, Error> {
-        Ok(Self { adapter: adapter.into(), routing: Routing::open()?, nat: None, has_ipv6: false, hears_vips: false })
+        Ok(Self {
+            adapter: adapter.into(),
+            routing: Routing::open()?,
+            nat: None,
+            marks: marks::Drivers::default(),
+            has_ipv6: false,
+            hears_vips: false,
+        })
     }
 
     /// The same for VIPs of IPv6, too: the kernel is to forward IPv6.
@@ -155,7 +172,11 @@ impl Linux {
         let gateways: Vec<Gateway> = self.routing.routes(Gateway::of).await?;
         let view = address::view(&self.adapter, &adapters, &addresses, &gateways);
         let networks = address::connected(&addresses);
-        Ok(HostView { source_nat: self.nat().await?.observe(&networks).await?, ..view })
+        let mut marks: BTreeMap<Vip, BTreeSet<MarkRule>> = BTreeMap::new();
+        for rule in self.marks.observe().await? {
+            marks.entry(rule.vip).or_default().insert(rule);
+        }
+        Ok(HostView { source_nat: self.nat().await?.observe(&networks).await?, marks, ..view })
     }
 
     async fn drift(&mut self) -> Result<Vec<SettingChange>, Error> {
@@ -194,6 +215,10 @@ impl Linux {
         Ok(changes.iter().zip(answers).map(|(change, answer)| change.verdict(&self.adapter, answer)).collect())
     }
 
+    async fn change_marks(&mut self, steps: &[HostStep], family: Family) -> Result<(), Arc<Error>> {
+        self.marks.apply(family, &marks::Wishes::of(steps, family)).await.map_err(Arc::new)
+    }
+
     async fn change_nat(&mut self, family: Family, wishes: &nat::Wishes) -> Result<(), Arc<Error>> {
         if wishes.is_empty() {
             return Ok(());
@@ -213,8 +238,8 @@ impl Host for Linux {
         Ok(self.view().await?)
     }
 
-    /// Addresses first, all in one pack, then all source NAT in one piece. Steps about addresses take effect in their order; of
-    /// several about the source NAT of one VIP the last counts.
+    /// Addresses first, all in one pack, then all source NAT and all marks, each in one piece. Steps about addresses take effect in their
+    /// order; of several about the source NAT of one VIP, or about one mark, the last counts.
     async fn apply(&mut self, steps: &[HostStep]) -> Vec<Verdict> {
         let changes: Vec<Change> = steps.iter().filter_map(Change::of).collect();
         let wishes: nat::Wishes = steps.iter().filter_map(nat::wish).collect();
@@ -224,6 +249,8 @@ impl Host for Linux {
         });
         let of_ipv4 = self.change_nat(Family::Ipv4, &wishes).await;
         let of_ipv6 = self.change_nat(Family::Ipv6, &wishes).await;
+        let marks_of_ipv4 = self.change_marks(steps, Family::Ipv4).await;
+        let marks_of_ipv6 = self.change_marks(steps, Family::Ipv6).await;
         let mut of_addresses = of_addresses.into_iter();
         let verdict = |step: &HostStep| match step {
             HostStep::Bind(_) | HostStep::Unbind(_) => {
@@ -235,6 +262,13 @@ impl Host for Linux {
                     Family::Ipv6 => &of_ipv6,
                 };
                 of_nat.as_ref().map_or_else(shared_verdict, |()| Verdict::Applied)
+            }
+            HostStep::Mark(rule) | HostStep::Unmark(rule) => {
+                let of_marks = match rule.vip.family() {
+                    Family::Ipv4 => &marks_of_ipv4,
+                    Family::Ipv6 => &marks_of_ipv6,
+                };
+                of_marks.as_ref().map_or_else(shared_verdict, |()| Verdict::Applied)
             }
         };
         steps.iter().map(verdict).collect()

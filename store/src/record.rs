@@ -20,8 +20,8 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use slb_core::model::{
-    Advertise, Backend, BackendId, BackendIp, CheckMarks, Drain, Fallback, Invalid, LoadBalancer, LoadBalancerId, Name,
-    Phase, Port, SourceNat, Target, Vip, Vips,
+    Advertise, Backend, BackendId, BackendIp, CheckMarks, Drain, Fallback, Invalid, LoadBalancer, LoadBalancerId, Mark,
+    Marked, Name, Phase, Port, PortRange, Ports, SourceNat, Target, Vip, Vips,
     check::{HealthCheck, PanicThreshold, Reaction},
 };
 use uuid::Uuid;
@@ -80,8 +80,17 @@ struct LoadBalancerV3 {
 /// Follows the fields of the third version.
 #[derive(Default, Serialize, Deserialize)]
 struct MoreV4 {
+    marked: Option<MarkedV4>,
     /// The VIP of IPv6 beside one of IPv4.
     second_vip: Option<IpAddr>,
+}
+
+/// Several ports, instead of the one of the first version; and backends without a port, which is written as 0.
+#[derive(Serialize, Deserialize)]
+struct MarkedV4 {
+    mark: u32,
+    /// From the first to the last of each range.
+    ports: Vec<(u16, u16)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -147,7 +156,7 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
         check: load_balancer.check.as_deref().map(CheckV3::from),
         fallback: load_balancer.fallback.as_deref().map(|Fallback { target, settings }| FallbackV3 {
             ip: target.ip.address(),
-            port: target.port.get(),
+            port: target.port.map_or(0, Port::get),
             settings: (*settings).into(),
         }),
         drain: load_balancer.drain.map(DrainV3::from),
@@ -157,7 +166,10 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
             SourceNat::Never => SourceNatV3::Never,
         },
     };
-    let more = MoreV4 { second_vip: load_balancer.vips.second().map(Vip::address) };
+    let more = MoreV4 {
+        marked: load_balancer.marked.as_deref().map(MarkedV4::from),
+        second_vip: load_balancer.vips.second().map(Vip::address),
+    };
     postcard::to_extend(&(record, more, VipChecksV5::from(load_balancer)), vec![VERSION])
 }
 
@@ -167,7 +179,7 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
 /// It is no record, of a later version, or holds a value that cannot be.
 pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadable> {
     let older = |record: LoadBalancerV3| (record, MoreV4::default(), VipChecksV5::default());
-    let (record, MoreV4 { second_vip }, vip_checks) = match version(bytes)? {
+    let (record, MoreV4 { marked, second_vip }, vip_checks) = match version(bytes)? {
         (1, fields) => older(whole::<LoadBalancerV1>(fields)?.into()),
         (2, fields) => older(whole::<(LoadBalancerV1, MoreV2)>(fields)?.into()),
         (3, fields) => older(whole(fields)?),
@@ -195,12 +207,15 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
     } = record;
     let backends =
         backends.map(|backends| backends.into_iter().map(Backend::try_from).collect::<Result<Arc<[_]>, _>>());
+    let marked = marked.map(Marked::try_from).transpose()?;
+    let port = marked.as_ref().map_or_else(|| Port::try_from(i64::from(port)), |marked| Ok(marked.ports.lowest()))?;
     let load_balancer = LoadBalancer {
         id,
         serial,
         name: Name::try_from(name)?,
         vips: vips(vip, second_vip)?,
-        port: Port::try_from(i64::from(port))?,
+        port,
+        marked: marked.map(Box::new),
         protocol: protocol.into(),
         backends: backends.transpose()?,
         phase: match phase {
@@ -222,7 +237,31 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
         },
         check_marks: CheckMarks::default(),
     };
+    let mut targets = load_balancer.backends().iter().map(|backend| backend.target);
+    let keeps_port = |target: Target| target.port.is_none();
+    if load_balancer.marked.is_none()
+        && (targets.any(keeps_port) || load_balancer.fallback.as_ref().is_some_and(|it| keeps_port(it.target)))
+    {
+        return Err(Invalid("a backend of a single port has none".to_owned()).into());
+    }
     Ok(vip_checks.put_in(load_balancer)?)
+}
+
+impl From<&Marked> for MarkedV4 {
+    fn from(Marked { ports, mark }: &Marked) -> Self {
+        let ports = ports.ranges().iter().map(|range| (range.first().get(), range.last().get()));
+        Self { mark: mark.get(), ports: ports.collect() }
+    }
+}
+
+impl TryFrom<MarkedV4> for Marked {
+    type Error = Invalid;
+
+    fn try_from(MarkedV4 { mark, ports }: MarkedV4) -> Result<Self, Invalid> {
+        let port = |number: u16| Port::try_from(i64::from(number));
+        let ranges = ports.into_iter().map(|(first, last)| PortRange::new(port(first)?, port(last)?));
+        Ok(Self { ports: Ports::new(ranges.collect::<Result<Vec<_>, _>>()?)?, mark: Mark::try_from(mark)? })
+    }
 }
 
 impl TryFrom<FallbackV3> for Fallback {
@@ -239,7 +278,8 @@ fn vips(first: IpAddr, second: Option<IpAddr>) -> Result<Vips, Invalid> {
 }
 
 fn target(ip: IpAddr, port: u16) -> Result<Target, Invalid> {
-    Ok(Target { ip: BackendIp::try_from(ip)?, port: Port::try_from(i64::from(port))? })
+    let port = Some(port).filter(|port| *port != 0).map(|port| Port::try_from(i64::from(port)));
+    Ok(Target { ip: BackendIp::try_from(ip)?, port: port.transpose()? })
 }
 
 fn read_check(record: CheckV3) -> Result<Arc<HealthCheck>, Invalid> {
@@ -272,7 +312,7 @@ impl From<&Backend> for BackendV3 {
         Self {
             id: id.0.into_bytes(),
             ip: ip.address(),
-            port: port.get(),
+            port: port.map_or(0, Port::get),
             settings: (*settings).into(),
             check: check.as_deref().map(CheckV3::from),
             condition: (*condition).into(),

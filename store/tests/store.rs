@@ -22,8 +22,9 @@ use slb_core::{
     errors::Chain,
     model::{
         Advertise, Backend, BackendId, BackendSettings, Condition, Drain, Encapsulation, Fallback, Forwarding,
-        LoadBalancer, LoadBalancerId, Mark, Name, Persistence, PersistenceTimeout, Phase, Port, Protocol, Scheduler,
-        SchedulerFlags, ServiceSettings, SourceNat, Target, Then, Thresholds, Time, Vip, Vips, Weight,
+        LoadBalancer, LoadBalancerId, Mark, Marked, Name, Persistence, PersistenceTimeout, Phase, Port, Ports,
+        Protocol, Scheduler, SchedulerFlags, ServiceSettings, SourceNat, Target, Then, Thresholds, Time, Vip, Vips,
+        Weight,
         check::{Address, Check, HealthCheck, Question, Reaction, Timing},
     },
     peer::{Peer, PeerAddress},
@@ -99,9 +100,13 @@ fn drain(number: u8) -> Option<Drain> {
 }
 
 fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> LoadBalancer {
+    let several = id.is_multiple_of(5);
     let backend = |number: u8| Backend {
         id: BackendId(Uuid::from_u128(number.into())),
-        target: Target { ip: vip(number.wrapping_add(100)).address().try_into().unwrap(), port: port(80) },
+        target: Target {
+            ip: vip(number.wrapping_add(100)).address().try_into().unwrap(),
+            port: (!several).then(|| port(80)),
+        },
         settings: BackendSettings {
             forwarding: [
                 Forwarding::Masquerade,
@@ -128,6 +133,10 @@ fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> L
         vips: vips(id),
         port: port(u16::from(id) + 1),
         protocol: Protocol::ALL[usize::from(id) % Protocol::ALL.len()],
+        marked: several.then(|| {
+            let ports = Ports::new([port(u16::from(id) + 1).into(), port(443).into()]).unwrap();
+            Box::new(Marked { ports, mark: Mark::all().nth(id.into()).unwrap() })
+        }),
         backends: backends.map(|count| (0..count).map(backend).collect()),
         phase: if deleting { Phase::Deleting } else { Phase::Active },
         advertise: if id.is_multiple_of(2) { Advertise::Always } else { Advertise::WithBackends },
@@ -143,7 +152,7 @@ fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> L
         },
         check: id.is_multiple_of(2).then(|| health_check(id)),
         fallback: id.is_multiple_of(3).then(|| {
-            let target = Target { ip: vip(id).address().try_into().unwrap(), port: port(81) };
+            let target = Target { ip: vip(id).address().try_into().unwrap(), port: Some(port(81)) };
             Box::new(Fallback { target, settings: BackendSettings::default() })
         }),
         drain: drain(id),

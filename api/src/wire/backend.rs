@@ -28,7 +28,8 @@ use super::{FromFields, Partial, Whole, drain::DrainView};
 pub(crate) struct BackendView<'a> {
     uuid: BackendId,
     ip: BackendIp,
-    port: Port,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<Port>,
     r#type: ForwardingKind,
     weight: Weight,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,10 +108,10 @@ impl FromFields for BackendWish {
 impl BackendWish {
     fn read(mut fields: Fields<'_>) -> Option<Self> {
         let ip = fields.required("ip", ip);
-        let port = fields.required("port", port);
+        let port = fields.optional("port", port);
         let settings = settings(&mut fields);
         fields.finish();
-        Some(Self { target: Target { ip: ip?, port: port? }, settings })
+        Some(Self { target: Target { ip: ip?, port }, settings })
     }
 
     /// The backend that it asks for, under an id that nothing has had.
@@ -170,7 +171,7 @@ impl BackendEdit {
         let PartialTarget { ip, port } = self.change.target;
         self.uuid.is_none_or(|uuid| uuid == backend.id.0)
             && ip.is_none_or(|ip| ip == backend.target.ip)
-            && port.is_none_or(|port| port == backend.target.port)
+            && port.is_none_or(|port| Some(port) == backend.target.port)
             && self.change.of(backend.settings) == Ok(backend.settings)
             && self.change.check.as_ref().is_none_or(|check| *check == backend.check)
     }

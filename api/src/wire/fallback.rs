@@ -17,7 +17,8 @@ use crate::{
 #[derive(Serialize)]
 pub(crate) struct FallbackView {
     ip: BackendIp,
-    port: Port,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<Port>,
     r#type: ForwardingKind,
     #[serde(skip_serializing_if = "Option::is_none")]
     tunnel: Option<TunnelView>,
@@ -41,7 +42,7 @@ pub(crate) fn fallback(fields: &mut Fields<'_>) -> Option<Option<Fallback>> {
 
 fn read(mut fields: Fields<'_>) -> Option<Fallback> {
     let ip = fields.required("ip", ip);
-    let port = fields.required("port", port);
+    let port = fields.optional("port", port);
     let change = BackendChange {
         kind: fields.optional("type", forwarding),
         encapsulation: fields.object("tunnel", tunnel).flatten(),
@@ -50,5 +51,5 @@ fn read(mut fields: Fields<'_>) -> Option<Fallback> {
     let settings = change.of(BackendSettings::default());
     let settings = settings.map_err(|Discord { field, why }| fields.found(field, || why)).ok();
     fields.finish();
-    Some(Fallback { target: Target { ip: ip?, port: port? }, settings: settings? })
+    Some(Fallback { target: Target { ip: ip?, port }, settings: settings? })
 }

@@ -11,8 +11,8 @@ use std::{
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::json;
 use slb_core::model::{
-    BackendId, BackendIp, BackendSettings, CheckMarks, Encapsulation, Family, Forwarding, Persistence, Scheduler,
-    SchedulerFlags, Target, Thresholds,
+    BackendId, BackendIp, BackendSettings, CheckMarks, Encapsulation, Family, Forwarding, Mark, Marked, Persistence,
+    Scheduler, SchedulerFlags, Target, Thresholds,
 };
 use slb_core::ports::Wanted;
 
@@ -58,7 +58,7 @@ fn backend() -> impl Strategy<Value = Backend> {
     ];
     let thresholds =
         (0..1000_u32, 0..1000_u32).prop_map(|(one, other)| Thresholds::new(one.max(other), one.min(other)).unwrap());
-    (any_uuid(), address(), any_port(), forwarding, any::<u16>(), thresholds).prop_map(
+    (any_uuid(), address(), option::of(any_port()), forwarding, any::<u16>(), thresholds).prop_map(
         |(id, ip, port, forwarding, weight, thresholds)| {
             let target = Target { ip: BackendIp::try_from(ip).unwrap(), port };
             Backend::new(BackendId(id), target, BackendSettings { forwarding, weight: weight.into(), thresholds })
@@ -89,17 +89,29 @@ fn source_nat() -> impl Strategy<Value = SourceNat> {
     proptest::sample::select(SourceNat::ALL.to_vec())
 }
 
+fn several() -> impl Strategy<Value = Ports> {
+    let range =
+        (any_port(), any_port()).prop_map(|(one, other)| PortRange::new(one.min(other), one.max(other)).unwrap());
+    vec(range, 1..4).prop_map(|ranges| Ports::new(ranges).unwrap())
+}
+
 fn load_balancer() -> impl Strategy<Value = LoadBalancer> {
     let phase = prop_oneof![Just(Phase::Active), Just(Phase::Deleting)];
-    let place = (any_vips(), any_port(), protocol());
+    let place = (any_vips(), any_port(), protocol(), option::of(several()));
+    let place = place.prop_map(|(vips, port, protocol, several)| {
+        let port = several.as_ref().map_or(port, Ports::lowest);
+        let mark = Mark::all().next().unwrap();
+        (vips, port, protocol, several.map(|ports| Box::new(Marked { ports, mark })))
+    });
     let choices = (advertise(), source_nat());
     (any_uuid(), any_name(), place, option::of(vec(backend(), 0..4)), phase, choices, service_settings()).prop_map(
-        |(id, name, (vips, port, protocol), backends, phase, (advertise, source_nat), service)| LoadBalancer {
+        |(id, name, (vips, port, protocol, marked), backends, phase, (advertise, source_nat), service)| LoadBalancer {
             id: LoadBalancerId(id),
             serial: 1,
             name,
             vips,
             port,
+            marked,
             protocol,
             backends: backends.map(Arc::from),
             phase,
@@ -121,7 +133,9 @@ proptest! {
         let backends = edit.backends.unwrap();
         prop_assert_eq!(edit.uuid, Some(is.id.0));
         prop_assert_eq!(edit.name.as_ref(), Some(&is.name));
-        prop_assert_eq!((edit.eip, edit.eips, edit.port), (Some(is.vips.first()), Some(is.vips), Some(is.port)));
+        prop_assert_eq!((edit.eip, edit.eips), (Some(is.vips.first()), Some(is.vips)));
+        prop_assert_eq!(edit.port, is.marked.is_none().then_some(is.port));
+        prop_assert_eq!(edit.ports, is.marked.as_ref().map(|marked| marked.ports.clone()));
         prop_assert_eq!((edit.status, edit.advertise, edit.protocol), (Some(is.phase), Some(is.advertise), Some(is.protocol)));
         prop_assert_eq!(edit.source_nat, Some(is.source_nat));
         prop_assert_eq!(edit.service.of(ServiceSettings::default()), is.service);
@@ -139,9 +153,10 @@ proptest! {
     }
 
     #[test]
-    fn a_wish_is_read_as_it_was_written(name in any_name(), port in any_port(), vips in option::of(any_vips()), (advertise, source_nat) in (advertise(), source_nat()), protocol in protocol(), service in service_settings(), backends in vec(backend(), 0..4)) {
+    fn a_wish_is_read_as_it_was_written(name in any_name(), ports in several(), vips in option::of(any_vips()), (advertise, source_nat) in (advertise(), source_nat()), protocol in protocol(), service in service_settings(), backends in vec(backend(), 0..4)) {
+        let marked = Marked { ports: ports.clone(), mark: Mark::all().next().unwrap() };
         let is = LoadBalancer {
-            id: LoadBalancerId(Uuid::nil()), serial: 1, name, vips: vips.unwrap_or(Vip::from_str("192.0.2.1").unwrap().into()), port, protocol,
+            id: LoadBalancerId(Uuid::nil()), serial: 1, name, vips: vips.unwrap_or(Vip::from_str("192.0.2.1").unwrap().into()), port: ports.lowest(), protocol, marked: Some(Box::new(marked)),
             backends: None, phase: Phase::Active, advertise, source_nat, service, check: None, fallback: None, drain: None, check_marks: CheckMarks::default(),
         };
         let mut body = serde_json::to_value(LoadBalancerView::from(&is)).unwrap();
@@ -158,7 +173,7 @@ proptest! {
         }
         let read: LoadBalancerWish = parse(body.to_string().as_bytes()).unwrap();
         let wanted: Vec<Vip> = vips.into_iter().flatten().collect();
-        prop_assert_eq!((read.name, read.port, read.vips), (is.name, port, WantedVips::new(None, &wanted).unwrap()));
+        prop_assert_eq!((read.name, read.listen, read.vips), (is.name, Listen::Ports(ports), WantedVips::new(None, &wanted).unwrap()));
         prop_assert_eq!((read.advertise, read.protocol, read.service), (advertise, protocol, service));
         prop_assert_eq!(read.source_nat, source_nat);
         let wanted: Vec<_> = read.backends.iter().map(|wish| Backend { id: BackendId(Uuid::nil()), ..wish.with_new_id().unwrap() }).collect();

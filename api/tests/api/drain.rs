@@ -39,7 +39,7 @@ async fn a_drain_shows_what_it_waits_for() {
         for at in [&path, &backend] {
             assert_eq!(server.post(&format!("{at}/drain"), "").await.json()["drain"]["left"], Value::Null);
         }
-        let target = Target { ip: "10.0.0.1".parse().unwrap(), port: 53_i64.try_into().unwrap() };
+        let target = Target { ip: "10.0.0.1".parse().unwrap(), port: Some(53_i64.try_into().unwrap()) };
         let connections = Connections { active: 3, inactive: 2, persistent: 1 };
         let id = LoadBalancerId(text(&created["uuid"]).parse().unwrap());
         server.board.post_connections(id, Arc::new(ByBackend::from([(target, connections)])));

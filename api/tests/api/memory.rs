@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::unwrap_in_result, reason = "a test double: what it unwraps it has made itself")]
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex},
 };
@@ -75,7 +75,7 @@ impl Memory {
         match command {
             Command::Create(new) => {
                 let vips = self.vips_for(&new)?;
-                let change = self.state.create(new, vips)?;
+                let change = self.state.create(new, vips, &BTreeSet::new())?;
                 Ok(self.whole(change))
             }
             Command::Update(..)

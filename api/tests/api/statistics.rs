@@ -38,7 +38,7 @@ async fn what_is_counted_is_shown_by_load_balancer_and_backend() {
     let (path, backend) = server.create_with_backend().await;
     let idle = server.create(r#"{"port":81}"#).await;
     let endpoint = Endpoint::tcp("192.0.2.1".parse().unwrap(), 80_i64.try_into().unwrap());
-    let target = Target { ip: "10.0.0.1".parse().unwrap(), port: 8080_i64.try_into().unwrap() };
+    let target = Target { ip: "10.0.0.1".parse().unwrap(), port: 8080_i64.try_into().ok() };
     let rate = Counts { connections: 2, ..Counts::default() };
     let connections = Connections { active: 3, inactive: 2, persistent: 1 };
     let count = BackendCount { traffic: Counters { total: counts(7), rate }, connections };

@@ -27,10 +27,10 @@ use super::{
 };
 use crate::{
     checker::{Checker, Transition},
-    command::{Answer, Command, Failure, Rejected, Request, Wish},
+    command::{Answer, Command, Failure, NewLoadBalancer, Rejected, Request, Wish},
     errors::Shared,
-    model::{Endpoint, Vip, Vips},
-    ports::{Advertiser, Cause, Dataplane, Pool, PoolError, Probe, Wanted},
+    model::{Vip, Vips},
+    ports::{Advertiser, Cause, Pool, PoolError, Probe, Wanted},
 };
 
 /// Why an address is set aside.
@@ -163,8 +163,8 @@ impl<W: World> Controller<W> {
             for vip in creation.vips().collect::<Vec<_>>() {
                 if self.is_lost(vip) {
                     creation.leave(vip);
-                } else if self.is_served(creation.new.endpoint(vip)).await? {
-                    self.pass_over(creation, vip, now)?;
+                } else {
+                    self.pass_over_served(creation, vip, now).await?;
                 }
             }
             if let Some(vips) = creation.all_vips() {
@@ -182,18 +182,18 @@ impl<W: World> Controller<W> {
         now: Instant,
     ) -> Result<Option<Progress>, Failure> {
         if let Some(vip) = wanted.vip() {
-            self.state.check_endpoint(creation.new.endpoint(vip))?;
+            self.state.check_ports(vip, creation.new.protocol, &creation.new.listen.ranges(), None)?;
             if self.wanted.contains(&vip) {
                 return Ok(Some(Progress::Waits(vec![vip])));
             }
             if !self.is_lost(vip) {
-                creation.put(vip);
+                creation.put(wanted, vip);
                 return Ok(None);
             }
         }
         let mut acquiring = Box::pin(self.drivers.pool.acquire(wanted, self.avoid.all()));
         match (&mut acquiring).now_or_never() {
-            Some(found) => self.acquired(creation, found, now).await.map(|()| None),
+            Some(found) => self.acquired(creation, wanted, found, now).await.map(|()| None),
             None => {
                 self.wanted.extend(wanted.vip());
                 creation.is_with_pool = true;
@@ -208,22 +208,22 @@ impl<W: World> Controller<W> {
     async fn acquired(
         &mut self,
         creation: &mut Creation,
+        wanted: Wanted,
         found: Result<Vip, PoolError>,
         now: Instant,
     ) -> Result<(), Failure> {
         let vip = found.map_err(Failure::Pool)?;
         self.acquired.insert(vip, Asked::NotYet);
-        creation.put(vip);
-        if self.is_served(creation.new.endpoint(vip)).await? {
-            self.pass_over(creation, vip, now)?;
-        }
-        Ok(())
+        creation.put(wanted, vip);
+        self.pass_over_served(creation, vip, now).await
     }
 
-    /// Another program has a service on the VIP.
-    fn pass_over(&mut self, creation: &mut Creation, vip: Vip, now: Instant) -> Result<(), Failure> {
+    /// Leaves a VIP on which another program has a service.
+    async fn pass_over_served(&mut self, creation: &mut Creation, vip: Vip, now: Instant) -> Result<(), Failure> {
+        let NewLoadBalancer { protocol, listen, .. } = &creation.new;
+        let Some(foreign) = self.foreign_service(vip, *protocol, listen).await? else { return Ok(()) };
         if !creation.leave(vip) {
-            return Err(Failure::Foreign(creation.new.endpoint(vip)));
+            return Err(Failure::Foreign(foreign));
         }
         self.avoid.set_aside(vip, ANOTHERS.to_owned(), now);
         Ok(())
@@ -245,12 +245,6 @@ impl<W: World> Controller<W> {
         !self.state.holds(vip) && !self.acquired.contains_key(&vip)
     }
 
-    /// Whether the data plane has a service there already.
-    async fn is_served(&mut self, endpoint: Endpoint) -> Result<bool, Failure> {
-        let failed = |cause| Failure::Ask { doing: format!("look for a service on {endpoint}"), cause };
-        self.drivers.dataplane.exists(endpoint.into()).await.map_err(failed)
-    }
-
     async fn conclude(&mut self, Learned(outcome): Learned, now: Instant) {
         match outcome {
             Outcome::Acquired(number, wanted, found) => self.conclude_acquisition(number, wanted, found, now).await,
@@ -267,11 +261,11 @@ impl<W: World> Controller<W> {
         found: Result<Vip, PoolError>,
         now: Instant,
     ) {
-        let wanted = wanted.vip().filter(|vip| self.wanted.remove(vip));
+        let named = wanted.vip().filter(|vip| self.wanted.remove(vip));
         match (self.creations.remove(&number), found) {
             (Some(mut creation), found) => {
                 creation.is_with_pool = false;
-                match self.acquired(&mut creation, found, now).await {
+                match self.acquired(&mut creation, wanted, found, now).await {
                     Ok(()) => self.advance(number, creation, now).await,
                     Err(failure) => creation.asker.answer(Err(failure)),
                 }
@@ -280,7 +274,7 @@ impl<W: World> Controller<W> {
             (None, Ok(vip)) => drop(self.acquired.insert(vip, Asked::NotYet)),
             (None, Err(_)) => {}
         }
-        for (number, creation) in wanted.map(|vip| self.wakened(vip)).unwrap_or_default() {
+        for (number, creation) in named.map(|vip| self.wakened(vip)).unwrap_or_default() {
             self.advance(number, creation, now).await;
         }
     }

@@ -50,9 +50,9 @@ impl Creation {
         self.places.iter().find(|place| place.vip.is_none()).map(|place| place.wanted)
     }
 
-    /// Takes the next one.
-    pub(super) fn put(&mut self, vip: Vip) {
-        if let Some(place) = self.places.iter_mut().find(|place| place.vip.is_none()) {
+    /// Takes one that it wanted.
+    pub(super) fn put(&mut self, wanted: Wanted, vip: Vip) {
+        if let Some(place) = self.places.iter_mut().find(|place| place.wanted == wanted && place.vip.is_none()) {
             place.vip = Some(vip);
         }
     }

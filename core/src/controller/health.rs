@@ -15,7 +15,7 @@ use crate::{
     checker::{Beginning, Checker, Known, Through, Transition, Watch},
     errors::Chain,
     health::Standing,
-    model::{Family, LoadBalancer, LoadBalancerId, Mark, Phase, ServiceKey, Time, Vip, VirtualService},
+    model::{Family, LoadBalancer, LoadBalancerId, Phase, Time, Vip, VirtualService},
     plan::Scope,
     state::Change,
 };
@@ -127,15 +127,6 @@ impl<W: World> Controller<W> {
         // What is there before the first look is from before a restart.
         let restored = !self.board.is_ready();
         asked.iter().for_each(|load_balancer| self.watch(load_balancer, restored));
-    }
-
-    /// The marks that services of other programs have.
-    pub(super) fn foreign_marks(&self) -> BTreeSet<Mark> {
-        let mark = |key: &ServiceKey| match key {
-            ServiceKey::Mark(_, mark) => Some(*mark),
-            ServiceKey::Endpoint(_) => None,
-        };
-        self.observed.services.keys().filter_map(mark).collect()
     }
 
     /// Has the host take in the answers of backends that are asked for a VIP from now on.

@@ -8,7 +8,7 @@
 //! Rooms, in reading order: [`admission`](self) finds addresses for each creation; `round` makes wishes durable and carries
 //! them out, or undoes them; `peers` adds and removes routers that are told; `converge` brings the kernel to the desired state, and `report` says how it is doing; `health` takes out
 //! backends that fail their checks, and `drain` follows those that are drained to their end; `background` does the same without being
-//! asked; `avoid` knows which addresses must not be handed out.
+//! asked; `avoid` knows which addresses must not be handed out, and `foreign` what belongs to other programs.
 //!
 //! A round has at most one request for each VIP, so that undoing a failed one touches no other. The many requests of a
 //! round share one commit and packed sends.
@@ -22,6 +22,7 @@ mod background;
 mod converge;
 mod creation;
 mod drain;
+mod foreign;
 mod health;
 mod peers;
 mod report;

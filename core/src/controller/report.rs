@@ -8,11 +8,11 @@ use super::{
     converge::{Failed, Failures},
 };
 use crate::{
-    model::{BackendSettings, LoadBalancer, Phase, Target, Time, Vip, VirtualService},
+    model::{BackendSettings, LoadBalancer, MarkRule, Phase, Target, Time, Vip, VirtualService},
     observed::ServiceView,
     plan::Scope,
     status::{Finding, Report, VipReport},
-    step::{DataplaneStep, Step},
+    step::{DataplaneStep, HostStep, Step},
 };
 
 impl<W: World> Controller<W> {
@@ -58,6 +58,8 @@ impl<W: World> Controller<W> {
             Err(why(failed, |step| is_of_removal(step, service), "it is being deleted"))
         } else if compared.observed.is_none_or(|observed| observed.settings != asked) {
             Err(why(failed, |step| is_of_service(step, service), "the kernel has no such service"))
+        } else if !load_balancer.mark_rules(vip).all(|rule| self.has_mark(&rule)) {
+            Err(why(failed, |step| matches!(step, Step::Host(HostStep::Mark(_))), "its ports are not marked"))
         } else if !self.observed.host.bound.contains(&vip) {
             Err(why(failed, |step| !matches!(step, Step::Dataplane(_)), "its VIP is not bound"))
         } else if let Some(fallback) = lacking {
@@ -65,6 +67,10 @@ impl<W: World> Controller<W> {
         } else {
             Ok(())
         }
+    }
+
+    fn has_mark(&self, rule: &MarkRule) -> bool {
+        self.observed.host.marks.get(&rule.vip).is_some_and(|rules| rules.contains(rule))
     }
 
     fn advertised(&self, load_balancer: &LoadBalancer, vip: Vip, programmed: &Finding, failed: &[Failed]) -> Finding {

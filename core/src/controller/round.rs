@@ -72,8 +72,15 @@ impl<W: World> Controller<W> {
                 asker.answer(Err(rejected.into()));
                 continue;
             }
+            let foreign = match self.marks_in_use(&command, vips).await {
+                Ok(marks) => marks,
+                Err(failure) => {
+                    asker.answer(Err(failure));
+                    continue;
+                }
+            };
             let change = match &command {
-                Command::Create(new) => self.state.create(new.clone(), vips),
+                Command::Create(new) => self.state.create(new.clone(), vips, &foreign),
                 Command::Update(..)
                 | Command::Delete(_)
                 | Command::AddBackends(..)
@@ -83,7 +90,7 @@ impl<W: World> Controller<W> {
                 | Command::Drain(..)
                 | Command::Undrain(..) => self.state.apply(&command, self.time()),
             };
-            let foreign = self.foreign_marks();
+            let foreign = self.marks_seen();
             match change.and_then(|change| self.state.with_check_marks(change, &foreign)) {
                 Ok(change) => {
                     let change = self.informed(change);
@@ -330,7 +337,8 @@ fn log(command: &Command, change: &Change) {
 fn log_ports(change: &Change) {
     let Some(after) = &change.after else { return };
     let before = change.before.as_deref().map(LoadBalancer::backends).unwrap_or_default();
-    let keeps = |backend: &&Backend| !backend.settings.forwarding.translates() && backend.target.port != after.port;
+    let has_other = |target: Target| target.port.is_some_and(|port| port != after.port);
+    let keeps = |backend: &&Backend| !backend.settings.forwarding.translates() && has_other(backend.target);
     let known: BTreeSet<Target> = before.iter().filter(keeps).map(|backend| backend.target).collect();
     for backend in after.backends().iter().filter(keeps).filter(|backend| !known.contains(&backend.target)) {
         let (target, kind, port) = (backend.target, backend.settings.forwarding.kind(), after.port);

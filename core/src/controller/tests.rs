@@ -22,6 +22,7 @@ mod fallback;
 mod health;
 mod laws;
 mod peers;
+mod ports;
 mod settings;
 mod slow_pool;
 mod status;
@@ -36,8 +37,9 @@ use crate::{
     },
     events::Journal,
     model::{
-        Advertise, Backend, BackendId, BackendSettings, Endpoint, LoadBalancer, LoadBalancerId, Name, Port, Protocol,
-        Scheduler, ServiceSettings, SourceNat, Target, Time, Vip, Weight,
+        Advertise, Backend, BackendId, BackendSettings, Endpoint, Listen, LoadBalancer, LoadBalancerId, Mark, MarkRule,
+        Name, Port, PortRange, Ports, Protocol, Scheduler, ServiceSettings, SourceNat, Target, Time, Vip,
+        VirtualService, Weight,
     },
     observed::ServiceView,
     plan::{Observed, Scope, plan},
@@ -80,7 +82,7 @@ fn endpoint(of: &LoadBalancer) -> Endpoint {
 }
 
 fn backend(number: u8) -> Backend {
-    let target = Target { ip: Ipv4Addr::new(10, 0, 0, number).try_into().unwrap(), port: port(80) };
+    let target = Target { ip: Ipv4Addr::new(10, 0, 0, number).try_into().unwrap(), port: Some(port(80)) };
     Backend::new(BackendId(Uuid::from_u128(number.into())), target, BackendSettings::default())
 }
 
@@ -89,7 +91,7 @@ fn create(number: u128, wanted: Option<Vip>) -> Command {
     Command::Create(NewLoadBalancer {
         id: lb(number),
         name,
-        port: port(6443),
+        listen: port(6443).into(),
         protocol: Protocol::Tcp,
         vips: wanted.into(),
         advertise: Advertise::default(),
@@ -175,6 +177,7 @@ impl Server {
         assert_eq!(kernel.services, expected.services);
         assert_eq!(kernel.host.bound, expected.host.bound);
         assert_eq!(kernel.host.source_nat, expected.host.source_nat);
+        assert_eq!(kernel.host.marks, expected.host.marks);
         assert_eq!(kernel.advertised, expected.advertised);
         assert_eq!(self.sim.with(|remains| remains.disk.load_balancers.len()), shown.len());
     }
@@ -327,7 +330,7 @@ fn one_vip_carries_load_balancers_on_several_ports() {
     let mut server = Server::start(&sim).unwrap();
     let mut second = create(2, Some(vip(88)));
     if let Command::Create(new) = &mut second {
-        new.port = port(80);
+        new.listen = port(80).into();
     }
     let (_, answers) = server.ask_all(vec![create(1, Some(vip(88))), second, create(3, Some(vip(88)))]);
     let outcome: Vec<bool> = answers.iter().map(|answer| answer.as_ref().unwrap().is_ok()).collect();

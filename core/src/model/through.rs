@@ -5,7 +5,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Backend, BackendSettings, Family, LoadBalancer, ServiceSettings, Target, Time, Vip, VirtualService, check::Address,
+    Backend, BackendSettings, Family, LoadBalancer, Mark, ServiceSettings, Target, Time, Vip, VirtualService,
+    check::Address,
 };
 use crate::checker::{Through, Watch};
 
@@ -36,7 +37,7 @@ impl LoadBalancer {
             None => None,
             Some(vip) => Some(Through { vip, port: self.port, mark: self.check_marks.of(backend.id)? }),
         };
-        Some(Watch { target: backend.target.into(), check, through })
+        Some(Watch { target: backend.target.at(self.port), check, through })
     }
 
     /// The VIP that the backend is asked for, if it is: one of its own family, or else of the other one by its tunnel.
@@ -72,6 +73,12 @@ impl LoadBalancer {
             }),
         };
         self.check_marks.all().map(service).collect()
+    }
+
+    /// The marks that nobody else may have.
+    pub fn marks(&self) -> impl Iterator<Item = Mark> {
+        let own = self.marked.iter().map(|marked| marked.mark);
+        own.chain(self.check_marks.all().map(|(_, mark)| mark))
     }
 
     /// All services that the data plane may hold for it.

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::model::{
-    Advertise, Backend, BackendId, CheckMarks, Encapsulation, Endpoint, Forwarding, LoadBalancerId, Name, Port,
-    Protocol, Scheduler, ServiceKey, ServiceSettings, Thresholds, Weight,
+    Advertise, Backend, BackendId, CheckMarks, Encapsulation, Endpoint, Family, Forwarding, LoadBalancerId, Mark,
+    Marked, Name, Port, Ports, Protocol, Scheduler, ServiceKey, ServiceSettings, Thresholds, Weight,
 };
 
 fn vip(last: u8) -> Vip {
@@ -32,7 +32,7 @@ fn endpoints() -> impl Strategy<Value = Endpoint> {
 fn targets() -> impl Strategy<Value = Target> {
     (1_u8..5).prop_map(|last| Target {
         ip: Ipv4Addr::new(10, 0, 0, last).try_into().unwrap(),
-        port: Port::try_from(80).unwrap(),
+        port: Some(Port::try_from(80).unwrap()),
     })
 }
 
@@ -57,6 +57,28 @@ fn services() -> impl Strategy<Value = ServiceSettings> {
     (scheduler, any::<bool>()).prop_map(settings)
 }
 
+/// The port, and another one far from all that others have.
+fn marked(port: Port, serial: u64) -> Box<Marked> {
+    let other = Port::try_from(1000 + i64::try_from(serial).unwrap()).unwrap();
+    let mark = Mark::all().nth(serial.try_into().unwrap()).unwrap();
+    Box::new(Marked { ports: Ports::new([port.into(), other.into()]).unwrap(), mark })
+}
+
+/// What slb may have marked before.
+fn marks() -> impl Strategy<Value = BTreeMap<Vip, BTreeSet<MarkRule>>> {
+    let rule = (endpoints(), 0_u64..4).prop_map(|(Endpoint { vip, port, protocol }, serial)| {
+        let Marked { mark, .. } = *marked(port, serial);
+        MarkRule { vip, protocol, ports: port.into(), mark }
+    });
+    prop::collection::vec(rule, 0..6).prop_map(|rules| {
+        let mut by_vip: BTreeMap<Vip, BTreeSet<MarkRule>> = BTreeMap::new();
+        for rule in rules {
+            by_vip.entry(rule.vip).or_default().insert(rule);
+        }
+        by_vip
+    })
+}
+
 fn source_nats() -> impl Strategy<Value = SourceNat> {
     prop::sample::select(SourceNat::ALL.to_vec())
 }
@@ -65,18 +87,19 @@ fn states() -> impl Strategy<Value = State> {
     let backends = prop::collection::btree_map(targets(), settings(), 0..4);
     prop::collection::btree_map(
         endpoints(),
-        (any::<bool>(), (any::<bool>(), source_nats()), services(), backends),
+        (any::<bool>(), (any::<bool>(), source_nats(), any::<bool>()), services(), backends),
         0..8,
     )
     .prop_map(|all| {
         let load_balancers = all.into_iter().zip(1_u64..).map(
-            |((endpoint, (active, (always, source_nat), service, backends)), serial)| LoadBalancer {
+            |((endpoint, (active, (always, source_nat, several), service, backends)), serial)| LoadBalancer {
                 id: LoadBalancerId(Uuid::from_u128(serial.into())),
                 serial,
                 name: Name::try_from(String::new()).unwrap(),
                 vips: endpoint.vip.into(),
                 port: endpoint.port,
                 protocol: endpoint.protocol,
+                marked: several.then(|| marked(endpoint.port, serial)),
                 backends: Some(
                     backends
                         .into_iter()
@@ -103,13 +126,16 @@ fn kernels() -> impl Strategy<Value = Observed> {
     let backends = prop::collection::btree_map(targets(), prop::option::of(settings()), 0..4);
     let service =
         (prop::option::of(services()), backends).prop_map(|(settings, backends)| ServiceView { settings, backends });
-    let services = prop::collection::btree_map(endpoints().prop_map(ServiceKey::from), service, 0..8);
+    let marked = (any::<bool>(), 0_usize..4).prop_map(|(six, nth)| {
+        let family = if six { Family::Ipv6 } else { Family::Ipv4 };
+        ServiceKey::Mark(family, Mark::all().nth(nth).unwrap())
+    });
+    let keys = prop_oneof![3 => endpoints().prop_map(ServiceKey::from), 1 => marked];
+    let services = prop::collection::btree_map(keys, service, 0..8);
     let choices = prop::sample::select(SourceNat::ALL[..2].to_vec());
     let source_nat = prop::collection::btree_map(vips(), choices, 0..6);
-    (set(), source_nat, set(), services).prop_map(|(bound, source_nat, advertised, services)| Observed {
-        host: HostView { bound, source_nat, ..HostView::default() },
-        services,
-        advertised,
+    (set(), (source_nat, marks()), set(), services).prop_map(|(bound, (source_nat, marks), advertised, services)| {
+        Observed { host: HostView { bound, source_nat, marks, ..HostView::default() }, services, advertised }
     })
 }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{Change, State};
 use crate::{
     command::Rejected,
-    model::{Backend, CheckMarks, Discord, Forwarding, LoadBalancer, LoadBalancerId, Mark},
+    model::{Backend, CheckMarks, Discord, Forwarding, LoadBalancer, Mark},
     peer::PeerAddress,
 };
 
@@ -60,14 +60,8 @@ impl State {
         if asked.iter().all(|backend| after.check_marks.of(*backend).is_some()) {
             return Ok(None);
         }
-        let taken: BTreeSet<Mark> = self.check_marks().map(|(mark, _)| mark).collect();
-        let mut fresh = Mark::all().filter(|mark| !taken.contains(mark) && !foreign.contains(mark));
+        let mut fresh = self.free_marks(foreign);
         after.check_marks.for_all(&asked, || fresh.next()).map(Some).ok_or(Rejected::NoMark)
-    }
-
-    /// The marks by which backends are asked for VIPs, with who has them.
-    pub(super) fn check_marks(&self) -> impl Iterator<Item = (Mark, LoadBalancerId)> {
-        self.load_balancers().flat_map(|each| each.check_marks.all().map(|(_, mark)| (mark, each.id)))
     }
 }
 
@@ -76,6 +70,10 @@ fn check_address(of: &LoadBalancer, backend: &Backend) -> Result<bool, Discord> 
     let Some(vip) = of.asked_vip(backend) else { return Ok(false) };
     let target = backend.target;
     let discord = |field, why| Err(Discord { field, why });
+    if of.marked.is_some() {
+        let why = "a load-balancer of several ports cannot have its backends asked for the VIP: their mark is on all that goes there";
+        return discord("healthCheck.address", why.to_owned());
+    }
     let kind = match backend.settings.forwarding {
         Forwarding::DirectRoute | Forwarding::Tunnel(_) => None,
         other @ (Forwarding::Masquerade | Forwarding::Local) => Some(other.kind()),

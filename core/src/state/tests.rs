@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    command::{PartialTarget, ServiceChange, WantedVips},
+    command::{PartialTarget, ServiceChange, Unfit, WantedVips},
     model::{
-        Advertise, BackendSettings, CheckMarks, Encapsulation, Forwarding, Name, Persistence, Scheduler,
-        SchedulerFlags, ServiceSettings, Target, Weight,
+        Advertise, BackendSettings, CheckMarks, Encapsulation, Fallback, Forwarding, ForwardingKind, Name, Persistence,
+        PersistenceTimeout, Ports, Scheduler, SchedulerFlags, ServiceSettings, Target, Weight,
     },
 };
 
@@ -24,7 +24,7 @@ fn port(number: i64) -> Port {
 }
 
 fn backend(which: u8, last: u8) -> Backend {
-    let target = Target { ip: Ipv4Addr::new(10, 0, 0, last).try_into().unwrap(), port: port(80) };
+    let target = Target { ip: Ipv4Addr::new(10, 0, 0, last).try_into().unwrap(), port: Some(port(80)) };
     Backend::new(BackendId(Uuid::from_u128(which.into())), target, BackendSettings::default())
 }
 
@@ -35,18 +35,29 @@ enum Act {
     Erase(LoadBalancerId),
 }
 
+/// Ports that get into each other's way.
+fn ranges() -> impl Strategy<Value = Ports> {
+    let range =
+        (1_i64..12, 0_i64..3).prop_map(|(first, more)| PortRange::new(port(first), port(first + more)).unwrap());
+    prop::collection::vec(range, 1..3).prop_map(|ranges| Ports::new(ranges).unwrap())
+}
+
+fn listens() -> impl Strategy<Value = Listen> {
+    prop_oneof![(1_i64..12).prop_map(|number| port(number).into()), ranges().prop_map(Listen::Ports)]
+}
+
 fn acts() -> impl Strategy<Value = Act> {
     let id = || (0_u128..4).prop_map(|id| LoadBalancerId(Uuid::from_u128(id)));
     let backends = (0_u8..4, 1_u8..5).prop_map(|(which, last)| backend(which, last));
     let backend_id = || (0_u128..4).prop_map(|id| BackendId(Uuid::from_u128(id)));
     let fresh = any::<u128>().prop_map(|id| LoadBalancerId(Uuid::from_u128(id)));
-    let new = (fresh, 1_i64..3, prop::collection::vec((0_u8..3, 1_u8..5), 0..3)).prop_map(|(id, number, backends)| {
+    let new = (fresh, listens(), prop::collection::vec((0_u8..3, 1_u8..5), 0..3)).prop_map(|(id, listen, backends)| {
         let backends = backends.into_iter().map(|(which, last)| backend(which, last)).collect();
         let name = Name::try_from("x".to_owned()).unwrap();
         NewLoadBalancer {
             id,
             name,
-            port: port(number),
+            listen,
             protocol: Protocol::Tcp,
             vips: WantedVips::default(),
             advertise: Advertise::Always,
@@ -57,6 +68,7 @@ fn acts() -> impl Strategy<Value = Act> {
             backends: Some(backends),
         }
     });
+    let new = new.boxed();
     let weigh =
         (id(), backend_id(), any::<u16>(), prop::option::of(79_i64..82)).prop_map(|(id, which, weight, number)| {
             let target = PartialTarget { ip: None, port: number.map(port) };
@@ -75,6 +87,9 @@ fn acts() -> impl Strategy<Value = Act> {
         3 => (id(), backends).prop_map(|(id, backend)| Act::Apply(Command::AddBackends(id, vec![backend]))),
         1 => (id(), backend_id()).prop_map(|(id, which)| Act::Apply(Command::RemoveBackend(id, which))),
         1 => weigh.prop_map(Act::Apply),
+        2 => (id(), ranges()).prop_map(|(id, ports)| {
+            Act::Apply(Command::Update(id, LoadBalancerChange { ports: Some(ports), ..LoadBalancerChange::default() }))
+        }),
         1 => id().prop_map(Act::Erase),
     ]
 }
@@ -91,7 +106,7 @@ fn check_replaced(wanted: &[Backend], change: &Change) {
 }
 
 proptest! {
-    /// A refused command leaves the state equal; a change that is undone leaves it equal but for the count of creations; what was
+    /// No port of a VIP and no mark has two load-balancers. A refused command leaves the state equal; a change that is undone leaves it equal but for the count of creations; what was
     /// written down is what is restored.
     #[test]
     fn refused_undone_and_restored(acts in prop::collection::vec(acts(), 1..24)) {
@@ -99,7 +114,7 @@ proptest! {
         for act in acts {
             let before = state.clone();
             let change = match act {
-                Act::Create(last, new) if state.get(new.id).is_none() => state.create(new, vip(last).into()),
+                Act::Create(last, new) if state.get(new.id).is_none() => state.create(new, vip(last).into(), &BTreeSet::new()),
                 Act::Create(..) => continue,
                 Act::Apply(command) => {
                     let change = state.apply(&command, Time::FIRST);
@@ -117,10 +132,15 @@ proptest! {
             let mut undone = state.clone();
             undone.put(&change.inverse());
             prop_assert_eq!(undone.by_id, before.by_id);
-            prop_assert_eq!(undone.by_endpoint, before.by_endpoint);
+            prop_assert_eq!(undone.by_ports, before.by_ports);
+            let marks = || state.load_balancers().flat_map(|each| each.marks());
+            prop_assert_eq!(marks().collect::<BTreeSet<Mark>>().len(), marks().count());
+            let mut ports = BTreeSet::new();
             for load_balancer in state.load_balancers() {
-                for endpoint in load_balancer.endpoints() {
-                    prop_assert_eq!(state.at(endpoint), Some(load_balancer));
+                for vip in load_balancer.vips {
+                    prop_assert_eq!(state.on(vip).filter(|each| each.id == load_balancer.id).count(), 1);
+                    let mut all = load_balancer.ranges().into_iter().flat_map(|range| range.first().get()..=range.last().get());
+                    prop_assert!(all.all(|port| ports.insert((vip, port))));
                 }
                 let mut targets: Vec<Target> = load_balancer.backends().iter().map(|each| each.target).collect();
                 targets.sort_unstable();
@@ -142,6 +162,7 @@ fn records_that_contradict_each_other_are_refused() {
         vips: vip(1).into(),
         port: port(number),
         protocol: Protocol::Tcp,
+        marked: None,
         backends: None,
         phase: Phase::Active,
         advertise: Advertise::Always,
@@ -162,7 +183,7 @@ fn new(protocol: Protocol, service: ServiceSettings, backends: Vec<Backend>) -> 
     NewLoadBalancer {
         id: LoadBalancerId(Uuid::from_u128(1)),
         name: Name::try_from(String::new()).unwrap(),
-        port: port(80),
+        listen: port(80).into(),
         protocol,
         vips: WantedVips::default(),
         advertise: Advertise::Always,
@@ -200,11 +221,11 @@ fn settings_that_do_not_go_together_are_refused_and_named() {
         (Protocol::Tcp, persistent(24), None),
         (Protocol::Tcp, persistent(33), Some("persistence")),
     ] {
-        let created = State::default().create(new(protocol, service, Vec::new()), vip(1).into());
+        let created = State::default().create(new(protocol, service, Vec::new()), vip(1).into(), &BTreeSet::new());
         assert_eq!(created.is_err().then(|| culprit(created)), expected, "{protocol} {service}");
     }
     let mut state = State::default();
-    state.create(new(Protocol::Tcp, sh, Vec::new()), vip(1).into()).unwrap();
+    state.create(new(Protocol::Tcp, sh, Vec::new()), vip(1).into(), &BTreeSet::new()).unwrap();
     let id = LoadBalancerId(Uuid::from_u128(1));
     let to_rr = ServiceChange { scheduler: Some(Scheduler::Rr), ..ServiceChange::default() };
     let change = LoadBalancerChange { service: to_rr.clone(), ..LoadBalancerChange::default() };
@@ -216,12 +237,17 @@ fn settings_that_do_not_go_together_are_refused_and_named() {
 #[test]
 fn what_keeps_its_port_is_one_server_on_a_host() {
     let by = |forwarding, number| Backend {
-        target: Target { port: port(number), ..backend(1, 9).target },
+        target: Target { port: Some(port(number)), ..backend(1, 9).target },
         settings: BackendSettings { forwarding, ..BackendSettings::default() },
         ..backend(1, 9)
     };
-    let create =
-        |backends| State::default().create(new(Protocol::Tcp, ServiceSettings::default(), backends), vip(1).into());
+    let create = |backends| {
+        State::default().create(
+            new(Protocol::Tcp, ServiceSettings::default(), backends),
+            vip(1).into(),
+            &BTreeSet::new(),
+        )
+    };
     let tunnel = Forwarding::Tunnel(Encapsulation::Ipip);
     for forwarding in [Forwarding::Local, Forwarding::DirectRoute, tunnel] {
         create(vec![by(forwarding, 81)]).unwrap();
@@ -231,7 +257,7 @@ fn what_keeps_its_port_is_one_server_on_a_host() {
     let mut state = State::default();
     let masqueraded = by(Forwarding::Masquerade, 81);
     let backends = vec![masqueraded.clone(), Backend { id: BackendId(Uuid::from_u128(2)), ..by(tunnel, 82) }];
-    state.create(new(Protocol::Tcp, ServiceSettings::default(), backends), vip(1).into()).unwrap();
+    state.create(new(Protocol::Tcp, ServiceSettings::default(), backends), vip(1).into(), &BTreeSet::new()).unwrap();
     let id = LoadBalancerId(Uuid::from_u128(1));
     let fallback = |forwarding| Fallback { target: by(forwarding, 83).target, settings: by(forwarding, 83).settings };
     let falls_back = |to| LoadBalancerChange { fallback: Some(Some(fallback(to))), ..LoadBalancerChange::default() };
@@ -245,6 +271,32 @@ fn what_keeps_its_port_is_one_server_on_a_host() {
     assert_eq!(culprit(state.update_backend(id, masqueraded.id, &lower)), "lowerThreshold");
 }
 
+/// Behind several ports a backend may leave connections theirs; what is not translated, and who is remembered, has to.
+#[test]
+fn behind_several_ports_a_backend_needs_none() {
+    let by = |forwarding, number: Option<i64>| Backend {
+        target: Target { port: number.map(port), ..backend(1, 9).target },
+        settings: BackendSettings { forwarding, ..BackendSettings::default() },
+        ..backend(1, 9)
+    };
+    let create = |listen: Listen, persistence, backend| {
+        let service = ServiceSettings { persistence, ..ServiceSettings::default() };
+        let new = NewLoadBalancer { listen, ..new(Protocol::Tcp, service, vec![backend]) };
+        State::default().create(new, vip(1).into(), &BTreeSet::new())
+    };
+    let several = || Listen::Ports(Ports::new([port(80).into(), port(443).into()]).unwrap());
+    let remembered = Some(Persistence { timeout: PersistenceTimeout::default(), granularity: None });
+    let (nat, direct) = (Forwarding::Masquerade, Forwarding::DirectRoute);
+    assert_eq!(culprit(create(port(80).into(), None, by(nat, None))), "port");
+    assert_eq!(culprit(create(several(), None, by(direct, Some(80)))), "port");
+    assert_eq!(culprit(create(several(), remembered, by(nat, Some(80)))), "persistence");
+    for (persistence, backend) in
+        [(None, by(nat, None)), (None, by(nat, Some(81))), (remembered, by(nat, None)), (remembered, by(direct, None))]
+    {
+        create(several(), persistence, backend).unwrap();
+    }
+}
+
 /// One VIP serves a port of TCP and the same port of UDP, as DNS does.
 #[test]
 fn protocols_share_a_vip_and_a_port() {
@@ -252,7 +304,11 @@ fn protocols_share_a_vip_and_a_port() {
     for (number, protocol) in Protocol::ALL.into_iter().enumerate() {
         let id = LoadBalancerId(Uuid::from_u128(number as u128));
         state
-            .create(NewLoadBalancer { id, ..new(protocol, ServiceSettings::default(), Vec::new()) }, vip(1).into())
+            .create(
+                NewLoadBalancer { id, ..new(protocol, ServiceSettings::default(), Vec::new()) },
+                vip(1).into(),
+                &BTreeSet::new(),
+            )
             .unwrap();
     }
     assert_eq!(state.on(vip(1)).count(), 3);
@@ -262,15 +318,19 @@ fn protocols_share_a_vip_and_a_port() {
 fn a_backend_of_the_other_family_is_refused() {
     let mut state = State::default();
     let of = |ip: &str| {
-        let target = Target { ip: ip.parse().unwrap(), port: port(80) };
+        let target = Target { ip: ip.parse().unwrap(), port: Some(port(80)) };
         Backend::new(BackendId(Uuid::from_u128(1)), target, BackendSettings::default())
     };
     let new = |ip: &str| new(Protocol::Tcp, ServiceSettings::default(), vec![of(ip)]);
     for (vip, ip) in [("10.0.0.1", "fd00::2"), ("fd00::1", "10.0.0.2")] {
-        let refused = state.create(new(ip), vip.parse::<Vip>().unwrap().into()).unwrap_err();
+        let refused = state.create(new(ip), vip.parse::<Vip>().unwrap().into(), &BTreeSet::new()).unwrap_err();
         assert!(matches!(refused, Rejected::Unfit { why: Unfit::OtherFamily { .. }, .. }), "{refused}");
     }
-    let created = state.create(new("fd00::2"), "fd00::1".parse::<Vip>().unwrap().into()).unwrap().after.unwrap();
+    let created = state
+        .create(new("fd00::2"), "fd00::1".parse::<Vip>().unwrap().into(), &BTreeSet::new())
+        .unwrap()
+        .after
+        .unwrap();
     assert_eq!(
         (created.endpoints().next().unwrap().to_string(), of("fd00::2").target.to_string()),
         ("[fd00::1]:80".into(), "[fd00::2]:80".into())

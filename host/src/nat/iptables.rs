@@ -13,45 +13,20 @@
 //! The kernel has no way to change a single rule: the whole table is read, edited and written back by iptables, in
 //! one piece. So the chain is written whole each time, which also puts right whatever happened to it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs, io,
-    path::PathBuf,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use slb_core::model::{Family, SourceNat as Choice, Vip};
 
 use super::{Choices, Wishes, chosen, fulfilled};
-use crate::{Error, address::Network, program};
+use crate::{Error, address::Network, iptables::Programs};
 
 const CHAIN: &str = "SLB-SOURCE-NAT";
 const JUMP: &str = "-m ipvs --ipvs -j SLB-SOURCE-NAT";
 
-/// The programs that save and restore tables. The older variant first: where this driver is used, the kernel has nothing that the newer
-/// `iptables-nft` could work with.
-const fn programs(family: Family) -> [(&'static str, &'static str); 2] {
-    match family {
-        Family::Ipv4 => [("iptables-legacy-save", "iptables-legacy-restore"), ("iptables-save", "iptables-restore")],
-        Family::Ipv6 => {
-            [("ip6tables-legacy-save", "ip6tables-legacy-restore"), ("ip6tables-save", "ip6tables-restore")]
-        }
-    }
-}
-
-/// Lists the tables that are in use in the network namespace of the calling thread. Not there before there was any; for root alone.
-const fn tables(family: Family) -> &'static str {
-    match family {
-        Family::Ipv4 => "/proc/thread-self/net/ip_tables_names",
-        Family::Ipv6 => "/proc/thread-self/net/ip6_tables_names",
-    }
-}
-
-/// Talks to iptables.
+/// The rules of a family.
 #[derive(Debug)]
 pub(crate) struct Iptables {
-    family: Family,
-    save: PathBuf,
-    restore: PathBuf,
+    programs: Programs,
 }
 
 /// What of slb's is in the table nat.
@@ -71,28 +46,18 @@ pub(crate) struct Found {
 
 impl Iptables {
     pub(super) fn find(family: Family) -> Result<Self, Error> {
-        let [_, (program, _)] = programs(family);
-        let mut installed = programs(family).into_iter().filter_map(|(save, restore)| {
-            Some(Self { family, save: program::find(save)?, restore: program::find(restore)? })
-        });
-        let found = installed.next().ok_or(Error::NoIptables { family, program })?;
-        is_in_use(family).map(|_| found)
+        Ok(Self { programs: Programs::find(family)? })
     }
 
     pub(super) async fn observe(&mut self) -> Result<Found, Error> {
-        // Asking iptables for a table that is not in use would create it.
-        if is_in_use(self.family)? {
-            program::run(&self.save, &["-t", "nat"], "").await.map(|text| parse(&text))
-        } else {
-            Ok(Found::default())
-        }
+        Ok(self.programs.save("nat").await?.map(|text| parse(&text)).unwrap_or_default())
     }
 
     pub(super) async fn apply(&mut self, wishes: &Wishes, networks: &BTreeSet<Network>) -> Result<(), Error> {
         let found = self.observe().await?;
         let wanted = fulfilled(found.held(), wishes.iter().map(|(vip, choice)| (*vip, *choice)));
         match edit(&found, &wanted, networks) {
-            Some(text) => program::run(&self.restore, &["--noflush", "-w", "10"], &text).await.map(drop),
+            Some(text) => self.programs.restore(&text).await,
             None => Ok(()),
         }
     }
@@ -118,15 +83,6 @@ impl Found {
         }
         let near = self.near.keys().map(|vip| (*vip, Choice::SameNetwork));
         near.chain(self.vips.iter().map(|vip| (*vip, Choice::Always))).collect()
-    }
-}
-
-/// Whether there is a table nat.
-fn is_in_use(family: Family) -> Result<bool, Error> {
-    match fs::read_to_string(tables(family)) {
-        Ok(tables) => Ok(tables.lines().any(|table| table == "nat")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(Error::Tables(source)),
     }
 }
 

@@ -23,13 +23,13 @@ const WRITTEN: [&[u8]; 8] = [
     include_bytes!("../../tests/records/v1-no-backend-left-deleting.bin"),
     include_bytes!("../../tests/records/v2-advertised-with-backends.bin"),
     include_bytes!("../../tests/records/v3-full.bin"),
-    include_bytes!("../../tests/records/v4-dual.bin"),
+    include_bytes!("../../tests/records/v4-full.bin"),
     include_bytes!("../../tests/records/v5-asked-for-vips.bin"),
 ];
 
 #[test]
 fn the_records_out_there_are_read() {
-    let [one, two, never, none, told, full, dual, asked] = WRITTEN.map(|bytes| {
+    let [one, two, never, none, told, full, fourth, asked] = WRITTEN.map(|bytes| {
         let load_balancer = decode(ID, bytes).unwrap();
         let written = encode(&load_balancer).unwrap();
         assert_eq!(decode(ID, &written).unwrap(), load_balancer);
@@ -50,7 +50,7 @@ fn the_records_out_there_are_read() {
     assert_eq!(last, local);
     assert_eq!((never.backends.is_none(), none.backends.is_some()), (true, true));
     assert_eq!(none.phase, Phase::Deleting);
-    assert_eq!([full, dual, asked], [self::full(), self::dual(), self::asked()]);
+    assert_eq!([full, fourth, asked], [self::full(), self::fourth(), self::asked()]);
 }
 
 /// It was taken there once, and meant nothing.
@@ -69,7 +69,7 @@ fn a_panic_threshold_of_a_backend_is_forgotten() {
 fn full() -> LoadBalancer {
     let time = |millis| Time::from_millis(millis);
     let port = |number: i64| Port::try_from(number).unwrap();
-    let target = |last: &str, number| Target { ip: last.parse().unwrap(), port: port(number) };
+    let target = |last: &str, number| Target { ip: last.parse().unwrap(), port: Some(port(number)) };
     let timing = Timing::every(Duration::from_secs(2)).unwrap();
     let check =
         Check { question: Question::Tcp, timing, address: Address::default(), port: Some(port(8080)), source: None };
@@ -92,6 +92,7 @@ fn full() -> LoadBalancer {
         vips: vip("fd00::85").into(),
         port: port(53),
         protocol: Protocol::Udp,
+        marked: None,
         backends: Some([backend].into()),
         phase: Phase::Active,
         advertise: Advertise::WithBackends,
@@ -113,26 +114,31 @@ fn vip(text: &str) -> Vip {
     text.parse().unwrap()
 }
 
-/// And the fourth.
-fn dual() -> LoadBalancer {
-    LoadBalancer { vips: Vips::both(vip("192.168.0.85"), vip("fd00::85")).unwrap(), ..full() }
+/// And the fourth: two VIPs, several ports, and a backend without one.
+fn fourth() -> LoadBalancer {
+    let ports = Ports::new(["53", "853", "8000-8100"].map(|range| range.parse().unwrap())).unwrap();
+    let [backend] = full().backends().to_vec().try_into().unwrap();
+    let backend = Backend { target: Target { port: None, ..backend.target }, ..backend };
+    let marked = Some(Box::new(Marked { ports, mark: Mark::try_from(0x51b0_0003).unwrap() }));
+    let vips = Vips::both(vip("192.168.0.85"), vip("fd00::85")).unwrap();
+    LoadBalancer { vips, marked, backends: Some([backend].into()), ..full() }
 }
 
 /// And the fifth.
 fn asked() -> LoadBalancer {
-    let dual = dual();
+    let fourth = fourth();
     let asking = |check: &Arc<HealthCheck>| {
         let HealthCheck { check, reaction } = &**check;
         let check = Check { address: Address::Vip, ..Check::clone(check) };
         Arc::new(HealthCheck { check: Arc::new(check), reaction: *reaction })
     };
     let backends =
-        dual.backends().iter().map(|each| Backend { check: each.check.as_ref().map(asking), ..each.clone() });
+        fourth.backends().iter().map(|each| Backend { check: each.check.as_ref().map(asking), ..each.clone() });
     LoadBalancer {
-        check: dual.check.as_ref().map(asking),
+        check: fourth.check.as_ref().map(asking),
         backends: Some(backends.collect()),
         check_marks: [(BackendId(Uuid::from_u128(9)), Mark::try_from(0x51b0_0102).unwrap())].into_iter().collect(),
-        ..dual
+        ..fourth
     }
 }
 
@@ -189,7 +195,7 @@ fn what_cannot_be_is_refused() {
 fn addresses_of_both_families_are_kept() {
     let mut load_balancer = decode(ID, WRITTEN[0]).unwrap();
     load_balancer.vips = vip("fd00::85").into();
-    let target = |ip: &str| Target { ip: ip.parse().unwrap(), port: load_balancer.port };
+    let target = |ip: &str| Target { ip: ip.parse().unwrap(), port: Some(load_balancer.port) };
     let [ipv4] = load_balancer.backends() else { panic!("{load_balancer:?}") };
     let ipv6 = Backend { target: target("fd00::25"), ..ipv4.clone() };
     load_balancer.backends = Some([ipv4.clone(), ipv6].into());

@@ -16,7 +16,7 @@ fn dual(number: u128, named: &[Vip]) -> Command {
 fn with_backends(command: Command, ips: &[&str]) -> Command {
     let Command::Create(new) = command else { panic!("no creation") };
     let backend = |(number, ip): (u128, &&str)| {
-        let target = Target { ip: ip.parse().unwrap(), port: port(80) };
+        let target = Target { ip: ip.parse().unwrap(), port: Some(port(80)) };
         Backend::new(BackendId(Uuid::from_u128(number)), target, BackendSettings::default())
     };
     Command::Create(NewLoadBalancer { backends: Some((1..).zip(ips).map(backend).collect()), ..new })
@@ -108,6 +108,30 @@ fn an_address_in_use_costs_the_other_only_if_it_was_named() {
     server.check();
 }
 
+/// Whichever is found out first, and while the pool is asked for another one.
+#[test]
+fn both_may_be_in_use() {
+    for (named, pool_takes) in [(&[][..], 0), (&[], 3), (&[vip(87)][..], 3), (&[ipv6(87)][..], 3)] {
+        let sim = Sim::default();
+        sim.with(|remains| {
+            let in_use = [vip(85), ipv6(85), ipv6(86)].map(|vip| (vip, "02:00:00:00:00:99".to_owned()));
+            remains.neighbours.extend(in_use);
+            remains.probe_takes.extend([(vip(85), 2)]);
+            remains.pool_takes = pool_takes;
+        });
+        let mut server = Server::start(&sim).unwrap();
+        let (_, mut answers) = server.ask_all(vec![dual(1, named), dual(2, &[])]);
+        let second = vips_of(answers.pop().flatten().unwrap());
+        let first = vips_of(answers.pop().flatten().unwrap());
+        for vips in [&first, &second] {
+            assert_eq!(vips.iter().map(|vip| vip.family()).collect::<Vec<_>>(), [Family::Ipv4, Family::Ipv6]);
+        }
+        assert!(named.iter().all(|vip| first.contains(vip)), "{first:?}");
+        assert_eq!(reserved(&sim), first.into_iter().chain(second).collect());
+        server.check();
+    }
+}
+
 #[test]
 fn the_network_is_asked_for_both_at_once() {
     let sim = Sim::default();
@@ -131,7 +155,7 @@ fn each_vip_may_be_shared() {
     let mut server = Server::start(&sim).unwrap();
     server.ask(dual(1, &[])).unwrap();
     for (number, at) in [(2, vip(85)), (3, ipv6(85))] {
-        let beside = NewLoadBalancer { port: port(80), vips: Some(at).into(), ..new(number) };
+        let beside = NewLoadBalancer { listen: port(80).into(), vips: Some(at).into(), ..new(number) };
         server.ask(Command::Create(beside)).unwrap();
         let taken = server.ask(create(number + 10, Some(at))).unwrap_err();
         assert!(matches!(taken, Failure::Rejected(Rejected::EndpointTaken { by, .. }) if by == lb(1)), "{taken}");
@@ -204,7 +228,7 @@ fn a_vip_is_told_of_only_if_a_backend_serves_it() {
     assert_eq!(told, [(vip(85), true, true), (ipv6(85), false, true)]);
     assert_eq!(status.advertised().why_not.as_deref(), Some("no backend takes connections"));
 
-    let target = Target { ip: "10.0.0.2".parse().unwrap(), port: port(6443) };
+    let target = Target { ip: "10.0.0.2".parse().unwrap(), port: Some(port(6443)) };
     let forwarding = Forwarding::Tunnel(Encapsulation::Ipip);
     let tunnel =
         Backend::new(BackendId(Uuid::from_u128(2)), target, BackendSettings { forwarding, ..Default::default() });
@@ -222,7 +246,7 @@ fn a_drain_ends_with_the_last_connection_of_both() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
     server.ask(with_backends(dual(1, &[]), &["10.0.0.1", "fd00:1::1"])).unwrap();
-    let target = Target { ip: "fd00:1::1".parse().unwrap(), port: port(80) };
+    let target = Target { ip: "fd00:1::1".parse().unwrap(), port: Some(port(80)) };
     sim.with(|remains| remains.connections.extend([(target, 1)]));
     server.ask(Command::Drain(lb(1), None, DrainWish::default())).unwrap();
     let is_done = |server: &Server| server.board.get(lb(1)).unwrap().drain.unwrap().done.is_some();

@@ -13,7 +13,7 @@ fn a_backend_that_is_refused_at_a_start_holds_up_nobody_else() {
     server.ask(Command::AddBackends(lb(1), vec![backend(2)])).unwrap();
     let mut second = create(2, Some(first.vip));
     if let Command::Create(new) = &mut second {
-        new.port = port(80);
+        new.listen = port(80).into();
     }
     server.ask(second).unwrap();
     let refused = Step::Dataplane(DataplaneStep::AddBackend(first.into(), backend(1).target, backend(1).settings));
@@ -44,7 +44,7 @@ fn a_vip_is_advertised_as_long_as_one_of_its_services_is_there() {
     let first = endpoint(&server.created(1));
     let mut second = create(2, Some(first.vip));
     if let Command::Create(new) = &mut second {
-        new.port = port(80);
+        new.listen = port(80).into();
     }
     server.ask(second).unwrap();
     let adds = [first, Endpoint { port: port(80), ..first }].map(|endpoint| {
@@ -122,7 +122,7 @@ fn a_creation_beside_a_deletion_that_fails_is_served() {
     server.ask(Command::Delete(lb(1))).unwrap_err();
     let mut second = create(2, Some(going.vip));
     if let Command::Create(new) = &mut second {
-        new.port = port(80);
+        new.listen = port(80).into();
     }
     server.ask(second).unwrap();
     sim.with(|remains| {

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-fn check(reaction: Reaction) -> Arc<HealthCheck> {
+pub(super) fn check(reaction: Reaction) -> Arc<HealthCheck> {
     let check = Check {
         question: Question::Tcp,
         timing: Timing::default(),
@@ -225,7 +225,8 @@ fn what_could_not_be_erased_is_erased_while_weights_are_raised() {
     let mut new = checked(1, 1, Reaction { slow_start, ..Reaction::default() });
     new.backends.as_mut().unwrap()[0].settings.weight = Weight::from(20);
     let mut server = start(&sim, new);
-    let beside = NewLoadBalancer { port: port(80), vips: Some(vip(85)).into(), ..checked(2, 1, Reaction::default()) };
+    let beside =
+        NewLoadBalancer { listen: port(80).into(), vips: Some(vip(85)).into(), ..checked(2, 1, Reaction::default()) };
     server.ask(Command::Create(beside)).unwrap();
     server.turn(1, Standing::Down);
     server.turn(1, Standing::Up);

@@ -23,6 +23,7 @@ enum Act {
     Weigh(u128, u8, u16),
     Remove(u128, u8),
     Replace(u128, Vec<u8>),
+    Move(u128, i64),
     Drain(u128, Option<u8>),
     Undrain(u128, Option<u8>),
 }
@@ -33,7 +34,13 @@ impl Act {
             Self::Create(number, advertise, is_dual) => {
                 let Command::Create(new) = create(number, None) else { panic!("no creation") };
                 let families = is_dual.then_some(Families::Dual);
-                Command::Create(NewLoadBalancer { advertise, vips: WantedVips::new(families, &[]).unwrap(), ..new })
+                let listen = if number % 2 == 0 { Listen::Ports(ports(80)) } else { new.listen };
+                let vips = WantedVips::new(families, &[]).unwrap();
+                Command::Create(NewLoadBalancer { advertise, listen, vips, ..new })
+            }
+            Self::Move(number, first) => {
+                let change = LoadBalancerChange { ports: Some(ports(first)), ..LoadBalancerChange::default() };
+                Command::Update(lb(number), change)
             }
             Self::Delete(number) => Command::Delete(lb(number)),
             Self::Add(number, which) => Command::AddBackends(lb(number), vec![member(which)]),
@@ -57,15 +64,21 @@ impl Act {
 /// Three of IPv4, one of IPv6, a tunnel, which serves both, and two that are asked for the VIP.
 fn member(which: u8) -> Backend {
     match which {
-        4 => Backend { target: Target { ip: "fd00:1::4".parse().unwrap(), port: port(80) }, ..backend(4) },
+        4 => Backend { target: Target { ip: "fd00:1::4".parse().unwrap(), port: Some(port(80)) }, ..backend(4) },
         5 => Backend {
-            target: Target { port: port(6443), ..backend(5).target },
+            target: Target { port: Some(port(6443)), ..backend(5).target },
             settings: BackendSettings { forwarding: Forwarding::Tunnel(Encapsulation::Ipip), ..Default::default() },
             ..backend(5)
         },
         6 | 7 => Backend { check: Some(asking_for_vip()), ..direct(which) },
         _ => backend(which),
     }
+}
+
+/// Two ranges, of which the second is two ports long.
+fn ports(first: i64) -> Ports {
+    let range = PortRange::new(port(first + 2), port(first + 3)).unwrap();
+    Ports::new([port(first).into(), range]).unwrap()
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -80,6 +93,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (number.clone(), 1_u8..8).prop_map(|(number, which)| Act::Remove(number, which)),
         1 => (number.clone(), prop::option::of(1_u8..8)).prop_map(|(number, which)| Act::Drain(number, which)),
         1 => (number.clone(), prop::option::of(1_u8..8)).prop_map(|(number, which)| Act::Undrain(number, which)),
+        1 => (number.clone(), 80_i64..84).prop_map(|(number, first)| Act::Move(number, first)),
         2 => (number, prop::collection::btree_set(1_u8..8, 0..4))
             .prop_map(|(number, all)| Act::Replace(number, all.into_iter().collect())),
     ]
@@ -95,27 +109,29 @@ fn once_each(acts: Vec<Vec<Act>>) -> Vec<Vec<Act>> {
         | Act::Weigh(..)
         | Act::Remove(..)
         | Act::Replace(..)
+        | Act::Move(..)
         | Act::Drain(..)
         | Act::Undrain(..) => true,
     };
     acts.into_iter().map(|batch| batch.into_iter().filter(|act| fresh(act, &mut seen)).collect()).collect()
 }
 
-/// What a creation asks for: a last byte of its VIP, another one of IPv6 or not, a port and backends.
-type Wanted = (Option<u8>, bool, i64, BTreeSet<u8>);
+/// What a creation asks for: a last byte of its VIP, another one of IPv6 or not, a port, or several from there on, and backends.
+type Wanted = (Option<u8>, bool, (i64, bool), BTreeSet<u8>);
 
 fn wanted() -> impl Strategy<Value = Wanted> {
-    (prop::option::of(85_u8..88), any::<bool>(), 80_i64..82, prop::collection::btree_set(1_u8..5, 0..3))
+    let listen = (80_i64..82, any::<bool>());
+    (prop::option::of(85_u8..88), any::<bool>(), listen, prop::collection::btree_set(1_u8..5, 0..3))
 }
 
-fn create_as(number: u128, (last, is_dual, at, backends): &Wanted) -> Command {
+fn create_as(number: u128, (last, is_dual, (at, alone), backends): &Wanted) -> Command {
     let name = Name::try_from(format!("lb {number}")).unwrap();
     let backends = Some(backends.iter().copied().map(member).collect());
     let named: Vec<Vip> = last.iter().copied().map(vip).collect();
     Command::Create(NewLoadBalancer {
         id: lb(number),
         name,
-        port: port(*at),
+        listen: if *alone { port(*at).into() } else { Listen::Ports(ports(*at)) },
         protocol: Protocol::Tcp,
         vips: WantedVips::new(is_dual.then_some(Families::Dual), &named).unwrap(),
         backends,
@@ -132,7 +148,10 @@ fn building() -> impl Strategy<Value = Step> {
     let of_either = |last, is_ipv6| if is_ipv6 { ipv6(last) } else { vip(last) };
     let endpoint = (85_u8..91, any::<bool>(), 80_i64..82)
         .prop_map(move |(last, is_ipv6, at)| Endpoint::tcp(of_either(last, is_ipv6), port(at)));
-    (endpoint, 0_u8..7).prop_map(|(endpoint, which)| match which {
+    let mark = Mark::all().next().unwrap();
+    (endpoint, 0_u8..9).prop_map(move |(endpoint @ Endpoint { vip, protocol, .. }, which)| match which {
+        7 => Step::Host(HostStep::Mark(MarkRule { vip, protocol, ports: endpoint.port.into(), mark })),
+        8 => Step::Dataplane(DataplaneStep::AddService(VirtualService::Mark(vip, mark), ServiceSettings::default())),
         0 => Step::Host(HostStep::Bind(endpoint.vip)),
         1 => Step::Host(HostStep::EnableSourceNat(endpoint.vip, SourceNat::Always)),
         2 => Step::Dataplane(DataplaneStep::AddService(endpoint.into(), ServiceSettings::default())),

@@ -58,7 +58,7 @@ fn several_creations_may_want_the_same_address() {
     let mut server = Server::start(&sim).unwrap();
     let mut second = create(2, Some(vip(88)));
     if let Command::Create(new) = &mut second {
-        new.port = port(80);
+        new.listen = port(80).into();
     }
     let mut answers = server.begin(vec![create(1, Some(vip(88))), second, create(3, Some(vip(88)))]);
     server.finish();

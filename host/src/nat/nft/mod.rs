@@ -18,31 +18,29 @@
 //! Changes travel as one batch that takes place as a whole; only the addresses that come or go are in it. The words of
 //! the batch are in [`ruleset`].
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
-use netlink::{Request, Socket, protocols::NETLINK_NETFILTER};
 use slb_core::model::{Family, SourceNat as Choice, Vip};
 
 use super::{Choices, Wishes, chosen, fulfilled};
-use crate::{Error, address::Network};
+use crate::{
+    Error,
+    address::Network,
+    nft::{Connection, is_worth_another, message::Element, words::Change},
+};
 
-mod message;
 mod ruleset;
 
-use message::Message;
 use ruleset::{NEAR_SET, SET, TABLE};
 
 /// How many addresses change in one batch at most: as many of either family as fit into a send of any kernel's default size, should all
 /// of them go from one set to the other.
 const BATCH: usize = 3072;
-/// How often a table is read again that changes while it is read.
-const ATTEMPTS: usize = 5;
 
 /// Talks to nftables.
 #[derive(Debug)]
 pub(crate) struct Nft {
-    socket: Socket<Message>,
-    family: Family,
+    connection: Connection,
 }
 
 /// What of slb's is in nftables.
@@ -60,26 +58,12 @@ pub(crate) struct Found {
 impl Nft {
     /// `None` on a kernel without netfilter's netlink.
     pub(super) fn open(family: Family) -> Result<Option<Self>, Error> {
-        match Socket::open(NETLINK_NETFILTER) {
-            Ok(socket) => Ok(Some(Self { socket, family })),
-            Err(netlink::Error::Open { source, .. }) if is_unsupported(source.raw_os_error().unwrap_or_default()) => {
-                Ok(None)
-            }
-            Err(source) => Err(Error::Open { what: "nftables", source }),
-        }
+        Ok(Connection::open(family)?.map(|connection| Self { connection }))
     }
 
-    /// Whether the kernel takes the whole rule set. It checks a batch as it comes, and drops one that has no end
-    /// (`nfnetlink_rcv_batch`), so that this changes nothing.
+    /// Whether the kernel takes the whole rule set.
     pub(super) async fn is_supported(&mut self) -> Result<bool, Error> {
-        let trial = ruleset::trial(self.family);
-        let answers = self.socket.transact_atomic(trial).await;
-        let answers = answers.map_err(|source| Error::Change { what: "nftables", source })?;
-        match answers.into_iter().find_map(Result::err) {
-            None => Ok(true),
-            Some(error) if is_unsupported(error.errno()) => Ok(false),
-            Some(error) => Err(Error::Nftables(error)),
-        }
+        self.connection.would_take(ruleset::trial(self.connection.family())).await
     }
 
     pub(super) async fn observe(&mut self) -> Result<Found, Error> {
@@ -87,39 +71,21 @@ impl Nft {
         let mut attempt = 1;
         loop {
             match self.read().await {
-                Err(netlink::Error::Interrupted) if attempt < ATTEMPTS => attempt += 1,
-                // The table went away in between.
-                Err(error) if is_missing(&error) && attempt < ATTEMPTS => attempt += 1,
+                Err(error) if is_worth_another(&error, attempt) => attempt += 1,
                 other => return other.map_err(read),
             }
         }
     }
 
     async fn read(&mut self) -> Result<Found, netlink::Error> {
-        match self.socket.request(ruleset::get_table(self.family)).await {
-            Ok(_) => {}
-            Err(error) if is_missing(&error) => return Ok(Found::default()),
-            Err(error) => return Err(error),
-        }
-        let mut rules = Vec::new();
-        self.socket.dump(ruleset::get_rules(self.family), |message| rules.extend(ruleset::rule(message))).await?;
+        let Some(rules) = self.connection.rules(TABLE).await? else { return Ok(Found::default()) };
         let networks = ruleset::networks(&rules);
-        // A table of that name without the sets is not as slb wrote it.
-        let (Some(vips), Some(near)) = (self.read_set(SET).await?, self.read_set(NEAR_SET).await?) else {
-            return Ok(Found { has_table: true, ..Found::default() });
-        };
         let is_sound = networks.is_some();
-        Ok(Found { has_table: true, is_sound, networks: networks.unwrap_or_default(), vips, near })
-    }
-
-    /// `None` if there is no such set.
-    async fn read_set(&mut self, set: &str) -> Result<Option<BTreeSet<Vip>>, netlink::Error> {
-        let mut vips = BTreeSet::new();
-        match self.socket.dump(ruleset::get_vips(self.family, set), |message| vips.extend(vips_of(message))).await {
-            Ok(()) => Ok(Some(vips)),
-            Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let mut found = Found { has_table: true, is_sound, networks: networks.unwrap_or_default(), ..Found::default() };
+        let vips = self.connection.elements(TABLE, SET, |element| found.vips.extend(vip_of(&element))).await?;
+        let near = self.connection.elements(TABLE, NEAR_SET, |element| found.near.extend(vip_of(&element))).await?;
+        // A table of that name without the sets is not as slb wrote it.
+        Ok(if vips && near { found } else { Found { has_table: true, ..Found::default() } })
     }
 
     pub(super) async fn apply(&mut self, wishes: &Wishes, networks: &BTreeSet<Network>) -> Result<(), Error> {
@@ -127,19 +93,13 @@ impl Nft {
         let wishes: Vec<(Vip, Choice)> = wishes.iter().map(|(vip, choice)| (*vip, *choice)).collect();
         for part in wishes.chunks(BATCH) {
             let wanted = fulfilled(found.held(), part.iter().copied());
-            let changes = edit(self.family, &found, &wanted, networks);
+            let changes = edit(self.connection.family(), &found, &wanted, networks);
             if !changes.is_empty() {
-                self.commit(changes).await?;
+                self.connection.commit(changes).await?;
             }
             found = Found::after(&wanted, networks);
         }
         Ok(())
-    }
-
-    async fn commit(&mut self, changes: Vec<Request<Message>>) -> Result<(), Error> {
-        let answers = self.socket.transact_atomic(ruleset::batch(changes)).await;
-        let answers = answers.map_err(|source| Error::Change { what: "nftables", source })?;
-        answers.into_iter().find_map(Result::err).map_or(Ok(()), |error| Err(Error::Nftables(error)))
     }
 }
 
@@ -176,7 +136,7 @@ fn names(networks: &BTreeSet<Network>) -> BTreeSet<String> {
 }
 
 /// The changes that lead to source NAT for just these VIPs.
-fn edit(family: Family, found: &Found, wanted: &Choices, networks: &BTreeSet<Network>) -> Vec<Request<Message>> {
+fn edit(family: Family, found: &Found, wanted: &Choices, networks: &BTreeSet<Network>) -> Vec<Change> {
     if wanted.is_empty() {
         return if found.has_table { vec![ruleset::delete_table(family)] } else { Vec::new() };
     }
@@ -199,20 +159,13 @@ fn edit(family: Family, found: &Found, wanted: &Choices, networks: &BTreeSet<Net
     changes
 }
 
-fn vips_of(message: Message) -> Vec<Vip> {
-    match message {
-        Message::Elements(vips) => vips,
-        Message::Plain(_) | Message::Rule(_) | Message::Other => Vec::new(),
-    }
-}
-
-fn is_missing(error: &netlink::Error) -> bool {
-    error.refusal().is_some_and(|refusal| refusal.errno() == libc::ENOENT)
-}
-
-/// What the kernel answers where a family, a type of chain or an expression is not there.
-fn is_unsupported(errno: i32) -> bool {
-    matches!(errno, libc::EOPNOTSUPP | libc::ENOENT | libc::EINVAL | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT)
+/// What is no address is passed over.
+fn vip_of(Element { key, .. }: &Element) -> Option<Vip> {
+    let address = match key.len() {
+        4 => IpAddr::from(<[u8; 4]>::try_from(key.as_slice()).ok()?),
+        _ => IpAddr::from(<[u8; 16]>::try_from(key.as_slice()).ok()?),
+    };
+    Vip::try_from(address).ok()
 }
 
 #[cfg(test)]

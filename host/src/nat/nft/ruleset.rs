@@ -3,21 +3,20 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use netlink::Request;
-use netlink_packet_core::{DefaultNla, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE};
-use netlink_packet_netfilter::{
-    NetfilterHeader, NetfilterMessage, NetfilterProtoFamily,
-    nftables::{
-        Bitwise, ChainAttribute, ChainMessage, Cmp, DataAttribute, Expressions, Hook, HookNumber, InetHookNumber,
-        ListAttribute, Lookup, NfTablesMessage, Operator, Payload, Register, RuleAttribute, RuleMessage, SetAttribute,
-        SetElementAttribute, SetElementList, SetElementMessage, SetMessage, TableAttribute, TableMessage,
-    },
-    none::ControlMessage,
+use netlink_packet_core::DefaultNla;
+use netlink_packet_netfilter::nftables::{
+    Bitwise, Cmp, DataAttribute, Expressions, InetHookNumber, Lookup, Operator, Register, SetAttribute,
+    SetElementAttribute,
 };
 use slb_core::model::{Family, Vip};
 
-use super::message::{Message, Rule};
-use crate::address::Network;
+use crate::{
+    address::Network,
+    nft::{
+        message::Rule,
+        words::{self, Change, Place, address_length, bytes, destination, header, number, user_data},
+    },
+};
 
 /// The name of slb's table, in the families ip and ip6.
 pub(super) const TABLE: &str = "slb";
@@ -37,9 +36,7 @@ const NEAR_COMMENT: &str = "slb, near rule 1, ";
 /// How many addresses go into one message: an attribute is 65,535 bytes long at most, an address takes 16, or 28 of IPv6.
 const ELEMENTS: usize = 2048;
 /// Before other tables' source NAT (`NF_IP_PRI_NAT_SRC` is 100): the first rule that matches decides.
-const PRIORITY: u32 = 99;
-/// `NF_ACCEPT`, linux/netfilter.h.
-const ACCEPT: u32 = 1;
+const PLACE: Place = Place { kind: "nat", hook: InetHookNumber::PostRouting, priority: 99 };
 
 // enum nft_ct_attributes and nft_ct_keys, which the codec does not know.
 const NFTA_CT_DREG: u16 = 1;
@@ -54,70 +51,31 @@ const ORIGINAL: u8 = 0;
 const DST_NAT: u32 = 1 << 5;
 /// `NFT_LOOKUP_F_INV`.
 const INVERTED: u32 = 1;
-/// `NFT_PAYLOAD_NETWORK_HEADER`.
-const NETWORK_HEADER: u32 = 1;
-/// `NFTNL_UDATA_RULE_COMMENT` of libnftnl: the type of a comment in a rule's user data.
-const UDATA_COMMENT: u8 = 0;
-
-type Change = Request<Message>;
 
 /// How addresses of a family are spoken of.
 struct Words {
     /// How nft(8) calls the type ipv4_addr or ipv6_addr (`TYPE_IPADDR` and `TYPE_IP6ADDR` in its sources).
     key_type: u32,
-    /// Bytes of an address.
-    length: u32,
     /// Where connection tracking keeps the destination.
     connection: u32,
-    /// Where the header has its source and its destination (RFC 791, section 3.1; RFC 8200, section 3).
+    /// Where the header has its source (RFC 791, section 3.1; RFC 8200, section 3).
     source: u32,
-    offset: u32,
-    table: NetfilterProtoFamily,
 }
 
 fn words(family: Family) -> Words {
     match family {
-        Family::Ipv4 => Words {
-            key_type: 7,
-            length: 4,
-            connection: NFT_CT_DST_IP,
-            source: 12,
-            offset: 16,
-            table: NetfilterProtoFamily::IPv4,
-        },
-        Family::Ipv6 => Words {
-            key_type: 8,
-            length: 16,
-            connection: NFT_CT_DST_IP6,
-            source: 8,
-            offset: 24,
-            table: NetfilterProtoFamily::IPv6,
-        },
+        Family::Ipv4 => Words { key_type: 7, connection: NFT_CT_DST_IP, source: 12 },
+        Family::Ipv6 => Words { key_type: 8, connection: NFT_CT_DST_IP6, source: 8 },
     }
 }
 
-/// The changes as one batch. The last of them is acknowledged when the whole has taken place.
-pub(super) fn batch(mut changes: Vec<Change>) -> Vec<Change> {
-    if let Some(last) = changes.last_mut() {
-        last.flags |= NLM_F_ACK;
-    }
-    changes.insert(0, control(ControlMessage::BatchBegin));
-    changes.push(control(ControlMessage::BatchEnd));
-    changes
-}
-
-/// A batch of everything that slb may write, without an end.
+/// Everything that slb may write.
 pub(super) fn trial(family: Family) -> Vec<Change> {
-    let mut changes = vec![control(ControlMessage::BatchBegin)];
     let address = match family {
         Family::Ipv4 => IpAddr::from([0; 4]),
         Family::Ipv6 => IpAddr::from([0; 16]),
     };
-    changes.extend(renew_table(family, TRIAL, [&Network { first: address, last: address, prefix: 8 }]));
-    if let Some(last) = changes.last_mut() {
-        last.flags |= NLM_F_ACK;
-    }
-    changes
+    renew_table(family, TRIAL, [&Network { first: address, last: address, prefix: 8 }])
 }
 
 /// Makes a table anew, without addresses, whether there was one or not; with rules for these networks.
@@ -126,64 +84,30 @@ pub(super) fn renew_table<'a>(
     table: &str,
     networks: impl IntoIterator<Item = &'a Network>,
 ) -> Vec<Change> {
-    let create = |message| change(family, message, NLM_F_CREATE);
     let set = |name: &str, id| {
-        create(NfTablesMessage::NewSet(SetMessage {
-            attributes: vec![
-                SetAttribute::Table(table.to_owned()),
-                SetAttribute::Name(name.to_owned()),
-                SetAttribute::KeyType(words(family).key_type),
-                SetAttribute::KeyLen(words(family).length),
-                // Any number that no other set of the batch has.
-                SetAttribute::Id(id),
-            ],
-        }))
+        let attributes = vec![
+            SetAttribute::KeyType(words(family).key_type),
+            SetAttribute::KeyLen(address_length(family)),
+            // Any number that no other set of the batch has.
+            SetAttribute::Id(id),
+        ];
+        words::add_set(family, table, name, attributes)
     };
-    let chain = create(NfTablesMessage::NewChain(ChainMessage {
-        attributes: vec![
-            ChainAttribute::Table(table.to_owned()),
-            ChainAttribute::Name(CHAIN.to_owned()),
-            ChainAttribute::Type("nat".to_owned()),
-            ChainAttribute::Hook(vec![
-                Hook::Number(HookNumber::Inet(InetHookNumber::PostRouting)),
-                Hook::Priority(PRIORITY),
-            ]),
-            ChainAttribute::Policy(ACCEPT),
-        ],
-    }));
-    let mut changes = vec![
-        create(NfTablesMessage::NewTable(named(table))),
-        change(family, NfTablesMessage::DeleteTable(named(table)), 0),
-        create(NfTablesMessage::NewTable(named(table))),
-        set(SET, 1),
-        set(NEAR_SET, 2),
-        chain,
-    ];
+    let mut changes = words::renew_table(family, table).to_vec();
+    changes.extend([set(SET, 1), set(NEAR_SET, 2), words::add_chain(family, table, CHAIN, PLACE)]);
     changes.extend(add_rules(family, table, networks));
     changes
 }
 
 /// Puts rules for these networks in the place of those that there are. The addresses stay.
 pub(super) fn renew_rules<'a>(family: Family, networks: impl IntoIterator<Item = &'a Network>) -> Vec<Change> {
-    // Without a handle it is all rules of the chain (`nf_tables_delrule`).
-    let attributes = vec![RuleAttribute::Table(TABLE.to_owned()), RuleAttribute::Chain(CHAIN.to_owned())];
-    let mut changes = vec![change(family, NfTablesMessage::DeleteRule(RuleMessage { attributes }), 0)];
+    let mut changes = vec![words::delete_rules(family, TABLE, CHAIN)];
     changes.extend(add_rules(family, TABLE, networks));
     changes
 }
 
 fn add_rules<'a>(family: Family, table: &str, networks: impl IntoIterator<Item = &'a Network>) -> Vec<Change> {
-    let rule = |expressions: Vec<Expressions>, comment: &str| {
-        let rule = NfTablesMessage::NewRule(RuleMessage {
-            attributes: vec![
-                RuleAttribute::Table(table.to_owned()),
-                RuleAttribute::Chain(CHAIN.to_owned()),
-                RuleAttribute::Expressions(expressions.into_iter().map(ListAttribute::from).collect()),
-                RuleAttribute::UserData(user_data(comment)),
-            ],
-        });
-        change(family, rule, NLM_F_CREATE | NLM_F_APPEND)
-    };
+    let rule = |expressions, comment: &str| words::add_rule(family, table, CHAIN, expressions, comment);
     let mut changes = vec![rule([balanced(family, SET), vec![masquerade()]].concat(), COMMENT)];
     changes.extend(networks.into_iter().map(|network| {
         let expressions = [balanced(family, NEAR_SET), within(family, network), vec![masquerade()]].concat();
@@ -193,35 +117,17 @@ fn add_rules<'a>(family: Family, table: &str, networks: impl IntoIterator<Item =
 }
 
 pub(super) fn delete_table(family: Family) -> Change {
-    change(family, NfTablesMessage::DeleteTable(named(TABLE)), 0)
+    words::delete_table(family, TABLE)
 }
 
 /// Adding an address that is there is no error.
 pub(super) fn add_vips(family: Family, set: &str, vips: impl Iterator<Item = Vip>) -> impl Iterator<Item = Change> {
-    elements(set, vips).map(move |message| change(family, NfTablesMessage::NewSetElement(message), NLM_F_CREATE))
+    elements(vips).into_iter().map(move |elements| words::add_elements(family, TABLE, set, elements))
 }
 
 /// Deleting an address that is not there fails the batch.
 pub(super) fn delete_vips(family: Family, set: &str, vips: impl Iterator<Item = Vip>) -> impl Iterator<Item = Change> {
-    elements(set, vips).map(move |message| change(family, NfTablesMessage::DeleteSetElement(message), 0))
-}
-
-pub(super) fn get_table(family: Family) -> Message {
-    message(family, NfTablesMessage::GetTable(named(TABLE)))
-}
-
-pub(super) fn get_rules(family: Family) -> Message {
-    let attributes = vec![RuleAttribute::Table(TABLE.to_owned())];
-    message(family, NfTablesMessage::GetRule(RuleMessage { attributes }))
-}
-
-pub(super) fn get_vips(family: Family, set: &str) -> Message {
-    message(family, NfTablesMessage::GetSetElement(SetElementMessage { attributes: in_set(set) }))
-}
-
-/// A rule of slb's table; kernels before 4.11 send all tables' rules.
-pub(super) fn rule(message: Message) -> Option<Rule> {
-    if let Message::Rule(rule) = message { Some(rule).filter(|rule| rule.table == TABLE.as_bytes()) } else { None }
+    elements(vips).into_iter().map(move |elements| words::delete_elements(family, TABLE, set, elements))
 }
 
 /// The networks that the rules are for, if they are just those that slb writes, where slb writes them.
@@ -243,11 +149,11 @@ fn network_of(rule: &Rule) -> Option<String> {
 /// Matches the connections that IPVS sends on for a VIP of the set. An expression loads a register or compares one; the first that does not
 /// match ends the rule.
 fn balanced(family: Family, set: &str) -> Vec<Expressions> {
-    let Words { connection: destination, offset, .. } = words(family);
+    let Words { connection: meant_for, .. } = words(family);
     vec![
-        connection(destination, Some(ORIGINAL)),
+        connection(meant_for, Some(ORIGINAL)),
         Expressions::Lookup(vec![Lookup::Set(set.to_owned()), Lookup::SourceRegister(Register::Reg1)]),
-        header(family, offset),
+        header(family, destination(family)),
         Expressions::Lookup(vec![
             Lookup::Set(set.to_owned()),
             Lookup::SourceRegister(Register::Reg1),
@@ -261,7 +167,7 @@ fn balanced(family: Family, set: &str) -> Vec<Expressions> {
 
 /// Matches packets from the network to the network.
 fn within(family: Family, network: &Network) -> Vec<Expressions> {
-    let Words { length, source, offset, .. } = words(family);
+    let Words { source, .. } = words(family);
     let mask = match family {
         Family::Ipv4 => u32::MAX.checked_shl(32 - u32::from(network.prefix)).unwrap_or(0).to_be_bytes().to_vec(),
         Family::Ipv6 => u128::MAX.checked_shl(128 - u32::from(network.prefix)).unwrap_or(0).to_be_bytes().to_vec(),
@@ -269,7 +175,7 @@ fn within(family: Family, network: &Network) -> Vec<Expressions> {
     let part = |offset| {
         [
             header(family, offset),
-            masked(DataAttribute::Value(mask.clone()), length),
+            masked(DataAttribute::Value(mask.clone()), address_length(family)),
             Expressions::Cmp(vec![
                 Cmp::SourceRegister(Register::Reg1),
                 Cmp::Op(Operator::Equal),
@@ -277,21 +183,11 @@ fn within(family: Family, network: &Network) -> Vec<Expressions> {
             ]),
         ]
     };
-    [part(source), part(offset)].concat()
+    [part(source), part(destination(family))].concat()
 }
 
 fn masquerade() -> Expressions {
     Expressions::Other { expression_type: "masq".to_owned(), attributes: Vec::new() }
-}
-
-/// Loads an address of the header into register 1.
-fn header(family: Family, offset: u32) -> Expressions {
-    Expressions::Payload(vec![
-        Payload::DestinationRegister(Register::Reg1),
-        Payload::Base(NETWORK_HEADER),
-        Payload::Offset(offset),
-        Payload::Len(words(family).length),
-    ])
 }
 
 /// Leaves those bits of register 1 that the mask has.
@@ -316,61 +212,12 @@ fn connection(key: u32, direction: Option<u8>) -> Expressions {
     Expressions::Other { expression_type: "ct".to_owned(), attributes }
 }
 
-/// A number as it is in a register, in the machine's own byte order.
-fn number(number: u32) -> DataAttribute {
-    DataAttribute::Value(number.to_ne_bytes().to_vec())
-}
-
 fn near_comment(network: &str) -> String {
     format!("{NEAR_COMMENT}{network}")
 }
 
-fn user_data(comment: &str) -> Vec<u8> {
-    let length = u8::try_from(comment.len() + 1).unwrap_or(u8::MAX);
-    [&[UDATA_COMMENT, length], comment.as_bytes(), &[0]].concat()
-}
-
-fn named(table: &str) -> TableMessage {
-    TableMessage { attributes: vec![TableAttribute::Name(table.to_owned())] }
-}
-
-fn in_set(set: &str) -> Vec<SetElementList> {
-    vec![SetElementList::Table(TABLE.to_owned()), SetElementList::Set(set.to_owned())]
-}
-
-fn elements(set: &str, vips: impl Iterator<Item = Vip>) -> impl Iterator<Item = SetElementMessage> {
-    let element = |vip: Vip| {
-        let key = DataAttribute::Value(bytes(vip.address()));
-        ListAttribute::Element(vec![SetElementAttribute::Key(key)])
-    };
-    let set = in_set(set);
+fn elements(vips: impl Iterator<Item = Vip>) -> Vec<Vec<Vec<SetElementAttribute>>> {
+    let element = |vip: Vip| vec![SetElementAttribute::Key(DataAttribute::Value(bytes(vip.address())))];
     let all: Vec<_> = vips.map(element).collect();
-    let parts: Vec<Vec<_>> = all.chunks(ELEMENTS).map(<[_]>::to_vec).collect();
-    parts.into_iter().map(move |part| {
-        let mut attributes = set.clone();
-        attributes.push(SetElementList::Elements(part));
-        SetElementMessage { attributes }
-    })
-}
-
-fn bytes(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
-}
-
-fn change(family: Family, payload: NfTablesMessage, flags: u16) -> Change {
-    Request::new(message(family, payload), flags)
-}
-
-fn message(family: Family, message: NfTablesMessage) -> Message {
-    Message::Plain(NetfilterMessage::new(NetfilterHeader::new(words(family).table, 0, 0), message))
-}
-
-/// The beginning or end of a batch, which names the subsystem that it is for.
-fn control(control: ControlMessage) -> Change {
-    const NFNL_SUBSYS_NFTABLES: u16 = 10;
-    let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, NFNL_SUBSYS_NFTABLES);
-    Message::Plain(NetfilterMessage::new(header, control)).into()
+    all.chunks(ELEMENTS).map(<[_]>::to_vec).collect()
 }

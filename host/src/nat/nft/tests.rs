@@ -5,6 +5,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
+use netlink::Request;
 use netlink_packet_core::{NetlinkDeserializable, NetlinkHeader, NetlinkSerializable};
 use netlink_packet_netfilter::{
     NetfilterMessageInner,
@@ -16,7 +17,13 @@ use proptest::{
 };
 
 use super::*;
-use crate::any;
+use crate::{
+    any,
+    nft::{
+        message::{Message, Rule},
+        words,
+    },
+};
 
 const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 
@@ -61,10 +68,10 @@ fn bytes(change: &Request<Message>) -> Vec<u8> {
 }
 
 /// A rule as it is read back.
-fn rule(message_type: u16, payload: &[u8]) -> Option<message::Rule> {
+fn rule(message_type: u16, payload: &[u8]) -> Option<Rule> {
     let mut header = NetlinkHeader::default();
     header.message_type = message_type;
-    ruleset::rule(Message::deserialize(&header, payload).unwrap())
+    if let Message::Rule(rule) = Message::deserialize(&header, payload).unwrap() { Some(rule) } else { None }
 }
 
 /// The table after the changes, as the kernel would send it back.
@@ -74,8 +81,8 @@ fn after(mut found: Found, changes: &[Request<Message>]) -> Found {
         let Message::Plain(message) = &change.payload else { panic!("{change:?}") };
         let NetfilterMessageInner::NfTables(message) = &message.inner else { continue };
         let elements = || {
-            let Message::Elements(vips) = read(&bytes(change)) else { panic!("{change:?}") };
-            vips
+            let Message::Elements(elements) = read(&bytes(change)) else { panic!("{change:?}") };
+            elements.iter().filter_map(vip_of).collect::<Vec<_>>()
         };
         if let NfTablesMessage::NewSetElement(message) = message {
             set_of(&mut found, message).extend(elements());
@@ -139,7 +146,10 @@ proptest! {
             let mut header = NetlinkHeader::default();
             header.message_type = message_type;
             match Message::deserialize(&header, &payload).unwrap() {
-                Message::Elements(vips) => prop_assert!(vips.len() * 4 <= payload.len()),
+                Message::Elements(elements) => {
+                    let read: usize = elements.iter().map(|each| each.key.len() + each.end.len() + each.data.len()).sum();
+                    prop_assert!(read <= payload.len());
+                }
                 Message::Rule(rule) => {
                     prop_assert!(rule.table.len() + rule.chain.len() + rule.user_data.len() <= payload.len());
                 }
@@ -174,9 +184,9 @@ fn the_rules_are_known_again() {
     assert_eq!(ruleset::networks(&rules[1..]), None);
     for which in 0..rules.len() {
         let mut others = rules.clone();
-        others[which] = message::Rule { chain: b"other".to_vec(), ..others[which].clone() };
+        others[which] = Rule { chain: b"other".to_vec(), ..others[which].clone() };
         assert_eq!(ruleset::networks(&others), None);
-        others[which] = message::Rule { user_data: b"other".to_vec(), ..rules[which].clone() };
+        others[which] = Rule { user_data: b"other".to_vec(), ..rules[which].clone() };
         assert_eq!(ruleset::networks(&others), None);
     }
 }
@@ -202,7 +212,7 @@ fn a_full_batch_fits_into_attributes_and_into_one_send() {
         let from = Found::after(&all(false), &networks);
         // All of them anew, and all of them from one set to the other.
         for (from, near) in [(Found::default(), false), (Found { networks: names(&networks), ..from }, true)] {
-            let batch = ruleset::batch(edit(family, &from, &all(near), &networks));
+            let batch = words::batch(edit(family, &from, &all(near), &networks));
             let lengths: Vec<usize> = batch.iter().map(|change| change.payload.buffer_len()).collect();
             assert!(lengths.iter().all(|length| *length <= usize::from(u16::MAX)), "{lengths:?}");
             assert!(lengths.iter().sum::<usize>() + 100 * lengths.len() < DEFAULT_SEND_BUFFER);
@@ -218,7 +228,7 @@ fn what_the_kernel_sends_is_never_too_short_to_read() {
     message.resize(change.payload.buffer_len(), 0);
     change.payload.serialize(&mut message);
     for length in 0..message.len() {
-        let Message::Elements(vips) = read(&message[..length]) else { panic!("{length}") };
-        assert!(vips.len() < 3);
+        let Message::Elements(elements) = read(&message[..length]) else { panic!("{length}") };
+        assert!(elements.iter().filter_map(vip_of).count() < 3);
     }
 }

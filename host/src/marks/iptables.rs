@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Marks through iptables, and ip6tables for IPv6: a chain of slb's own in the table mangle, a rule for each range of ports.
+//!
+//! ```text
+//!  -A PREROUTING -j SLB-MARK         first, so that no other rule lets the packet go before
+//!  -A OUTPUT -j SLB-MARK
+//!  -A SLB-MARK -d VIP -p tcp -m tcp --dport 8000:8100 -j MARK --set-xmark 0x51b00001/0xffffffff
+//! ```
+//! The chain is written whole each time, which also puts right whatever happened to it.
+
+use slb_core::model::{Family, Mark, MarkRule, PortRange, Protocol};
+
+use super::{Rules, Wishes};
+use crate::{Error, iptables::Programs};
+
+const TABLE: &str = "mangle";
+const CHAIN: &str = "SLB-MARK";
+const JUMP: &str = "-j SLB-MARK";
+/// The chains that it is jumped to from.
+const HOOKS: [&str; 2] = ["PREROUTING", "OUTPUT"];
+
+/// The rules of a family.
+#[derive(Debug)]
+pub(crate) struct Iptables {
+    programs: Programs,
+}
+
+/// What of slb's is in the table mangle.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Whether there is the chain.
+    has_chain: bool,
+    /// How many times it is jumped to the way it should, from each of the hooks.
+    jumps: [usize; 2],
+    rules: Rules,
+    /// Whether it has rules that slb would not write: repeated ones, or other people's.
+    has_strange_rules: bool,
+}
+
+impl Iptables {
+    pub(super) fn find(family: Family) -> Result<Self, Error> {
+        Ok(Self { programs: Programs::find(family)? })
+    }
+
+    pub(super) async fn observe(&mut self) -> Result<Found, Error> {
+        Ok(self.programs.save(TABLE).await?.map(|text| parse(&text)).unwrap_or_default())
+    }
+
+    pub(super) async fn apply(&mut self, wishes: &Wishes) -> Result<(), Error> {
+        let found = self.observe().await?;
+        match edit(&found, &wishes.fulfilled(&found.effective())) {
+            Some(text) => self.programs.restore(&text).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Found {
+    /// The rules that work. A flushed table leaves the chain without a jump, or without rules; one that somebody else wrote may give packets
+    /// another mark.
+    pub(super) fn effective(&self) -> Rules {
+        if self.jumps.contains(&0) || self.has_strange_rules { Rules::new() } else { self.rules.clone() }
+    }
+}
+
+/// Reads what `iptables-save -t mangle` writes.
+fn parse(text: &str) -> Found {
+    let mut found = Found::default();
+    for line in text.lines() {
+        if line.strip_prefix(':').and_then(|chain| chain.split(' ').next()) == Some(CHAIN) {
+            found.has_chain = true;
+        } else if let Some(rule) = line.strip_prefix("-A ") {
+            match rule.split_once(' ') {
+                Some((CHAIN, rule)) => {
+                    let is_new = read(rule).is_some_and(|rule| found.rules.insert(rule));
+                    found.has_strange_rules |= !is_new;
+                }
+                Some((hook, JUMP)) => {
+                    let counts = HOOKS.iter().zip(&mut found.jumps).filter(|(name, _)| **name == hook);
+                    counts.for_each(|(_, count)| *count += 1);
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// Reads a rule of the chain.
+fn read(rule: &str) -> Option<MarkRule> {
+    let words: Vec<&str> = rule.split_whitespace().collect();
+    let ["-d", vip, "-p", protocol, "-m", again, "--dport", ports, "-j", "MARK", "--set-xmark", mark] =
+        words.as_slice()
+    else {
+        return None;
+    };
+    if protocol != again {
+        return None;
+    }
+    let port = |text: &str| text.parse::<i64>().ok().and_then(|number| number.try_into().ok());
+    let (first, last) = ports.split_once(':').unwrap_or((ports, ports));
+    let mark = u32::from_str_radix(mark.strip_prefix("0x")?.strip_suffix("/0xffffffff")?, 16).ok()?;
+    Some(MarkRule {
+        vip: vip.trim_end_matches("/32").trim_end_matches("/128").parse().ok()?,
+        protocol: protocol.parse::<Protocol>().ok()?,
+        ports: PortRange::new(port(first)?, port(last)?).ok()?,
+        mark: Mark::try_from(mark).ok()?,
+    })
+}
+
+/// The rule as `iptables-save` would write it.
+fn written(MarkRule { vip, protocol, ports, mark }: &MarkRule) -> String {
+    let length = vip.family().bits();
+    let (first, last) = (ports.first(), ports.last());
+    let ports = if first == last { first.to_string() } else { format!("{first}:{last}") };
+    format!(
+        "-A {CHAIN} -d {vip}/{length} -p {protocol} -m {protocol} --dport {ports} -j MARK --set-xmark {mark}/0xffffffff"
+    )
+}
+
+/// What `iptables-restore --noflush` is to be told so that there are just these rules; nothing if it is so.
+fn edit(found: &Found, wanted: &Rules) -> Option<String> {
+    let has_chain = !wanted.is_empty();
+    let jumps = usize::from(has_chain);
+    let is_so = found.has_chain == has_chain && found.jumps == [jumps; 2] && found.rules == *wanted;
+    if is_so && !found.has_strange_rules {
+        return None;
+    }
+    let mut lines = vec![format!("*{TABLE}")];
+    if has_chain || found.has_chain {
+        // Naming a chain creates it, or empties it.
+        lines.push(format!(":{CHAIN} - [0:0]"));
+    }
+    lines.extend(wanted.iter().map(written));
+    for (hook, there) in HOOKS.iter().zip(found.jumps) {
+        lines.extend((jumps..there).map(|_| format!("-D {hook} {JUMP}")));
+        lines.extend((there..jumps).map(|_| format!("-I {hook} {JUMP}")));
+    }
+    if found.has_chain && !has_chain {
+        lines.push(format!("-X {CHAIN}"));
+    }
+    lines.push("COMMIT\n".to_owned());
+    Some(lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests;
