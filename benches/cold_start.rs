@@ -27,8 +27,8 @@ use std::{
 use ipvs::{Client, Destination, Forward, Request, Service, ServiceId, scheduler};
 use slb_core::{
     model::{
-        Advertise, Backend, BackendId, BackendSettings, LoadBalancer, LoadBalancerId, Name, Phase, Port, Protocol,
-        ServiceSettings, Target, Time, Vip,
+        Advertise, Backend, BackendId, BackendSettings, CheckMarks, LoadBalancer, LoadBalancerId, Name, Phase, Port,
+        Protocol, ServiceSettings, Target, Time, Vip,
     },
     plan::{Observed, Scope, Stage, plan},
     ports::{Dataplane, Store, Verdict, Write},
@@ -123,6 +123,7 @@ async fn fill_the_store() {
         check: None,
         fallback: None,
         drain: None,
+        check_marks: CheckMarks::default(),
     };
     let writes = (1..).zip(vips()).map(record).map(|record| Write::Put(Arc::new(record))).collect();
     Redb::open(Path::new(STATE)).unwrap().commit(writes).await.unwrap();

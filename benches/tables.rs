@@ -24,7 +24,7 @@ use std::{
 
 use slb_advert::bgp::{Bgp, Speaker};
 use slb_core::{
-    model::{Advertise, LoadBalancer, LoadBalancerId, Name, Phase, Port, Protocol, ServiceSettings, Vip},
+    model::{Advertise, CheckMarks, LoadBalancer, LoadBalancerId, Name, Phase, Port, Protocol, ServiceSettings, Vip},
     peer::PeerSettings,
     ports::{Advertiser, Store, Write},
     prefix::Aggregation,
@@ -191,6 +191,7 @@ async fn fill_the_store() {
         check: None,
         fallback: None,
         drain: None,
+        check_marks: CheckMarks::default(),
         phase: Phase::Active,
     };
     let writes = (1..).zip(vips()).map(|each| Write::Put(Arc::new(record(each)))).collect();

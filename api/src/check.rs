@@ -8,9 +8,9 @@ use std::{sync::Arc, time::Duration};
 use slb_core::model::{
     Invalid,
     check::{
-        Check, Command, DnsName, DnsQuestion, GrpcQuestion, GrpcService, Header, HealthCheck, Host, HttpQuestion,
-        Method, OnFailure, PanicThreshold, Path, Payload, Question, Reaction, RecordText, RecordType, SlowStart,
-        StatusRanges, Times, Timing, Tls, UdpQuestion,
+        Address, Check, Command, DnsName, DnsQuestion, GrpcQuestion, GrpcService, Header, HealthCheck, Host,
+        HttpQuestion, Method, OnFailure, PanicThreshold, Path, Payload, Question, Reaction, RecordText, RecordType,
+        SlowStart, StatusRanges, Times, Timing, Tls, UdpQuestion,
     },
 };
 
@@ -40,6 +40,7 @@ impl FromFields for HealthCheck {
         let kind = fields.required("type", kind)?;
         let question = kind.question(&mut fields);
         let timing = timing(&mut fields);
+        let address = kind.address(&mut fields);
         let port = fields.nullable("port", port);
         let source = fields.nullable("source", peer_address);
         let reaction = Reaction {
@@ -48,7 +49,7 @@ impl FromFields for HealthCheck {
             panic_threshold: fields.optional("panicThreshold", panic_threshold).unwrap_or_default(),
         };
         fields.finish();
-        Some(Self { check: Arc::new(Check { question: question?, timing, port, source }), reaction })
+        Some(Self { check: Arc::new(Check { question: question?, timing, address, port, source }), reaction })
     }
 }
 
@@ -82,6 +83,14 @@ fn kind(node: &Node) -> Result<Kind, String> {
 }
 
 impl Kind {
+    /// IPVS takes no ICMP along, and a command asks whom it likes.
+    fn address(self, fields: &mut Fields<'_>) -> Address {
+        if matches!(self, Self::Icmp | Self::Exec) {
+            fields.refuse("address", "is for checks that connect to a port, or send to one");
+        }
+        fields.optional("address", parsed::<Address>).unwrap_or_default()
+    }
+
     fn question(self, fields: &mut Fields<'_>) -> Option<Question> {
         Some(match self {
             Self::Tcp => Question::Tcp,

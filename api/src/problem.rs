@@ -127,7 +127,7 @@ kinds! {
     /// No address is left.
     PoolExhausted = "pool-exhausted" SERVICE_UNAVAILABLE "No address is left";
     /// No mark is left.
-    MarksExhausted = "marks-exhausted" SERVICE_UNAVAILABLE "No mark is left for several ports";
+    MarksExhausted = "marks-exhausted" SERVICE_UNAVAILABLE "No mark is left";
     /// The store could not be written.
     StoreFailed = "store-failed" SERVICE_UNAVAILABLE "The change could not be stored";
     /// The program that announces routes does not answer.

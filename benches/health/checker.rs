@@ -17,7 +17,7 @@ use slb_core::{
     checker::{Beginning, Checker as _, Watch},
     model::{
         LoadBalancerId,
-        check::{Check, Question, Timing},
+        check::{Address, Check, Question, Timing},
     },
 };
 use slb_health::{Checks, Commands};
@@ -130,8 +130,9 @@ fn stand_in(folder: &Path) -> PathBuf {
 /// Checks until it is ended.
 pub async fn check(port: u16, interval: Duration) {
     let timing = Timing::every(interval).unwrap();
-    let check = Arc::new(Check { question: Question::Tcp, timing, port: None, source: None });
-    let watch = |backend| Watch { target: SocketAddr::from((backend, port)), check: Arc::clone(&check) };
+    let check =
+        Arc::new(Check { question: Question::Tcp, timing, address: Address::default(), port: None, source: None });
+    let watch = |backend| Watch { target: SocketAddr::from((backend, port)), check: Arc::clone(&check), through: None };
     let mut checks = Checks::start(Commands::Refused).unwrap();
     checks.set(LoadBalancerId(Uuid::nil()), backends().map(|backend| (watch(backend), Beginning::New)).collect());
     loop {

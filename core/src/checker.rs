@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     health::Standing,
-    model::{LoadBalancerId, Port, check::Check},
+    model::{LoadBalancerId, Mark, Port, Vip, check::Check},
 };
 
 /// Something that is asked. All load-balancers that ask the same share it.
@@ -22,13 +22,31 @@ pub struct Watch {
     pub target: SocketAddr,
     /// What it is asked and how often.
     pub check: Arc<Check>,
+    /// The way, unless it is asked directly.
+    pub through: Option<Through>,
+}
+
+/// The way of a check that asks a backend for a VIP as clients do: the question carries a firewall mark, by which IPVS sends it on to this
+/// backend alone, routed directly or through its tunnel. So a backend that does not have the VIP is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Through {
+    /// What the backend is asked for.
+    pub vip: Vip,
+    /// The port that clients connect to. The check may ask another one.
+    pub port: Port,
+    /// The mark of a service of the data plane whose only backend it is.
+    pub mark: Mark,
 }
 
 impl Watch {
     /// Where it is asked.
     #[must_use]
     pub fn asked(&self) -> SocketAddr {
-        SocketAddr::new(self.target.ip(), self.check.port.map_or(self.target.port(), Port::get))
+        let (address, port) = match self.through {
+            None => (self.target.ip(), self.target.port()),
+            Some(Through { vip, port, .. }) => (vip.address(), port.get()),
+        };
+        SocketAddr::new(address, self.check.port.map_or(port, Port::get))
     }
 }
 

@@ -260,7 +260,7 @@ pub enum Rejected {
         by: LoadBalancerId,
     },
     /// Every mark that slb may use has a service.
-    #[error("there is no mark left for another load-balancer of several ports")]
+    #[error("there is no mark left for several ports, or for another backend that is asked for a VIP")]
     NoMark,
     /// The load-balancer has a backend with that address and port.
     #[error("{target} is there already, as backend {by}")]

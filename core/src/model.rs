@@ -3,6 +3,7 @@
 
 mod address;
 pub mod check;
+mod check_marks;
 mod condition;
 mod forwarding;
 mod ports;
@@ -10,6 +11,7 @@ mod protocol;
 mod scheduler;
 mod service;
 mod source_nat;
+mod through;
 mod vips;
 mod virtual_service;
 
@@ -19,10 +21,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::check::HealthCheck;
-use crate::checker::Watch;
 
 pub use self::{
     address::{BackendIp, Families, Family, Vip, all_hosts},
+    check_marks::CheckMarks,
     condition::{Condition, Drain, Then, Time},
     forwarding::{BackendSettings, Encapsulation, Forwarding, ForwardingKind, Thresholds},
     ports::{Listen, MAX_RANGES, MarkRule, Marked, PortRange, Ports},
@@ -30,6 +32,7 @@ pub use self::{
     scheduler::Scheduler,
     service::{Discord, Persistence, PersistenceTimeout, SchedulerFlags, ServiceSettings},
     source_nat::SourceNat,
+    through::CheckService,
     vips::Vips,
     virtual_service::{Mark, ServiceKey, VirtualService},
 };
@@ -360,6 +363,8 @@ pub struct LoadBalancer {
     pub fallback: Option<Box<Fallback>>,
     /// Whether all of its backends are being drained.
     pub drain: Option<Drain>,
+    /// By which its backends are asked for a VIP.
+    pub check_marks: CheckMarks,
 }
 
 impl LoadBalancer {
@@ -420,13 +425,6 @@ impl LoadBalancer {
     #[must_use]
     pub fn check_of<'a>(&'a self, backend: &'a Backend) -> Option<&'a Arc<HealthCheck>> {
         backend.check.as_ref().or(self.check.as_ref())
-    }
-
-    /// How a backend of it is watched.
-    #[must_use]
-    pub fn watch(&self, backend: &Backend) -> Option<Watch> {
-        let check = Arc::clone(&self.check_of(backend)?.check);
-        Some(Watch { target: backend.target.at(self.port), check })
     }
 
     /// Whether something of it is drained, and is not done. What is being deleted waits for nothing.

@@ -26,7 +26,10 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    model::{BackendSettings, LoadBalancer, MarkRule, Phase, SourceNat, Target, Time, Vip, VirtualService},
+    model::{
+        BackendSettings, CheckService, LoadBalancer, MarkRule, Phase, ServiceSettings, SourceNat, Target, Time, Vip,
+        VirtualService,
+    },
     observed::{HostView, ServiceView, Services},
     state::State,
     step::{AdvertStep, DataplaneStep, HostStep, Step},
@@ -161,6 +164,12 @@ fn note_dataplane(services: &mut Services, step: DataplaneStep) {
     }
 }
 
+/// What the data plane is to hold of a service.
+struct Wanted {
+    settings: ServiceSettings,
+    backends: Vec<(Target, BackendSettings)>,
+}
+
 struct Steps {
     now: Time,
     plan: Plan,
@@ -178,8 +187,7 @@ impl Steps {
         let mut marked = BTreeSet::new();
         for load_balancer in state.on(vip) {
             held = true;
-            let service = load_balancer.virtual_service(vip);
-            self.of_service(service, load_balancer, observed.services.get(&service.key()));
+            self.of_services(load_balancer, vip, &observed.services);
             if load_balancer.phase == Phase::Active {
                 wanted = true;
                 marked.extend(load_balancer.mark_rules(vip));
@@ -207,20 +215,34 @@ impl Steps {
         wanted.difference(observed).for_each(|rule| self.push(Step::Host(HostStep::Mark(*rule))));
     }
 
-    fn of_service(&mut self, service: VirtualService, load_balancer: &LoadBalancer, observed: Option<&ServiceView>) {
-        let settings = load_balancer.service_on(service.vip());
-        match (load_balancer.phase, observed) {
-            (Phase::Deleting, None) => {}
-            (Phase::Deleting, Some(_)) => self.push(Step::Dataplane(DataplaneStep::RemoveService(service))),
-            (Phase::Active, None) => {
+    fn of_services(&mut self, load_balancer: &LoadBalancer, vip: Vip, observed: &Services) {
+        let is_active = load_balancer.phase == Phase::Active;
+        let service = load_balancer.virtual_service(vip);
+        let wanted = is_active.then(|| Wanted {
+            settings: load_balancer.service_on(vip),
+            backends: load_balancer.programmed(vip, self.now).backends,
+        });
+        self.of_service(service, wanted, observed.get(&service.key()));
+        for CheckService { service, backend } in load_balancer.check_services(vip) {
+            let backend = backend.filter(|_| is_active);
+            let wanted = backend.map(|backend| Wanted { settings: CheckService::settings(), backends: vec![backend] });
+            self.of_service(service, wanted, observed.get(&service.key()));
+        }
+    }
+
+    fn of_service(&mut self, service: VirtualService, wanted: Option<Wanted>, observed: Option<&ServiceView>) {
+        match (wanted, observed) {
+            (None, None) => {}
+            (None, Some(_)) => self.push(Step::Dataplane(DataplaneStep::RemoveService(service))),
+            (Some(Wanted { settings, backends }), None) => {
                 self.push(Step::Dataplane(DataplaneStep::AddService(service, settings)));
-                self.of_backends(service, load_balancer, &BTreeMap::new());
+                self.of_backends(service, &backends, &BTreeMap::new());
             }
-            (Phase::Active, Some(observed)) => {
+            (Some(Wanted { settings, backends }), Some(observed)) => {
                 if observed.settings != Some(settings) {
                     self.push(Step::Dataplane(DataplaneStep::SetService(service, settings)));
                 }
-                self.of_backends(service, load_balancer, &observed.backends);
+                self.of_backends(service, &backends, &observed.backends);
             }
         }
     }
@@ -228,11 +250,10 @@ impl Steps {
     fn of_backends(
         &mut self,
         service: VirtualService,
-        load_balancer: &LoadBalancer,
+        programmed: &[(Target, BackendSettings)],
         observed: &BTreeMap<Target, Option<BackendSettings>>,
     ) {
-        let programmed = load_balancer.programmed(service.vip(), self.now).backends;
-        for &(target, settings) in &programmed {
+        for &(target, settings) in programmed {
             match observed.get(&target) {
                 None => self.push(Step::Dataplane(DataplaneStep::AddBackend(service, target, settings))),
                 Some(found) if *found == Some(settings) => {}

@@ -229,6 +229,9 @@ pub trait Settings: Send {
 
 /// Addresses, source NAT and settings of the host.
 pub trait Host: Settings {
+    /// From now on answers from VIPs come in: backends are asked for them. It may take other settings.
+    fn expect_answers_from_vips(&mut self);
+
     /// Reads everything anew.
     fn observe(&mut self) -> impl Future<Output = Result<HostView, Cause>> + Send;
 

@@ -123,9 +123,9 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Advertise, BackendId, Condition, Encapsulation, Forwarding, LoadBalancerId, Name, Phase, Protocol,
+        Advertise, BackendId, CheckMarks, Condition, Encapsulation, Forwarding, LoadBalancerId, Name, Phase, Protocol,
         ServiceSettings, SourceNat, Vips,
-        check::{Check, HealthCheck, Question, Reaction, SlowStart, Timing},
+        check::{Address, Check, HealthCheck, Question, Reaction, SlowStart, Timing},
     };
 
     fn vip(text: &str) -> Vip {
@@ -138,7 +138,13 @@ mod tests {
         let settings = BackendSettings { weight: weight.into(), ..BackendSettings::default() };
         let condition = Condition { back: Some(back), ..Condition::default() };
         let backend = Backend { condition, ..Backend::new(BackendId(Uuid::nil()), target, settings) };
-        let check = Check { question: Question::Tcp, timing: Timing::default(), port: None, source: None };
+        let check = Check {
+            question: Question::Tcp,
+            timing: Timing::default(),
+            address: Address::default(),
+            port: None,
+            source: None,
+        };
         let slow_start = SlowStart::try_from(Duration::from_millis(slow_start)).unwrap();
         let reaction = Reaction { slow_start, ..Reaction::default() };
         LoadBalancer {
@@ -157,6 +163,7 @@ mod tests {
             check: Some(Arc::new(HealthCheck { check: Arc::new(check), reaction })),
             fallback: None,
             drain: None,
+            check_marks: CheckMarks::default(),
         }
     }
 

@@ -18,7 +18,8 @@ use crate::{
     checker::{Beginning, Checker, Transition, Watch},
     controller::{Drivers, World},
     model::{
-        Backend, Family, Forwarding, LoadBalancer, LoadBalancerId, Phase, ServiceKey, Target, Time, Vip, VirtualService,
+        Backend, CheckService, Family, Forwarding, LoadBalancer, LoadBalancerId, Phase, ServiceKey, Target, Time, Vip,
+        VirtualService,
     },
     observed::{HostView, Services},
     plan::Observed,
@@ -63,6 +64,8 @@ pub struct Remains {
     pub transitions: Vec<Transition>,
     /// Active connections of backends.
     pub connections: BTreeMap<Target, u32>,
+    /// Whether backends may answer from VIPs.
+    pub expects_answers_from_vips: bool,
 }
 
 /// Shared by the drivers and the test.
@@ -275,6 +278,10 @@ async fn later() {
 pub struct SimHost(Sim);
 
 impl Host for SimHost {
+    fn expect_answers_from_vips(&mut self) {
+        self.0.with(|remains| remains.expects_answers_from_vips = true);
+    }
+
     async fn observe(&mut self) -> Result<HostView, Cause> {
         Ok(self.0.with(|remains| remains.kernel.host.clone()))
     }
@@ -432,6 +439,12 @@ pub fn served(load_balancers: &[Arc<LoadBalancer>], now: Time) -> Observed {
         service.settings = Some(load_balancer.service_on(vip));
         let programmed = load_balancer.programmed(vip, now).backends;
         service.backends.extend(programmed.into_iter().map(|(target, settings)| (target, Some(settings))));
+        for CheckService { service, backend } in load_balancer.check_services(vip) {
+            let Some((target, asked)) = backend else { continue };
+            let service = kernel.services.entry(service.key()).or_default();
+            service.settings = Some(CheckService::settings());
+            service.backends.insert(target, Some(asked));
+        }
     }
     kernel
 }

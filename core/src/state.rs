@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The desired state. A command becomes a [`Change`] or is refused and leaves everything as it was; a change can be undone.
 
+mod check_marks;
 mod conditions;
 mod targets;
 #[cfg(test)]
@@ -18,8 +19,8 @@ use self::{
 use crate::{
     command::{BackendChange, Command, LoadBalancerChange, NewLoadBalancer, Rejected},
     model::{
-        Backend, BackendId, Endpoint, Family, Listen, LoadBalancer, LoadBalancerId, Mark, Marked, Phase, Port,
-        PortRange, Protocol, Time, Vip, Vips, VirtualService,
+        Backend, BackendId, CheckMarks, Endpoint, Family, Listen, LoadBalancer, LoadBalancerId, Mark, Marked, Phase,
+        Port, PortRange, Protocol, Time, Vip, Vips, VirtualService,
     },
     ports::Write,
     step::DataplaneStep,
@@ -79,13 +80,10 @@ impl Change {
     /// Whether the step is about its service, or about a backend or fallback that it has the data plane add, change or remove at that time.
     #[must_use]
     pub fn touches(&self, step: &DataplaneStep, now: Time) -> bool {
-        let [before, after] = [&self.before, &self.after]
-            .map(|side| side.as_ref().filter(|is| is.virtual_services().any(|service| service == step.service())));
+        let [before, after] =
+            [&self.before, &self.after].map(|side| side.as_ref().and_then(|is| is.held(step.service(), now)));
         let Some(target) = step.target() else { return before.or(after).is_some() };
-        let found = |load_balancer: &Arc<LoadBalancer>| {
-            let programmed = load_balancer.programmed(step.service().vip(), now).backends;
-            programmed.into_iter().find(|(programmed, _)| *programmed == target)
-        };
+        let found = |held: Vec<_>| held.into_iter().find(|(held, _)| *held == target);
         before.and_then(found) != after.and_then(found)
     }
 }
@@ -100,12 +98,12 @@ impl State {
         let mut marks = BTreeMap::new();
         for load_balancer in load_balancers {
             let protocol = load_balancer.protocol;
-            let mark = load_balancer.marked.as_ref().map(|marked| marked.mark);
             let ranges = load_balancer.ranges();
             let holder = |vip| ranges.iter().find_map(|ports| Some(state.holder(vip, protocol, *ports, None)?.0));
             let one = state.by_id.get(&load_balancer.id).map(|each| each.id);
             let one = one.or_else(|| load_balancer.vips.into_iter().find_map(holder));
-            if let Some(one) = one.or_else(|| mark.and_then(|mark| marks.insert(mark, load_balancer.id))) {
+            let another = |mark| marks.insert(mark, load_balancer.id);
+            if let Some(one) = one.or_else(|| load_balancer.marks().find_map(another)) {
                 let claim = load_balancer.virtual_service(load_balancer.vips.first());
                 return Err(Contradiction { one, other: load_balancer.id, claim });
             }
@@ -230,19 +228,20 @@ impl State {
             check: new.check,
             fallback: new.fallback.map(Box::new),
             drain: None,
+            check_marks: CheckMarks::default(),
         };
         check_targets(&after)?;
         Ok(self.done(None, Some(after)))
     }
 
     fn free_mark(&self, foreign: &BTreeSet<Mark>) -> Result<Mark, Rejected> {
-        let own: BTreeSet<Mark> = self.marked().map(|(mark, _)| mark).collect();
-        Mark::all().find(|mark| !own.contains(mark) && !foreign.contains(mark)).ok_or(Rejected::NoMark)
+        self.free_marks(foreign).next().ok_or(Rejected::NoMark)
     }
 
-    /// The marks that are in use, with who has them.
-    fn marked(&self) -> impl Iterator<Item = (Mark, LoadBalancerId)> {
-        self.by_id.values().filter_map(|each| Some((each.marked.as_ref()?.mark, each.id)))
+    /// The marks that neither a load-balancer has nor a service of another program, in order.
+    fn free_marks(&self, foreign: &BTreeSet<Mark>) -> impl Iterator<Item = Mark> {
+        let own: BTreeSet<Mark> = self.by_id.values().flat_map(|each| each.marks()).collect();
+        Mark::all().filter(move |mark| !own.contains(mark) && !foreign.contains(mark))
     }
 
     /// Carries out, at that time, any command but [`Command::Create`], which needs a VIP first and is refused here as an unknown load-balancer.

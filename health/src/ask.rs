@@ -12,18 +12,18 @@ mod http;
 mod icmp;
 mod tls;
 mod udp;
+mod way;
 
 use std::{net::SocketAddr, time::Instant};
 
 use slb_core::{
     checker::Watch,
-    model::check::{Check, HttpQuestion, Question, Tls},
-    peer::PeerAddress,
+    model::check::{HttpQuestion, Question, Tls},
 };
 use tokio::{net::TcpStream, sync::Semaphore, time::timeout_at};
 use tokio_rustls::client::TlsStream;
 
-use self::tls::Trust;
+use self::{tls::Trust, way::Way};
 use crate::{Commands, failure::Failure};
 
 /// What questions share.
@@ -46,30 +46,29 @@ impl Asker {
     /// Asks, and takes no longer than it may from `begun` on.
     pub(crate) async fn ask(&self, watch: &Watch, begun: Instant) -> Result<(), Failure> {
         let check = &*watch.check;
-        let to = watch.asked();
         let time = check.timing.timeout();
-        match timeout_at((begun + time).into(), self.question(check, to)).await {
+        match timeout_at((begun + time).into(), self.question(watch)).await {
             Ok(answer) => answer,
             Err(_) if silence_is_fine(&check.question) => Ok(()),
             Err(_) => Err(Failure::Silence(time)),
         }
     }
 
-    async fn question(&self, check: &Check, to: SocketAddr) -> Result<(), Failure> {
-        let source = check.source.map(PeerAddress::address);
+    async fn question(&self, watch: &Watch) -> Result<(), Failure> {
+        let (check, to, way) = (&*watch.check, watch.asked(), Way::of(watch)?);
         match &check.question {
-            Question::Tcp => connection::open(to, source).await.map(drop),
+            Question::Tcp => connection::open(to, way).await.map(drop),
             Question::Http(question) => match &question.tls {
-                None => http::ask(question, to, connection::open(to, source).await?).await,
-                Some(tls) => Box::pin(self.https(question, tls, check, to)).await,
+                None => http::ask(question, to, connection::open(to, way).await?).await,
+                Some(tls) => Box::pin(self.https(question, tls, to, way)).await,
             },
-            Question::Udp(question) => Box::pin(udp::ask(question, to, source)).await,
-            Question::Icmp => Box::pin(icmp::ask(to.ip(), source)).await,
-            Question::Dns(question) => Box::pin(dns::ask(question, to, source)).await,
+            Question::Udp(question) => Box::pin(udp::ask(question, to, way)).await,
+            Question::Icmp => Box::pin(icmp::ask(to.ip(), way.source)).await,
+            Question::Dns(question) => Box::pin(dns::ask(question, to, way)).await,
             Question::Grpc(question) => match &question.tls {
-                None => Box::pin(grpc::ask(question, to, connection::open(to, source).await?)).await,
+                None => Box::pin(grpc::ask(question, to, connection::open(to, way).await?)).await,
                 Some(tls) => {
-                    let connection = Box::pin(self.tls(tls, check, to, tls::Speaks::Http2)).await?;
+                    let connection = Box::pin(self.tls(tls, to, way, tls::Speaks::Http2)).await?;
                     Box::pin(grpc::ask(question, to, connection)).await
                 }
             },
@@ -80,18 +79,18 @@ impl Asker {
         }
     }
 
-    async fn https(&self, question: &HttpQuestion, tls: &Tls, check: &Check, to: SocketAddr) -> Result<(), Failure> {
-        http::ask(question, to, self.tls(tls, check, to, tls::Speaks::Http1).await?).await
+    async fn https(&self, question: &HttpQuestion, tls: &Tls, to: SocketAddr, way: Way) -> Result<(), Failure> {
+        http::ask(question, to, self.tls(tls, to, way, tls::Speaks::Http1).await?).await
     }
 
     async fn tls(
         &self,
         tls: &Tls,
-        check: &Check,
         to: SocketAddr,
+        way: Way,
         speaks: tls::Speaks,
     ) -> Result<TlsStream<TcpStream>, Failure> {
-        let connection = connection::open(to, check.source.map(PeerAddress::address)).await?;
+        let connection = connection::open(to, way).await?;
         self.trust.handshake(tls, to.ip(), speaks, connection).await
     }
 }

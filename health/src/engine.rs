@@ -212,12 +212,15 @@ impl Begun {
     }
 }
 
-/// Where a connection is all that is asked for. One from an address that was set needs a socket of its own, and so does one to an IPv4
+/// Where a connection is all that is asked for. One that goes another way than the usual needs a socket of its own, and so does one to an IPv4
 /// address written as IPv6, which would leave its socket an IPv4 one.
 fn connection_alone(watch: &Watch) -> Option<SocketAddr> {
     let check = &*watch.check;
     let to = watch.asked();
-    let is_plain = check.question == Question::Tcp && check.source.is_none() && to.ip().to_canonical() == to.ip();
+    let is_plain = check.question == Question::Tcp
+        && check.source.is_none()
+        && watch.through.is_none()
+        && to.ip().to_canonical() == to.ip();
     is_plain.then_some(to)
 }
 

@@ -67,14 +67,20 @@ mod tests {
     use std::sync::Arc;
 
     use proptest::prelude::*;
-    use slb_core::model::check::{Check, Question, Timing};
+    use slb_core::model::check::{Address, Check, Question, Timing};
     use uuid::Uuid;
 
     use super::*;
 
     fn watch(port: u16) -> Watch {
-        let check = Check { question: Question::Tcp, timing: Timing::default(), port: None, source: None };
-        Watch { target: ([10, 0, 0, 1], port).into(), check: Arc::new(check) }
+        let check = Check {
+            question: Question::Tcp,
+            timing: Timing::default(),
+            address: Address::default(),
+            port: None,
+            source: None,
+        };
+        Watch { target: ([10, 0, 0, 1], port).into(), check: Arc::new(check), through: None }
     }
 
     proptest! {

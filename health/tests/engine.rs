@@ -15,7 +15,7 @@ use slb_core::{
     health::Standing,
     model::{
         LoadBalancerId,
-        check::{Check, Question, Timing},
+        check::{Address, Check, Question, Timing},
     },
 };
 use slb_health::{Checks, Commands};
@@ -26,7 +26,17 @@ const OWNER: LoadBalancerId = LoadBalancerId(Uuid::nil());
 
 fn watch(target: SocketAddr) -> Watch {
     let timing = Timing::every(Duration::from_millis(20)).unwrap();
-    Watch { target, check: Arc::new(Check { question: Question::Tcp, timing, port: None, source: None }) }
+    Watch {
+        target,
+        check: Arc::new(Check {
+            question: Question::Tcp,
+            timing,
+            address: Address::default(),
+            port: None,
+            source: None,
+        }),
+        through: None,
+    }
 }
 
 fn known(standing: Standing) -> Beginning {

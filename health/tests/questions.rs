@@ -32,7 +32,7 @@ use slb_core::{
     health::Standing,
     model::{
         LoadBalancerId,
-        check::{Check, Question, Timing},
+        check::{Address, Check, Question, Timing},
     },
 };
 use slb_health::{Checks, Commands};
@@ -52,7 +52,7 @@ async fn ask(question: Question, to: SocketAddr) -> Result<(), String> {
 /// What comes of a question, within a time.
 async fn ask_within(time: Duration, question: Question, to: SocketAddr) -> Result<(), String> {
     let timing = Timing::every(PATIENT).unwrap().with_timeout(time).unwrap();
-    make(Check { question, timing, port: None, source: None }, to).await
+    make(Check { question, timing, address: Address::default(), port: None, source: None }, to).await
 }
 
 /// What comes of a check. It is made twice: by one who takes the backend to be up, and one who takes it to be down, so that either
@@ -61,7 +61,7 @@ async fn make(check: Check, to: SocketAddr) -> Result<(), String> {
     let mut doubting = check.clone();
     doubting.timing.rise = 1.try_into().unwrap();
     let down = Known { standing: Standing::Down, since: SystemTime::UNIX_EPOCH };
-    let watch = |check| Watch { target: to, check: Arc::new(check) };
+    let watch = |check| Watch { target: to, check: Arc::new(check), through: None };
     let mut checks = Checks::start(Commands::Allowed).unwrap();
     let watches = BTreeMap::from([(watch(check), Beginning::New), (watch(doubting), Beginning::Known(down))]);
     checks.set(LoadBalancerId(Uuid::nil()), watches);

@@ -70,6 +70,8 @@ pub struct Linux {
     marks: marks::Drivers,
     /// Whether VIPs may be of IPv6.
     has_ipv6: bool,
+    /// Whether backends are asked for VIPs, and answer from there.
+    hears_vips: bool,
 }
 
 impl Linux {
@@ -86,6 +88,7 @@ impl Linux {
             nat: None,
             marks: marks::Drivers::default(),
             has_ipv6: false,
+            hears_vips: false,
         })
     }
 
@@ -187,8 +190,9 @@ impl Linux {
         };
         let mut drifted = Vec::new();
         let needed = settings(&self.adapter, &beside, &ipv6, &sysctl::release()?);
-        let quiet = sysctl::quiet(&link::ways_of_answers(&self.adapter, &adapters, &beside));
-        for setting in needed.into_iter().chain(quiet) {
+        let ways = link::ways_of_answers(&self.adapter, &adapters, &beside);
+        let hearing = if self.hears_vips { sysctl::hearing(&ways) } else { Vec::new() };
+        for setting in needed.into_iter().chain(sysctl::quiet(&ways)).chain(hearing) {
             drifted.extend(sysctl::drift(&setting, sysctl::read)?);
         }
         Ok(drifted)
@@ -225,6 +229,11 @@ impl Linux {
 }
 
 impl Host for Linux {
+    /// `accept_local` becomes one of the settings.
+    fn expect_answers_from_vips(&mut self) {
+        self.hears_vips = true;
+    }
+
     async fn observe(&mut self) -> Result<HostView, Cause> {
         Ok(self.view().await?)
     }

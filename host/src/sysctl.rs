@@ -67,6 +67,10 @@ pub(crate) const ALL_ANNOUNCE: &str = "net.ipv4.conf.all.arp_announce";
 
 const FORWARDING_IPV6: &str = "net.ipv6.conf.all.forwarding";
 
+const ALL_ACCEPT_LOCAL: &str = "net.ipv4.conf.all.accept_local";
+
+const HEAR: &str = "A backend that a health check asks for the VIP answers from there, and the VIP is this host's own, too: the kernel \
+     would take the answer for a forgery.";
 const FORWARD: &str = "Answers of backends pass through this host on their way to the client.";
 const ACCEPT_RA: &str = "This host goes on to take its addresses and routes from routers' advertisements, which a host that \
      forwards IPv6 ignores by default.";
@@ -99,6 +103,17 @@ pub fn quiet(adapters: &[String]) -> Vec<Setting> {
         Setting { name, need: Need::Exactly(0), reason: REDIRECT }
     };
     adapters.iter().map(String::as_str).chain(["all"]).map(setting).collect()
+}
+
+/// What lets in answers that come from an address of this host's own, if they come by one of these adapters. The kernel goes by either the
+/// value for all or the adapter's own (`IN_DEV_ORCONF`); IPv6 takes them in any case.
+#[must_use]
+pub fn hearing(adapters: &[String]) -> Vec<Setting> {
+    let setting = |name: &String| {
+        let name = format!("net.ipv4.conf.{}.accept_local", name.replace('.', "/"));
+        Setting { name, need: Need::OneOfWith(&[1], ALL_ACCEPT_LOCAL), reason: HEAR }
+    };
+    adapters.iter().map(setting).collect()
 }
 
 /// The settings that slb needs on a kernel of that release (`uname -r`). `beside` are other adapters on the same network.

@@ -14,13 +14,14 @@ mod settings;
 #[cfg(test)]
 mod tests;
 pub mod uplink;
+mod vip_checks;
 
 use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use slb_core::model::{
-    Advertise, Backend, BackendId, BackendIp, Drain, Fallback, Invalid, LoadBalancer, LoadBalancerId, Mark, Marked,
-    Name, Phase, Port, PortRange, Ports, SourceNat, Target, Vip, Vips,
+    Advertise, Backend, BackendId, BackendIp, CheckMarks, Drain, Fallback, Invalid, LoadBalancer, LoadBalancerId, Mark,
+    Marked, Name, Phase, Port, PortRange, Ports, SourceNat, Target, Vip, Vips,
     check::{HealthCheck, PanicThreshold, Reaction},
 };
 use uuid::Uuid;
@@ -30,10 +31,11 @@ use self::{
     condition::{ConditionV3, DrainV3},
     earlier::{LoadBalancerV1, MoreV2},
     settings::{BackendSettingsV3, ProtocolV3, ServiceV3},
+    vip_checks::VipChecksV5,
 };
 
 /// The version that is written, and the latest that is understood.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// Why a record makes no sense.
 #[derive(Debug, thiserror::Error)]
@@ -168,7 +170,7 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
         marked: load_balancer.marked.as_deref().map(MarkedV4::from),
         second_vip: load_balancer.vips.second().map(Vip::address),
     };
-    postcard::to_extend(&(record, more), vec![VERSION])
+    postcard::to_extend(&(record, more, VipChecksV5::from(load_balancer)), vec![VERSION])
 }
 
 /// The load-balancer of a record.
@@ -176,10 +178,15 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
 /// # Errors
 /// It is no record, of a later version, or holds a value that cannot be.
 pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadable> {
-    let (record, MoreV4 { marked, second_vip }) = match version(bytes)? {
-        (1, fields) => (whole::<LoadBalancerV1>(fields)?.into(), MoreV4::default()),
-        (2, fields) => (whole::<(LoadBalancerV1, MoreV2)>(fields)?.into(), MoreV4::default()),
-        (3, fields) => (whole(fields)?, MoreV4::default()),
+    let older = |record: LoadBalancerV3| (record, MoreV4::default(), VipChecksV5::default());
+    let (record, MoreV4 { marked, second_vip }, vip_checks) = match version(bytes)? {
+        (1, fields) => older(whole::<LoadBalancerV1>(fields)?.into()),
+        (2, fields) => older(whole::<(LoadBalancerV1, MoreV2)>(fields)?.into()),
+        (3, fields) => older(whole(fields)?),
+        (4, fields) => {
+            let (record, more) = whole(fields)?;
+            (record, more, VipChecksV5::default())
+        }
         (VERSION, fields) => whole(fields)?,
         (found, _) => return Err(Unreadable::Later { found, known: VERSION }),
     };
@@ -228,6 +235,7 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
             SourceNatV3::SameNetwork => SourceNat::SameNetwork,
             SourceNatV3::Never => SourceNat::Never,
         },
+        check_marks: CheckMarks::default(),
     };
     let mut targets = load_balancer.backends().iter().map(|backend| backend.target);
     let keeps_port = |target: Target| target.port.is_none();
@@ -236,7 +244,7 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
     {
         return Err(Invalid("a backend of a single port has none".to_owned()).into());
     }
-    Ok(load_balancer)
+    Ok(vip_checks.put_in(load_balancer)?)
 }
 
 impl From<&Marked> for MarkedV4 {

@@ -25,7 +25,7 @@ use slb_core::{
         LoadBalancer, LoadBalancerId, Mark, Marked, Name, Persistence, PersistenceTimeout, Phase, Port, Ports,
         Protocol, Scheduler, SchedulerFlags, ServiceSettings, SourceNat, Target, Then, Thresholds, Time, Vip, Vips,
         Weight,
-        check::{Check, HealthCheck, Question, Reaction, Timing},
+        check::{Address, Check, HealthCheck, Question, Reaction, Timing},
     },
     peer::{Peer, PeerAddress},
     ports::{SettingChange, Snapshot, Store, Write},
@@ -84,7 +84,8 @@ fn vips(number: u8) -> Vips {
 
 fn health_check(number: u8) -> Arc<HealthCheck> {
     let timing = Timing::every(Duration::from_secs(u64::from(number) + 1)).unwrap();
-    let check = Check { question: Question::Tcp, timing, port: None, source: None };
+    let address = if number.is_multiple_of(4) { Address::Vip } else { Address::Backend };
+    let check = Check { question: Question::Tcp, timing, address, port: None, source: None };
     Arc::new(HealthCheck { check: Arc::new(check), reaction: Reaction::default() })
 }
 
@@ -155,6 +156,11 @@ fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> L
             Box::new(Fallback { target, settings: BackendSettings::default() })
         }),
         drain: drain(id),
+        check_marks: Mark::all()
+            .take(id.into())
+            .zip(0_u128..)
+            .map(|(mark, number)| (BackendId(Uuid::from_u128(number)), mark))
+            .collect(),
     }
 }
 

@@ -145,7 +145,9 @@ impl Web {
         let accepting = listener.try_clone().unwrap();
         thread::spawn(move || {
             for mut stream in accepting.incoming().map_while(Result::ok) {
-                let peer = stream.peer_addr().unwrap().ip().to_canonical();
+                // A check is gone already.
+                let Ok(peer) = stream.peer_addr() else { continue };
+                let peer = peer.ip().to_canonical();
                 drop(std::io::copy(&mut stream, &mut std::io::sink()));
                 drop(write!(stream, "{name} {peer}"));
             }

@@ -95,9 +95,13 @@ fn check() -> impl Strategy<Value = HealthCheck> {
     let port = option::of((1_i64..=65535).prop_map(|port| Port::try_from(port).unwrap()));
     let source = option::of(any::<[u8; 3]>().prop_map(|[b, c, d]| IpAddr::from([10, b, c, d]).try_into().unwrap()));
     let on_failure = option::of(prop_oneof![Just(OnFailure::Weight0), Just(OnFailure::Remove)]);
-    (question(), timing(), port, source, on_failure, 0_u64..3_600_000, 0_i64..=100).prop_map(
-        |(question, timing, port, source, on_failure, slow_start, panic)| HealthCheck {
-            check: Arc::new(Check { question, timing, port, source }),
+    let asked = (question(), any::<bool>()).prop_map(|(question, asks_for_vip)| {
+        let may_ask = !matches!(question, Question::Icmp | Question::Exec(_));
+        (question, if asks_for_vip && may_ask { Address::Vip } else { Address::Backend })
+    });
+    (asked, timing(), port, source, on_failure, 0_u64..3_600_000, 0_i64..=100).prop_map(
+        |((question, address), timing, port, source, on_failure, slow_start, panic)| HealthCheck {
+            check: Arc::new(Check { question, timing, address, port, source }),
             reaction: Reaction {
                 on_failure,
                 slow_start: Duration::from_millis(slow_start).try_into().unwrap(),
@@ -152,6 +156,8 @@ fn what_is_wrong_is_named() {
         (json!({"type": "http", "headers": {"A b": "c"}}), "#/headers: \"A b\" is no name of a header"),
         (json!({"type": "http", "headers": {"A": 1}}), "#/headers: \"A\" must be a string"),
         (json!({"type": "https", "verify": "yes"}), "#/verify: must be true or false"),
+        (json!({"type": "tcp", "address": "eip"}), "#/address: \"eip\" is no address to ask; there are \"backend\""),
+        (json!({"type": "icmp", "address": "vip"}), "#/address: is for checks that connect to a port, or send to one"),
         (json!({"type": "tcp", "interval": "1"}), "#/interval: \"1\": time unit needed"),
         (json!({"type": "tcp", "interval": "1ms"}), "#/interval: an interval between checks is 10 ms to an hour"),
         (

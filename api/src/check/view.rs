@@ -24,6 +24,8 @@ pub(crate) struct HealthCheckView<'a> {
     jitter: String,
     rise: u8,
     fall: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<&'static str>,
     port: Option<Port>,
     source: Option<IpAddr>,
     on_failure: Option<&'static str>,
@@ -99,6 +101,7 @@ impl<'a> From<&'a HealthCheck> for HealthCheckView<'a> {
             jitter: shown(timing.jitter()),
             rise: timing.rise.get(),
             fall: timing.fall.get(),
+            address: (!matches!(check.question, Question::Icmp | Question::Exec(_))).then(|| check.address.as_str()),
             port: check.port,
             source: check.source.map(PeerAddress::address),
             on_failure: reaction.on_failure.map(OnFailure::as_str),

@@ -11,8 +11,8 @@ use std::{
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::json;
 use slb_core::model::{
-    BackendId, BackendIp, BackendSettings, Encapsulation, Family, Forwarding, Mark, Marked, Persistence, Scheduler,
-    SchedulerFlags, Target, Thresholds,
+    BackendId, BackendIp, BackendSettings, CheckMarks, Encapsulation, Family, Forwarding, Mark, Marked, Persistence,
+    Scheduler, SchedulerFlags, Target, Thresholds,
 };
 use slb_core::ports::Wanted;
 
@@ -121,6 +121,7 @@ fn load_balancer() -> impl Strategy<Value = LoadBalancer> {
             check: None,
             fallback: None,
             drain: None,
+            check_marks: CheckMarks::default(),
         },
     )
 }
@@ -156,7 +157,7 @@ proptest! {
         let marked = Marked { ports: ports.clone(), mark: Mark::all().next().unwrap() };
         let is = LoadBalancer {
             id: LoadBalancerId(Uuid::nil()), serial: 1, name, vips: vips.unwrap_or(Vip::from_str("192.0.2.1").unwrap().into()), port: ports.lowest(), protocol, marked: Some(Box::new(marked)),
-            backends: None, phase: Phase::Active, advertise, source_nat, service, check: None, fallback: None, drain: None,
+            backends: None, phase: Phase::Active, advertise, source_nat, service, check: None, fallback: None, drain: None, check_marks: CheckMarks::default(),
         };
         let mut body = serde_json::to_value(LoadBalancerView::from(&is)).unwrap();
         let list: Vec<_> = backends.iter().map(|backend| {

@@ -13,9 +13,9 @@ use tracing::{info, warn};
 use super::{Controller, World, converge::Failures};
 use crate::{
     errors::Chain,
-    model::{Phase, Vip},
+    model::{Family, Phase, Vip},
     plan::{Scope, plan},
-    ports::{Cause, HostEvent, SettingChange, Settings, Store, Write},
+    ports::{Cause, Host, HostEvent, SettingChange, Settings, Store, Write},
     step::{AdvertStep, Step},
 };
 
@@ -166,6 +166,9 @@ impl<W: World> Controller<W> {
     /// # Errors
     /// A setting could not be read, written down or set.
     pub async fn settle_settings(&mut self) -> Result<(), Cause> {
+        if self.state.load_balancers().any(|each| each.asks_for_vips(Family::Ipv4)) {
+            self.drivers.host.expect_answers_from_vips();
+        }
         let of_host = self.drivers.host.drifted_settings().await?;
         let of_dataplane = self.drivers.dataplane.drifted_settings().await?;
         let writes: Vec<Write> =

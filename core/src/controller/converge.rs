@@ -110,6 +110,7 @@ impl<W: World> Controller<W> {
         self.note_retries(scope, &failed, now);
         self.note_raises(scope, time, now);
         self.report(scope, &failed, time);
+        self.watch_through(scope);
         failed
     }
 

@@ -68,10 +68,19 @@ impl<W: World> Controller<W> {
         }
         let failed = |cause| Failure::Ask { doing: "look for a free mark".to_owned(), cause };
         let keys = self.drivers.dataplane.keys().await.map_err(failed)?;
-        let mark = |key| match key {
-            ServiceKey::Mark(_, mark) => Some(mark),
-            ServiceKey::Endpoint(_) => None,
-        };
-        Ok(keys.into_iter().filter_map(mark).collect())
+        Ok(marks(keys.iter()))
     }
+
+    /// The marks that services had when the kernel was last looked at.
+    pub(super) fn marks_seen(&self) -> BTreeSet<Mark> {
+        marks(self.observed.services.keys())
+    }
+}
+
+fn marks<'a>(keys: impl Iterator<Item = &'a ServiceKey>) -> BTreeSet<Mark> {
+    let mark = |key: &ServiceKey| match key {
+        ServiceKey::Mark(_, mark) => Some(*mark),
+        ServiceKey::Endpoint(_) => None,
+    };
+    keys.filter_map(mark).collect()
 }

@@ -12,10 +12,11 @@ use tracing::{info, warn};
 
 use super::{Controller, World};
 use crate::{
-    checker::{Beginning, Checker, Known, Transition, Watch},
+    checker::{Beginning, Checker, Known, Through, Transition, Watch},
     errors::Chain,
     health::Standing,
-    model::{LoadBalancer, LoadBalancerId, Phase, Time, Vip},
+    model::{Family, LoadBalancer, LoadBalancerId, Phase, Time, Vip, VirtualService},
+    plan::Scope,
     state::Change,
 };
 
@@ -94,7 +95,9 @@ impl<W: World> Controller<W> {
             let before: BTreeMap<SocketAddr, &Watch> =
                 self.watched.of(load_balancer.id).map(|watch| (watch.target, watch)).collect();
             for backend in load_balancer.backends() {
-                let Some(watch) = load_balancer.watch(backend) else { continue };
+                let Some(watch) = load_balancer.watch(backend).filter(|watch| self.leads_there(watch)) else {
+                    continue;
+                };
                 let asked = before.get(&watch.target).filter(|before| before.check.asks_as(&watch.check));
                 let beginning = match (asked, backend.condition.down) {
                     (Some(before), _) => Beginning::After(Watch::clone(before)),
@@ -107,6 +110,33 @@ impl<W: World> Controller<W> {
         }
         if self.watched.set(load_balancer.id, watches.keys().cloned().collect()) {
             self.drivers.checker.set(load_balancer.id, watches);
+        }
+    }
+
+    /// Whether what it asks gets to its backend, and to no other: until then there is nothing to learn from it.
+    fn leads_there(&self, watch: &Watch) -> bool {
+        let Some(Through { vip, mark, .. }) = watch.through else { return true };
+        let found = self.observed.services.get(&VirtualService::Mark(vip, mark).key());
+        found.is_some_and(|found| found.backends.keys().map(|target| target.ip.address()).eq([watch.target.ip()]))
+    }
+
+    /// Begins with the checks in the scope to whose backends the way has just been made.
+    pub(super) fn watch_through(&mut self, scope: &Scope) {
+        let asked = |each: &&Arc<LoadBalancer>| !each.check_marks.is_empty();
+        let asked: Vec<_> = self.in_scope(scope).into_iter().filter(asked).cloned().collect();
+        // What is there before the first look is from before a restart.
+        let restored = !self.board.is_ready();
+        asked.iter().for_each(|load_balancer| self.watch(load_balancer, restored));
+    }
+
+    /// Has the host take in the answers of backends that are asked for a VIP from now on.
+    pub(super) async fn settle_for_checks(&mut self, changes: &[Change]) {
+        let asks =
+            |side: &Option<Arc<LoadBalancer>>| side.as_ref().is_some_and(|side| side.asks_for_vips(Family::Ipv4));
+        if changes.iter().any(|change| asks(&change.after) && !asks(&change.before))
+            && let Err(cause) = self.settle_settings().await
+        {
+            warn!(error = %Chain(&*cause), "could not set the kernel's settings; it is tried again");
         }
     }
 

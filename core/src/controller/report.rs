@@ -115,7 +115,7 @@ impl Compared<'_> {
 /// Whether something of it may still be there for one of these reasons.
 pub(super) fn is_kept(load_balancer: &LoadBalancer, failed: &Failures) -> bool {
     load_balancer
-        .virtual_services()
+        .all_services()
         .any(|service| failed.get(&service.vip()).into_iter().flatten().any(|why| why.keeps(service)))
 }
 

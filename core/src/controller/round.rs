@@ -90,7 +90,8 @@ impl<W: World> Controller<W> {
                 | Command::Drain(..)
                 | Command::Undrain(..) => self.state.apply(&command, self.time()),
             };
-            match change {
+            let foreign = self.marks_seen();
+            match change.and_then(|change| self.state.with_check_marks(change, &foreign)) {
                 Ok(change) => {
                     let change = self.informed(change);
                     applied.push(Applied { command, vips, change, asker });
@@ -102,6 +103,7 @@ impl<W: World> Controller<W> {
         if let Err(cause) = self.commit(&changes).await {
             return self.take_back(applied, cause);
         }
+        self.settle_for_checks(&changes).await;
         let scope = self.scope_of(applied.iter().flat_map(|applied| applied.vips));
         let failed = self.converge(&scope, &changes, now).await;
         let mut failed = self.look_again(failed, &changes, now).await;
@@ -230,7 +232,7 @@ impl<W: World> Controller<W> {
                 Ok(going) => self.undo(vips, going, now).await,
                 Err(_) => true,
             },
-            _ => self.undo(vips, change.inverse(), now).await,
+            _ => self.undo(vips, change.undoing(), now).await,
         };
         asker.answer(Err(why.into_failure(undone)));
     }

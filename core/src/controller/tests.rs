@@ -26,6 +26,7 @@ mod ports;
 mod settings;
 mod slow_pool;
 mod status;
+mod through;
 
 use super::{Controller, Drivers};
 use crate::{

@@ -2,6 +2,7 @@
 //! A health check as an operator asks for it: [`Check`] is what a backend is asked and how often, [`Reaction`] what comes of the
 //! answers. Load-balancers that ask a backend the same share the asking, whatever each of them makes of it.
 
+mod address;
 mod dns;
 mod http;
 mod payload;
@@ -10,6 +11,7 @@ mod timing;
 use std::{sync::Arc, time::Duration};
 
 pub use self::{
+    address::Address,
     dns::{DnsName, DnsQuestion, RecordText, RecordType},
     http::{Header, Host, HttpQuestion, Method, Path, StatusRanges},
     payload::Payload,
@@ -35,14 +37,16 @@ impl HealthCheck {
     }
 }
 
-/// What a backend is asked, how often, and how many answers decide. It is asked directly, never through the VIP.
+/// What a backend is asked, how often, and how many answers decide. It is asked itself, never by way of the balancing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Check {
     /// What is asked.
     pub question: Question,
     /// How often, and how many answers decide.
     pub timing: Timing,
-    /// The port that is asked; the backend's own by default.
+    /// Which address of the backend is asked.
+    pub address: Address,
+    /// The port that is asked; by default the backend's own, or of a VIP the load-balancer's.
     pub port: Option<Port>,
     /// The address of this host that asks; the kernel's choice by default.
     pub source: Option<PeerAddress>,
@@ -52,8 +56,8 @@ impl Check {
     /// Whether it asks the same, be it at other times.
     #[must_use]
     pub fn asks_as(&self, other: &Self) -> bool {
-        let Self { question, timing: _, port, source } = self;
-        (question, port, source) == (&other.question, &other.port, &other.source)
+        let Self { question, timing: _, address, port, source } = self;
+        (question, address, port, source) == (&other.question, &other.address, &other.port, &other.source)
     }
 }
 

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::model::{
-    Advertise, Backend, BackendId, Encapsulation, Endpoint, Family, Forwarding, LoadBalancerId, Mark, Marked, Name,
-    Port, Ports, Protocol, Scheduler, ServiceKey, ServiceSettings, Thresholds, Weight,
+    Advertise, Backend, BackendId, CheckMarks, Encapsulation, Endpoint, Family, Forwarding, LoadBalancerId, Mark,
+    Marked, Name, Port, Ports, Protocol, Scheduler, ServiceKey, ServiceSettings, Thresholds, Weight,
 };
 
 fn vip(last: u8) -> Vip {
@@ -114,6 +114,7 @@ fn states() -> impl Strategy<Value = State> {
                 check: None,
                 fallback: None,
                 drain: None,
+                check_marks: CheckMarks::default(),
             },
         );
         State::restore(load_balancers.map(Arc::new).collect(), 0).unwrap()

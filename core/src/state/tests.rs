@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     command::{PartialTarget, ServiceChange, Unfit, WantedVips},
     model::{
-        Advertise, BackendSettings, Encapsulation, Fallback, Forwarding, ForwardingKind, Name, Persistence,
+        Advertise, BackendSettings, CheckMarks, Encapsulation, Fallback, Forwarding, ForwardingKind, Name, Persistence,
         PersistenceTimeout, Ports, Scheduler, SchedulerFlags, ServiceSettings, Target, Weight,
     },
 };
@@ -133,8 +133,8 @@ proptest! {
             undone.put(&change.inverse());
             prop_assert_eq!(undone.by_id, before.by_id);
             prop_assert_eq!(undone.by_ports, before.by_ports);
-            let marks: BTreeSet<Mark> = state.marked().map(|(mark, _)| mark).collect();
-            prop_assert_eq!(marks.len(), state.marked().count());
+            let marks = || state.load_balancers().flat_map(|each| each.marks());
+            prop_assert_eq!(marks().collect::<BTreeSet<Mark>>().len(), marks().count());
             let mut ports = BTreeSet::new();
             for load_balancer in state.load_balancers() {
                 for vip in load_balancer.vips {
@@ -171,6 +171,7 @@ fn records_that_contradict_each_other_are_refused() {
         check: None,
         fallback: None,
         drain: None,
+        check_marks: CheckMarks::default(),
     };
     let restore = |records: [_; 2]| State::restore(records.map(record).map(Arc::new).into(), 0);
     assert!(restore([(1, 80), (2, 81)]).is_ok());

@@ -5,20 +5,20 @@ mod message;
 
 use std::{
     hash::{BuildHasher, RandomState},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
 };
 
 use slb_core::model::check::DnsQuestion;
 
 use self::message::{Answer, query, read};
-use super::udp;
+use super::{udp, way::Way};
 use crate::failure::{Failure, quote};
 
 /// Bytes of an answer that are read; servers send 512 at most to who asks like this (RFC 1035 section 4.2.1).
 const LONGEST: usize = 4 << 10;
 
-pub(super) async fn ask(question: &DnsQuestion, to: SocketAddr, source: Option<IpAddr>) -> Result<(), Failure> {
-    let socket = udp::open(to, source).await?;
+pub(super) async fn ask(question: &DnsQuestion, to: SocketAddr, way: Way) -> Result<(), Failure> {
+    let socket = udp::open(to, way).await?;
     let id = RandomState::new().hash_one(to) as u16;
     socket.send(&query(id, question)).await.map_err(Failure::to("send the query"))?;
     let mut bytes = vec![0; LONGEST];

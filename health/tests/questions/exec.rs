@@ -53,9 +53,15 @@ async fn it_is_killed_with_all_it_started_when_its_time_is_over() {
 
 #[tokio::test]
 async fn it_has_to_be_allowed() {
-    let check = Check { question: command(&["/bin/true"]), timing: Timing::default(), port: None, source: None };
+    let check = Check {
+        question: command(&["/bin/true"]),
+        timing: Timing::default(),
+        address: Address::default(),
+        port: None,
+        source: None,
+    };
     let mut checks = Checks::start(Commands::default()).unwrap();
-    let watch = Watch { target: backend(), check: Arc::new(check) };
+    let watch = Watch { target: backend(), check: Arc::new(check), through: None };
     checks.set(LoadBalancerId(Uuid::nil()), BTreeMap::from([(watch, Beginning::New)]));
     assert_eq!(checks.next().await[0].reason.as_deref(), Some("commands are not allowed as checks here"));
 }

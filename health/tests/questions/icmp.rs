@@ -15,6 +15,7 @@ async fn this_host_answers() {
 #[tokio::test]
 async fn an_echo_comes_from_an_own_address() {
     let source = Some(IpAddr::from([192, 0, 2, 1]).try_into().unwrap());
-    let check = Check { question: Question::Icmp, timing: Timing::default(), port: None, source };
+    let check =
+        Check { question: Question::Icmp, timing: Timing::default(), address: Address::default(), port: None, source };
     contains(make(check, "127.0.0.1:1".parse().unwrap()).await, "Cannot assign requested address");
 }

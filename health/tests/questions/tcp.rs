@@ -40,6 +40,7 @@ async fn the_port_and_the_source_can_be_others() {
     let check = Check {
         question: Question::Tcp,
         timing: Timing::every(PATIENT).unwrap(),
+        address: Address::default(),
         port: Some(i64::from(address.port()).try_into().unwrap()),
         source: Some(source),
     };

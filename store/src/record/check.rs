@@ -8,14 +8,14 @@ use slb_core::{
     model::{
         Invalid, Port,
         check::{
-            Check, Command, DnsQuestion, GrpcQuestion, Header, HealthCheck, HttpQuestion, OnFailure, PanicThreshold,
-            Payload, Question, Reaction, RecordText, SlowStart, Times, Timing, Tls, UdpQuestion,
+            Address, Check, Command, DnsQuestion, GrpcQuestion, Header, HealthCheck, HttpQuestion, OnFailure,
+            PanicThreshold, Payload, Question, Reaction, RecordText, SlowStart, Times, Timing, Tls, UdpQuestion,
         },
     },
     peer::PeerAddress,
 };
 
-/// Times are in nanoseconds; words of the API are written as such.
+/// Times are in nanoseconds; words of the API are written as such. Whether it asks for a VIP is written elsewhere.
 #[derive(Serialize, Deserialize)]
 pub(super) struct CheckV3 {
     question: QuestionV3,
@@ -95,6 +95,7 @@ impl TryFrom<CheckV3> for HealthCheck {
         let check = Check {
             question: record.question.try_into()?,
             timing,
+            address: Address::default(),
             port: record.port.map(|port| Port::try_from(i64::from(port))).transpose()?,
             source: record.source.map(PeerAddress::try_from).transpose()?,
         };
@@ -218,7 +219,7 @@ mod tests {
         let timing = Timing::every(Duration::from_millis(500)).unwrap().with_jitter(Duration::from_millis(7)).unwrap();
         let (port, source) = (Port::try_from(8080).ok(), PeerAddress::try_from(IpAddr::from([10, 0, 0, 1])).ok());
         let check = HealthCheck {
-            check: Arc::new(Check { question, timing, port, source }),
+            check: Arc::new(Check { question, timing, address: Address::default(), port, source }),
             reaction: Reaction {
                 on_failure,
                 slow_start: Duration::from_secs(30).try_into().unwrap(),

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use std::time::Duration;
 
 use slb_core::model::{
-    BackendSettings, Condition, Encapsulation, Forwarding, Persistence, PersistenceTimeout, Protocol, Scheduler,
-    SchedulerFlags, ServiceSettings, SourceNat, Then, Thresholds, Time, Weight,
-    check::{Check, Question, Reaction, Timing},
+    BackendSettings, CheckMarks, Condition, Encapsulation, Forwarding, Mark, Persistence, PersistenceTimeout, Protocol,
+    Scheduler, SchedulerFlags, ServiceSettings, SourceNat, Then, Thresholds, Time, Weight,
+    check::{Address, Check, Question, Reaction, Timing},
 };
 
 use super::*;
@@ -16,7 +16,7 @@ use super::*;
 const ID: LoadBalancerId = LoadBalancerId(Uuid::from_u128(1));
 
 /// On disks out there: a change that breaks one of these needs a new version, and a decoder for the old one.
-const WRITTEN: [&[u8]; 7] = [
+const WRITTEN: [&[u8]; 8] = [
     include_bytes!("../../tests/records/v1-one-backend.bin"),
     include_bytes!("../../tests/records/v1-two-backends.bin"),
     include_bytes!("../../tests/records/v1-never-a-backend.bin"),
@@ -24,11 +24,12 @@ const WRITTEN: [&[u8]; 7] = [
     include_bytes!("../../tests/records/v2-advertised-with-backends.bin"),
     include_bytes!("../../tests/records/v3-full.bin"),
     include_bytes!("../../tests/records/v4-full.bin"),
+    include_bytes!("../../tests/records/v5-asked-for-vips.bin"),
 ];
 
 #[test]
 fn the_records_out_there_are_read() {
-    let [one, two, never, none, told, full, newest] = WRITTEN.map(|bytes| {
+    let [one, two, never, none, told, full, fourth, asked] = WRITTEN.map(|bytes| {
         let load_balancer = decode(ID, bytes).unwrap();
         let written = encode(&load_balancer).unwrap();
         assert_eq!(decode(ID, &written).unwrap(), load_balancer);
@@ -49,7 +50,7 @@ fn the_records_out_there_are_read() {
     assert_eq!(last, local);
     assert_eq!((never.backends.is_none(), none.backends.is_some()), (true, true));
     assert_eq!(none.phase, Phase::Deleting);
-    assert_eq!([full, newest], [self::full(), self::newest()]);
+    assert_eq!([full, fourth, asked], [self::full(), self::fourth(), self::asked()]);
 }
 
 /// It was taken there once, and meant nothing.
@@ -70,7 +71,8 @@ fn full() -> LoadBalancer {
     let port = |number: i64| Port::try_from(number).unwrap();
     let target = |last: &str, number| Target { ip: last.parse().unwrap(), port: Some(port(number)) };
     let timing = Timing::every(Duration::from_secs(2)).unwrap();
-    let check = Check { question: Question::Tcp, timing, port: Some(port(8080)), source: None };
+    let check =
+        Check { question: Question::Tcp, timing, address: Address::default(), port: Some(port(8080)), source: None };
     let check = Arc::new(HealthCheck { check: Arc::new(check), reaction: Reaction::default() });
     let drain = Drain { since: time(7), deadline: Some(time(8)), then: Then::Delete, done: None };
     let settings = BackendSettings {
@@ -104,6 +106,7 @@ fn full() -> LoadBalancer {
         check: Some(check),
         fallback: Some(Box::new(Fallback { target: target("fd00::99", 53), settings: BackendSettings::default() })),
         drain: Some(drain),
+        check_marks: CheckMarks::default(),
     }
 }
 
@@ -112,13 +115,31 @@ fn vip(text: &str) -> Vip {
 }
 
 /// And the fourth: two VIPs, several ports, and a backend without one.
-fn newest() -> LoadBalancer {
+fn fourth() -> LoadBalancer {
     let ports = Ports::new(["53", "853", "8000-8100"].map(|range| range.parse().unwrap())).unwrap();
     let [backend] = full().backends().to_vec().try_into().unwrap();
     let backend = Backend { target: Target { port: None, ..backend.target }, ..backend };
     let marked = Some(Box::new(Marked { ports, mark: Mark::try_from(0x51b0_0003).unwrap() }));
     let vips = Vips::both(vip("192.168.0.85"), vip("fd00::85")).unwrap();
     LoadBalancer { vips, marked, backends: Some([backend].into()), ..full() }
+}
+
+/// And the fifth.
+fn asked() -> LoadBalancer {
+    let fourth = fourth();
+    let asking = |check: &Arc<HealthCheck>| {
+        let HealthCheck { check, reaction } = &**check;
+        let check = Check { address: Address::Vip, ..Check::clone(check) };
+        Arc::new(HealthCheck { check: Arc::new(check), reaction: *reaction })
+    };
+    let backends =
+        fourth.backends().iter().map(|each| Backend { check: each.check.as_ref().map(asking), ..each.clone() });
+    LoadBalancer {
+        check: fourth.check.as_ref().map(asking),
+        backends: Some(backends.collect()),
+        check_marks: [(BackendId(Uuid::from_u128(9)), Mark::try_from(0x51b0_0102).unwrap())].into_iter().collect(),
+        ..fourth
+    }
 }
 
 /// The first record with some of its bytes replaced.
@@ -135,8 +156,8 @@ const NO_PORT: [u8; 2] = [0x80, 0];
 
 #[test]
 fn a_later_version_is_named() {
-    let error = refused(&[1, 7], &[5, 7]);
-    assert_eq!(error.to_string(), "it was written by a later version of slb (record version 5, this one knows 4)");
+    let error = refused(&[1, 7], &[6, 7]);
+    assert_eq!(error.to_string(), "it was written by a later version of slb (record version 6, this one knows 5)");
 }
 
 #[test]

@@ -11,12 +11,18 @@ use crate::{
     health::Standing,
     model::{
         Fallback,
-        check::{Check, HealthCheck, OnFailure, PanicThreshold, Question, Reaction, SlowStart, Timing},
+        check::{Address, Check, HealthCheck, OnFailure, PanicThreshold, Question, Reaction, SlowStart, Timing},
     },
 };
 
 pub(super) fn check(reaction: Reaction) -> Arc<HealthCheck> {
-    let check = Check { question: Question::Tcp, timing: Timing::default(), port: None, source: None };
+    let check = Check {
+        question: Question::Tcp,
+        timing: Timing::default(),
+        address: Address::default(),
+        port: None,
+        source: None,
+    };
     Arc::new(HealthCheck { check: Arc::new(check), reaction })
 }
 

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    through::{asking_for_vip, direct},
+    *,
+};
 use crate::{
     command::WantedVips,
     model::{Encapsulation, Families, Forwarding},
@@ -58,7 +61,7 @@ impl Act {
     }
 }
 
-/// Three of IPv4, one of IPv6, and a tunnel, which serves both.
+/// Three of IPv4, one of IPv6, a tunnel, which serves both, and two that are asked for the VIP.
 fn member(which: u8) -> Backend {
     match which {
         4 => Backend { target: Target { ip: "fd00:1::4".parse().unwrap(), port: Some(port(80)) }, ..backend(4) },
@@ -67,6 +70,7 @@ fn member(which: u8) -> Backend {
             settings: BackendSettings { forwarding: Forwarding::Tunnel(Encapsulation::Ipip), ..Default::default() },
             ..backend(5)
         },
+        6 | 7 => Backend { check: Some(asking_for_vip()), ..direct(which) },
         _ => backend(which),
     }
 }
@@ -84,13 +88,13 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         3 => create.prop_map(|(number, advertise, is_dual)| Act::Create(number, advertise, is_dual)),
         2 => number.clone().prop_map(Act::Delete),
-        3 => (number.clone(), 1_u8..6).prop_map(|(number, which)| Act::Add(number, which)),
-        1 => (number.clone(), 1_u8..6, 0_u16..3).prop_map(|(number, which, weight)| Act::Weigh(number, which, weight)),
-        1 => (number.clone(), 1_u8..6).prop_map(|(number, which)| Act::Remove(number, which)),
-        1 => (number.clone(), prop::option::of(1_u8..6)).prop_map(|(number, which)| Act::Drain(number, which)),
-        1 => (number.clone(), prop::option::of(1_u8..6)).prop_map(|(number, which)| Act::Undrain(number, which)),
+        3 => (number.clone(), 1_u8..8).prop_map(|(number, which)| Act::Add(number, which)),
+        1 => (number.clone(), 1_u8..8, 0_u16..3).prop_map(|(number, which, weight)| Act::Weigh(number, which, weight)),
+        1 => (number.clone(), 1_u8..8).prop_map(|(number, which)| Act::Remove(number, which)),
+        1 => (number.clone(), prop::option::of(1_u8..8)).prop_map(|(number, which)| Act::Drain(number, which)),
+        1 => (number.clone(), prop::option::of(1_u8..8)).prop_map(|(number, which)| Act::Undrain(number, which)),
         1 => (number.clone(), 80_i64..84).prop_map(|(number, first)| Act::Move(number, first)),
-        2 => (number, prop::collection::btree_set(1_u8..6, 0..4))
+        2 => (number, prop::collection::btree_set(1_u8..8, 0..4))
             .prop_map(|(number, all)| Act::Replace(number, all.into_iter().collect())),
     ]
 }
