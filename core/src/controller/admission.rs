@@ -241,8 +241,13 @@ impl<W: World> Controller<W> {
     }
 
     /// Whether nobody has the VIP: neither a load-balancer nor a creation.
-    pub(super) fn is_lost(&self, vip: Vip) -> bool {
+    fn is_lost(&self, vip: Vip) -> bool {
         !self.state.holds(vip) && !self.acquired.contains_key(&vip)
+    }
+
+    /// Whether a load-balancer has the VIP, or creations do and the network has been asked for it.
+    pub(super) fn is_settled(&self, vip: Vip) -> bool {
+        self.state.holds(vip) || self.acquired.get(&vip) == Some(&Asked::Free)
     }
 
     async fn conclude(&mut self, Learned(outcome): Learned, now: Instant) {
