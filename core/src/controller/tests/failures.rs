@@ -190,9 +190,9 @@ fn of_two_creations_that_want_the_address_of_a_deleted_one_the_first_gets_it() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
     server.created(1);
-    let again = |number| match create(number, Some(vip(85))) {
-        Command::Create(new) => Command::Create(NewLoadBalancer { listen: port(80).into(), ..new }),
-        other => other,
+    let again = |number| {
+        let Command::Create(new) = create(number, Some(vip(85))) else { panic!("no creation") };
+        Command::Create(NewLoadBalancer { listen: port(80).into(), ..new })
     };
     let (ended, answers) = server.ask_all(vec![Command::Delete(lb(1)), again(2), again(3)]);
     assert!(ended.is_some());
