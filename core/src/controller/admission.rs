@@ -218,9 +218,12 @@ impl<W: World> Controller<W> {
         self.pass_over_served(creation, vip, now).await
     }
 
-    /// Leaves a VIP on which another program has a service.
+    /// Leaves a VIP on which another load-balancer has one of the ports by now, or another program a service.
     async fn pass_over_served(&mut self, creation: &mut Creation, vip: Vip, now: Instant) -> Result<(), Failure> {
         let NewLoadBalancer { protocol, listen, .. } = &creation.new;
+        if let Err(taken) = self.state.check_ports(vip, *protocol, &listen.ranges(), None) {
+            return if creation.leave(vip) { Ok(()) } else { Err(taken.into()) };
+        }
         let Some(foreign) = self.foreign_service(vip, *protocol, listen).await? else { return Ok(()) };
         if !creation.leave(vip) {
             return Err(Failure::Foreign(foreign));
