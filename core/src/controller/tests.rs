@@ -24,6 +24,7 @@ mod laws;
 mod peers;
 mod ports;
 mod settings;
+mod shared_checks;
 mod slow_pool;
 mod status;
 mod through;

@@ -127,7 +127,7 @@ impl Found {
     }
 }
 
-/// The batches that lead to just these rules. What belongs to a VIP is in one of them.
+/// The batches that lead to just these rules. What belongs to a VIP is in one of them, if it fits.
 fn edit(family: Family, found: &Found, wanted: &Rules) -> Vec<Vec<Change>> {
     if wanted.is_empty() {
         return if found.has_table { vec![vec![words::delete_table(family, TABLE)]] } else { Vec::new() };
@@ -138,13 +138,22 @@ fn edit(family: Family, found: &Found, wanted: &Rules) -> Vec<Vec<Change>> {
     let going = there.difference(wanted).map(|rule| (rule, false));
     let mut changing: Vec<(&MarkRule, bool)> =
         going.chain(wanted.difference(&there).map(|rule| (rule, true))).collect();
-    changing.sort_by_key(|(rule, _)| rule.vip);
+    changing.sort_by_key(|(rule, _)| **rule);
     let mut part: Vec<(&MarkRule, bool)> = Vec::new();
     for of_vip in changing.chunk_by(|(one, _), (other, _)| one.vip == other.vip) {
         if part.len() + of_vip.len() > BATCH && !part.is_empty() {
             batches.push(batch(family, &std::mem::take(&mut part)));
         }
-        part.extend_from_slice(of_vip);
+        let mut before: Option<(Protocol, Port)> = None;
+        for change @ (MarkRule { protocol, ports, .. }, _) in of_vip {
+            let last = before.filter(|(of, last)| of == protocol && ports.first() <= *last).map(|(_, last)| last);
+            // What goes and what comes in its place stay together.
+            if part.len() >= BATCH && last.is_none() {
+                batches.push(batch(family, &std::mem::take(&mut part)));
+            }
+            before = Some((*protocol, last.map_or(ports.last(), |last| last.max(ports.last()))));
+            part.push(*change);
+        }
     }
     if !part.is_empty() {
         batches.push(batch(family, &part));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The nftables messages and what is read back from them.
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use netlink_packet_core::{NetlinkDeserializable, NetlinkHeader, NetlinkSerializable};
 use netlink_packet_netfilter::{NetfilterMessageInner, nftables::NfTablesMessage};
@@ -42,14 +42,15 @@ fn after(family: Family, mut found: Found, batches: &[Vec<Change>]) -> Found {
                 let overlaps = |other: &MarkRule| {
                     (other.vip, other.protocol) == (rule.vip, rule.protocol) && other.ports.common(rule.ports).is_some()
                 };
-                assert!(!found.rules.iter().any(overlaps), "the kernel refuses {rule}");
+                // They do not overlap each other, so its neighbours are enough.
+                let beside = [found.rules.range(..rule).next_back(), found.rules.range(rule..).next()];
+                assert!(!beside.into_iter().flatten().any(overlaps), "the kernel refuses {rule}");
                 found.rules.insert(rule);
             }
         } else if let NfTablesMessage::DeleteSetElement(_) = message {
+            let by_key: BTreeMap<_, _> = found.rules.iter().map(|rule| (element_key(rule), *rule)).collect();
             for element in elements(change) {
-                let key = |rule: &MarkRule| element_key(rule) == (element.key.clone(), element.end.clone());
-                let gone = found.rules.iter().copied().find(key);
-                assert!(found.rules.remove(&gone.unwrap()));
+                assert!(found.rules.remove(&by_key[&(element.key, element.end)]));
             }
         } else if let NfTablesMessage::DeleteTable(_) = message {
             found = Found::default();
@@ -111,21 +112,29 @@ proptest! {
     }
 }
 
+/// Many VIPs of some ports each, and one of many: everything at once, as after a reboot, and moved by a port.
 #[test]
 fn a_full_batch_fits_into_attributes_and_into_one_send() {
     const DEFAULT_SEND_BUFFER: usize = 212_992;
     let mark = Mark::all().last().unwrap();
-    let rule = |number: u32| {
-        let vip: IpAddr = std::net::Ipv6Addr::from_bits(0xfd << 120 | u128::from(number / 64)).into();
-        let port = Port::try_from(i64::from(number % 64) * 2 + 1).unwrap();
-        MarkRule { vip: vip.try_into().unwrap(), protocol: Protocol::Tcp, ports: port.into(), mark }
-    };
-    let wanted: Rules = (0..3000).map(rule).collect();
-    let batches = edit(Family::Ipv6, &Found::default(), &wanted);
-    assert_eq!(after(Family::Ipv6, Found::default(), &batches).rules, wanted);
-    for batch in batches {
-        let lengths: Vec<usize> = batch.iter().map(|change| change.payload.buffer_len()).collect();
-        assert!(lengths.iter().all(|length| *length <= usize::from(u16::MAX)), "{lengths:?}");
-        assert!(lengths.iter().sum::<usize>() + 100 * lengths.len() < DEFAULT_SEND_BUFFER);
+    for on_each in [64, 3000] {
+        let rule = |number: u32, more: u32| {
+            let vip: IpAddr = std::net::Ipv6Addr::from_bits(0xfd << 120 | u128::from(number / on_each)).into();
+            let port = |offset| Port::try_from(i64::from(number % on_each * 4 + 1 + more + offset)).unwrap();
+            let ports = PortRange::new(port(0), port(1)).unwrap();
+            MarkRule { vip: vip.try_into().unwrap(), protocol: Protocol::Tcp, ports, mark }
+        };
+        let mut found = Found::default();
+        for more in [0, 1] {
+            let wanted: Rules = (0..3000).map(|number| rule(number, more)).collect();
+            let batches = edit(Family::Ipv6, &found, &wanted);
+            found = after(Family::Ipv6, found, &batches);
+            assert_eq!(found.rules, wanted);
+            for batch in batches {
+                let lengths: Vec<usize> = batch.iter().map(|change| change.payload.buffer_len()).collect();
+                assert!(lengths.iter().all(|length| *length <= usize::from(u16::MAX)), "{lengths:?}");
+                assert!(lengths.iter().sum::<usize>() + 100 * lengths.len() < DEFAULT_SEND_BUFFER);
+            }
+        }
     }
 }
