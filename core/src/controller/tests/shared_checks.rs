@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     checker::{Beginning, Known, Transition, Watch},
     health::Standing,
-    model::check::{Check, HealthCheck, Question, Reaction, Timing},
+    model::check::{Address, Check, HealthCheck, Question, Reaction, Timing},
 };
 
 #[derive(Clone, Debug)]
@@ -40,7 +40,13 @@ fn act() -> impl Strategy<Value = Act> {
 /// None, at two intervals, and of another port at these.
 fn check(which: u8) -> Option<Arc<HealthCheck>> {
     let timing = Timing::every(Duration::from_secs(1 + u64::from(which % 2))).unwrap();
-    let check = Check { question: Question::Tcp, timing, port: (which > 2).then(|| port(8080)), source: None };
+    let check = Check {
+        question: Question::Tcp,
+        timing,
+        address: Address::Backend,
+        port: (which > 2).then(|| port(8080)),
+        source: None,
+    };
     (which > 0).then(|| Arc::new(HealthCheck { check: Arc::new(check), reaction: Reaction::default() }))
 }
 
