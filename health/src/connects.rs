@@ -117,9 +117,10 @@ impl<T> Connects<T> {
             let Ok((events, _)) = epoll::wait(self.epoll.get_ref(), &mut events, Some(&Timespec::default())) else {
                 break;
             };
+            let are_all = events.len() < EVENTS;
             ended.extend(events.iter().filter_map(|event| self.end(*event)));
-            // A socket that is dissolved has an event of its own, which had better not wake the thread.
-            if ended.len() == before {
+            // A socket that is dissolved has an event of its own, which had better not wake the thread. Others may wait behind many of them.
+            if are_all && ended.len() == before {
                 break;
             }
         }
@@ -225,6 +226,29 @@ mod tests {
         // A socket of each family, and another one after the failure.
         assert_eq!(connects.sockets, 4);
         assert_eq!(connects.deadline(), None);
+    }
+
+    #[tokio::test]
+    async fn whoever_stands_behind_many_that_are_over_is_not_late_either() {
+        let mut connects = Connects::new().unwrap();
+        let mut ended = Vec::new();
+        let addresses = [Ipv4Addr::LOCALHOST.into(), IpAddr::from(Ipv6Addr::LOCALHOST)];
+        let listeners = addresses.map(|address| std::net::TcpListener::bind((address, 0)).unwrap());
+        let begun = Instant::now();
+        for listener in &listeners {
+            for _ in 0..IDLE {
+                connects.begin(listener.local_addr().unwrap(), begun, TIME, ()).unwrap();
+            }
+            // What is accepted stands.
+            (0..IDLE).for_each(|_| drop(listener.accept().unwrap()));
+        }
+        connects.take_ended(begun, &mut ended);
+        assert_eq!(ended.len(), 2 * IDLE);
+        ended.clear();
+        connects.begin(listeners[0].local_addr().unwrap(), begun, TIME, ()).unwrap();
+        listeners[0].accept().unwrap();
+        connects.take_ended(begun + TIME, &mut ended);
+        assert!(matches!(ended[..], [((), Ok(()))]), "{ended:?}");
     }
 
     #[tokio::test]

@@ -218,9 +218,12 @@ impl<W: World> Controller<W> {
         self.pass_over_served(creation, vip, now).await
     }
 
-    /// Leaves a VIP on which another program has a service.
+    /// Leaves a VIP on which another load-balancer has one of the ports by now, or another program a service.
     async fn pass_over_served(&mut self, creation: &mut Creation, vip: Vip, now: Instant) -> Result<(), Failure> {
         let NewLoadBalancer { protocol, listen, .. } = &creation.new;
+        if let Err(taken) = self.state.check_ports(vip, *protocol, &listen.ranges(), None) {
+            return if creation.leave(vip) { Ok(()) } else { Err(taken.into()) };
+        }
         let Some(foreign) = self.foreign_service(vip, *protocol, listen).await? else { return Ok(()) };
         if !creation.leave(vip) {
             return Err(Failure::Foreign(foreign));
@@ -241,8 +244,13 @@ impl<W: World> Controller<W> {
     }
 
     /// Whether nobody has the VIP: neither a load-balancer nor a creation.
-    pub(super) fn is_lost(&self, vip: Vip) -> bool {
+    fn is_lost(&self, vip: Vip) -> bool {
         !self.state.holds(vip) && !self.acquired.contains_key(&vip)
+    }
+
+    /// Whether a load-balancer has the VIP, or creations do and the network has been asked for it.
+    pub(super) fn is_settled(&self, vip: Vip) -> bool {
+        self.state.holds(vip) || self.acquired.get(&vip) == Some(&Asked::Free)
     }
 
     async fn conclude(&mut self, Learned(outcome): Learned, now: Instant) {

@@ -64,7 +64,7 @@ impl<W: World> Controller<W> {
     async fn run_round(&mut self, round: Vec<Ready>, now: Instant) {
         let mut applied = Vec::new();
         for Ready { command, vips, asker } in round {
-            if self.lost_a_vip(&command, vips) {
+            if self.has_to_ask_again(&command, vips) {
                 Box::pin(self.admit(command, asker, now)).await;
                 continue;
             }
@@ -156,9 +156,9 @@ impl<W: World> Controller<W> {
         failed
     }
 
-    /// Whether a VIP of a creation went back to the pool since it was queued: its last holder was deleted meanwhile.
-    fn lost_a_vip(&self, command: &Command, vips: Vips) -> bool {
-        matches!(command, Command::Create(_)) && vips.into_iter().any(|vip| self.is_lost(vip))
+    /// Whether a VIP of a creation went back to the pool since it was queued: its last holder is gone. Another creation may have got it since.
+    fn has_to_ask_again(&self, command: &Command, vips: Vips) -> bool {
+        matches!(command, Command::Create(_)) && vips.into_iter().any(|vip| !self.is_settled(vip))
     }
 
     /// Makes changes durable, all or none, and shows them to readers. They are in the state already.

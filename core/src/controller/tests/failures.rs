@@ -168,3 +168,36 @@ fn readiness_comes_with_the_last_vip() {
     assert!(server.board.is_ready());
     server.check();
 }
+
+/// The address went back to the pool, and whoever is first to want it again has the network asked for it again: the others wait for that, too.
+#[test]
+fn creations_that_want_the_address_of_one_that_failed_wait_until_it_has_been_asked_for_again() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    let endpoint = Endpoint::tcp(vip(85), port(6443));
+    let refused = Step::Dataplane(DataplaneStep::AddService(endpoint.into(), ServiceSettings::default()));
+    sim.with(|remains| remains.broken.push((refused, false)));
+    let wishes = [None, Some(vip(85)), Some(vip(85)), None];
+    let (ended, answers) = server.ask_all((1..).zip(wishes).map(|(number, vip)| create(number, vip)).collect());
+    assert!(ended.is_some());
+    assert!(answers[..3].iter().all(|answer| matches!(answer, Some(Err(Failure::Step { undone: true, .. })))));
+    assert!(matches!(answers[3], Some(Ok(_))));
+    server.check();
+}
+
+#[test]
+fn of_two_creations_that_want_the_address_of_a_deleted_one_the_first_gets_it() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    server.created(1);
+    let again = |number| {
+        let Command::Create(new) = create(number, Some(vip(85))) else { panic!("no creation") };
+        Command::Create(NewLoadBalancer { listen: port(80).into(), ..new })
+    };
+    let (ended, answers) = server.ask_all(vec![Command::Delete(lb(1)), again(2), again(3)]);
+    assert!(ended.is_some());
+    let [Some(Ok(_)), Some(Ok(_)), Some(Err(Failure::Rejected(taken)))] = &answers[..] else { panic!("{answers:?}") };
+    assert!(matches!(taken, Rejected::EndpointTaken { by, .. } if *by == lb(2)), "{taken}");
+    server.check();
+    assert_eq!(server.created(4).vips.first(), vip(86));
+}

@@ -143,6 +143,10 @@ fn create_as(number: u128, (last, is_dual, (at, alone), backends): &Wanted) -> C
     })
 }
 
+fn any_vip() -> impl Strategy<Value = Vip> {
+    (85_u8..88, any::<bool>()).prop_map(|(last, is_ipv6)| if is_ipv6 { ipv6(last) } else { vip(last) })
+}
+
 /// A step that comes before a VIP is bound, or binds it.
 fn building() -> impl Strategy<Value = Step> {
     let of_either = |last, is_ipv6| if is_ipv6 { ipv6(last) } else { vip(last) };
@@ -238,6 +242,35 @@ proptest! {
         server.check();
         let state = &server.controller.state;
         prop_assert!(plan(state, &server.controller.observed, &Scope::All, Time::FIRST).is_empty());
+    }
+
+    /// However long the network and the pool take, whoever has an address by then, and whatever fails and goes meanwhile: each is answered,
+    /// and the pool holds what is shown.
+    #[test]
+    fn addresses_are_neither_lost_nor_given_twice(
+        rounds in prop::collection::vec(prop::collection::vec((wanted(), prop::option::of(1_u128..8)), 1..5), 1..4),
+        (takes, pool_takes) in (prop::collection::btree_map(any_vip(), 0_usize..4, 0..5), 0_usize..3),
+        in_use in prop::collection::btree_set(any_vip(), 0..3),
+        broken in prop::collection::vec((building(), any::<bool>()), 0..4),
+    ) {
+        let sim = Sim::default();
+        sim.with(|remains| {
+            (remains.broken, remains.probe_takes, remains.pool_takes) = (broken, takes, pool_takes);
+            remains.neighbours.extend(in_use.into_iter().map(|vip| (vip, "02:00:00:00:00:99".to_owned())));
+        });
+        let mut server = Server::start(&sim).unwrap();
+        let mut numbers = 1..;
+        for round in &rounds {
+            let commands = round.iter().zip(numbers.by_ref()).flat_map(|((wanted, gone), number)| {
+                [Some(create_as(number, wanted)), gone.map(|gone| Command::Delete(lb(gone)))].into_iter().flatten()
+            });
+            let (ended, answers) = server.ask_all(commands.collect());
+            prop_assert!(ended.is_some());
+            for answer in &answers {
+                prop_assert!(!matches!(answer, None | Some(Err(Failure::Foreign(_)))), "{:?}", answer);
+            }
+            server.check();
+        }
     }
 
     /// The network hears nothing of what is undone: as long as nobody deletes, no VIP is taken back. One of two may be bound by the time that
