@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::{net::UdpSocket, thread};
+
 use serde_json::{Value, json};
 use slb_lab::{Server, site::Site, wait};
 
@@ -106,6 +108,34 @@ fn a_backend_without_the_vip_is_out_until_it_has_it() {
     }
 }
 
+/// No entry of IPVS's leads a later question from the same port to another backend.
+fn datagrams_reach_whom_they_are_for() {
+    let site = site();
+    let server = start(&site);
+    let vip = "192.168.0.85";
+    for node in [&site.one, &site.two] {
+        node.run(SLB, &["backend", "setup", "--vip", vip]);
+    }
+    let echo = site.one.inside(|| UdpSocket::bind((vip, 53)).unwrap());
+    thread::spawn(move || {
+        let mut bytes = [0; 64];
+        while let Ok((length, asker)) = echo.recv_from(&mut bytes) {
+            drop(echo.send_to(&bytes[..length], asker));
+        }
+    });
+    let backends = ["192.168.0.11", "192.168.0.12"].map(|ip| json!({"type": "DR", "ip": ip, "port": 53}));
+    let check =
+        json!({"type": "udp", "address": "vip", "payload": "ping", "expectAnswer": "ping", "interval": "100ms"});
+    let body = json!({"name": "dns", "port": 53, "protocol": "udp", "backends": backends, "healthCheck": check});
+    let dns = server.create(&body.to_string());
+    becomes(&server, &dns, ["up", "down"]);
+    let last = || server.ask("GET", &path(&dns), "").json()["backends"][0]["observed"]["lastCheck"]["at"].clone();
+    let first = last();
+    wait::until("a later answer", || (last() != first).then_some(()));
+    let entries = site.lb.sh("ipvsadm -Lcn");
+    assert!(!entries.contains("UDP"), "{entries}");
+}
+
 /// What leads questions to the backends is found again, and goes with what it is for.
 fn kill_9_leaves_nothing_behind() {
     let site = site();
@@ -161,6 +191,7 @@ fn who_cannot_have_the_vip_is_not_asked_for_it() {
 slb_lab::main! {
     fast: [
         a_backend_without_the_vip_is_out_until_it_has_it,
+        datagrams_reach_whom_they_are_for,
         kill_9_leaves_nothing_behind,
         who_cannot_have_the_vip_is_not_asked_for_it,
     ],
