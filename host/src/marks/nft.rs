@@ -22,7 +22,7 @@ use super::{Rules, Wishes};
 use crate::{
     Error,
     nft::{
-        Connection, is_worth_another,
+        Connection,
         message::{Element, NFTA_DATA_VALUE, Rule},
         words::{self, Change, Place, address_length, bytes, destination, header, user_data},
     },
@@ -87,27 +87,7 @@ impl Nft {
     }
 
     pub(super) async fn observe(&mut self) -> Result<Found, Error> {
-        let read = |source| Error::Read { what: "the nftables table slb-marks", source };
-        let mut attempt = 1;
-        loop {
-            match self.read().await {
-                Err(error) if is_worth_another(&error, attempt) => attempt += 1,
-                other => return other.map_err(read),
-            }
-        }
-    }
-
-    async fn read(&mut self) -> Result<Found, netlink::Error> {
-        let Some(rules) = self.connection.rules(TABLE).await? else { return Ok(Found::default()) };
-        let mut found = Found { has_table: true, is_sound: are_ours(&rules), ..Found::default() };
-        let family = self.connection.family();
-        let note = |element: Element| match rule_of(family, &element) {
-            Some(rule) => drop(found.rules.insert(rule)),
-            None => found.has_strange_elements = true,
-        };
-        let has_map = self.connection.elements(TABLE, MAP, note).await?;
-        // A table of that name without the map is not as slb wrote it.
-        Ok(if has_map { found } else { Found { has_table: true, ..Found::default() } })
+        self.connection.observe("the nftables table slb-marks", Found::read).await
     }
 
     pub(super) async fn apply(&mut self, wishes: &Wishes) -> Result<(), Error> {
@@ -121,6 +101,19 @@ impl Nft {
 }
 
 impl Found {
+    async fn read(connection: &mut Connection) -> Result<Self, netlink::Error> {
+        let Some(rules) = connection.rules(TABLE).await? else { return Ok(Self::default()) };
+        let mut found = Self { has_table: true, is_sound: are_ours(&rules), ..Self::default() };
+        let family = connection.family();
+        let note = |element: Element| match rule_of(family, &element) {
+            Some(rule) => drop(found.rules.insert(rule)),
+            None => found.has_strange_elements = true,
+        };
+        let has_map = connection.elements(TABLE, MAP, note).await?;
+        // A table of that name without the map is not as slb wrote it.
+        Ok(if has_map { found } else { Self { has_table: true, ..Self::default() } })
+    }
+
     /// The rules that work.
     pub(super) fn effective(&self) -> Rules {
         if self.is_sound && !self.has_strange_elements { self.rules.clone() } else { Rules::new() }

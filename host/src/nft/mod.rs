@@ -59,6 +59,25 @@ impl Connection {
         answers.into_iter().find_map(Result::err).map_or(Ok(()), |error| Err(Error::Nftables(error)))
     }
 
+    /// What `read` makes of a table, which is read again if it changes, or goes away, meanwhile.
+    pub(crate) async fn observe<T>(
+        &mut self,
+        what: &'static str,
+        read: impl AsyncFn(&mut Self) -> Result<T, netlink::Error>,
+    ) -> Result<T, Error> {
+        let mut attempt = 1;
+        loop {
+            match read(self).await {
+                Err(error)
+                    if attempt < ATTEMPTS && (matches!(error, netlink::Error::Interrupted) || is_missing(&error)) =>
+                {
+                    attempt += 1;
+                }
+                other => return other.map_err(|source| Error::Read { what, source }),
+            }
+        }
+    }
+
     /// The rules of a table, `None` if there is no such table.
     pub(crate) async fn rules(&mut self, table: &str) -> Result<Option<Vec<Rule>>, netlink::Error> {
         match self.socket.request(words::get_table(self.family, table)).await {
@@ -90,11 +109,6 @@ impl Connection {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Whether a table that could not be read for this reason is worth another attempt: it changed, or went away, meanwhile.
-pub(crate) fn is_worth_another(error: &netlink::Error, attempt: usize) -> bool {
-    attempt < ATTEMPTS && (matches!(error, netlink::Error::Interrupted) || is_missing(error))
 }
 
 fn is_missing(error: &netlink::Error) -> bool {

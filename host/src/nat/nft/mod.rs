@@ -26,7 +26,7 @@ use super::{Choices, Wishes, chosen, fulfilled};
 use crate::{
     Error,
     address::Network,
-    nft::{Connection, is_worth_another, message::Element, words::Change},
+    nft::{Connection, message::Element, words::Change},
 };
 
 mod ruleset;
@@ -67,25 +67,7 @@ impl Nft {
     }
 
     pub(super) async fn observe(&mut self) -> Result<Found, Error> {
-        let read = |source| Error::Read { what: "the nftables table slb", source };
-        let mut attempt = 1;
-        loop {
-            match self.read().await {
-                Err(error) if is_worth_another(&error, attempt) => attempt += 1,
-                other => return other.map_err(read),
-            }
-        }
-    }
-
-    async fn read(&mut self) -> Result<Found, netlink::Error> {
-        let Some(rules) = self.connection.rules(TABLE).await? else { return Ok(Found::default()) };
-        let networks = ruleset::networks(&rules);
-        let is_sound = networks.is_some();
-        let mut found = Found { has_table: true, is_sound, networks: networks.unwrap_or_default(), ..Found::default() };
-        let vips = self.connection.elements(TABLE, SET, |element| found.vips.extend(vip_of(&element))).await?;
-        let near = self.connection.elements(TABLE, NEAR_SET, |element| found.near.extend(vip_of(&element))).await?;
-        // A table of that name without the sets is not as slb wrote it.
-        Ok(if vips && near { found } else { Found { has_table: true, ..Found::default() } })
+        self.connection.observe("the nftables table slb", Found::read).await
     }
 
     pub(super) async fn apply(&mut self, wishes: &Wishes, networks: &BTreeSet<Network>) -> Result<(), Error> {
@@ -104,6 +86,17 @@ impl Nft {
 }
 
 impl Found {
+    async fn read(connection: &mut Connection) -> Result<Self, netlink::Error> {
+        let Some(rules) = connection.rules(TABLE).await? else { return Ok(Self::default()) };
+        let networks = ruleset::networks(&rules);
+        let is_sound = networks.is_some();
+        let mut found = Self { has_table: true, is_sound, networks: networks.unwrap_or_default(), ..Self::default() };
+        let vips = connection.elements(TABLE, SET, |element| found.vips.extend(vip_of(&element))).await?;
+        let near = connection.elements(TABLE, NEAR_SET, |element| found.near.extend(vip_of(&element))).await?;
+        // A table of that name without the sets is not as slb wrote it.
+        Ok(if vips && near { found } else { Self { has_table: true, ..Self::default() } })
+    }
+
     /// The VIPs whose source NAT works.
     pub(super) fn effective(&self, networks: &BTreeSet<Network>) -> Choices {
         if !self.is_sound {
