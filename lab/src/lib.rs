@@ -14,7 +14,7 @@
 //! [`harness`] is that; [`kernel`] boots; [`Segment`] and [`Node`] are hosts on a network, each a network namespace;
 //! [`Process`] is a program on one of them, [`Server`] slb,
 //! [`Site`] a whole site with it, [`Sniffer`] what was on the wire, [`Writes`] what a kernel was asked to change; [`http`] asks,
-//! [`Backend`] answers; [`wait`] is for what has no event.
+//! [`Backend`] answers, [`Schemathesis`] holds a server against its description; [`wait`] is for what has no event.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -24,6 +24,7 @@ pub mod http;
 pub mod kernel;
 mod node;
 mod process;
+mod schemathesis;
 mod segment;
 mod server;
 pub mod site;
@@ -32,8 +33,8 @@ pub mod wait;
 mod writes;
 
 pub use self::{
-    backend::Backend, node::Node, process::Process, segment::Segment, server::Server, site::Site, sniffer::Sniffer,
-    writes::Writes,
+    backend::Backend, node::Node, process::Process, schemathesis::Schemathesis, segment::Segment, server::Server,
+    site::Site, sniffer::Sniffer, writes::Writes,
 };
 
 /// The `main` of a test file: for each kernel the tests that run on it.
