@@ -14,7 +14,7 @@ lint:
 	cargo clippy --workspace --all-targets -- -D warnings
 
 test: setup lint
-	cargo test --workspace
+	tests/run
 
 # Only the tests that boot a kernel, and only the one that boots in seconds: for between two edits.
 lab: setup
