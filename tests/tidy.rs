@@ -33,6 +33,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "slb-advert",
             "slb-host",
             "slb-dataplane",
+            "slb-proxy",
             "slb-store",
             "slb-health",
             "slb-api",
