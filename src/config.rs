@@ -21,7 +21,10 @@ use tracing::Level;
 
 use self::duration::parse;
 pub use self::{announce::Announce, metal::Metal, peers::Peering};
-use crate::args::{Given, ServerArgs};
+use crate::{
+    args::{Given, ServerArgs},
+    dataplane::Wanted,
+};
 
 /// The port of the original's API.
 const DEFAULT_PORT: u16 = 10001;
@@ -29,6 +32,12 @@ const DEFAULT_PORT: u16 = 10001;
 const DEFAULT_STATE_DIR: &str = "/var/lib/slb";
 /// Kernel and desired state are compared this often; address and link events are seen at once.
 const DEFAULT_RECONCILE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Addresses that every host has, and that mean itself.
+const LOOPBACK: [(IpAddr, IpAddr); 2] = [
+    (IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), IpAddr::V4(Ipv4Addr::new(127, 255, 255, 255))),
+    (IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)),
+];
 
 /// Below this, slb would do little else than compare.
 const SHORTEST_RECONCILE_INTERVAL: Duration = Duration::from_millis(100);
@@ -38,6 +47,8 @@ const SHORTEST_RECONCILE_INTERVAL: Duration = Duration::from_millis(100);
 pub struct Config {
     /// The adapter that VIPs are bound to.
     pub adapter: String,
+    /// What balances.
+    pub dataplane: Wanted,
     /// Where VIPs come from, and how the network learns of them.
     pub vips: Vips,
     /// Where the API listens.
@@ -145,6 +156,16 @@ impl Config {
     pub fn from_given(given: Given) -> Result<Self, BadOption> {
         let state_dir = state_dir(&given);
         let vips = Vips::from_given(&given)?;
+        let dataplane = match given.dataplane.as_deref() {
+            None | Some("") => Wanted::default(),
+            Some(text) => text.parse().map_err(|why| BadOption(format!("--dataplane {text}: {why}")))?,
+        };
+        if dataplane == Wanted::Ipvs && vips.is_loopback() {
+            return Err(BadOption(
+                "--ipamRange: loopback addresses (127.0.0.0/8, ::1) cannot be announced; only --dataplane user serves them"
+                    .to_owned(),
+            ));
+        }
         let timeouts = timeouts::timeouts(&given)?;
         let adapter = given.adapter.filter(|name| !name.is_empty());
         let port = given.port.unwrap_or(DEFAULT_PORT);
@@ -155,6 +176,7 @@ impl Config {
             adapter: adapter.ok_or_else(|| {
                 BadOption("--adapter is missing: the network adapter to bind VIPs to, like eth0".to_owned())
             })?,
+            dataplane,
             vips,
             listen: SocketAddr::new(given.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port),
             state_dir,
@@ -175,29 +197,41 @@ impl Vips {
         }
     }
 
+    /// Whether they are the loopback adapter's.
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Self::Own { ranges, .. } => is_loopback(ranges),
+            Self::Metal(_) => false,
+        }
+    }
+
     fn from_given(given: &Given) -> Result<Self, BadOption> {
         if let Some(metal) = Metal::from_given(given, metal::token())? {
             return Ok(Self::Metal(metal));
         }
-        let announce = Announce::from_given(given)?;
-        let range = given.ipam_range.as_deref().filter(|range| !range.is_empty());
-        let range = range.ok_or_else(|| {
-            BadOption(
-                "--ipamRange is missing: which addresses may be handed out, like 192.168.0.85-192.168.0.90".to_owned(),
-            )
-        })?;
-        let ranges: Ranges = range.parse().map_err(|error| BadOption(format!("--ipamRange: {}", Chain(&error))))?;
-        let loopback = [
-            (Ipv4Addr::new(127, 0, 0, 0).into(), Ipv4Addr::new(127, 255, 255, 255).into()),
-            (Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()),
-        ];
-        if loopback.into_iter().any(|(first, last)| ranges.overlaps(first, last)) {
-            return Err(BadOption(format!(
-                "--ipamRange {range}: loopback addresses (127.0.0.0/8, ::1) cannot be announced"
-            )));
-        }
-        Ok(Self::Own { ranges, announce })
+        let ranges = ranges(given);
+        let announce = Announce::from_given(given, ranges.as_ref().is_ok_and(is_loopback))?;
+        Ok(Self::Own { ranges: ranges?, announce })
     }
+}
+
+fn ranges(given: &Given) -> Result<Ranges, BadOption> {
+    let range = given.ipam_range.as_deref().filter(|range| !range.is_empty()).ok_or_else(|| {
+        BadOption(
+            "--ipamRange is missing: which addresses may be handed out, like 192.168.0.85-192.168.0.90".to_owned(),
+        )
+    })?;
+    let ranges: Ranges = range.parse().map_err(|error| BadOption(format!("--ipamRange: {}", Chain(&error))))?;
+    if !is_loopback(&ranges) && LOOPBACK.into_iter().any(|(first, last)| ranges.overlaps(first, last)) {
+        return Err(BadOption(format!(
+            "--ipamRange {range}: loopback addresses (127.0.0.0/8, ::1) cannot be announced, and so not be mixed with others"
+        )));
+    }
+    Ok(ranges)
+}
+
+fn is_loopback(ranges: &Ranges) -> bool {
+    ranges.outside(&LOOPBACK).is_none()
 }
 
 #[cfg(test)]

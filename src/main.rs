@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! slb turns a Linux box into a load-balancer appliance. This crate is wiring only: [`args`] is what was typed, [`config`]
-//! what it means, [`preflight`] the checks before anything is changed, [`alone`] that no other slb is at work, [`pool`] and
-//! [`advertiser`] what was chosen of several, [`run`] the server, [`cleanup`] its undoing, [`backend`] what is done on the host of a
+//! what it means, [`preflight`] the checks before anything is changed, [`alone`] that no other slb is at work, [`pool`],
+//! [`advertiser`], [`dataplane`] and [`host`] what was chosen of several, [`run`] the server, [`cleanup`] its undoing, [`backend`] what is done on the host of a
 //! backend, [`log`] how to log.
 
 mod advertiser;
@@ -10,6 +10,8 @@ mod args;
 mod backend;
 mod cleanup;
 mod config;
+mod dataplane;
+mod host;
 mod log;
 mod pool;
 mod preflight;
@@ -57,6 +59,6 @@ fn start(args: ServerArgs, verb: impl FnOnce(Given) -> Result<Result<(), run::Fa
 
 #[expect(clippy::print_stdout, reason = "it is what was asked for")]
 fn version() -> ExitCode {
-    println!("slb {}", env!("CARGO_PKG_VERSION"));
+    println!("slb {}\ndata plane here: {}", env!("CARGO_PKG_VERSION"), dataplane::here());
     ExitCode::SUCCESS
 }

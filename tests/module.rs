@@ -36,7 +36,8 @@ fn cleanup_does_without() {
     assert_eq!(site.lb.kernel_state(), before);
 
     let options = site.options();
-    let words: Vec<&str> = ["server"].into_iter().chain(options.iter().map(String::as_str)).collect();
+    let words: Vec<&str> =
+        ["server", "--dataplane", "ipvs"].into_iter().chain(options.iter().map(String::as_str)).collect();
     let output = site.lb.output(SLB, &words);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(

@@ -39,7 +39,7 @@ fn what_is_wrong_is_said_and_changes_nothing() {
 
 fn missing_privileges_are_named() {
     let site = Site::new(SLB);
-    let words: Vec<String> = [vec![SLB.to_owned(), "server".to_owned()], site.options()].concat();
+    let words = [&[SLB, "server", "--dataplane", "ipvs"].map(str::to_owned)[..], &site.options()].concat();
     let capsh = format!("setpriv --bounding-set -net_admin,-net_raw --inh-caps -all {}", words.join(" "));
     let output = site.lb.output("sh", &["-c", &capsh]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -51,7 +51,7 @@ fn missing_privileges_are_named() {
 fn iptables_is_for_root_alone() {
     let site = Site::new(SLB);
     site.lb.sh("iptables-legacy -t nat -L -n");
-    let words: Vec<String> = [vec![SLB.to_owned(), "server".to_owned()], site.options()].concat();
+    let words = [&[SLB, "server", "--dataplane", "ipvs"].map(str::to_owned)[..], &site.options()].concat();
     let able = "+net_admin,+net_raw";
     let nobody = format!(
         "setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps {able} --ambient-caps {able} timeout 10 {}",

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | unknown load-balancer, unknown backend, unknown peer | 404 |
 //! | right in itself, but it contradicts what is there: taken, exists, unfit on this host, immutable, being deleted, in use, foreign | 409 |
-//! | wrong whatever is there: a backend that is the VIP | 422 |
+//! | wrong whatever is there: a backend that is the VIP, what only another data plane can do | 422 |
 //! | a step failed and will fail again | 500 |
 //! | the provider of addresses failed | 502 |
 //! | it may pass: no address or mark left, a question that was not answered (no link), a step that may succeed later, the store, stopping | 503 |
@@ -17,7 +17,7 @@ use slb_core::{
     command::{Failure, Rejected},
     errors::Chain,
     model::Invalid,
-    ports::{Cause, Lacking, PoolError},
+    ports::{Cause, Lacking, PoolError, Unserved},
 };
 
 use crate::problem::{Kind, Members, Problem};
@@ -69,10 +69,11 @@ impl From<Failure> for Problem {
                 caused(kind, &detail, &cause, Members::default())
             }
             Failure::Step { step, may_pass, undone, cause } => caused(
-                match cause.downcast_ref::<Lacking>() {
-                    Some(Lacking(_)) => Kind::Unsupported,
-                    None if may_pass => Kind::StepFailed,
-                    None => Kind::StepRefused,
+                match &cause {
+                    cause if cause.is::<Lacking>() => Kind::Unsupported,
+                    cause if cause.is::<Unserved>() => Kind::Unserved,
+                    _ if may_pass => Kind::StepFailed,
+                    _ => Kind::StepRefused,
                 },
                 &detail,
                 &cause,

@@ -50,6 +50,17 @@ use tokio::sync::Semaphore;
 
 pub use serve::serve;
 
+/// What balances, as the API calls it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DataplaneName {
+    /// The kernel's IPVS.
+    #[default]
+    Ipvs,
+    /// This process.
+    User,
+}
+
 /// What can be set.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -60,12 +71,19 @@ pub struct Options {
     pub body_timeout: Duration,
     /// Whether health checks may run commands on this host.
     pub commands: bool,
+    /// What balances.
+    pub dataplane: DataplaneName,
 }
 
 impl Default for Options {
-    /// No names, no commands; half a minute, which is a megabyte at 300 kbit/s.
+    /// No names, no commands, IPVS; half a minute, which is a megabyte at 300 kbit/s.
     fn default() -> Self {
-        Self { names: Vec::new(), body_timeout: Duration::from_secs(30), commands: false }
+        Self {
+            names: Vec::new(),
+            body_timeout: Duration::from_secs(30),
+            commands: false,
+            dataplane: DataplaneName::Ipvs,
+        }
     }
 }
 

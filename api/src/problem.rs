@@ -114,6 +114,8 @@ kinds! {
     TooLarge = "too-large" PAYLOAD_TOO_LARGE "The body is too large";
     /// JSON, but not what is asked for.
     Invalid = "invalid" UNPROCESSABLE_ENTITY "The body is not what this request takes";
+    /// It takes a kernel.
+    Unserved = "unserved" UNPROCESSABLE_ENTITY "The data plane of this server cannot do what is asked for";
     /// The kernel refused.
     StepRefused = "step-refused" INTERNAL_SERVER_ERROR "A step was refused";
     /// An answer that does not fit the question.

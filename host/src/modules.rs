@@ -78,6 +78,12 @@ fn needed(source_nat: &SourceNats) -> impl Iterator<Item = Module> {
     ipv6.into_iter().chain(NEEDED).chain(tables).chain(more.iter().copied())
 }
 
+/// Whether IPVS is there. Loads nothing.
+#[must_use]
+pub fn has_ipvs() -> bool {
+    Path::new("/proc/net/ip_vs").exists()
+}
+
 /// The names of the modules that slb needs and that do not show. Reads only.
 ///
 /// # Errors

@@ -28,7 +28,8 @@ fn bgp(more: &[&'static str]) -> Vec<&'static str> {
 fn peering(config: Config) -> Peering {
     match config.vips {
         Vips::Own { announce: Announce::Bgp { peering, .. }, .. } => peering,
-        Vips::Own { announce: Announce::Arp { .. } | Announce::Gobgp { .. }, .. } | Vips::Metal(_) => {
+        Vips::Own { announce: Announce::Nobody | Announce::Arp { .. } | Announce::Gobgp { .. }, .. }
+        | Vips::Metal(_) => {
             panic!("not by BGP")
         }
     }
@@ -96,6 +97,14 @@ fn the_originals_command_line_is_understood() {
     assert_eq!(config.state_dir, PathBuf::from("/var/lib/slb"));
 }
 
+/// The README's command: nobody has to be told of addresses that every host has.
+#[test]
+fn loopback_needs_no_announcement() {
+    let config = typed(&["--adapter", "lo", "--ipamRange", "127.0.0.85-127.0.0.90"]).unwrap();
+    assert!(config.vips.is_loopback() && config.dataplane == Wanted::Auto);
+    assert!(matches!(config.vips, Vips::Own { announce: Announce::Nobody, .. }));
+}
+
 #[test]
 fn what_contradicts_or_is_missing_is_named() {
     let words = |extra: &[&'static str]| ORIGINAL.iter().copied().chain(extra.iter().copied()).collect::<Vec<_>>();
@@ -125,6 +134,8 @@ fn what_contradicts_or_is_missing_is_named() {
         (vec!["--bgp", "--gobgp", "127.0.0.1", "--bgpNextHop", "fd00::1"], "an address of IPv4"),
         (vec!["--bgp", "--gobgp", "localhost"], "--gobgp localhost: write it as ADDRESS:PORT"),
         (vec!["--arp", "--adapter", "eth0"], "--ipamRange is missing"),
+        (words(&["--dataplane", "ebpf"]), "there are auto, ipvs and user"),
+        (vec!["--adapter", "lo", "--ipamRange", "127.0.0.85", "--dataplane", "ipvs"], "cannot be announced"),
         (vec!["--arp", "--ipamRange", "10.0.0.1"], "--adapter is missing"),
         (words(&["--port", "0"]), "--port 0"),
         (words(&["--arpInterval", "5 parsecs"]), "--arpInterval 5 parsecs"),
@@ -204,7 +215,8 @@ fn announcing_again_can_be_switched_off() {
     let interval = |time| {
         typed(&[&ORIGINAL[..], &["--arpInterval", time]].concat()).map(|config| match config.vips {
             Vips::Own { announce: Announce::Arp { interval, .. }, .. } => interval,
-            Vips::Own { announce: Announce::Bgp { .. } | Announce::Gobgp { .. }, .. } | Vips::Metal(_) => {
+            Vips::Own { announce: Announce::Nobody | Announce::Bgp { .. } | Announce::Gobgp { .. }, .. }
+            | Vips::Metal(_) => {
                 panic!("not by ARP")
             }
         })
@@ -224,9 +236,15 @@ fn a_range_may_be_of_both_families() {
 
 #[test]
 fn the_range_is_checked_at_the_start() {
-    for range in
-        ["10.0.0.90-10.0.0.85", "10.0.0.1-", "10.0.0.1,10.0.0.1", "fish", "126.0.0.1-128.0.0.1", "::1", "fe80::/64"]
-    {
+    for range in [
+        "10.0.0.90-10.0.0.85",
+        "10.0.0.1-",
+        "10.0.0.1,10.0.0.1",
+        "fish",
+        "126.0.0.1-128.0.0.1",
+        "::1,fd00::1",
+        "fe80::/64",
+    ] {
         let error = typed(&["--arp", "--adapter", "eth0", "--ipamRange", range]).unwrap_err().to_string();
         assert!(error.contains("--ipamRange"), "{error}");
     }
@@ -274,7 +292,7 @@ proptest! {
                 Vips::Own { announce: Announce::Arp { interval, probe_interval }, .. } => {
                     [interval, Some(probe_interval)]
                 }
-                Vips::Own { announce: Announce::Bgp { .. } | Announce::Gobgp { .. }, .. } | Vips::Metal(_) => [None, None],
+                Vips::Own { announce: Announce::Nobody | Announce::Bgp { .. } | Announce::Gobgp { .. }, .. } | Vips::Metal(_) => [None, None],
             };
             for interval in of_arp.into_iter().flatten().chain([config.reconcile_interval]) {
                 prop_assert!(!interval.is_zero() && interval <= LONGEST, "{text}");

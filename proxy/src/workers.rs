@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Threads that move bytes, apart from the one that owns the state: each with a runtime and sockets of its own.
+
+use std::{io, num::NonZeroUsize, thread};
+
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::watch,
+};
+
+/// They end, with all connections, when this is dropped.
+#[derive(Debug)]
+pub struct Workers {
+    handles: Vec<Handle>,
+    threads: Vec<thread::JoinHandle<()>>,
+    /// `None` once they are to end.
+    stop: Option<watch::Sender<()>>,
+}
+
+impl Workers {
+    /// Starts so many.
+    ///
+    /// # Errors
+    /// There are no threads or descriptors left.
+    pub fn start(many: NonZeroUsize) -> io::Result<Self> {
+        let stop = watch::Sender::new(());
+        let mut workers = Self { handles: Vec::new(), threads: Vec::new(), stop: None };
+        for number in 0..many.get() {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let mut stopped = stop.subscribe();
+            workers.handles.push(runtime.handle().clone());
+            workers.threads.push(thread::Builder::new().name(format!("slb-proxy-{number}")).spawn(move || {
+                // Ends with an error, when there is nobody left who could stop it.
+                let _ = runtime.block_on(stopped.changed());
+                runtime.shutdown_background();
+            })?);
+        }
+        workers.stop = Some(stop);
+        Ok(workers)
+    }
+
+    /// The runtime of each.
+    pub fn handles(&self) -> &[Handle] {
+        &self.handles
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop = None;
+        for thread in self.threads.drain(..) {
+            // One that panicked is over, too.
+            let _ = thread.join();
+        }
+    }
+}
