@@ -6,6 +6,7 @@ mod announce;
 mod duration;
 mod metal;
 mod peers;
+mod state_dir;
 mod timeouts;
 
 use std::{
@@ -20,13 +21,11 @@ use slb_ipam::Ranges;
 use tracing::Level;
 
 use self::duration::parse;
-pub use self::{announce::Announce, metal::Metal, peers::Peering};
+pub use self::{announce::Announce, metal::Metal, peers::Peering, state_dir::state_dir};
 use crate::args::{Given, ServerArgs};
 
 /// The port of the original's API.
 const DEFAULT_PORT: u16 = 10001;
-/// Where load-balancers are kept: the place for an appliance's state (hier(7)).
-const DEFAULT_STATE_DIR: &str = "/var/lib/slb";
 /// Kernel and desired state are compared this often; address and link events are seen at once.
 const DEFAULT_RECONCILE_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -132,18 +131,13 @@ impl Logging {
     }
 }
 
-/// Where load-balancers are kept.
-pub fn state_dir(given: &Given) -> PathBuf {
-    given.state_dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIR))
-}
-
 impl Config {
     /// What `slb server` is to do.
     ///
     /// # Errors
     /// Something is missing, wrong, or contradicts something else.
     pub fn from_given(given: Given) -> Result<Self, BadOption> {
-        let state_dir = state_dir(&given);
+        let state_dir = state_dir(&given)?;
         let vips = Vips::from_given(&given)?;
         let timeouts = timeouts::timeouts(&given)?;
         let adapter = given.adapter.filter(|name| !name.is_empty());

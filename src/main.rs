@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Verb::Version => version(),
         Verb::Server(args) => start(args, |given| Ok(run::server(Config::from_given(given)?))),
         Verb::Backend(BackendVerb::Setup(args)) => backend::setup(args),
-        Verb::Cleanup(args) => start(args, |given| Ok(cleanup::all(given))),
+        Verb::Cleanup(args) => start(args, |given| Ok(cleanup::all(&config::state_dir(&given)?))),
     }
 }
 

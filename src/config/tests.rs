@@ -93,7 +93,6 @@ fn the_originals_command_line_is_understood() {
     let config = typed(&ORIGINAL).unwrap();
     assert_eq!(config.adapter, "eth0");
     assert_eq!(config.listen, "0.0.0.0:10001".parse().unwrap());
-    assert_eq!(config.state_dir, PathBuf::from("/var/lib/slb"));
 }
 
 #[test]
