@@ -6,6 +6,7 @@
 //!  addresses, probes ────────┤
 //!  host monitor ─────────────┼──▶ main loop ──▶ controller ──▶ drivers
 //!  deadline ─────────────────┤
+//!  edits of the file (a task) ┤
 //!  SIGTERM ──▶ api stops ────┘   and the loop ends when the last request is answered; the data plane stays
 //! ```
 
@@ -44,6 +45,7 @@ use crate::{
     advertiser::{Advert, Begin},
     alone::{Alone, NotAlone},
     config::Config,
+    file::follow::Follower,
     pool::{self, Opened, Pool},
     preflight,
 };
@@ -152,7 +154,8 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     let mut terminate = Signals::listen()?;
     let checked = preflight::check(&config).await?;
     modules::load(&checked.source_nat).await.map_err(Fatal::Host)?;
-    let Config { adapter, vips, listen, state_dir, reconcile_interval, timeouts, commands } = config;
+    let Config { adapter, vips, listen, state_dir, reconcile_interval, timeouts, commands, file } = config;
+    let follower = file.map(|file| Follower::new(&file, commands)).transpose().map_err(Fatal::Signals)?;
     let mut store = Redb::open(&state_dir).map_err(Fatal::Store)?;
     let snapshot = store.load().await.map_err(Fatal::Records)?;
     let identity = identity(&mut store, &snapshot).await?;
@@ -189,7 +192,7 @@ async fn serve(config: Config) -> Result<(), Fatal> {
         checker: checks,
     };
     let controller = controller(drivers, snapshot, Arc::clone(&board), reconcile_interval, has_ipv6).await?;
-    Server { controller, monitor, adapter, _alone: checked.alone }
+    Server { controller, monitor, adapter, follower, _alone: checked.alone }
         .run(listener, board, begin, terminate, commands)
         .await
 }
@@ -252,6 +255,7 @@ struct Server {
     controller: Controller<Linuxes>,
     monitor: Monitor,
     adapter: String,
+    follower: Option<Follower>,
     _alone: Alone,
 }
 
@@ -266,9 +270,16 @@ impl Server {
     ) -> Result<(), Fatal> {
         let (mailbox, mut requests) = mailbox();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let mut api = serve_api(listener, mailbox, board, stopped, commands);
+        let mut api = serve_api(listener, mailbox.clone(), Arc::clone(&board), stopped, commands);
+        if self.follower.is_some() {
+            self.controller.expect_declarations();
+        }
         self.controller.reconcile(Instant::now()).await;
         begin.begin();
+        if let Some(follower) = self.follower.take() {
+            // It ends with the mailbox, or with the runtime.
+            tokio::spawn(follower.follow(mailbox, board));
+        }
         notify(&[NotifyState::Ready]);
         let mut stop = Some(stop);
         loop {
