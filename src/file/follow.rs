@@ -53,6 +53,17 @@ enum Refused {
     Stopping,
 }
 
+/// What there is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Woken {
+    /// The file may be another.
+    Edited,
+    /// To look, whether it is another or not.
+    Asked,
+    /// Nothing new, but it may go this time.
+    ToTryAgain,
+}
+
 impl Follower {
     /// Of the file as it was when the server was started.
     ///
@@ -72,28 +83,48 @@ impl Follower {
 
     /// Goes on until the server stops.
     pub async fn follow(mut self, mailbox: Mailbox, board: Arc<Board>) {
+        board.post_file(self.report.clone());
+        let mut is_due = true;
         loop {
             // First this, and then the file: an edit in between is seen.
             let watch = Watch::on(&self.path);
             let read = File::read(&self.path);
-            if self.retry.is_some() || self.last.as_ref() != Some(&read) {
-                let outcome = self.carry_out(&read, &mailbox).await;
-                self.last = Some(read);
-                if self.tell(outcome).is_none() {
-                    return;
-                }
-                board.post_file(self.report.clone());
+            if self.last.as_ref() != Some(&read) {
+                self.warn_of_options(&read);
+                is_due = true;
             }
-            self.wait(watch).await;
+            let woken = loop {
+                if is_due || self.retry.is_some() {
+                    let outcome = self.carry_out(&read, &mailbox).await;
+                    if self.tell(outcome).is_none() {
+                        return;
+                    }
+                    board.post_file(self.report.clone());
+                }
+                match self.wait(&watch).await {
+                    // What was read, not what somebody may just be writing.
+                    Woken::ToTryAgain => {}
+                    other @ (Woken::Edited | Woken::Asked) => break other,
+                }
+            };
+            is_due = woken == Woken::Asked;
+            self.last = Some(read);
+        }
+    }
+
+    /// Options are not followed.
+    fn warn_of_options(&self, read: &Result<File, BadFile>) {
+        if let Ok(file) = read
+            && file.options().is_ok_and(|options| options != self.options)
+        {
+            warn!(file = %self.path.display(), "options in the file count from the next start on");
         }
     }
 
     async fn carry_out(&self, read: &Result<File, BadFile>, mailbox: &Mailbox) -> Result<Tally, Refused> {
         let broken = Refused::Broken;
         let file = read.as_ref().map_err(|bad| broken(bad.clone()))?;
-        if file.options().map_err(broken)? != self.options && self.last.as_ref() != Some(read) {
-            warn!(file = %self.path.display(), "options in the file count from the next start on");
-        }
+        file.options().map_err(broken)?;
         let declared = file.load_balancers(self.commands).map_err(broken)?;
         let (places, all): (Vec<String>, Vec<_>) =
             declared.into_iter().map(|Declared { at, load_balancer }| (at, load_balancer)).unzip();
@@ -136,18 +167,20 @@ impl Follower {
         };
         let (line, why) = (bad.line(), bad.why());
         if self.report.problem.as_ref().is_none_or(|known| (known.line, &known.why) != (line, &why)) {
-            let rest = if self.retry.is_some() { "it is tried again" } else { "waiting for an edit" };
-            error!("{bad}; nothing was changed, {rest}");
+            match self.retry {
+                Some(_) => error!("{bad}; nothing of the file is carried out for now, it is tried again"),
+                None => error!("{bad}; what was there stays until the file is mended"),
+            }
             self.report.problem = Some(FileProblem { since: now, line, why });
         }
         Some(())
     }
 
     /// Until there is something to do.
-    async fn wait(&mut self, watch: io::Result<Watch>) {
+    async fn wait(&mut self, watch: &io::Result<Watch>) -> Woken {
         let Self { path, hangup, retry, .. } = self;
         let changed = async {
-            let cannot = match &watch {
+            let cannot = match watch {
                 Ok(watch) => watch.changed().await.err(),
                 Err(error) => Some(io::Error::new(error.kind(), error.to_string())),
             };
@@ -163,12 +196,12 @@ impl Follower {
             }
         };
         tokio::select! {
-            // Cancel-safe, all of them: the file is read next in any case.
-            () = changed => {}
-            () = again => {}
+            // Cancel-safe, all of them: the file is read next, or carried out again, in any case.
+            () = changed => Woken::Edited,
+            () = again => Woken::ToTryAgain,
             _ = hangup.recv() => {
                 info!(file = %path.display(), "asked to read the file");
-                self.last = None;
+                Woken::Asked
             }
         }
     }

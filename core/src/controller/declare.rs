@@ -6,8 +6,8 @@
 //!   (pure)        (pure)    (pool, network)                        ▲              │ fails
 //!                                                                  └── undo ◀─────┘
 //! ```
-//! What is not declared any more goes last, when all else stands; first only what has a port that another one is to have. A removal that
-//! fails is finished later, like any. A crash in between leaves what the next start makes what the file says.
+//! What is not declared any more goes last, when all else stands; a removal that fails is finished later, like any. What has a port that
+//! another one is to have makes way first. A crash in between leaves what the next start makes what the file says.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,9 +22,10 @@ use super::{
     admission::Asker,
     converge::Failed,
     creation::{Creation, Number, Purpose},
+    report::is_kept,
 };
 use crate::{
-    command::{Answer, Failure, NewLoadBalancer, Tally},
+    command::{Answer, Failure, NewLoadBalancer, Rejected, Tally},
     declared::Difference,
     errors::Chain,
     model::{LoadBalancer, LoadBalancerId, Mark, Phase, Vip, Vips},
@@ -74,6 +75,9 @@ impl<W: World> Controller<W> {
         let vips = parts.iter().map(|(index, _)| (*index, None)).collect();
         self.declaration = Some(Declaration { number, load_balancers, asker, vips });
         for (index, new) in parts {
+            if self.declaration.is_none() {
+                return;
+            }
             self.last_creation += 1;
             let purpose = Purpose::Part { declaration: number, index, replaces: replacing.contains(&index) };
             self.advance(self.last_creation, Creation::new(new, purpose), now).await;
@@ -135,16 +139,7 @@ impl<W: World> Controller<W> {
         let in_the_way = difference.in_the_way.iter().filter_map(|id| self.state.get(*id));
         let gone: Vec<Arc<LoadBalancer>> = in_the_way.cloned().collect();
         self.kept = gone.iter().flat_map(|gone| gone.vips).chain(vips.values().copied().flatten()).collect();
-        let mut outcome = match self.remove(&difference.in_the_way, now).await {
-            Ok(()) => self.create_and_change(&difference, &load_balancers, &vips, now).await,
-            Err(failure) => Err((None, failure)),
-        };
-        if let Err((_, failure)) = &mut outcome
-            && !self.restore(gone, now).await
-            && let Failure::Step { undone, .. } = failure
-        {
-            *undone = false;
-        }
+        let outcome = self.replace(&difference, &load_balancers, &vips, gone, now).await;
         for vip in std::mem::take(&mut self.kept) {
             if self.is_lost(vip) {
                 self.give_back(vip);
@@ -153,32 +148,77 @@ impl<W: World> Controller<W> {
         asker.answer(outcome.map(Answer::Declared).map_err(blamed));
     }
 
-    async fn create_and_change(
+    /// Carries it out; `gone` are those in the way.
+    async fn replace(
         &mut self,
         difference: &Difference,
         load_balancers: &[NewLoadBalancer],
         vips: &BTreeMap<usize, Vips>,
+        gone: Vec<Arc<LoadBalancer>>,
         now: Instant,
     ) -> Result<Tally, Refusal> {
-        let changes = self.prepare(difference, load_balancers, vips).await?;
+        let prepared = match self.make_way(&gone, now).await {
+            Ok(erased) => self.prepare(difference, load_balancers, vips).await.map(|changes| (erased, changes)),
+            Err(failure) => Err((None, failure)),
+        };
+        let (erased, changes) = match prepared {
+            Ok(prepared) => prepared,
+            Err(refusal) => {
+                self.come_back(&gone, now).await;
+                return Err(refusal);
+            }
+        };
         let changes = changes.into_iter().filter(|(_, change)| change.write().is_some());
         let (places, changes): (Vec<usize>, Vec<Change>) = changes.unzip();
-        if let Err(cause) = self.commit(&changes).await {
-            changes.into_iter().rev().for_each(|change| self.state.put(&change.inverse()));
+        if let Err(cause) = self.commit(&[&erased[..], &changes[..]].concat()).await {
+            changes.iter().rev().for_each(|change| self.state.put(&change.clone().inverse()));
+            self.come_back(&gone, now).await;
             return Err((None, Failure::Store(cause)));
         }
         if let Some((at, why)) = self.bring_about(&changes, now).await {
-            let undone = self.undo_all(changes, now).await;
+            let undone = self.undo_all(changes, now).await && self.restore(gone, now).await;
             return Err((places.get(at).copied(), why.into_failure(undone)));
         }
         let rest = difference.removed.difference(&difference.in_the_way).copied().collect();
         if let Err(failure) = self.remove(&rest, now).await {
-            self.undo_all(changes, now).await;
+            let _undone = self.undo_all(changes, now).await && self.restore(gone, now).await;
             return Err((None, failure));
         }
         changes.iter().for_each(log);
         let created = changes.iter().filter(|change| change.created().is_some()).count();
         Ok(Tally { created, changed: changes.len() - created, removed: difference.removed.len() })
+    }
+
+    /// Takes what is in the way out of the kernel and the state. The records stay, so that a crash only brings it back, and go in one
+    /// transaction with what takes its place: a VIP is always somebody's.
+    async fn make_way(&mut self, gone: &[Arc<LoadBalancer>], now: Instant) -> Result<Vec<Change>, Failure> {
+        if gone.is_empty() {
+            return Ok(Vec::new());
+        }
+        let going: Vec<Change> = gone.iter().filter_map(|each| self.state.mark_deleting(each.id).ok()).collect();
+        let scope = self.scope_of(gone.iter().flat_map(|each| each.vips).collect::<Vec<_>>());
+        let failed = self.converge(&scope, &going, now).await;
+        let mut failed = self.look_again(failed, &going, now).await;
+        if let Some(kept) = gone.iter().find(|each| is_kept(each, &failed)) {
+            let why = kept.vips.into_iter().find_map(|vip| failed.remove(&vip)?.pop());
+            return Err(why.map_or(Failure::Rejected(Rejected::Deleting(kept.id)), |why| why.into_failure(true)));
+        }
+        Ok(gone.iter().map(|each| self.state.erase(each.id)).collect())
+    }
+
+    /// Has what was in the way back, whose records are still there.
+    async fn come_back(&mut self, gone: &[Arc<LoadBalancer>], now: Instant) {
+        if gone.is_empty() {
+            return;
+        }
+        let back = |each: &Arc<LoadBalancer>| Change {
+            before: self.state.get(each.id).cloned(),
+            after: Some(Arc::clone(each)),
+        };
+        let changes: Vec<Change> = gone.iter().map(back).collect();
+        changes.iter().for_each(|change| self.state.put(change));
+        // What fails is tried again in the background.
+        let _later = self.bring_about(&changes, now).await;
     }
 
     /// Everything that is to be made and changed, in the state and nowhere else yet; or the state as it was.

@@ -137,9 +137,19 @@ fn an_edit_that_fails_changes_nothing() {
         assert_eq!(index, Some(1));
     }
 
+    // Nor does it make way if the kernel does not let it go.
+    let stuck = Step::Host(HostStep::Unbind(vip(87)));
+    sim.with(|remains| remains.broken.push((stuck, false)));
+    let several = Listen::Ports(Ports::new([port(53).into(), port(54).into()]).unwrap());
+    let (_, why) = unchanged(&mut server, &[NewLoadBalancer { listen: several, ..new(5, "dns", 53, &[]) }]);
+    assert!(matches!(why, Failure::Step { .. }), "{why}");
+    sim.with(|remains| remains.broken.pop());
+
     sim.with(|remains| remains.disk_full = true);
-    let (_, why) = unchanged(&mut server, &[good]);
-    assert!(matches!(why, Failure::Store(_)), "{why}");
+    for edit in [vec![good], vec![moved.clone()]] {
+        let (_, why) = unchanged(&mut server, &edit);
+        assert!(matches!(why, Failure::Store(_)), "{why}");
+    }
     sim.with(|remains| remains.disk_full = false);
     assert_eq!(declare(&mut server, &[moved]).unwrap().unwrap(), tally(1, 0, 2));
     server.check();
@@ -191,8 +201,12 @@ fn a_crash_is_made_good_by_the_next_start() {
         let mut server = Server::start(&sim).unwrap();
         declare(&mut server, &edit).unwrap().unwrap();
         server.check();
-        let all: BTreeSet<String> = shown(&server).into_iter().map(|(name, ..)| name).collect();
-        assert_eq!(all, ["dns", "lb 9", "ssh", "web"].map(str::to_owned).into());
+        let mut all = shown(&server);
+        all.sort();
+        let at = |name: &str, last, port| (name.to_owned(), vip(last), port);
+        let [dns, own, ssh, web] = <[_; 4]>::try_from(all).unwrap();
+        assert_eq!([dns, own, web], [at("dns", 87, 53), at("lb 9", 85, 6443), at("web", 86, 80)]);
+        assert_eq!((ssh.0.as_str(), ssh.2), ("ssh", 22));
         assert!(server.board.list().unwrap().iter().all(|seen| seen.load_balancer.phase == Phase::Active));
         if ended {
             break;
