@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Options and load-balancers in one file, and where its mistakes are.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn file(text: &str) -> File {
@@ -58,4 +60,21 @@ fn a_mistake_is_told_with_its_line() {
     assert!(
         File::read(Path::new("/nonexistent/slb.toml")).unwrap_err().to_string().starts_with("/nonexistent/slb.toml: ")
     );
+}
+
+/// Near what is right, so that some of it is.
+const ANY: &str = "((\\[\\[loadbalancer\\]\\]|\\[\\[loadbalancer\\.backend\\]\\]|\\[loadbalancer\\.healthCheck\\]|\\[frontend\\]|\\[\\[frontend\\.backend\\]\\]|\
+                   (name|type|eip|ip|bind_on|forward_to|family|path) = \"(web|tcp|http|dual|/up|10\\.0\\.0\\.[1-9](:80)?|[a-z0-9./:]{0,8})\"|\
+                   (port|weight|fall) = -?[0-9]{1,6}|ports = \\[\"80\", 443\\]|adapter = \"eth0\"|[a-zA-Z0-9\\[\\]=\"'. #-]{0,9})\n){0,9}";
+
+proptest! {
+    /// Whatever is in the file, reading it does not panic; and what is wrong is in the file, and one line of the log.
+    #[test]
+    fn any_file_is_read_or_refused(text in ANY) {
+        let file = file(&text);
+        for bad in [file.options().map(drop), file.load_balancers(false).map(drop)].into_iter().filter_map(Result::err) {
+            prop_assert!(bad.line().is_none_or(|line| (1..=text.lines().count() + 1).contains(&line)), "{bad}");
+            prop_assert!(!bad.to_string().contains('\n'), "{bad:?}");
+        }
+    }
 }

@@ -18,6 +18,7 @@ use uuid::Uuid;
 mod declare;
 mod drain;
 mod dual;
+mod edits;
 mod failures;
 mod fallback;
 mod health;

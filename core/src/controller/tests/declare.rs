@@ -23,7 +23,7 @@ fn tally(created: usize, changed: usize, removed: usize) -> Tally {
 }
 
 /// `None` if it crashed on the way.
-fn declare(server: &mut Server, all: &[NewLoadBalancer]) -> Option<Result<Tally, (Option<usize>, Failure)>> {
+pub(super) fn declare(server: &mut Server, all: &[NewLoadBalancer]) -> Option<Result<Tally, (Option<usize>, Failure)>> {
     let (answer, mut answered) = oneshot::channel();
     let wish = Wish::Declare(Declaration(all.to_vec()));
     server.controller.expect_declarations();
