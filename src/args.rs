@@ -181,7 +181,7 @@ pub struct Given {
     /// The port the API listens on [default: 10001]
     #[arg(long, env = "SLB_PORT")]
     pub port: Option<u16>,
-    /// Where the load-balancers are kept [default: /var/lib/slb]
+    /// Where the load-balancers are kept [default: /var/lib/slb; without root $XDG_STATE_HOME/slb, or ~/.local/state/slb]
     #[arg(long = "stateDir", env = "SLB_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// How often kernel and desired state are compared [default: 30s]

@@ -3,14 +3,16 @@
 //! configuration file.
 
 mod announce;
+mod declared;
 mod duration;
 mod metal;
 mod peers;
+mod state_dir;
 mod timeouts;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -20,16 +22,15 @@ use slb_ipam::Ranges;
 use tracing::Level;
 
 use self::duration::parse;
-pub use self::{announce::Announce, metal::Metal, peers::Peering};
+pub use self::{announce::Announce, declared::with_vips_of, metal::Metal, peers::Peering, state_dir::state_dir};
 use crate::{
     args::{Given, ServerArgs},
     dataplane::Wanted,
+    file::File,
 };
 
 /// The port of the original's API.
 const DEFAULT_PORT: u16 = 10001;
-/// Where load-balancers are kept: the place for an appliance's state (hier(7)).
-const DEFAULT_STATE_DIR: &str = "/var/lib/slb";
 /// Kernel and desired state are compared this often; address and link events are seen at once.
 const DEFAULT_RECONCILE_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -61,6 +62,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Whether health checks may run commands on this host.
     pub commands: bool,
+    /// Where more load-balancers are declared.
+    pub file: Option<File>,
 }
 
 /// Where VIPs come from, and how the network learns of them.
@@ -95,21 +98,11 @@ pub struct BadOption(String);
 ///
 /// # Errors
 /// The file cannot be read or understood.
-pub fn given(args: ServerArgs) -> Result<Given, BadOption> {
-    let Some(path) = args.config else { return Ok(args.given) };
-    Ok(args.given.or(read(&path)?))
-}
-
-fn read(path: &Path) -> Result<Given, BadOption> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| BadOption(format!("--config {}: {error}", path.display())))?;
-    toml::from_str(&text).map_err(|error| {
-        let place = error
-            .span()
-            .and_then(|span| text.get(..span.start))
-            .map_or_else(String::new, |before| format!(" line {}", before.matches('\n').count() + 1));
-        BadOption(format!("--config {}{place}: {}", path.display(), error.message().replace('\n', "; ")))
-    })
+pub fn given(args: ServerArgs) -> Result<(Given, Option<File>), BadOption> {
+    let Some(path) = args.config else { return Ok((args.given, None)) };
+    let bad = |bad| BadOption(format!("--config {bad}"));
+    let file = File::read(&path).map_err(bad)?;
+    Ok((args.given.or(file.options().map_err(bad)?), Some(file)))
 }
 
 impl Default for Logging {
@@ -143,18 +136,13 @@ impl Logging {
     }
 }
 
-/// Where load-balancers are kept.
-pub fn state_dir(given: &Given) -> PathBuf {
-    given.state_dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIR))
-}
-
 impl Config {
     /// What `slb server` is to do.
     ///
     /// # Errors
     /// Something is missing, wrong, or contradicts something else.
     pub fn from_given(given: Given) -> Result<Self, BadOption> {
-        let state_dir = state_dir(&given);
+        let state_dir = state_dir(&given)?;
         let vips = Vips::from_given(&given)?;
         let dataplane = match given.dataplane.as_deref() {
             None | Some("") => Wanted::default(),
@@ -184,6 +172,7 @@ impl Config {
                 .map_or(Ok(DEFAULT_RECONCILE_INTERVAL), |time| time.within(SHORTEST_RECONCILE_INTERVAL))?,
             timeouts,
             commands: given.allow_exec_checks.unwrap_or(false),
+            file: None,
         })
     }
 }

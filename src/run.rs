@@ -6,6 +6,7 @@
 //!  addresses, probes ────────┤
 //!  host monitor ─────────────┼──▶ main loop ──▶ controller ──▶ drivers
 //!  deadline ─────────────────┤
+//!  edits of the file (a task) ┤
 //!  SIGTERM ──▶ api stops ────┘   and the loop ends when the last request is answered; the data plane stays
 //! ```
 
@@ -47,6 +48,7 @@ use crate::{
     alone::{Alone, NotAlone},
     config::{Announce, Config},
     dataplane::{self, Obstacle, Plane, User, Wanted},
+    file::follow::Follower,
     host::Node,
     pool::{self, Opened, Pool},
     preflight::{self, Planned},
@@ -162,7 +164,8 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     let mut terminate = Signals::listen()?;
     let checked = preflight::check(&config).await?;
     let changes_host = checked.plane.changes_host();
-    let Config { adapter, dataplane, vips, listen, state_dir, reconcile_interval, timeouts, commands } = config;
+    let Config { adapter, dataplane, vips, listen, state_dir, reconcile_interval, timeouts, commands, file } = config;
+    let follower = file.map(|file| Follower::new(&file, commands)).transpose().map_err(Fatal::Signals)?;
     let (plane, user) = open_plane(dataplane, checked.plane, timeouts).await?;
     let mut store = Redb::open(&state_dir).map_err(Fatal::Store)?;
     let snapshot = store.load().await.map_err(Fatal::Records)?;
@@ -218,7 +221,9 @@ async fn serve(config: Config) -> Result<(), Fatal> {
         tell_settings(has_ipv6);
     }
     let options = slb_api::Options { commands, dataplane: name, ..slb_api::Options::default() };
-    Server { controller, monitor, adapter, _alone: checked.alone }.run(listener, board, begin, terminate, options).await
+    Server { controller, monitor, adapter, follower, _alone: checked.alone }
+        .run(listener, board, begin, terminate, options)
+        .await
 }
 
 /// What was planned, or this process where the kernel turns out not to have IPVS and may do without. What goes with it is said once.
@@ -289,6 +294,7 @@ struct Server {
     controller: Controller<Linuxes>,
     monitor: Monitor,
     adapter: String,
+    follower: Option<Follower>,
     _alone: Option<Alone>,
 }
 
@@ -307,9 +313,16 @@ impl Server {
             DataplaneName::Ipvs => "stopping; load-balancers stay as they are, `slb cleanup` takes them away",
             DataplaneName::User => "stopping; load-balancers come back with the next start, connections end now",
         };
-        let mut api = serve_api(listener, mailbox, board, stopped, options);
+        let mut api = serve_api(listener, mailbox.clone(), Arc::clone(&board), stopped, options);
+        if self.follower.is_some() {
+            self.controller.expect_declarations();
+        }
         self.controller.reconcile(Instant::now()).await;
         begin.begin();
+        if let Some(follower) = self.follower.take() {
+            // It ends with the mailbox, or with the runtime.
+            tokio::spawn(follower.follow(mailbox, board));
+        }
         notify(&[NotifyState::Ready]);
         let mut stop = Some(stop);
         loop {

@@ -4,7 +4,7 @@
 //! | the core says | status |
 //! | --- | --- |
 //! | unknown load-balancer, unknown backend, unknown peer | 404 |
-//! | right in itself, but it contradicts what is there: taken, exists, unfit on this host, immutable, being deleted, in use, foreign | 409 |
+//! | right in itself, but it contradicts what is there: taken, exists, unfit on this host, immutable, of the file, being deleted, in use, foreign | 409 |
 //! | wrong whatever is there: a backend that is the VIP, what only another data plane can do | 422 |
 //! | a step failed and will fail again | 500 |
 //! | the provider of addresses failed | 502 |
@@ -47,6 +47,7 @@ impl From<Rejected> for Problem {
             Rejected::PeerExists(_) => Self::new(Kind::PeerExists, detail),
             Rejected::UnknownPeer(_) => Self::new(Kind::UnknownPeer, detail),
             Rejected::PeerIsAnOption(_) => Self::new(Kind::PeerIsAnOption, detail),
+            Rejected::OfFile(_) => Self::new(Kind::OfFile, detail),
             Rejected::Deleting(_) => Self::new(Kind::BeingDeleted, detail),
             Rejected::Immutable { field, .. } => Self::fixed(field, detail),
         }
@@ -79,6 +80,7 @@ impl From<Failure> for Problem {
                 &cause,
                 Members { step: Some(step.to_string()), undone: Some(undone), ..Members::default() },
             ),
+            Failure::Declared { why, .. } => (*why).into(),
             Failure::Stopping => Self::new(Kind::Stopping, detail),
         }
     }

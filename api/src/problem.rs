@@ -98,6 +98,10 @@ kinds! {
     PeersElsewhere = "peers-elsewhere" CONFLICT "The peers are those of another program";
     /// The field cannot be changed.
     Immutable = "immutable" CONFLICT "The field cannot be changed";
+    /// The configuration file has it.
+    OfFile = "of-file" CONFLICT "The load-balancer is of the configuration file";
+    /// There is no configuration file.
+    NoFile = "no-file" CONFLICT "This server has no configuration file";
     /// A module is missing, or the kernel is too old.
     Unsupported = "unsupported" CONFLICT "The kernel lacks what is asked for";
     /// It is on its way out.

@@ -14,7 +14,8 @@ fn parsed(words: &[&str]) -> ServerArgs {
 }
 
 fn typed(words: &[&str]) -> Result<Config, BadOption> {
-    Config::from_given(given(parsed(words))?)
+    let (given, file) = given(parsed(words))?;
+    Config::from_given(with_vips_of(given, file.as_ref()))?.with_file(file)
 }
 
 /// By BGP, but for the peers.
@@ -45,10 +46,10 @@ fn peers_come_from_everywhere() {
     let expected = [("10.0.0.254".to_owned(), 65530), ("fd00::fe".to_owned(), 65530)];
     assert_eq!(peers(typed(&bgp(&two)).unwrap()), expected);
     let file: Given = toml::from_str("bgpPeer = [\"[fd00::fe]:65530\", \"10.0.0.254:65530:a b\"]").unwrap();
-    let line = given(parsed(&bgp(&[]))).unwrap();
+    let line = given(parsed(&bgp(&[]))).unwrap().0;
     assert_eq!(peers(Config::from_given(line.or(file)).unwrap()), expected);
     let one: Given = toml::from_str("bgpPeer = \"10.0.0.254:65530:a b\"").unwrap();
-    let line = given(parsed(&bgp(&[]))).unwrap();
+    let line = given(parsed(&bgp(&[]))).unwrap().0;
     assert_eq!(peers(Config::from_given(line.or(one)).unwrap()), expected[..1]);
 }
 
@@ -84,7 +85,7 @@ fn settings_of_all_peers_come_from_everywhere() {
     let file = "bgpHoldTime = \"30s\"\nbgpRestartTime = \"1m\"\nbgpSource = \"10.0.0.1\"\nbgpNextHop = \"10.0.0.7\"\nbgpMed = 7\n\
                 bgpLocalPref = 200\nbgpPrepend = 2\nbgpCommunity = [\"65000:1\", \"65000:1:2\"]\nbgpGtsm = true";
     let file: Given = toml::from_str(file).unwrap();
-    assert_eq!(settings(Config::from_given(given(parsed(&bgp(&[]))).unwrap().or(file)).unwrap()), typed);
+    assert_eq!(settings(Config::from_given(given(parsed(&bgp(&[]))).unwrap().0.or(file)).unwrap()), typed);
 }
 
 const ORIGINAL: [&str; 5] = ["--arp", "--adapter", "eth0", "--ipamRange", "192.168.0.85-192.168.0.90"];
@@ -94,7 +95,6 @@ fn the_originals_command_line_is_understood() {
     let config = typed(&ORIGINAL).unwrap();
     assert_eq!(config.adapter, "eth0");
     assert_eq!(config.listen, "0.0.0.0:10001".parse().unwrap());
-    assert_eq!(config.state_dir, PathBuf::from("/var/lib/slb"));
 }
 
 /// The README's command: nobody has to be told of addresses that every host has.
@@ -168,7 +168,7 @@ const METAL: [&str; 8] = [
 #[test]
 fn the_originals_command_line_for_equinix_metal_is_understood() {
     let metal = |more: &[&str], token: Option<&str>| {
-        let given = given(parsed(&[&METAL[..], more].concat())).unwrap();
+        let (given, _) = given(parsed(&[&METAL[..], more].concat())).unwrap();
         Metal::from_given(&given, token.map(str::to_owned))
     };
     let found = metal(&[], Some("s3cret")).unwrap().unwrap();
@@ -204,7 +204,7 @@ fn what_equinix_metal_cannot_have_or_needs_is_named() {
         (with(&["--bgpAs", "65000"]), "leave them out"),
         (with(&["--bgpRouterId", "10.0.0.1"]), "leave them out"),
     ] {
-        let given = given(parsed(&words)).unwrap();
+        let (given, _) = given(parsed(&words)).unwrap();
         let error = Metal::from_given(&given, Some("x".to_owned())).map(drop).unwrap_err().to_string();
         assert!(error.contains(expected), "{words:?}: {error}");
     }
@@ -262,15 +262,15 @@ fn the_command_line_wins_over_the_file() {
 fn a_mistake_in_the_file_is_one_line_that_says_where() {
     let path = std::env::temp_dir().join(format!("slb-config-{}", std::process::id()));
     for (text, expected) in [
-        ("arp = true\niparmRange = \"10.0.0.1\"\n", "line 2: unknown field `iparmRange`"),
-        ("\n\nadapter = \n", "line 3: "),
-        ("port = \"x\"", "line 1: invalid type"),
-        ("bgpPeer = { peer = \"10.0.0.254:65530:s3cret\" }", "line 1: write a text in \"\", or a list of them in []"),
-        ("bgpPeer = [\"10.0.0.254:65530:s3cret\", 7]", "line 1: write a text"),
-        ("bgpPeer = 10.0.0.254:65530:s3cret", "line 1: "),
+        ("arp = true\niparmRange = \"10.0.0.1\"\n", ":2: unknown field `iparmRange`"),
+        ("\n\nadapter = \n", ":3: "),
+        ("port = \"x\"", ":1: invalid type"),
+        ("bgpPeer = { peer = \"10.0.0.254:65530:s3cret\" }", ":1: write a text in \"\", or a list of them in []"),
+        ("bgpPeer = [\"10.0.0.254:65530:s3cret\", 7]", ":1: write a text"),
+        ("bgpPeer = 10.0.0.254:65530:s3cret", ":1: "),
     ] {
         std::fs::write(&path, text).unwrap();
-        let error = read(&path).unwrap_err().to_string();
+        let error = File::read(&path).unwrap().options().unwrap_err().to_string();
         assert!(error.contains(expected) && !error.contains('\n') && !error.contains("s3cret"), "{error}");
     }
     std::fs::remove_file(&path).unwrap();

@@ -156,6 +156,7 @@ fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> L
             Box::new(Fallback { target, settings: BackendSettings::default() })
         }),
         drain: drain(id),
+        origin: if id.is_multiple_of(7) { slb_core::model::Origin::File } else { slb_core::model::Origin::Api },
         check_marks: Mark::all()
             .take(id.into())
             .zip(0_u128..)

@@ -172,6 +172,7 @@ fn records_that_contradict_each_other_are_refused() {
         fallback: None,
         drain: None,
         check_marks: CheckMarks::default(),
+        origin: crate::model::Origin::default(),
     };
     let restore = |records: [_; 2]| State::restore(records.map(record).map(Arc::new).into(), 0);
     assert!(restore([(1, 80), (2, 81)]).is_ok());
