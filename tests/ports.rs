@@ -278,6 +278,9 @@ fn killed_and_started_it_is_as_it_was_and_what_is_missing_comes_back() {
             "nft flush map ip slb-marks marks",
             "nft delete table ip6 slb-marks",
             "nft flush chain ip slb-marks prerouting",
+            // As an earlier version wrote it.
+            "nft flush chain ip slb-marks output; nft 'add rule ip slb-marks output meta mark set \
+             ip daddr . meta l4proto . th dport map @marks comment \"slb, mark rule 1\"'",
             "nft add element ip slb-marks marks '{ 192.168.0.85 . tcp . 22 : 0x51b00001 }'",
             "nft add element ip slb-marks marks '{ 192.168.0.99 . tcp . 22 : 7 }'",
             "ipvsadm -C",
@@ -287,6 +290,8 @@ fn killed_and_started_it_is_as_it_was_and_what_is_missing_comes_back() {
             "iptables-legacy -t mangle -F SLB-MARK",
             "ip6tables-legacy -t mangle -F",
             "iptables-legacy -t mangle -D PREROUTING -j SLB-MARK",
+            // As an earlier version wrote it.
+            "iptables-legacy -t mangle -F OUTPUT; iptables-legacy -t mangle -A OUTPUT -j SLB-MARK",
             "iptables-legacy -t mangle -A SLB-MARK -d 192.168.0.85 -p tcp --dport 22 -j MARK --set-mark 0x51b00001",
             "iptables-legacy -t mangle -A SLB-MARK -d 192.168.0.99 -p tcp --dport 22 -j MARK --set-mark 7",
             "ipvsadm -C",

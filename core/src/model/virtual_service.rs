@@ -19,6 +19,10 @@ impl Mark {
     pub const LOWEST: u32 = 0x51b0_0001;
     /// The last of them.
     pub const HIGHEST: u32 = 0x51b0_1fff;
+    /// What all of them have in common, and no other but one that nobody has: 0x51b00000.
+    pub const COMMON: u32 = 0x51b0_0000;
+    /// Where those bits are.
+    pub const COMMON_BITS: u32 = 0xffff_e000;
 
     /// All of slb's own, in order.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -126,7 +130,10 @@ mod tests {
             assert_eq!(mark.get() & 0x800f_e000, 0, "{mark}");
             assert!(mark.get() & 0xff_0000 != 0x4_0000 && mark.get() & 0xff_0000 != 0x8_0000, "{mark}");
             assert_eq!(Mark::try_from(mark.get()), Ok(mark));
+            assert_eq!(mark.get() & Mark::COMMON_BITS, Mark::COMMON, "{mark}");
         }
+        let next = [Mark::LOWEST - 2, Mark::HIGHEST + 1];
+        assert!(next.into_iter().all(|other| other & Mark::COMMON_BITS != Mark::COMMON));
         assert!([0, 1, 0x51b0_0000, 0x51b0_2000].into_iter().all(|other| Mark::try_from(other).is_err()));
     }
 }

@@ -70,10 +70,6 @@ fn check_address(of: &LoadBalancer, backend: &Backend) -> Result<bool, Discord> 
     let Some(vip) = of.asked_vip(backend) else { return Ok(false) };
     let target = backend.target;
     let discord = |field, why| Err(Discord { field, why });
-    if of.marked.is_some() {
-        let why = "a load-balancer of several ports cannot have its backends asked for the VIP: their mark is on all that goes there";
-        return discord("healthCheck.address", why.to_owned());
-    }
     let kind = match backend.settings.forwarding {
         Forwarding::DirectRoute | Forwarding::Tunnel(_) => None,
         other @ (Forwarding::Masquerade | Forwarding::Local) => Some(other.kind()),

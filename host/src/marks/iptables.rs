@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  -A PREROUTING -j SLB-MARK         first, so that no other rule lets the packet go before
-//!  -A OUTPUT -j SLB-MARK
+//!  -A OUTPUT -m mark ! --mark 0x51b00000/0xffffe000 -j SLB-MARK
 //!  -A SLB-MARK -d VIP -p tcp -m tcp --dport 8000:8100 -j MARK --set-xmark 0x51b00001/0xffffffff
 //! ```
 //! The chain is written whole each time, which also puts right whatever happened to it.
@@ -15,9 +15,10 @@ use crate::{Error, iptables::Programs};
 
 const TABLE: &str = "mangle";
 const CHAIN: &str = "SLB-MARK";
-const JUMP: &str = "-j SLB-MARK";
-/// The chains that it is jumped to from.
-const HOOKS: [&str; 2] = ["PREROUTING", "OUTPUT"];
+/// The jumps that lead to it: from where, and for which packets.
+const JUMPS: [&str; 2] = ["PREROUTING -j SLB-MARK", "OUTPUT -m mark ! --mark 0x51b00000/0xffffe000 -j SLB-MARK"];
+/// One that an earlier version wrote.
+const FORMER_JUMP: &str = "OUTPUT -j SLB-MARK";
 
 /// The rules of a family.
 #[derive(Debug)]
@@ -30,8 +31,10 @@ pub(crate) struct Iptables {
 pub(crate) struct Found {
     /// Whether there is the chain.
     has_chain: bool,
-    /// How many times it is jumped to the way it should, from each of the hooks.
+    /// How many times there is each of the jumps.
     jumps: [usize; 2],
+    /// How many times there is the one of an earlier version.
+    former_jumps: usize,
     rules: Rules,
     /// Whether it has rules that slb would not write: repeated ones, or other people's.
     has_strange_rules: bool,
@@ -57,9 +60,13 @@ impl Iptables {
 
 impl Found {
     /// The rules that work. A flushed table leaves the chain without a jump, or without rules; one that somebody else wrote may give packets
-    /// another mark.
+    /// another mark, and an earlier version's jump gives one to those that have theirs.
     pub(super) fn effective(&self) -> Rules {
-        if self.jumps.contains(&0) || self.has_strange_rules { Rules::new() } else { self.rules.clone() }
+        if self.jumps.contains(&0) || self.former_jumps > 0 || self.has_strange_rules {
+            Rules::new()
+        } else {
+            self.rules.clone()
+        }
     }
 }
 
@@ -70,16 +77,14 @@ fn parse(text: &str) -> Found {
         if line.strip_prefix(':').and_then(|chain| chain.split(' ').next()) == Some(CHAIN) {
             found.has_chain = true;
         } else if let Some(rule) = line.strip_prefix("-A ") {
-            match rule.split_once(' ') {
-                Some((CHAIN, rule)) => {
-                    let is_new = read(rule).is_some_and(|rule| found.rules.insert(rule));
-                    found.has_strange_rules |= !is_new;
-                }
-                Some((hook, JUMP)) => {
-                    let counts = HOOKS.iter().zip(&mut found.jumps).filter(|(name, _)| **name == hook);
-                    counts.for_each(|(_, count)| *count += 1);
-                }
-                _ => {}
+            if let Some(rule) = rule.strip_prefix(CHAIN).and_then(|rest| rest.strip_prefix(' ')) {
+                let is_new = read(rule).is_some_and(|rule| found.rules.insert(rule));
+                found.has_strange_rules |= !is_new;
+            } else if rule == FORMER_JUMP {
+                found.former_jumps += 1;
+            } else {
+                let counts = JUMPS.iter().zip(&mut found.jumps).filter(|(jump, _)| **jump == rule);
+                counts.for_each(|(_, count)| *count += 1);
             }
         }
     }
@@ -123,7 +128,7 @@ fn edit(found: &Found, wanted: &Rules) -> Option<String> {
     let has_chain = !wanted.is_empty();
     let jumps = usize::from(has_chain);
     let is_so = found.has_chain == has_chain && found.jumps == [jumps; 2] && found.rules == *wanted;
-    if is_so && !found.has_strange_rules {
+    if is_so && found.former_jumps == 0 && !found.has_strange_rules {
         return None;
     }
     let mut lines = vec![format!("*{TABLE}")];
@@ -132,10 +137,11 @@ fn edit(found: &Found, wanted: &Rules) -> Option<String> {
         lines.push(format!(":{CHAIN} - [0:0]"));
     }
     lines.extend(wanted.iter().map(written));
-    for (hook, there) in HOOKS.iter().zip(found.jumps) {
-        lines.extend((jumps..there).map(|_| format!("-D {hook} {JUMP}")));
-        lines.extend((there..jumps).map(|_| format!("-I {hook} {JUMP}")));
+    for (jump, there) in JUMPS.iter().zip(found.jumps) {
+        lines.extend((jumps..there).map(|_| format!("-D {jump}")));
+        lines.extend((there..jumps).map(|_| format!("-I {jump}")));
     }
+    lines.extend((0..found.former_jumps).map(|_| format!("-D {FORMER_JUMP}")));
     if found.has_chain && !has_chain {
         lines.push(format!("-X {CHAIN}"));
     }

@@ -4,8 +4,9 @@
 //! ```text
 //!  client ──▶ PREROUTING   the rule gives the packet its mark
 //!         ──▶ LOCAL_IN     IPVS finds the service of the mark
-//!  this host ──▶ OUTPUT    the same for the load-balancer's own connections
+//!  this host ──▶ OUTPUT    the same for the load-balancer's own connections, unless they carry one of slb's marks
 //! ```
+//! Those that do are health checks that ask a backend for the VIP: their mark says which one, whatever port they ask.
 //! The whole of a mark is set, since IPVS compares the whole of it; on nothing but packets to slb's VIPs.
 //!
 //! The rooms: [`nft`] where the kernel has maps of ranges for the family, [`iptables`] where it has not. Both hold their rules in a table

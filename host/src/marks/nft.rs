@@ -5,7 +5,7 @@
 //!  table ip slb-marks {
 //!      map marks { type ipv4_addr . inet_proto . inet_service : mark; flags interval }
 //!      chain prerouting { type filter hook prerouting priority mangle + 1    meta mark set ip daddr . meta l4proto . th dport map @marks }
-//!      chain output { type filter hook output priority mangle + 1            the same }
+//!      chain output { type filter hook output priority mangle + 1            meta mark & 0xffffe000 != 0x51b00000 and then the same }
 //!  }
 //! ```
 //! For IPv6 the same in a table of the family ip6. However many rules there are, a packet is looked up once. The chains come after those that
@@ -13,8 +13,8 @@
 
 use netlink_packet_core::{DefaultNla, Emitable};
 use netlink_packet_netfilter::nftables::{
-    DataAttribute, Expressions, InetHookNumber, Lookup, Meta, MetaKey, Payload, Register, SetAttribute, SetDescription,
-    SetElementAttribute, SetFlags,
+    Cmp, DataAttribute, Expressions, InetHookNumber, Lookup, Meta, MetaKey, Operator, Payload, Register, SetAttribute,
+    SetDescription, SetElementAttribute, SetFlags,
 };
 use slb_core::model::{Family, Mark, MarkRule, Port, PortRange, Protocol, Vip};
 
@@ -24,7 +24,7 @@ use crate::{
     nft::{
         Connection,
         message::{Element, NFTA_DATA_VALUE, Rule},
-        words::{self, Change, Place, address_length, bytes, destination, header, user_data},
+        words::{self, Change, Place, address_length, bytes, destination, header, masked, number, user_data},
     },
 };
 
@@ -33,7 +33,7 @@ const TABLE: &str = "slb-marks";
 const TRIAL: &str = "slb-marks-trial";
 const MAP: &str = "marks";
 /// What `nft list ruleset` shows beside the rules, and by which slb knows them; it counts their versions.
-const COMMENT: &str = "slb, mark rule 1";
+const COMMENT: &str = "slb, mark rule 2";
 /// `NF_IP_PRI_MANGLE` is -150.
 const PRIORITY: i32 = -149;
 const CHAINS: [(&str, InetHookNumber); 2] =
@@ -203,7 +203,7 @@ fn renew_table(family: Family, table: &str) -> Vec<Change> {
     changes.push(words::add_set(family, table, MAP, map));
     for (chain, hook) in CHAINS {
         changes.push(words::add_chain(family, table, chain, Place { kind: "filter", hook, priority: PRIORITY }));
-        changes.push(words::add_rule(family, table, chain, marking(family), COMMENT));
+        changes.push(words::add_rule(family, table, chain, rule_at(family, hook), COMMENT));
     }
     changes
 }
@@ -213,6 +213,25 @@ fn are_ours(rules: &[Rule]) -> bool {
     let is_ours = |chain: &str, rule: &Rule| rule.chain == chain.as_bytes() && rule.user_data == user_data(COMMENT);
     let mut chains = CHAINS.iter();
     rules.len() == CHAINS.len() && chains.all(|(chain, _)| rules.iter().any(|rule| is_ours(chain, rule)))
+}
+
+/// The rule of a chain.
+fn rule_at(family: Family, hook: InetHookNumber) -> Vec<Expressions> {
+    let before = if hook == InetHookNumber::LocalOut { unmarked() } else { Vec::new() };
+    [before, marking(family)].concat()
+}
+
+/// Matches packets that carry none of slb's marks.
+fn unmarked() -> Vec<Expressions> {
+    vec![
+        Expressions::Meta(vec![Meta::DestinationRegister(Register::Reg1), Meta::Key(MetaKey::Mark)]),
+        masked(number(Mark::COMMON_BITS), 4),
+        Expressions::Cmp(vec![
+            Cmp::SourceRegister(Register::Reg1),
+            Cmp::Op(Operator::NotEqual),
+            Cmp::Data(number(Mark::COMMON)),
+        ]),
+    ]
 }
 
 /// Puts address, protocol and port side by side into registers, looks them up, and makes what is found the mark.

@@ -8,9 +8,9 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE};
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterProtoFamily,
     nftables::{
-        ChainAttribute, ChainMessage, DataAttribute, Expressions, Hook, HookNumber, InetHookNumber, ListAttribute,
-        NfTablesMessage, Payload, Register, RuleAttribute, RuleMessage, SetAttribute, SetElementAttribute,
-        SetElementList, SetElementMessage, SetMessage, TableAttribute, TableMessage,
+        Bitwise, ChainAttribute, ChainMessage, DataAttribute, Expressions, Hook, HookNumber, InetHookNumber,
+        ListAttribute, NfTablesMessage, Payload, Register, RuleAttribute, RuleMessage, SetAttribute,
+        SetElementAttribute, SetElementList, SetElementMessage, SetMessage, TableAttribute, TableMessage,
     },
     none::ControlMessage,
 };
@@ -165,6 +165,18 @@ pub(crate) fn header(family: Family, offset: u32) -> Expressions {
         Payload::Base(NETWORK_HEADER),
         Payload::Offset(offset),
         Payload::Len(address_length(family)),
+    ])
+}
+
+/// Leaves those bits of register 1 that the mask has.
+pub(crate) fn masked(mask: DataAttribute, length: u32) -> Expressions {
+    let zeros = DataAttribute::Value(vec![0; usize::try_from(length).unwrap_or_default()]);
+    Expressions::Bitwise(vec![
+        Bitwise::SourceRegister(Register::Reg1),
+        Bitwise::DestinationRegister(Register::Reg1),
+        Bitwise::Length(length),
+        Bitwise::Mask(mask),
+        Bitwise::Xor(zeros),
     ])
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Load-balancers of several ports: their marks, and what gets into their way.
 
+use super::through::{asking_for_vip, direct, watched};
 use super::*;
 use crate::model::{ServiceKey, check::Reaction};
 
@@ -34,6 +35,30 @@ fn a_mark_is_nobody_elses_and_is_handed_out_again() {
     assert_eq!(mark_of(&server, 3), marks[1]);
     assert_eq!(sim.with(|remains| remains.kernel.services.remove(&foreign)), Some(ServiceView::default()));
     server.check();
+}
+
+/// Each by a mark of its own beside the one of the ports, which their questions do not get.
+#[test]
+fn backends_behind_several_ports_are_asked_for_the_vip() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    let Command::Create(new) = several(1, Some(vip(85)), &["443", "80"]) else { panic!("no creation") };
+    let backends =
+        [1, 2].map(|which| Backend { target: Target { port: None, ..direct(which).target }, ..direct(which) });
+    let (check, backends) = (Some(asking_for_vip()), Some(backends.to_vec()));
+    server.ask(Command::Create(NewLoadBalancer { check, backends, ..new })).unwrap();
+    let marks: Vec<Mark> = Mark::all().take(3).collect();
+    assert_eq!(mark_of(&server, 1), marks[0]);
+    let asked = |sim: &Sim| -> Vec<_> {
+        watched(sim).iter().map(|(watch, _)| (watch.asked().to_string(), watch.through.unwrap().mark)).collect()
+    };
+    let lowest = |port: u16| [1, 2].map(|nth| (format!("192.168.0.85:{port}"), marks[nth]));
+    assert_eq!(asked(&sim), lowest(80), "the lowest");
+    server.ask(Command::Update(lb(1), ports(&["443", "8000-8100"]))).unwrap();
+    assert_eq!(asked(&sim), lowest(443));
+    server.check();
+    server.ask(Command::Delete(lb(1))).unwrap();
+    assert!(sim.with(|remains| remains.kernel.services.is_empty() && remains.kernel.host.marks.is_empty()));
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn ways(sim: &Sim) -> Vec<(u32, Vec<String>)> {
     sim.with(|remains| remains.kernel.services.iter().filter_map(way).collect())
 }
 
-fn watched(sim: &Sim) -> Vec<(Watch, Beginning)> {
+pub(super) fn watched(sim: &Sim) -> Vec<(Watch, Beginning)> {
     sim.with(|remains| remains.watched.values().flatten().map(|(watch, it)| (watch.clone(), it.clone())).collect())
 }
 

@@ -28,7 +28,7 @@ impl Table {
                 self.hooks.remove(at);
             } else if line == "-X SLB-MARK" {
                 assert_eq!(self.chain.take(), Some(Vec::new()), "only an empty chain can be deleted");
-                assert!(!self.hooks.iter().any(|rule| rule.ends_with(JUMP)), "nor one that is jumped to");
+                assert!(!self.hooks.iter().any(|rule| is_jump(rule)), "nor one that is jumped to");
             } else {
                 assert!(line == "*mangle" || line == "COMMIT", "{line}");
             }
@@ -45,6 +45,10 @@ impl Table {
     }
 }
 
+fn is_jump(rule: &str) -> bool {
+    rule.ends_with("-j SLB-MARK")
+}
+
 fn rules() -> impl Strategy<Value = Rules> {
     btree_set(any_rule(Family::Ipv4), 0..6)
 }
@@ -53,6 +57,7 @@ fn tables() -> impl Strategy<Value = Table> {
     let hook = prop::sample::select(vec![
         "PREROUTING -j SLB-MARK",
         "OUTPUT -j SLB-MARK",
+        "OUTPUT -m mark ! --mark 0x51b00000/0xffffe000 -j SLB-MARK",
         "PREROUTING -i eth0 -j MARK --set-xmark 0x1/0xffffffff",
         "FORWARD -j SLB-MARK-NOT",
     ]);
@@ -63,7 +68,7 @@ fn tables() -> impl Strategy<Value = Table> {
     });
     (prop::collection::vec(hook, 0..5), prop::option::of(chain)).prop_map(|(hooks, chain)| {
         // What is jumped to is there.
-        let is_possible = |rule: &&str| chain.is_some() || !rule.ends_with(JUMP);
+        let is_possible = |rule: &&str| chain.is_some() || !is_jump(rule);
         Table { hooks: hooks.into_iter().filter(is_possible).map(str::to_owned).collect(), chain }
     })
 }
@@ -80,7 +85,7 @@ proptest! {
         prop_assert_eq!(edit(&found, &wanted), None, "a second time there is nothing to do");
         prop_assert_eq!(table.chain.is_some(), !wanted.is_empty(), "the last one takes the chain along");
         let foreign = |table: &Table| -> Vec<String> {
-            table.hooks.iter().filter(|rule| !rule.ends_with(JUMP)).cloned().collect()
+            table.hooks.iter().filter(|rule| !is_jump(rule)).cloned().collect()
         };
         prop_assert_eq!(foreign(&table), foreign(&before));
     }
@@ -89,6 +94,22 @@ proptest! {
     fn any_text_is_read(text in r"(:SLB-MARK - \[0:0\]\n|-A (SLB-MARK|OUTPUT)( -[dpmj]| [a-z0-9./:]{0,9}| --dport| MARK){0,9}\n){0,9}") {
         parse(&text);
     }
+}
+
+#[test]
+fn the_jump_of_an_earlier_version_is_replaced() {
+    let rule = "-A SLB-MARK -d 192.168.0.85/32 -p tcp -m tcp --dport 80 -j MARK --set-xmark 0x51b00001/0xffffffff";
+    let before =
+        format!("*mangle\n:SLB-MARK - [0:0]\n-A PREROUTING -j SLB-MARK\n-A OUTPUT -j SLB-MARK\n{rule}\nCOMMIT\n");
+    let found = parse(&before);
+    assert_eq!(found.effective(), Rules::new(), "it would mark what is marked");
+    let to = format!("{:#x}/{:#x}", Mark::COMMON, Mark::COMMON_BITS);
+    assert_eq!(
+        edit(&found, &found.rules),
+        Some(format!(
+            "*mangle\n:SLB-MARK - [0:0]\n{rule}\n-I OUTPUT -m mark ! --mark {to} -j SLB-MARK\n-D OUTPUT -j SLB-MARK\nCOMMIT\n"
+        ))
+    );
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use netlink_packet_core::{NetlinkDeserializable, NetlinkHeader, NetlinkSerializable};
-use netlink_packet_netfilter::{NetfilterMessageInner, nftables::NfTablesMessage};
+use netlink_packet_netfilter::{
+    NetfilterMessageInner,
+    nftables::{Bitwise, NfTablesMessage},
+};
 use proptest::{collection::btree_set, prelude::*};
 
 use super::*;
@@ -109,6 +112,25 @@ proptest! {
         let whole = Element { key: key(&rule, rule.ports.first()), end: bytes.clone(), data: vec![1, 0, 0, 0] };
         rule_of(family, &whole);
         rule_of(family, &Element { key: bytes, ..whole });
+    }
+}
+
+#[test]
+fn what_this_host_sends_with_a_mark_of_slbs_keeps_it() {
+    let number = |number: u32| DataAttribute::Value(number.to_ne_bytes().to_vec());
+    for family in FAMILIES {
+        let arriving = rule_at(family, InetHookNumber::PreRouting);
+        let leaving = rule_at(family, InetHookNumber::LocalOut);
+        let [Expressions::Meta(loaded), Expressions::Bitwise(masked), Expressions::Cmp(compared), same @ ..] =
+            &leaving[..]
+        else {
+            panic!("{leaving:?}")
+        };
+        assert_eq!(same, arriving);
+        assert!(loaded.contains(&Meta::Key(MetaKey::Mark)), "{loaded:?}");
+        assert!(masked.contains(&Bitwise::Mask(number(0xffff_e000))), "{masked:?}");
+        assert!(compared.contains(&Cmp::Op(Operator::NotEqual)), "{compared:?}");
+        assert!(compared.contains(&Cmp::Data(number(0x51b0_0000))), "{compared:?}");
     }
 }
 

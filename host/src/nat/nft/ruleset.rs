@@ -5,8 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use netlink_packet_core::DefaultNla;
 use netlink_packet_netfilter::nftables::{
-    Bitwise, Cmp, DataAttribute, Expressions, InetHookNumber, Lookup, Operator, Register, SetAttribute,
-    SetElementAttribute,
+    Cmp, DataAttribute, Expressions, InetHookNumber, Lookup, Operator, Register, SetAttribute, SetElementAttribute,
 };
 use slb_core::model::{Family, Vip};
 
@@ -14,7 +13,7 @@ use crate::{
     address::Network,
     nft::{
         message::Rule,
-        words::{self, Change, Place, address_length, bytes, destination, header, number, user_data},
+        words::{self, Change, Place, address_length, bytes, destination, header, masked, number, user_data},
     },
 };
 
@@ -188,18 +187,6 @@ fn within(family: Family, network: &Network) -> Vec<Expressions> {
 
 fn masquerade() -> Expressions {
     Expressions::Other { expression_type: "masq".to_owned(), attributes: Vec::new() }
-}
-
-/// Leaves those bits of register 1 that the mask has.
-fn masked(mask: DataAttribute, length: u32) -> Expressions {
-    let zeros = DataAttribute::Value(vec![0; usize::try_from(length).unwrap_or_default()]);
-    Expressions::Bitwise(vec![
-        Bitwise::SourceRegister(Register::Reg1),
-        Bitwise::DestinationRegister(Register::Reg1),
-        Bitwise::Length(length),
-        Bitwise::Mask(mask),
-        Bitwise::Xor(zeros),
-    ])
 }
 
 /// Loads what connection tracking knows into register 1.
