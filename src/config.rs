@@ -155,7 +155,8 @@ impl Config {
             ));
         }
         let timeouts = timeouts::timeouts(&given)?;
-        let adapter = given.adapter.filter(|name| !name.is_empty());
+        let loopback = || vips.is_loopback().then(|| "lo".to_owned());
+        let adapter = given.adapter.filter(|name| !name.is_empty()).or_else(loopback);
         let port = given.port.unwrap_or(DEFAULT_PORT);
         if port == 0 {
             return Err(BadOption("--port 0: ports go from 1 to 65535".to_owned()));

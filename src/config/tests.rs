@@ -97,9 +97,10 @@ fn the_originals_command_line_is_understood() {
     assert_eq!(config.listen, "0.0.0.0:10001".parse().unwrap());
 }
 
-/// The README's command: nobody has to be told of addresses that every host has.
+/// Nobody has to be told of addresses that every host has, nor where they are.
 #[test]
-fn loopback_needs_no_announcement() {
+fn loopback_needs_no_announcement_and_no_adapter() {
+    assert_eq!(typed(&["--ipamRange", "127.0.0.85"]).unwrap().adapter, "lo");
     let config = typed(&["--adapter", "lo", "--ipamRange", "127.0.0.85-127.0.0.90"]).unwrap();
     assert!(config.vips.is_loopback() && config.dataplane == Wanted::Auto);
     assert!(matches!(config.vips, Vips::Own { announce: Announce::Nobody, .. }));
