@@ -6,12 +6,16 @@ use std::collections::BTreeMap;
 use super::families;
 use crate::{
     command::{Rejected, Unfit},
-    model::{Backend, BackendSettings, Discord, Fallback, ForwardingKind, LoadBalancer, Target},
+    model::{Backend, BackendSettings, Discord, Fallback, ForwardingKind, LoadBalancer, Port, Target},
 };
 
-/// Whether one of its VIPs is that address.
+/// Whether it is the load-balancer itself: one of its VIPs has that address, and none of loopback, which are the whole host's: there, who
+/// listens on another port is another server.
 fn is_vip(of: &LoadBalancer, target: Target) -> bool {
-    of.vips.into_iter().any(|vip| vip.address() == target.ip.address())
+    let address = target.ip.address();
+    let is_other =
+        |port: &Port| address.is_loopback() && of.ranges().iter().all(|range| range.common((*port).into()).is_none());
+    of.vips.into_iter().any(|vip| vip.address() == address) && !target.port.as_ref().is_some_and(is_other)
 }
 
 /// Whether its backends and its fallback could be those of a load-balancer there.

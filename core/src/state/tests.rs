@@ -337,3 +337,17 @@ fn a_backend_of_the_other_family_is_refused() {
         ("[fd00::1]:80".into(), "[fd00::2]:80".into())
     );
 }
+
+/// Its addresses are the whole host's.
+#[test]
+fn behind_a_vip_of_loopback_other_ports_are_other_servers() {
+    let own = Vip::try_from(Ipv4Addr::LOCALHOST).unwrap();
+    let loopback = |number| Target { ip: Ipv4Addr::LOCALHOST.try_into().unwrap(), port: Some(port(number)) };
+    let at = |number| {
+        let backend = Backend::new(BackendId(Uuid::nil()), loopback(number), BackendSettings::default());
+        let new = new(Protocol::Tcp, ServiceSettings::default(), vec![backend]);
+        State::default().create(new, own.into(), &BTreeSet::new()).map(drop)
+    };
+    assert!(at(8080).is_ok());
+    assert!(matches!(at(80), Err(Rejected::BackendIsVip(target)) if target == loopback(80)));
+}
