@@ -157,6 +157,23 @@ fn own_service(own: &Value) -> String {
     format!("-A -t {}:8080 -s rr", own["eip"].as_str().unwrap())
 }
 
+/// Somebody else has a place in it: nothing is done, and all of it once the place is free.
+fn what_cannot_be_had_now_is_tried_again() {
+    let site = Site::new(SLB);
+    let file = path(&site);
+    edit(&site, "# Nothing yet.\n");
+    let mut server = site.start(&["--config", file.to_str().unwrap()]);
+    let own = server.create(r#"{"eip":"192.168.0.88","port":53,"protocol":"udp"}"#);
+    edit(&site, FILE);
+    let said = format!("{}:15: loadbalancer/1: 192.168.0.88:53/udp is taken by load-balancer", file.display());
+    server.process().line("who has it", |line| line.contains(&said));
+    assert_eq!(kernel(&site), ["-A -u 192.168.0.88:53 -s rr"]);
+    server.delete(&own);
+    becomes(&site, "the file to be carried out", &PROGRAMMED);
+    wait::until("the report", || server.ask("GET", "/file", "").json()["problem"].is_null().then_some(()));
+    server.stop();
+}
+
 /// Its documentation's file, with addresses of a network: connections go to one backend after the other.
 fn mini_balancers_file_is_all_that_is_needed() {
     let site = Site::new(SLB);
@@ -181,6 +198,6 @@ fn mini_balancers_file_is_all_that_is_needed() {
 }
 
 slb_lab::main! {
-    fast: [an_edit_is_in_the_kernel, mini_balancers_file_is_all_that_is_needed],
+    fast: [an_edit_is_in_the_kernel, what_cannot_be_had_now_is_tried_again, mini_balancers_file_is_all_that_is_needed],
     stock: []
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{Change, State, families, targets::check_targets};
 use crate::{
     command::{NewLoadBalancer, Rejected},
-    model::{Backend, Listen, LoadBalancer, LoadBalancerId, Mark, Origin, Vips},
+    model::{Backend, Condition, Listen, LoadBalancer, LoadBalancerId, Mark, Origin, Vips},
 };
 
 impl State {
@@ -24,7 +24,8 @@ impl State {
     }
 
     /// Gives a load-balancer everything that the file says of it, and nothing else. It stays where it is; of several ports there may be
-    /// others. A backend at an address and port that is there already keeps its id, and what has become of it.
+    /// others. A backend at an address and port that is there already keeps its id, and what checks have found. Nothing is drained: the
+    /// file has no words for it, and there would be nobody to take it back.
     ///
     /// # Errors
     /// There is no such load-balancer or it is being deleted, a port is taken, or the settings do not go together. Nothing has changed
@@ -45,10 +46,13 @@ impl State {
         after.service.check(before.protocol, families(before.vips))?;
         after.check.clone_from(&new.check);
         after.fallback = new.fallback.map(Box::new);
+        after.drain = None;
         let wanted = new.backends.as_deref().unwrap_or_default();
         let known = |wanted: &Backend| before.backends().iter().find(|each| each.target == wanted.target);
         let kept = wanted.iter().map(|wanted| match known(wanted) {
-            Some(known) => Backend { id: known.id, condition: known.condition, ..wanted.clone() },
+            Some(known) => {
+                Backend { id: known.id, condition: Condition { drain: None, ..known.condition }, ..wanted.clone() }
+            }
             None => wanted.clone(),
         });
         let kept: Arc<[Backend]> = kept.collect();

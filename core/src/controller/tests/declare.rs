@@ -176,9 +176,12 @@ fn requests_do_not_touch_what_is_of_the_file() {
     // A server without a file has it like all others.
     let mut server = Server::start(&sim).unwrap();
     server.ask(Command::AddBackends(lb(1), vec![backend(2)])).unwrap();
+    server.ask(Command::Drain(lb(1), None, DrainWish::default())).unwrap();
+    server.ask(Command::Drain(lb(1), Some(backend(1).id), DrainWish::default())).unwrap();
     // With one, it is what the file says.
     assert_eq!(declare(&mut server, &[new(2, "web", 80, &[1])]).unwrap().unwrap(), tally(0, 1, 0));
     server.check();
+    assert!(!server.board.get(lb(1)).unwrap().has_drain());
 }
 
 /// Killed wherever, the next start with the same file makes all of it be there, and leaks nothing.
