@@ -337,3 +337,19 @@ fn a_backend_of_the_other_family_is_refused() {
         ("[fd00::1]:80".into(), "[fd00::2]:80".into())
     );
 }
+
+/// mini-balancer's example: all of it on 127.0.0.1.
+#[test]
+fn on_a_loopback_address_another_port_is_another_server() {
+    let with = |vip: &str, number| {
+        let target = Target { ip: vip.parse().unwrap(), port: Some(port(number)) };
+        let backend = Backend::new(BackendId(Uuid::from_u128(1)), target, BackendSettings::default());
+        let new = new(Protocol::Tcp, ServiceSettings::default(), vec![backend]);
+        State::default().create(new, vip.parse::<Vip>().unwrap().into(), &BTreeSet::new()).map(drop)
+    };
+    for vip in ["127.0.0.1", "::1"] {
+        assert_eq!(with(vip, 8080), Ok(()));
+        assert!(matches!(with(vip, 80), Err(Rejected::BackendIsVip(_))));
+    }
+    assert!(matches!(with("192.0.2.1", 8080), Err(Rejected::BackendIsVip(_))));
+}
