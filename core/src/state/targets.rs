@@ -1,21 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whether backends and the fallback go with where a load-balancer is, and with each other.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::families;
 use crate::{
     command::{Rejected, Unfit},
-    model::{Backend, BackendSettings, Discord, Fallback, ForwardingKind, LoadBalancer, Port, Target},
+    model::{Backend, BackendSettings, Discord, Fallback, ForwardingKind, LoadBalancer, Port, Target, Vip},
 };
 
-/// Whether it is the load-balancer itself: one of its VIPs has that address, and none of loopback, which are the whole host's: there, who
-/// listens on another port is another server.
+/// Whether one of its VIPs is that address. On a loopback address everything is on this host, and another server has another port.
 fn is_vip(of: &LoadBalancer, target: Target) -> bool {
-    let address = target.ip.address();
-    let is_other =
-        |port: &Port| address.is_loopback() && of.ranges().iter().all(|range| range.common((*port).into()).is_none());
-    of.vips.into_iter().any(|vip| vip.address() == address) && !target.port.as_ref().is_some_and(is_other)
+    let is_own = |port: Port| of.ranges().into_iter().any(|range| range.common(port.into()).is_some());
+    let is_other = |address: IpAddr| address.is_loopback() && target.port.is_some_and(|port| !is_own(port));
+    of.vips.into_iter().map(Vip::address).any(|vip| vip == target.ip.address() && !is_other(vip))
 }
 
 /// Whether its backends and its fallback could be those of a load-balancer there.

@@ -338,16 +338,18 @@ fn a_backend_of_the_other_family_is_refused() {
     );
 }
 
-/// Its addresses are the whole host's.
+/// mini-balancer's example: all of it on 127.0.0.1.
 #[test]
-fn behind_a_vip_of_loopback_other_ports_are_other_servers() {
-    let own = Vip::try_from(Ipv4Addr::LOCALHOST).unwrap();
-    let loopback = |number| Target { ip: Ipv4Addr::LOCALHOST.try_into().unwrap(), port: Some(port(number)) };
-    let at = |number| {
-        let backend = Backend::new(BackendId(Uuid::nil()), loopback(number), BackendSettings::default());
+fn on_a_loopback_address_another_port_is_another_server() {
+    let with = |vip: &str, number| {
+        let target = Target { ip: vip.parse().unwrap(), port: Some(port(number)) };
+        let backend = Backend::new(BackendId(Uuid::from_u128(1)), target, BackendSettings::default());
         let new = new(Protocol::Tcp, ServiceSettings::default(), vec![backend]);
-        State::default().create(new, own.into(), &BTreeSet::new()).map(drop)
+        State::default().create(new, vip.parse::<Vip>().unwrap().into(), &BTreeSet::new()).map(drop)
     };
-    assert!(at(8080).is_ok());
-    assert!(matches!(at(80), Err(Rejected::BackendIsVip(target)) if target == loopback(80)));
+    for vip in ["127.0.0.1", "::1"] {
+        assert_eq!(with(vip, 8080), Ok(()));
+        assert!(matches!(with(vip, 80), Err(Rejected::BackendIsVip(_))));
+    }
+    assert!(matches!(with("192.0.2.1", 8080), Err(Rejected::BackendIsVip(_))));
 }
