@@ -40,4 +40,33 @@ fn there_and_back_again() {
     assert!(site.get(&created).is_ok());
 }
 
-slb_lab::main! { fast: [neighbours_reach_what_is_relayed, there_and_back_again] }
+/// A node without IPVS beside one with it sends clients to the same backends.
+fn who_hashes_chooses_as_the_kernel_does() {
+    let site = Site::new(SLB);
+    let _backends = site.web();
+    site.client.sh("for n in $(seq 100 131); do ip addr add 192.168.0.$n/24 dev eth0; done");
+    let ask = |vip: &str| {
+        site.client.sh(&format!(
+            "for n in $(seq 100 131); do curl -s -m 10 --interface 192.168.0.$n http://{vip}/; echo; done"
+        ))
+    };
+    let ask_all = || ["192.168.0.85", "192.168.0.86"].map(ask);
+    let server = site.start(&["--dataplane", "ipvs"]);
+    for scheduler in ["sh", "mh"] {
+        let _ = server.create(&format!(
+            r#"{{"name":"{scheduler}","port":80,"scheduler":"{scheduler}","backends":[
+                {{"ip":"192.168.0.11","port":80,"weight":3}},{{"ip":"192.168.0.12","port":80,"weight":2}}]}}"#
+        ));
+    }
+    let by_ipvs = ask_all();
+    assert!(by_ipvs.iter().all(|names| names.contains("one") && names.contains("two")), "{by_ipvs:?}");
+    server.stop();
+    let _server = site.start(&["--dataplane", "user"]);
+    assert_eq!(ask_all(), by_ipvs);
+}
+
+slb_lab::main! { fast: [
+    neighbours_reach_what_is_relayed,
+    there_and_back_again,
+    who_hashes_chooses_as_the_kernel_does,
+] }
