@@ -169,6 +169,7 @@ pub fn proxy(user: &User, timeouts: Timeouts) -> io::Result<Proxy> {
         binds_vips: user.binds_vips,
         tcp_timeout: or(timeouts.tcp, defaults.tcp_timeout),
         tcp_fin_timeout: or(timeouts.tcp_fin, defaults.tcp_fin_timeout),
+        udp_timeout: or(timeouts.udp, defaults.udp_timeout),
         ..defaults
     })
 }

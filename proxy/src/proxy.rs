@@ -11,13 +11,16 @@ use std::{
 };
 
 use slb_core::{
-    model::{Endpoint, ServiceKey, Target, VirtualService},
+    model::{Endpoint, Protocol, ServiceKey, Target, VirtualService},
     observed,
     ports::{Cause, Dataplane, SettingChange, Settings, Verdict},
     statistics::Connections,
     step::DataplaneStep,
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    task::JoinHandle,
+};
 
 use crate::{
     meter::{self, Meter},
@@ -25,7 +28,7 @@ use crate::{
     service::{Service, Services},
     socket::{self, Binding},
     tcp::{self, Times},
-    unserved,
+    udp, unserved,
     workers::Workers,
 };
 
@@ -55,6 +58,8 @@ pub struct Options {
     pub tcp_timeout: Duration,
     /// The same once one end has closed its direction.
     pub tcp_fin_timeout: Duration,
+    /// How long a UDP client is remembered that sends and gets nothing.
+    pub udp_timeout: Duration,
 }
 
 /// One worker for each core; the time-outs of IPVS; five seconds to connect, as is usual with proxies.
@@ -66,6 +71,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(5),
             tcp_timeout: Duration::from_secs(15 * 60),
             tcp_fin_timeout: Duration::from_secs(2 * 60),
+            udp_timeout: Duration::from_secs(5 * 60),
         }
     }
 }
@@ -142,7 +148,6 @@ impl Proxy {
         Ok(())
     }
 
-    /// All sockets or none: the kernel gives each one its share of clients from the moment it listens.
     fn listen(&mut self, endpoint: Endpoint, service: &Arc<Service>) -> Result<(), Verdict> {
         let failed = |error: io::Error| match unserved::listening(endpoint, &error) {
             Some(unserved) => refused(unserved),
@@ -154,24 +159,41 @@ impl Proxy {
         }
         let workers = self.workers.handles();
         let binding = Binding { is_shared: workers.len() > 1, is_early: self.options.binds_vips };
-        let listeners = workers.iter().map(|_| socket::listen(endpoint, binding));
-        let listeners: Vec<_> = listeners.collect::<Result<_, _>>().map_err(failed)?;
-        let times = Times {
-            connect: self.options.connect_timeout,
-            patience: Patience { open: self.options.tcp_timeout, half_closed: self.options.tcp_fin_timeout },
+        let acceptors = match endpoint.protocol {
+            Protocol::Udp => self.receive(endpoint, service, binding),
+            Protocol::Tcp | Protocol::Sctp => self.accept(endpoint, service, binding),
         };
-        let acceptors: Result<Vec<_>, io::Error> = workers
-            .iter()
-            .zip(listeners)
-            .map(|(worker, listener)| {
-                let _within = worker.enter();
-                Ok(worker.spawn(tcp::accept(TcpListener::from_std(listener)?, Arc::clone(service), times)))
-            })
-            .collect();
         let acceptors = acceptors.map_err(failed)?;
         self.services().insert(endpoint.into(), Arc::clone(service));
         self.acceptors.insert(endpoint.into(), acceptors);
         Ok(())
+    }
+}
+
+/// What runs on each worker. All sockets or none: the kernel gives each one its share of clients from the moment that it is there.
+impl Proxy {
+    fn accept(&self, endpoint: Endpoint, service: &Arc<Service>, binding: Binding) -> io::Result<Vec<JoinHandle<()>>> {
+        let Options { connect_timeout, tcp_timeout, tcp_fin_timeout, .. } = self.options;
+        let patience = Patience { open: tcp_timeout, half_closed: tcp_fin_timeout };
+        let times = Times { connect: connect_timeout, patience };
+        let workers = self.workers.handles();
+        let sockets: Vec<_> = workers.iter().map(|_| socket::listen(endpoint, binding)).collect::<Result<_, _>>()?;
+        let on_each = workers.iter().zip(sockets).map(|(worker, socket)| {
+            let _within = worker.enter();
+            Ok(worker.spawn(tcp::accept(TcpListener::from_std(socket)?, Arc::clone(service), times)))
+        });
+        on_each.collect()
+    }
+
+    fn receive(&self, endpoint: Endpoint, service: &Arc<Service>, binding: Binding) -> io::Result<Vec<JoinHandle<()>>> {
+        let limit = self.options.udp_timeout;
+        let workers = self.workers.handles();
+        let sockets: Vec<_> = workers.iter().map(|_| socket::receive(endpoint, binding)).collect::<Result<_, _>>()?;
+        let on_each = workers.iter().zip(sockets).map(|(worker, socket)| {
+            let _within = worker.enter();
+            Ok(worker.spawn(udp::serve(UdpSocket::from_std(socket)?, Arc::clone(service), limit)))
+        });
+        on_each.collect()
     }
 }
 

@@ -7,19 +7,13 @@ use std::{
     io::{self, ErrorKind},
     net::Shutdown,
     pin::pin,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
 use socket2::SockRef;
-use tokio::{
-    io::Interest,
-    net::TcpStream,
-    task::consume_budget,
-    time::{Instant, sleep_until},
-};
+use tokio::{io::Interest, net::TcpStream, task::consume_budget};
 
-use crate::{pipe::Pipe, service::Lease, traffic::Traffic};
+use crate::{clock::Clock, pipe::Pipe, service::Lease, traffic::Traffic};
 
 /// Copied at a time where there is no pipe.
 const BUFFER: usize = 16 * 1024;
@@ -61,35 +55,10 @@ pub async fn relay(client: &TcpStream, backend: &TcpStream, lease: &Lease, patie
                 is_back = true;
             }
             // Cancel-safe: made anew from the clock each time.
-            () = sleep_until(clock.last() + limit) => {
-                if clock.last().elapsed() >= limit {
-                    return Err(ErrorKind::TimedOut.into());
-                }
-            }
+            () = clock.silence(limit) => return Err(ErrorKind::TimedOut.into()),
         }
     }
     Ok(())
-}
-
-/// When something came last. Both directions note it, so that one that only sends is not given up.
-struct Clock {
-    start: Instant,
-    /// In milliseconds after the start.
-    last: AtomicU64,
-}
-
-impl Clock {
-    fn start() -> Self {
-        Self { start: Instant::now(), last: AtomicU64::new(0) }
-    }
-
-    fn touch(&self) {
-        self.last.store(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX), Relaxed);
-    }
-
-    fn last(&self) -> Instant {
-        self.start + Duration::from_millis(self.last.load(Relaxed))
-    }
 }
 
 /// Until `from` closes; then `to` is told.

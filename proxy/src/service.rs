@@ -62,6 +62,11 @@ impl Service {
         self.balancer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What was asked for.
+    pub fn settings(&self) -> ServiceSettings {
+        self.balancer().settings()
+    }
+
     /// Balances otherwise from now on.
     pub fn set(&self, method: Method, settings: ServiceSettings) {
         self.balancer().set(method, settings);
@@ -132,6 +137,11 @@ impl Lease {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.target.at(self.service.endpoint.port)
+    }
+
+    /// Whether the backend has been taken out.
+    pub fn is_gone(&self) -> bool {
+        *self.backend.gone.borrow()
     }
 
     /// Ends when the backend is taken out.

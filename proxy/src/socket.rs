@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, UdpSocket},
 };
 
 use slb_core::model::{Endpoint, Protocol};
@@ -35,6 +35,14 @@ pub fn listen(endpoint: Endpoint, binding: Binding) -> io::Result<TcpListener> {
     let socket = bind(endpoint, binding)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Takes datagrams to the UDP endpoint.
+///
+/// # Errors
+/// Those of bind(2).
+pub fn receive(endpoint: Endpoint, binding: Binding) -> io::Result<UdpSocket> {
+    Ok(bind(endpoint, binding)?.into())
 }
 
 fn bind(endpoint: Endpoint, binding: Binding) -> io::Result<Socket> {

@@ -7,7 +7,7 @@ use std::{
     io::{self, ErrorKind},
     net::SocketAddr,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use socket2::{SockRef, TcpKeepalive};
@@ -24,6 +24,8 @@ use crate::{
 
 /// How long to wait when the process, or the host, has no room for another connection.
 const NO_ROOM: Duration = Duration::from_millis(100);
+/// How often that is told.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// Who is silent for so long is asked whether there still is anybody, so often, and then given up.
 const KEEP_ALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(120)).with_interval(Duration::from_secs(30)).with_retries(4);
@@ -39,18 +41,17 @@ pub struct Times {
 
 /// Accepts for as long as it is not dropped; connections go on without it.
 pub async fn accept(listener: TcpListener, service: Arc<Service>, times: Times) {
-    let mut is_full = false;
+    let mut told: Option<Instant> = None;
     loop {
         match listener.accept().await {
             Ok((client, from)) => {
-                is_full = false;
                 tokio::spawn(serve(client, from, Arc::clone(&service), times));
             }
             Err(error) if is_out_of_room(&error) => {
-                if !is_full {
+                if told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+                    told = Some(Instant::now());
                     warn!(endpoint = %service.endpoint(), %error, "there is no room for more connections: clients wait");
                 }
-                is_full = true;
                 sleep(NO_ROOM).await;
             }
             // The client is gone again (accept(2)).

@@ -42,6 +42,18 @@ impl Traffic {
         self.bytes_out.fetch_add(bytes, Relaxed);
     }
 
+    /// A datagram of so many bytes from a client.
+    pub fn datagram_in(&self, bytes: usize) {
+        self.packets_in.fetch_add(1, Relaxed);
+        self.bytes_in.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// A datagram of so many bytes to a client.
+    pub fn datagram_out(&self, bytes: usize) {
+        self.packets_out.fetch_add(1, Relaxed);
+        self.bytes_out.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Relaxed);
+    }
+
     fn all(&self) -> [u64; 5] {
         [&self.connections, &self.packets_in, &self.packets_out, &self.bytes_in, &self.bytes_out]
             .map(|count| count.load(Relaxed))

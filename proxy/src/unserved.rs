@@ -16,7 +16,7 @@ use crate::balance::Method;
 /// It is several ports, or of a protocol that is not relayed.
 pub fn endpoint(service: VirtualService) -> Result<Endpoint, Unserved> {
     match service {
-        VirtualService::Endpoint(endpoint) if endpoint.protocol != Protocol::Tcp => Err(Unserved(format!(
+        VirtualService::Endpoint(endpoint) if endpoint.protocol == Protocol::Sctp => Err(Unserved(format!(
             "the user-space data plane has no {}: it needs IPVS (--dataplane ipvs)",
             endpoint.protocol
         ))),

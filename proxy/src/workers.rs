@@ -3,6 +3,7 @@
 
 use std::{io, num::NonZeroUsize, thread};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     runtime::{Builder, Handle},
     sync::watch,
@@ -17,12 +18,21 @@ pub struct Workers {
     stop: Option<watch::Sender<()>>,
 }
 
+/// Each connection takes two descriptors, and the usual limit is 1,024 for the sake of select(2), which nobody here calls. It is raised as
+/// far as this process may.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // It stays as it is where it cannot be raised; clients then wait.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
 impl Workers {
     /// Starts so many.
     ///
     /// # Errors
     /// There are no threads or descriptors left.
     pub fn start(many: NonZeroUsize) -> io::Result<Self> {
+        allow_descriptors();
         let stop = watch::Sender::new(());
         let mut workers = Self { handles: Vec::new(), threads: Vec::new(), stop: None };
         for number in 0..many.get() {

@@ -17,7 +17,7 @@ use slb_core::{
 use slb_proxy::{Options, Proxy};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UdpSocket},
     task::yield_now,
 };
 
@@ -311,4 +311,85 @@ async fn what_takes_a_kernel_is_refused_with_a_reason() {
             other => panic!("{step}: {other:?}"),
         }
     }
+}
+
+/// Sends its name back with what it gets.
+async fn answering(name: &'static str) -> Target {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let at = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut buffer = [0; 2000];
+        while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
+            let answer = [name.as_bytes(), &buffer[..length]].concat();
+            socket.send_to(&answer, client).await.unwrap();
+        }
+    });
+    Target { ip: at.ip().try_into().unwrap(), port: Port::try_from(i64::from(at.port())).ok() }
+}
+
+fn udp_endpoint(vip: &str) -> Endpoint {
+    let free = std::net::UdpSocket::bind((vip, 0)).unwrap().local_addr().unwrap().port();
+    Endpoint {
+        protocol: Protocol::Udp,
+        ..Endpoint::tcp(vip.parse().unwrap(), Port::try_from(i64::from(free)).unwrap())
+    }
+}
+
+async fn client_of(at: Endpoint) -> UdpSocket {
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.connect((at.vip.address(), at.port.get())).await.unwrap();
+    client
+}
+
+async fn ask(client: &UdpSocket, question: &str) -> String {
+    client.send(question.as_bytes()).await.unwrap();
+    let mut buffer = [0; 2000];
+    let length = client.recv(&mut buffer).await.unwrap();
+    String::from_utf8_lossy(&buffer[..length]).into_owned()
+}
+
+#[tokio::test]
+async fn a_udp_client_keeps_its_backend_and_others_get_others() {
+    let at = udp_endpoint("127.0.0.96");
+    let targets = [answering("a").await, answering("b").await];
+    let mut proxy = serving(at, &targets).await;
+    let [first, second] = [client_of(at).await, client_of(at).await];
+    assert_eq!([ask(&first, "1").await, ask(&first, "2").await], ["b1", "b2"]);
+    assert_eq!([ask(&second, "3").await, ask(&first, "4").await], ["a3", "b4"]);
+    let count = counted(&mut proxy, at, |count| count.traffic.total.packets_out == 4).await;
+    let total = count.traffic.total;
+    assert_eq!((total.connections, total.packets_in, total.bytes_in, total.bytes_out), (2, 4, 4, 8));
+    let left = count.backends[&targets[1]].connections;
+    assert_eq!((left.active, left.inactive), (0, 1), "UDP has no active connections in IPVS, either");
+    apply(&mut proxy, &[RemoveBackend(at.into(), targets[1])]).await;
+    assert_eq!(ask(&first, "5").await, "a5");
+}
+
+#[tokio::test]
+async fn one_packet_at_a_time_goes_round() {
+    let at = udp_endpoint("127.0.0.97");
+    let mut proxy = proxy();
+    let settings = ServiceSettings { one_packet: true, ..ServiceSettings::default() };
+    let targets = [answering("a").await, answering("b").await];
+    apply(&mut proxy, &[AddService(at.into(), settings), add(at, targets[0]), add(at, targets[1])]).await;
+    let client = client_of(at).await;
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        answers.push(ask(&client, "").await);
+    }
+    assert_eq!(answers, ["b", "a", "b", "a"]);
+}
+
+#[tokio::test]
+async fn a_silent_udp_client_is_forgotten() {
+    let at = udp_endpoint("127.0.0.98");
+    let mut proxy = Proxy::start(Options { udp_timeout: Duration::from_millis(50), ..Options::default() }).unwrap();
+    let target = answering("a").await;
+    apply(&mut proxy, &[add_service(at), add(at, target)]).await;
+    let client = client_of(at).await;
+    assert_eq!(ask(&client, "1").await, "a1");
+    counted(&mut proxy, at, |count| count.backends[&target].connections.inactive == 0).await;
+    assert_eq!(ask(&client, "2").await, "a2");
+    // The endpoint is free at once.
+    apply(&mut proxy, &[RemoveService(at.into()), add_service(at)]).await;
 }
