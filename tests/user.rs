@@ -25,9 +25,14 @@ struct Server {
 impl Server {
     /// Once it says that it is ready, with what it has said until then.
     fn start(state_dir: &str, range: &str) -> (Self, String) {
+        Self::start_with(&["--adapter", "lo", "--ipamRange", range, "--stateDir", state_dir])
+    }
+
+    fn start_with(options: &[&str]) -> (Self, String) {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut child = Command::new(SLB)
-            .args(["server", "--adapter", "lo", "--ipamRange", range, "--stateDir", state_dir])
+            .arg("server")
+            .args(options)
             .args(["--address", "127.0.0.1", "--port", &port.to_string()])
             .stderr(Stdio::piped())
             .spawn()
@@ -176,4 +181,30 @@ fn what_another_program_listens_on_is_left_to_it() {
     let (status, problem) = server.ask("POST", "/loadbalancer", &body);
     assert_eq!(status, 409, "{problem}");
     assert!(problem["detail"].as_str().unwrap().contains("another program"), "{problem}");
+}
+
+/// Its example, but for the ports: the third connection goes where the first one went.
+#[test]
+fn the_file_of_mini_balancer_balances_as_it_stands() {
+    let state_dir = state_dir("mini-balancer");
+    std::fs::create_dir_all(&state_dir).unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (first, second) = (backend("a"), backend("b"));
+    let file = format!("{state_dir}/config.toml");
+    let text = format!(
+        "[frontend]\nbind_on = \"127.0.0.1:{port}\"\n\n[[frontend.backend]]\nforward_to = \"127.0.0.1:{first}\"\n\n\
+         [[frontend.backend]]\nforward_to = \"127.0.0.1:{second}\"\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let (mut server, said) = Server::start_with(&["--config", &file, "--stateDir", &state_dir]);
+    if !said.contains("is carried out") {
+        server.hear("is carried out");
+    }
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let names: Vec<String> = (0..4).map(|_| connect(at).1).collect();
+    assert!(names[0] != names[1] && names[..2] == names[2..], "{names:?}");
+    let (_, listed) = server.ask("GET", "/loadbalancers", "");
+    assert_eq!(listed[0]["origin"], "file");
+    let path = format!("/loadbalancer/{}", listed[0]["uuid"].as_str().unwrap());
+    assert_eq!(server.ask("DELETE", &path, "").0, 409);
 }
