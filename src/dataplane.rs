@@ -13,7 +13,7 @@ use slb_core::{
     errors::Chain,
     model::{LoadBalancer, ServiceKey, Target, VirtualService},
     observed::Services,
-    ports::{Cause, Dataplane, SettingChange, Settings, Verdict},
+    ports::{Cause, Dataplane, SettingChange, Settings, Snapshot, Verdict},
     statistics::{Connections, Statistics},
     step::DataplaneStep,
 };
@@ -45,6 +45,20 @@ impl FromStr for Wanted {
             "user" => Ok(Self::User),
             other => Err(format!("there is no data plane {other}; there are auto, ipvs and user")),
         }
+    }
+}
+
+impl Wanted {
+    /// Whether this process is to balance after IPVS could not be had. Only where there is none: whatever else is wrong may pass, while
+    /// relaying ends the connections that IPVS still serves, and cannot do all that it does.
+    pub fn gives_up_ipvs(self, has_ipvs: bool) -> bool {
+        self == Self::Auto && !has_ipvs
+    }
+
+    /// Whether this process must not balance, for what an earlier server has put into IPVS would go, or take packets away from it. Only a
+    /// server that changes the host writes down its adapter.
+    pub fn stays_with_ipvs(self, has_ipvs: bool, before: &Snapshot) -> bool {
+        self == Self::Auto && has_ipvs && before.adapter.is_some() && !before.load_balancers.is_empty()
     }
 }
 
@@ -82,6 +96,13 @@ pub struct User {
 pub struct Obstacle {
     why: String,
     remedy: &'static str,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { why, remedy } = self;
+        write!(f, "{why}; {remedy}")
+    }
 }
 
 impl Obstacle {
@@ -285,6 +306,11 @@ impl Settings for Plane {
 
 #[cfg(test)]
 mod tests {
+    use slb_core::model::{
+        Advertise, CheckMarks, LoadBalancerId, Name, Origin, Phase, Protocol, ServiceSettings, SourceNat, Vip,
+    };
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
@@ -309,5 +335,43 @@ mod tests {
                 (other, _) => panic!("{wanted:?} {facts:?}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn what_ipvs_serves_is_not_given_up_by_itself() {
+        for wanted in [Wanted::Auto, Wanted::Ipvs, Wanted::User] {
+            assert!(!wanted.gives_up_ipvs(true), "{wanted:?}: what is wrong may pass");
+            assert_eq!(wanted.gives_up_ipvs(false), wanted == Wanted::Auto);
+        }
+        let load_balancer = Arc::new(LoadBalancer {
+            id: LoadBalancerId(Uuid::nil()),
+            serial: 1,
+            name: Name::try_from("web".to_owned()).unwrap(),
+            vips: "192.0.2.1".parse::<Vip>().unwrap().into(),
+            port: 80.try_into().unwrap(),
+            marked: None,
+            protocol: Protocol::Tcp,
+            backends: None,
+            phase: Phase::Active,
+            advertise: Advertise::default(),
+            source_nat: SourceNat::default(),
+            service: ServiceSettings::default(),
+            check: None,
+            fallback: None,
+            drain: None,
+            check_marks: CheckMarks::default(),
+            origin: Origin::default(),
+        });
+        let before = |adapter: Option<&str>, load_balancers: &[_]| Snapshot {
+            adapter: adapter.map(str::to_owned),
+            load_balancers: load_balancers.to_vec(),
+            ..Snapshot::default()
+        };
+        let served = before(Some("eth0"), &[Arc::clone(&load_balancer)]);
+        assert!(Wanted::Auto.stays_with_ipvs(true, &served));
+        assert!(!Wanted::Auto.stays_with_ipvs(false, &served), "nothing is left of it in the kernel");
+        assert!(!Wanted::User.stays_with_ipvs(true, &served), "it is what was asked for");
+        assert!(!Wanted::Auto.stays_with_ipvs(true, &before(Some("eth0"), &[])));
+        assert!(!Wanted::Auto.stays_with_ipvs(true, &before(None, &[load_balancer])), "it was relayed");
     }
 }

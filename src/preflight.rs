@@ -99,27 +99,38 @@ impl Findings {
             return None;
         }
         match host.source_nat().await {
-            Ok(source_nat) if config.dataplane == Wanted::Auto => match cannot_load(&source_nat) {
-                Ok(None) => Some(Planned::Ipvs(source_nat)),
-                Ok(instead) => Some(Planned::User(User { binds_vips: true, instead })),
-                Err(error) => {
-                    self.note(&error);
-                    None
+            Ok(source_nat) => match self.out_of_reach(config.dataplane) {
+                instead @ Some(_) => Some(Planned::User(User { binds_vips: true, instead })),
+                None => {
+                    self.module_privilege(&source_nat);
+                    Some(Planned::Ipvs(source_nat))
                 }
             },
-            Ok(source_nat) => {
-                self.module_privilege(&source_nat);
-                Some(Planned::Ipvs(source_nat))
-            }
-            Err(error) if config.dataplane == Wanted::Auto => {
-                let instead = Some(Obstacle::kernel(Chain(&error).to_string()));
-                Some(Planned::User(User { binds_vips: true, instead }))
-            }
             Err(error) => {
-                self.note(&error);
+                let said = Chain(&error).to_string();
+                let has_ipvs = self.out_of_reach(config.dataplane).is_none() && self.load_ipvs().await;
+                if config.dataplane.gives_up_ipvs(has_ipvs) {
+                    return Some(Planned::User(User { binds_vips: true, instead: Some(Obstacle::kernel(said)) }));
+                }
+                let advice = if config.dataplane == Wanted::Auto { "; --dataplane user does without" } else { "" };
+                self.say(&format!("{said}{advice}"));
                 None
             }
         }
+    }
+
+    /// What is in the way where there is no IPVS and it may not be loaded, if this process is to balance then.
+    fn out_of_reach(&mut self, wanted: Wanted) -> Option<Obstacle> {
+        if !wanted.gives_up_ipvs(modules::has_ipvs()) {
+            return None;
+        }
+        let lacking = capability::lacking(true).map_err(|error| self.note(&error)).unwrap_or_default();
+        (!lacking.is_empty())
+            .then(|| Obstacle::kernel("the kernel module ip_vs is missing, and CAP_SYS_MODULE, too".to_owned()))
+    }
+
+    async fn load_ipvs(&mut self) -> bool {
+        modules::load_ipvs().await.map_err(|error| self.note(&error)).unwrap_or(true)
     }
 
     /// Where VIPs are not bound, the adapter is only listened to.
@@ -142,7 +153,8 @@ impl Findings {
         match modules::missing(source_nat) {
             Ok(missing) if missing.is_empty() => {}
             Ok(missing) => {
-                let advice = format!("or load the modules before: modprobe -a {}", missing.join(" "));
+                let advice =
+                    format!("or load the modules before: modprobe -a {}, or take --dataplane user", missing.join(" "));
                 self.lacking(true, &advice);
             }
             Err(error) => self.note(&error),
@@ -221,18 +233,6 @@ impl Findings {
         }
         listeners
     }
-}
-
-/// Modules that are missing, and may not be loaded.
-fn cannot_load(source_nat: &SourceNats) -> Result<Option<Obstacle>, slb_host::Error> {
-    let missing = modules::missing(source_nat)?;
-    if missing.is_empty() || capability::lacking(true)?.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(Obstacle::kernel(format!(
-        "the kernel modules {} are missing, and CAP_SYS_MODULE, too",
-        missing.join(", ")
-    ))))
 }
 
 /// Not an error: all clients may be neighbours.

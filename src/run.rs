@@ -31,7 +31,7 @@ use slb_core::{
 };
 use slb_dataplane::Timeouts;
 use slb_health::{Checks, Commands};
-use slb_host::{Linux, Monitor, Relaying};
+use slb_host::{Linux, Monitor, Relaying, modules};
 use slb_ipam::equinix;
 use slb_store::Redb;
 use tokio::{
@@ -98,6 +98,15 @@ pub enum Fatal {
     /// The kernel has no IPVS.
     #[error("could not reach IPVS")]
     Ipvs(#[source] slb_dataplane::Error),
+    /// The kernel has IPVS, and something else is wrong with it.
+    #[error("there is IPVS, but it cannot be used (--dataplane user does without it)")]
+    UnusableIpvs(#[source] Box<Self>),
+    /// This process would take them down, or not be reached beside them.
+    #[error(
+        "load-balancers of an earlier server are in IPVS, and this server cannot go on with them ({0}); or, after `slb cleanup`, take \
+         --dataplane user, and it relays them"
+    )]
+    StayWithIpvs(Obstacle),
     /// This process cannot balance.
     #[error("could not start the user-space data plane")]
     Proxy(#[source] std::io::Error),
@@ -166,9 +175,9 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     let changes_host = checked.plane.changes_host();
     let Config { adapter, dataplane, vips, listen, state_dir, reconcile_interval, timeouts, commands, file } = config;
     let follower = file.map(|file| Follower::new(&file, commands)).transpose().map_err(Fatal::Signals)?;
-    let (plane, user) = open_plane(dataplane, checked.plane, timeouts).await?;
     let mut store = Redb::open(&state_dir).map_err(Fatal::Store)?;
     let snapshot = store.load().await.map_err(Fatal::Records)?;
+    let (plane, user) = open_plane(dataplane, checked.plane, timeouts, &snapshot).await?;
     let identity = identity(&mut store, &snapshot).await?;
     info!("API Server will be exposed on [{listen}]");
     let Opened { pool, announce, uplink } = tokio::select! {
@@ -227,17 +236,28 @@ async fn serve(config: Config) -> Result<(), Fatal> {
 }
 
 /// What was planned, or this process where the kernel turns out not to have IPVS and may do without. What goes with it is said once.
-async fn open_plane(wanted: Wanted, planned: Planned, timeouts: Timeouts) -> Result<(Plane, Option<User>), Fatal> {
+async fn open_plane(
+    wanted: Wanted,
+    planned: Planned,
+    timeouts: Timeouts,
+    before: &Snapshot,
+) -> Result<(Plane, Option<User>), Fatal> {
     let user = match planned {
         Planned::User(user) => user,
         Planned::Ipvs(source_nat) => match dataplane::ipvs(&source_nat).await {
             Ok(ipvs) => return Ok((Plane::Ipvs(ipvs.with_timeouts(timeouts)), None)),
-            Err(fatal) if wanted == Wanted::Auto => {
+            Err(fatal) if wanted.gives_up_ipvs(modules::load_ipvs().await.map_err(Fatal::Host)?) => {
                 User { binds_vips: true, instead: Some(Obstacle::kernel(Chain(&fatal).to_string())) }
             }
+            Err(fatal) if wanted == Wanted::Auto => return Err(Fatal::UnusableIpvs(Box::new(fatal))),
             Err(fatal) => return Err(fatal),
         },
     };
+    if let Some(obstacle) = &user.instead
+        && wanted.stays_with_ipvs(modules::has_ipvs(), before)
+    {
+        return Err(Fatal::StayWithIpvs(obstacle.clone()));
+    }
     if user.instead.is_some() {
         warn!("{user}");
     } else {
