@@ -254,6 +254,17 @@ async fn what_breaks_off_breaks_off_at_the_other_end() {
     assert_eq!(client.read_u8().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
+/// A client has to know that there is more to come.
+#[tokio::test]
+async fn the_end_of_the_proxy_is_no_orderly_end() {
+    let at = endpoint("127.0.0.101");
+    let proxy = serving(at, &[echo("x").await]).await;
+    let mut client = connect(at).await;
+    assert_eq!(client.read_u8().await.unwrap(), b'x');
+    drop(proxy);
+    assert_eq!(client.read_u8().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
 #[tokio::test]
 async fn who_is_silent_for_too_long_is_given_up() {
     let at = endpoint("127.0.0.93");
