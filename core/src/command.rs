@@ -287,8 +287,8 @@ pub enum Rejected {
     /// The fallback serves while the backends do not.
     #[error("{0} cannot be both a backend and the fallback")]
     BackendIsFallback(Target),
-    /// A load-balancer cannot be its own backend.
-    #[error("{0} is the load-balancer's own address; a backend is another server")]
+    /// A load-balancer cannot be its own backend, nor, on a loopback address, that of another.
+    #[error("{0} is the address of a load-balancer; a backend is another server")]
     BackendIsVip(Target),
     /// The backend could never get connections of its own from this load-balancer, on this host.
     #[error("{target} {why}")]

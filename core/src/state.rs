@@ -243,6 +243,7 @@ impl State {
             origin,
         };
         check_targets(&after)?;
+        self.check_loops(&after)?;
         Ok(self.done(None, Some(after)))
     }
 
@@ -347,6 +348,7 @@ impl State {
             check_fallback(&after)?;
         }
         check_persistence(&after)?;
+        self.check_loops(&after)?;
         Ok(self.done(Some(before), Some(after)))
     }
 
@@ -355,6 +357,7 @@ impl State {
         let backends: Arc<[Backend]> = before.backends().iter().chain(added).cloned().collect();
         let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
         check_targets(&after)?;
+        self.check_loops(&after)?;
         Ok(self.done(Some(before), Some(after)))
     }
 
@@ -368,6 +371,7 @@ impl State {
         let has_ever_had = before.backends.is_some() || !backends.is_empty();
         let after = LoadBalancer { backends: has_ever_had.then(|| kept.collect()), ..LoadBalancer::clone(&before) };
         check_targets(&after)?;
+        self.check_loops(&after)?;
         Ok(self.done(Some(before), Some(after)))
     }
 
@@ -391,6 +395,7 @@ impl State {
             others.map(|each| if each.target == changed.target { &changed } else { each }).cloned().collect();
         let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
         check_targets(&after)?;
+        self.check_loops(&after)?;
         Ok(self.done(Some(before), Some(after)))
     }
 

@@ -78,6 +78,12 @@ impl Host for Relaying {
             HostStep::Bind(_) | HostStep::Unbind(_) => {
                 of_addresses.next().unwrap_or_else(|| Verdict::Retry("the kernel's answer is missing".into()))
             }
+            HostStep::EnableSourceNat(_, choice @ SourceNat::SameNetwork) => {
+                let why = format!(
+                    "the user-space data plane relays connections, so backends see this host's address: source NAT {choice} needs IPVS (--dataplane ipvs)"
+                );
+                Verdict::Refused(Unserved(why).into())
+            }
             HostStep::EnableSourceNat(vip, choice) => {
                 self.source_nat.insert(vip, choice);
                 Verdict::Applied
@@ -108,5 +114,21 @@ impl Settings for Relaying {
 
     async fn get(&mut self, name: &str) -> Result<String, Cause> {
         Ok(sysctl::read(name)?.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn backends_see_this_host_or_it_is_refused() {
+        let vip: Vip = "127.0.0.1".parse().unwrap();
+        let mut host = Relaying::bound();
+        let verdicts = host.apply(&[HostStep::EnableSourceNat(vip, SourceNat::SameNetwork)]).await;
+        assert!(matches!(&verdicts[..], [Verdict::Refused(cause)] if cause.is::<Unserved>()), "{verdicts:?}");
+        assert!(host.observe().await.unwrap().source_nat.is_empty());
+        let verdicts = host.apply(&[HostStep::EnableSourceNat(vip, SourceNat::Always)]).await;
+        assert!(matches!(&verdicts[..], [Verdict::Applied]), "{verdicts:?}");
     }
 }

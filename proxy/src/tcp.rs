@@ -68,6 +68,7 @@ fn is_out_of_room(error: &io::Error) -> bool {
 }
 
 async fn serve(client: TcpStream, from: SocketAddr, service: Arc<Service>, times: Times) {
+    prepare(&client);
     let mut tried = Vec::new();
     while let Some(mut lease) = service.lease(from, &tried) {
         let gone = lease.gone();
@@ -80,16 +81,15 @@ async fn serve(client: TcpStream, from: SocketAddr, service: Arc<Service>, times
             Ok(backend) => {
                 lease.establish();
                 let gone = lease.gone();
-                prepare(&client);
                 prepare(&backend);
                 let ended = tokio::select! {
                     // Cancel-safe, both: what is dropped is not used any more.
                     ended = relay(&client, &backend, &lease, times.patience) => ended,
                     () = gone => Err(ErrorKind::ConnectionAborted.into()),
                 };
-                if ended.is_err() {
-                    reset(&client);
-                    reset(&backend);
+                if ended.is_ok() {
+                    end(&client);
+                    end(&backend);
                 }
                 return;
             }
@@ -97,20 +97,50 @@ async fn serve(client: TcpStream, from: SocketAddr, service: Arc<Service>, times
             Err(_) => tried.push(lease.target()),
         }
     }
-    reset(&client);
 }
 
 async fn connect(to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
-    timeout(limit, TcpStream::connect(to)).await.map_err(|_| ErrorKind::TimedOut)?
+    let stream = timeout(limit, TcpStream::connect(to)).await.map_err(|_| ErrorKind::TimedOut)??;
+    other_end(stream)
 }
 
-/// Small answers are not held back, and who vanished is noticed. A socket that refuses is gone, which shows soon.
+/// Where nobody listens on a port of this host's own range, a connection may get that port itself, and has itself at its other end
+/// (simultaneous open, RFC 9293, 3.5).
+fn other_end(stream: TcpStream) -> io::Result<TcpStream> {
+    if stream.local_addr()? == stream.peer_addr()? {
+        prepare(&stream);
+        return Err(ErrorKind::ConnectionRefused.into());
+    }
+    Ok(stream)
+}
+
+/// Small answers are not held back, and who vanished is noticed. Unless all has been [said](end), the other end is told by a reset that
+/// something went wrong, also when this process just ends. A socket that refuses is gone, which shows soon.
 fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
-    let _ = SockRef::from(stream).set_tcp_keepalive(&KEEP_ALIVE);
+    let socket = SockRef::from(stream);
+    let _ = socket.set_tcp_keepalive(&KEEP_ALIVE);
+    let _ = socket.set_linger(Some(Duration::ZERO));
 }
 
-/// When it is dropped, its other end is told that something went wrong, by a reset.
-fn reset(stream: &TcpStream) {
-    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+/// What has not been taken yet is still sent.
+fn end(stream: &TcpStream) {
+    let _ = SockRef::from(stream).set_linger(None);
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_is_connected_to_oneself() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.connect(&socket.local_addr().unwrap()).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let stream = TcpStream::from_std(socket.into()).unwrap();
+        assert_eq!(other_end(stream).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    }
 }

@@ -9,7 +9,10 @@ use std::{
     collections::BTreeMap,
     io::{self, ErrorKind},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -17,6 +20,7 @@ use slb_core::model::Target;
 use socket2::SockRef;
 use tokio::{
     net::UdpSocket,
+    sync::Notify,
     task::consume_budget,
     time::{MissedTickBehavior, interval, sleep},
 };
@@ -34,6 +38,9 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// How long to wait when the socket itself fails.
 const FAILED: Duration = Duration::from_millis(100);
 
+/// How long it is remembered that a client's backend refused.
+const REFUSED: Duration = Duration::from_secs(10);
+
 thread_local! {
     /// Of each worker: no datagram stays in it while others are waited for.
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; LONGEST]);
@@ -45,6 +52,10 @@ type Key = (SocketAddr, Option<Target>);
 /// Each is held by its own task alone, so that it is over when that ends.
 type Sessions = BTreeMap<Key, Weak<Session>>;
 
+/// Nobody listens there.
+#[derive(Debug)]
+struct Refused;
+
 /// What a client has with a backend.
 #[derive(Debug)]
 struct Session {
@@ -55,6 +66,12 @@ struct Session {
     front: Weak<UdpSocket>,
     lease: Lease,
     clock: Clock,
+    /// Whose hosts have said, before, that nobody listens there.
+    refused: Vec<Target>,
+    /// Whether this one's has.
+    is_refused: AtomicBool,
+    /// The client has moved on.
+    left: Notify,
 }
 
 /// Takes what clients send, for as long as it is not dropped; sessions end with their backends, or in silence.
@@ -91,47 +108,78 @@ fn receive(front: &Arc<UdpSocket>, service: &Arc<Service>, sessions: &mut Sessio
             sessions.get(key).and_then(Weak::upgrade).filter(|session| !session.lease.is_gone())
         };
         let is_one_packet = service.settings().one_packet;
+        let mut refused = Vec::new();
         if !is_one_packet && let Some(session) = known(sessions, &(client, None)) {
-            session.send(datagram);
-            return Ok(());
-        }
-        let Some(lease) = service.lease(client, &[]) else { return Ok(()) };
-        lease.each(Traffic::connection);
-        let key = (client, is_one_packet.then(|| lease.target()));
-        let session = match known(sessions, &key) {
-            Some(session) => session,
-            None => {
-                // Without room for a socket the datagram is lost.
-                let Ok(session) = Session::open(client, front, lease) else { return Ok(()) };
-                let session = Arc::new(session);
-                sessions.insert(key, Arc::downgrade(&session));
-                tokio::spawn(Arc::clone(&session).answer(limit));
-                session
+            if session.send(datagram).is_ok() {
+                return Ok(());
             }
-        };
-        session.send(datagram);
+            refused = session.refused_so_far();
+            sessions.remove(&(client, None));
+        }
+        // Those that refused are asked again once all have.
+        let lease = |refused: &[Target]| service.lease(client, refused).or_else(|| service.lease(client, &[]));
+        while let Some(lease) = lease(&refused) {
+            let target = lease.target();
+            let is_last_chance = refused.contains(&target);
+            lease.each(Traffic::connection);
+            let key = (client, is_one_packet.then_some(target));
+            let session = match known(sessions, &key) {
+                Some(session) => session,
+                None => {
+                    // Without room for a socket the datagram is lost.
+                    let Ok(session) = Session::open(client, front, lease, refused.clone()) else { return Ok(()) };
+                    let session = Arc::new(session);
+                    sessions.insert(key, Arc::downgrade(&session));
+                    tokio::spawn(Arc::clone(&session).answer(limit));
+                    session
+                }
+            };
+            if session.send(datagram).is_ok() || is_last_chance {
+                break;
+            }
+            sessions.remove(&key);
+            refused.push(target);
+        }
         Ok(())
     })
 }
 
 impl Session {
-    fn open(client: SocketAddr, front: &Arc<UdpSocket>, lease: Lease) -> io::Result<Self> {
+    fn open(client: SocketAddr, front: &Arc<UdpSocket>, lease: Lease, refused: Vec<Target>) -> io::Result<Self> {
         let to = lease.address();
         let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let back = std::net::UdpSocket::bind(SocketAddr::new(any, 0))?;
         back.connect(to)?;
         back.set_nonblocking(true)?;
         let back = UdpSocket::from_std(back)?;
-        Ok(Self { client, back, front: Arc::downgrade(front), lease, clock: Clock::start() })
+        let (clock, is_refused, left) = (Clock::start(), AtomicBool::new(false), Notify::new());
+        Ok(Self { client, back, front: Arc::downgrade(front), lease, clock, refused, is_refused, left })
     }
 
-    /// From the client to the backend.
-    fn send(&self, datagram: &[u8]) {
+    /// From the client to the backend. What does not get through otherwise is lost.
+    ///
+    /// # Errors
+    /// The backend's host has said, of what was sent before, that nobody listens there; nothing is sent then.
+    fn send(&self, datagram: &[u8]) -> Result<(), Refused> {
+        if self.is_refused.load(Relaxed) {
+            return Err(Refused);
+        }
         self.clock.touch();
         // The runtime does not know of a new socket that it is writable until it has waited for it.
-        if SockRef::from(&self.back).send(datagram).is_ok() {
-            self.lease.each(|traffic| traffic.datagram_in(datagram.len()));
+        match SockRef::from(&self.back).send(datagram) {
+            Ok(_) => self.lease.each(|traffic| traffic.datagram_in(datagram.len())),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                self.left.notify_one();
+                return Err(Refused);
+            }
+            Err(_) => {}
         }
+        Ok(())
+    }
+
+    /// Whom the client's next datagram is not for: this backend and those before it.
+    fn refused_so_far(&self) -> Vec<Target> {
+        self.refused.iter().copied().chain([self.lease.target()]).collect()
     }
 
     /// From the backend to the client, until the end of the session.
@@ -140,12 +188,17 @@ impl Session {
         tokio::select! {
             // Cancel-safe, all: what is dropped is not used any more.
             () = self.pass_on() => {}
-            () = self.clock.silence(limit) => {}
-            () = gone => {}
+            () = self.clock.silence(limit) => return,
+            () = gone => return,
+            () = self.left.notified() => return,
+        }
+        // Who sends again is sent elsewhere, also where the scheduler would choose this one again.
+        if self.is_refused.load(Relaxed) {
+            sleep(REFUSED.min(limit)).await;
         }
     }
 
-    /// Ends when the backend's host says that nobody listens there: whoever sends next is sent elsewhere.
+    /// Ends when the backend's host says that nobody listens there; mostly it is the next [`send`](Self::send) that hears of it.
     async fn pass_on(&self) {
         loop {
             consume_budget().await;
@@ -162,8 +215,13 @@ impl Session {
                 }
                 io::Result::Ok(())
             });
-            if received.is_err_and(|error| error.kind() != ErrorKind::WouldBlock) {
-                return;
+            match received {
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                    self.is_refused.store(true, Relaxed);
+                    return;
+                }
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return,
+                _ => {}
             }
         }
     }

@@ -19,6 +19,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
     task::yield_now,
+    time::timeout,
 };
 
 fn proxy() -> Proxy {
@@ -253,6 +254,17 @@ async fn what_breaks_off_breaks_off_at_the_other_end() {
     assert_eq!(client.read_u8().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
+/// A client has to know that there is more to come.
+#[tokio::test]
+async fn the_end_of_the_proxy_is_no_orderly_end() {
+    let at = endpoint("127.0.0.101");
+    let proxy = serving(at, &[echo("x").await]).await;
+    let mut client = connect(at).await;
+    assert_eq!(client.read_u8().await.unwrap(), b'x');
+    drop(proxy);
+    assert_eq!(client.read_u8().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
 #[tokio::test]
 async fn who_is_silent_for_too_long_is_given_up() {
     let at = endpoint("127.0.0.93");
@@ -363,6 +375,37 @@ async fn a_udp_client_keeps_its_backend_and_others_get_others() {
     assert_eq!((left.active, left.inactive), (0, 1), "UDP has no active connections in IPVS, either");
     apply(&mut proxy, &[RemoveBackend(at.into(), targets[1])]).await;
     assert_eq!(ask(&first, "5").await, "a5");
+}
+
+/// With `sh`, each client is for one backend, dead or not.
+#[tokio::test]
+async fn udp_clients_of_a_dead_backend_move_on() {
+    let dead: Vec<_> = (0..2).map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+    let of = |socket: &std::net::UdpSocket| {
+        let at = socket.local_addr().unwrap();
+        Target { ip: at.ip().try_into().unwrap(), port: Port::try_from(i64::from(at.port())).ok() }
+    };
+    let targets = [of(&dead[0]), answering("alive").await, of(&dead[1])];
+    drop(dead);
+    for (vip, scheduler) in [("127.0.0.99", Scheduler::default()), ("127.0.0.100", Scheduler::Sh)] {
+        let at = udp_endpoint(vip);
+        let mut proxy = proxy();
+        let settings = ServiceSettings { scheduler, ..ServiceSettings::default() };
+        apply(&mut proxy, &[AddService(at.into(), settings)]).await;
+        apply(&mut proxy, &targets.map(|target| add(at, target))).await;
+        for _ in 0..16 {
+            let client = client_of(at).await;
+            let mut buffer = [0; 2000];
+            // What was sent to one that is dead is lost; the client asks again.
+            let length = loop {
+                client.send(b"?").await.unwrap();
+                if let Ok(length) = timeout(Duration::from_millis(20), client.recv(&mut buffer)).await {
+                    break length.unwrap();
+                }
+            };
+            assert_eq!(&buffer[..length], b"alive?");
+        }
+    }
 }
 
 #[tokio::test]

@@ -58,6 +58,7 @@ impl State {
         let kept: Arc<[Backend]> = kept.collect();
         after.backends = (before.backends.is_some() || !kept.is_empty()).then_some(kept);
         check_targets(&after)?;
+        self.check_loops(&after)?;
         Ok(self.done(Some(before), Some(after)))
     }
 }
