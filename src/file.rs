@@ -8,10 +8,12 @@ mod lines;
 mod watch;
 
 use std::{
-    fmt, io,
+    fmt, fs,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 use slb_api::declaration::{self, Declared, Fault};
 use toml::{
@@ -25,11 +27,16 @@ use crate::args::Given;
 /// What is no option.
 const LOAD_BALANCERS: [&str; 2] = ["loadbalancer", "frontend"];
 
+/// A file may be as large: more than ten thousand load-balancers need.
+const MOST_BYTES: usize = 16 << 20;
+
 /// A file, as it was when it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     path: PathBuf,
     text: String,
+    /// Whether it can be read again: a pipe has nothing more to say.
+    is_regular: bool,
 }
 
 /// What is wrong with a file: where, counted from 1, if it is somewhere; and what. At least one thing.
@@ -73,18 +80,37 @@ impl BadFile {
 }
 
 impl File {
-    /// Reads it.
+    /// Reads it, whatever kind of file it is; of a pipe, waits for the end.
     ///
     /// # Errors
-    /// It cannot be read, or is not text.
+    /// It cannot be read, is not text, or too large.
     pub fn read(path: &Path) -> Result<Self, BadFile> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Self { path: path.to_owned(), text }),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                Err(BadFile::new(path, None, "it is not UTF-8"))
-            }
-            Err(error) => Err(BadFile::new(path, None, &error.to_string())),
+        Self::read_from(path, fs::File::open(path)).map_err(|why| BadFile::new(path, None, &why))
+    }
+
+    /// Reads it once more, and waits for nobody.
+    ///
+    /// # Errors
+    /// As with [`Self::read`]; or it is no regular file.
+    pub fn read_again(path: &Path) -> Result<Self, BadFile> {
+        let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
+        let opened = opened.map(fs::File::from).map_err(io::Error::from).and_then(|file| {
+            let is_regular = file.metadata()?.is_file();
+            is_regular.then_some(file).ok_or_else(|| io::Error::other("it is not a regular file any more"))
+        });
+        Self::read_from(path, opened).map_err(|why| BadFile::new(path, None, &why))
+    }
+
+    fn read_from(path: &Path, opened: io::Result<fs::File>) -> Result<Self, String> {
+        let file = opened.map_err(|error| error.to_string())?;
+        let is_regular = file.metadata().map_err(|error| error.to_string())?.is_file();
+        let mut bytes = Vec::new();
+        file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        if bytes.len() > MOST_BYTES {
+            return Err(format!("it has more than {} MiB", MOST_BYTES >> 20));
         }
+        let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+        Ok(Self { path: path.to_owned(), text, is_regular })
     }
 
     /// The options in it.

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     match CommandLine::parse().verb {
         Verb::Version => version(),
         Verb::Server(args) => start(args, |given, file| {
-            let given = config::with_vips_of(given, file.as_ref());
+            let given = config::with_vips_of(given, file.as_ref())?;
             Ok(run::server(Config::from_given(given)?.with_file(file)?))
         }),
         Verb::Backend(BackendVerb::Setup(args)) => backend::setup(args),

@@ -208,3 +208,28 @@ fn the_file_of_mini_balancer_balances_as_it_stands() {
     let path = format!("/loadbalancer/{}", listed[0]["uuid"].as_str().unwrap());
     assert_eq!(server.ask("DELETE", &path, "").0, 409);
 }
+
+/// As a shell gives it for `--config <(…)`: it can be read once, and asked to, slb does not take it for empty.
+#[test]
+fn load_balancers_of_a_pipe_stay() {
+    let state_dir = state_dir("pipe");
+    std::fs::create_dir_all(&state_dir).unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let pipe = format!("{state_dir}/pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let writer = thread::spawn({
+        let (pipe, text) = (pipe.clone(), format!("[frontend]\nbind_on = \"127.0.0.1:{port}\"\n"));
+        move || std::fs::write(pipe, text)
+    });
+    let (mut server, mut said) = Server::start_with(&["--config", &pipe, "--stateDir", &state_dir]);
+    writer.join().unwrap().unwrap();
+    if !said.contains("is carried out") {
+        said += &server.hear("is carried out");
+    }
+    assert!(said.contains("not a regular file"), "{said}");
+    let id = rustix::process::Pid::from_child(&server.child);
+    rustix::process::kill_process(id, rustix::process::Signal::HUP).unwrap();
+    server.hear("asked to read the file");
+    let (_, listed) = server.ask("GET", "/loadbalancers", "");
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["origin"]), (1, &Value::from("file")), "{listed}");
+}

@@ -20,14 +20,18 @@ impl Config {
 }
 
 /// The options; without a range, the VIPs that the file names are the range: a file can be all that there is to say.
-pub fn with_vips_of(given: Given, file: Option<&File>) -> Given {
+///
+/// # Errors
+/// They are wanted, and the file has load-balancers that cannot be.
+pub fn with_vips_of(given: Given, file: Option<&File>) -> Result<Given, BadOption> {
     let has_pool =
         given.ipam_range.as_ref().is_some_and(|range| !range.is_empty()) || given.equinix_metal == Some(true);
-    let declared = file.filter(|_| !has_pool).and_then(|file| file.load_balancers(true).ok()).unwrap_or_default();
+    let Some(file) = file.filter(|_| !has_pool) else { return Ok(given) };
+    let declared = file.load_balancers(true).map_err(|bad| BadOption(format!("--config {bad}")))?;
     let wanted = declared.iter().flat_map(|each| each.load_balancer.vips.each());
     let vips: BTreeSet<String> = wanted.filter_map(|wanted| Some(wanted.vip()?.to_string())).collect();
     if vips.is_empty() {
-        return given;
+        return Ok(given);
     }
-    Given { ipam_range: Some(vips.into_iter().collect::<Vec<_>>().join(",")), ..given }
+    Ok(Given { ipam_range: Some(vips.into_iter().collect::<Vec<_>>().join(",")), ..given })
 }

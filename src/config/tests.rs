@@ -15,7 +15,7 @@ fn parsed(words: &[&str]) -> ServerArgs {
 
 fn typed(words: &[&str]) -> Result<Config, BadOption> {
     let (given, file) = given(parsed(words))?;
-    Config::from_given(with_vips_of(given, file.as_ref()))?.with_file(file)
+    Config::from_given(with_vips_of(given, file.as_ref())?)?.with_file(file)
 }
 
 /// By BGP, but for the peers.
@@ -274,6 +274,9 @@ fn a_mistake_in_the_file_is_one_line_that_says_where() {
         let error = File::read(&path).unwrap().options().unwrap_err().to_string();
         assert!(error.contains(expected) && !error.contains('\n') && !error.contains("s3cret"), "{error}");
     }
+    std::fs::write(&path, "[[loadbalancer]]\nname = \"web\"\nport = \"x\"\n").unwrap();
+    let error = typed(&["--config", path.to_str().unwrap()]).unwrap_err().to_string();
+    assert!(error.contains(":3: loadbalancer/0/port"), "nor does it hide behind what it should have said: {error}");
     std::fs::remove_file(&path).unwrap();
 }
 

@@ -31,6 +31,8 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Follower {
     path: PathBuf,
+    /// What is no regular file is not followed: what it said at the start counts.
+    unfollowed: Option<File>,
     /// Whether health checks may run commands on this host.
     commands: bool,
     /// Those of the file that count since the start.
@@ -72,6 +74,7 @@ impl Follower {
     pub fn new(file: &File, commands: bool) -> io::Result<Self> {
         Ok(Self {
             path: file.path.clone(),
+            unfollowed: (!file.is_regular).then(|| file.clone()),
             commands,
             options: file.options().unwrap_or_default(),
             hangup: signal(SignalKind::hangup())?,
@@ -84,11 +87,12 @@ impl Follower {
     /// Goes on until the server stops.
     pub async fn follow(mut self, mailbox: Mailbox, board: Arc<Board>) {
         board.post_file(self.report.clone());
+        if self.unfollowed.is_some() {
+            warn!(file = %self.path.display(), "it is not a regular file: what was read at the start counts until the next start");
+        }
         let mut is_due = true;
         loop {
-            // First this, and then the file: an edit in between is seen.
-            let watch = Watch::on(&self.path);
-            let read = File::read(&self.path);
+            let (watch, read) = self.read().await;
             if self.last.as_ref() != Some(&read) {
                 self.warn_of_options(&read);
                 is_due = true;
@@ -101,7 +105,7 @@ impl Follower {
                     }
                     board.post_file(self.report.clone());
                 }
-                match self.wait(&watch).await {
+                match self.wait(watch.as_ref()).await {
                     // What was read, not what somebody may just be writing.
                     Woken::ToTryAgain => {}
                     other @ (Woken::Edited | Woken::Asked) => break other,
@@ -110,6 +114,16 @@ impl Follower {
             is_due = woken == Woken::Asked;
             self.last = Some(read);
         }
+    }
+
+    /// Off the thread that owns the state, which waits for no disk. First the watch, and then the file: an edit in between is seen.
+    async fn read(&self) -> (Option<io::Result<Watch>>, Result<File, BadFile>) {
+        if let Some(file) = &self.unfollowed {
+            return (None, Ok(file.clone()));
+        }
+        let path = self.path.clone();
+        let read = tokio::task::spawn_blocking(move || (Some(Watch::on(&path)), File::read_again(&path)));
+        read.await.unwrap_or_else(|ended| (None, Err(BadFile::new(&self.path, None, &ended.to_string()))))
     }
 
     /// Options are not followed.
@@ -177,12 +191,13 @@ impl Follower {
     }
 
     /// Until there is something to do.
-    async fn wait(&mut self, watch: &io::Result<Watch>) -> Woken {
+    async fn wait(&mut self, watch: Option<&io::Result<Watch>>) -> Woken {
         let Self { path, hangup, retry, .. } = self;
         let changed = async {
             let cannot = match watch {
-                Ok(watch) => watch.changed().await.err(),
-                Err(error) => Some(io::Error::new(error.kind(), error.to_string())),
+                None => std::future::pending().await,
+                Some(Ok(watch)) => watch.changed().await.err(),
+                Some(Err(error)) => Some(io::Error::new(error.kind(), error.to_string())),
             };
             if let Some(error) = cannot {
                 warn!(file = %path.display(), %error, "edits of the file cannot be seen; SIGHUP has it read");

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn file(text: &str) -> File {
-    File { path: "slb.toml".into(), text: text.to_owned() }
+    File { path: "slb.toml".into(), text: text.to_owned(), is_regular: true }
 }
 
 const BOTH: &str = "\
@@ -60,6 +60,29 @@ fn a_mistake_is_told_with_its_line() {
     assert!(
         File::read(Path::new("/nonexistent/slb.toml")).unwrap_err().to_string().starts_with("/nonexistent/slb.toml: ")
     );
+}
+
+/// The thread that reads it again must not wait for somebody who writes, nor hold whatever somebody has written.
+#[test]
+fn what_is_no_file_is_read_once_and_nothing_is_too_large() {
+    let folder = std::env::temp_dir().join(format!("slb-read-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let (pipe, large) = (folder.join("pipe"), folder.join("large"));
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::write(pipe, BOTH)
+    });
+    let read = File::read(&pipe).unwrap();
+    writer.join().unwrap().unwrap();
+    assert!(!read.is_regular && read.text == BOTH);
+    assert!(File::read_again(&pipe).unwrap_err().to_string().ends_with("not a regular file any more"));
+    let made = fs::File::create(&large).unwrap();
+    made.set_len(MOST_BYTES as u64).unwrap();
+    assert!(File::read_again(&large).is_ok_and(|read| read.is_regular));
+    made.set_len(MOST_BYTES as u64 + 1).unwrap();
+    assert!(File::read_again(&large).unwrap_err().to_string().ends_with("more than 16 MiB"));
+    fs::remove_dir_all(&folder).unwrap();
 }
 
 /// Near what is right, so that some of it is.

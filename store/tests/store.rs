@@ -448,6 +448,14 @@ fn killed_while_committing_loses_nothing_acknowledged() {
     assert!(last >= KILLS);
 }
 
+#[test]
+fn a_folder_is_asked_without_being_changed() {
+    let folder = Folder::new();
+    assert!(!Redb::is_ours_in(&folder.0) && !Redb::is_in(&folder.0).unwrap());
+    drop(Redb::open(&folder.0).unwrap());
+    assert!(Redb::is_ours_in(&folder.0) && Redb::is_in(&folder.0).unwrap());
+}
+
 fn commit_for_ever(folder: &Path) {
     let mut store = Redb::open(folder).unwrap();
     let mut serial = load(&mut store).last_serial;
