@@ -124,6 +124,7 @@ async fn fill_the_store() {
         fallback: None,
         drain: None,
         check_marks: CheckMarks::default(),
+        origin: slb_core::model::Origin::default(),
     };
     let writes = (1..).zip(vips()).map(record).map(|record| Write::Put(Arc::new(record))).collect();
     Redb::open(Path::new(STATE)).unwrap().commit(writes).await.unwrap();

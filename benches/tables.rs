@@ -192,6 +192,7 @@ async fn fill_the_store() {
         fallback: None,
         drain: None,
         check_marks: CheckMarks::default(),
+        origin: slb_core::model::Origin::default(),
         phase: Phase::Active,
     };
     let writes = (1..).zip(vips()).map(|each| Write::Put(Arc::new(record(each)))).collect();

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How this server tells the network of its VIPs: by ARP and neighbour discovery or by BGP, as the operator chose.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::{Future, ready},
+    sync::Arc,
+};
 
 use futures_util::future::Either;
 use slb_advert::{
@@ -21,6 +24,8 @@ use crate::{config::Announce, run::Fatal};
 
 /// The advertiser that was chosen.
 pub enum Advert {
+    /// To nobody.
+    Nobody,
     /// On the segment of the adapter.
     Segment(Segment),
     /// To routers.
@@ -41,6 +46,7 @@ impl Advert {
         listeners: Vec<Listener>,
     ) -> Result<(Self, Begin), Fatal> {
         Ok(match announce {
+            Announce::Nobody => (Self::Nobody, Begin::Nobody),
             Announce::Arp { interval, probe_interval } => {
                 let timing = Timing {
                     refresh_interval: interval.unwrap_or_default(),
@@ -49,7 +55,7 @@ impl Advert {
                 };
                 let segment = Segment::open(adapter, timing);
                 let segment = if has_ipv6 { segment.and_then(Segment::with_ipv6) } else { segment };
-                (Self::Segment(segment.map_err(Fatal::Segment)?), Begin::Segment)
+                (Self::Segment(segment.map_err(Fatal::Segment)?), Begin::Nobody)
             }
             Announce::Bgp { speaker, peering } => {
                 let bgp = Bgp::new(*speaker, peering.defaults.clone(), peering.aggregation);
@@ -70,6 +76,7 @@ impl Advert {
     pub fn tell(&self, journal: &Arc<Journal>) {
         let journal = Arc::clone(journal);
         match self {
+            Self::Nobody => {}
             Self::Segment(segment) => segment.tell(&journal),
             Self::Bgp(bgp) => bgp.tell(journal),
             Self::Gobgp(gobgp) => gobgp.tell(journal),
@@ -79,7 +86,7 @@ impl Advert {
     /// What announces routes, if anything does.
     pub fn routing(&self) -> Option<Arc<dyn Routing>> {
         match self {
-            Self::Segment(_) => None,
+            Self::Nobody | Self::Segment(_) => None,
             Self::Bgp(bgp) => Some(Arc::new(bgp.clone())),
             Self::Gobgp(gobgp) => Some(Arc::new(gobgp.clone())),
         }
@@ -89,7 +96,7 @@ impl Advert {
 /// Who is to be connected to once the routes of a start have been applied.
 pub enum Begin {
     /// Nobody.
-    Segment,
+    Nobody,
     /// Peers.
     Bgp(Bgp),
     /// A GoBGP.
@@ -100,7 +107,7 @@ impl Begin {
     /// Connects.
     pub fn begin(self) {
         match self {
-            Self::Segment => {}
+            Self::Nobody => {}
             Self::Bgp(bgp) => bgp.begin(),
             Self::Gobgp(gobgp, beginning) => gobgp.begin(beginning),
         }
@@ -110,7 +117,8 @@ impl Begin {
 impl Advertiser for Advert {
     fn probe(&self, vip: Vip) -> impl Future<Output = Result<Probe, Cause>> + Send + 'static {
         match self {
-            Self::Segment(segment) => Either::Left(segment.probe(vip)),
+            Self::Nobody => Either::Left(Either::Left(ready(Ok(Probe::Free)))),
+            Self::Segment(segment) => Either::Left(Either::Right(segment.probe(vip))),
             Self::Bgp(bgp) => Either::Right(Either::Left(bgp.probe(vip))),
             Self::Gobgp(gobgp) => Either::Right(Either::Right(gobgp.probe(vip))),
         }
@@ -118,6 +126,7 @@ impl Advertiser for Advert {
 
     async fn apply(&mut self, steps: &[AdvertStep]) -> Vec<Verdict> {
         match self {
+            Self::Nobody => steps.iter().map(|_| Verdict::Applied).collect(),
             Self::Segment(segment) => segment.apply(steps).await,
             Self::Bgp(bgp) => bgp.apply(steps).await,
             Self::Gobgp(gobgp) => gobgp.apply(steps).await,

@@ -151,6 +151,9 @@ pub struct Given {
     #[arg(long = "bgpCommunity", env = "SLB_BGP_COMMUNITY", value_name = "COMMUNITY", value_delimiter = ' ')]
     #[serde(deserialize_with = "texts")]
     pub bgp_community: Vec<String>,
+    /// What balances: ipvs, the kernel; user, this process, which needs neither IPVS nor root; auto, IPVS where it can be [default: auto]
+    #[arg(long, env = "SLB_DATAPLANE", value_name = "DATAPLANE")]
+    pub dataplane: Option<String>,
     /// Addresses to hand out as VIPs: A-B, CIDR, single addresses, or a comma-separated list of them
     #[arg(long = "ipamRange", env = "SLB_IPAM_RANGE", value_name = "RANGE")]
     pub ipam_range: Option<String>,
@@ -178,7 +181,7 @@ pub struct Given {
     /// The port the API listens on [default: 10001]
     #[arg(long, env = "SLB_PORT")]
     pub port: Option<u16>,
-    /// Where the load-balancers are kept [default: /var/lib/slb]
+    /// Where the load-balancers are kept [default: /var/lib/slb; without root $XDG_STATE_HOME/slb, or ~/.local/state/slb]
     #[arg(long = "stateDir", env = "SLB_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// How often kernel and desired state are compared [default: 30s]
@@ -235,6 +238,7 @@ impl Given {
             bgp_local_pref: self.bgp_local_pref.or(there.bgp_local_pref),
             bgp_prepend: self.bgp_prepend.or(there.bgp_prepend),
             bgp_community: if self.bgp_community.is_empty() { there.bgp_community } else { self.bgp_community },
+            dataplane: self.dataplane.or(there.dataplane),
             ipam_range: self.ipam_range.or(there.ipam_range),
             equinix_metal: self.equinix_metal.or(there.equinix_metal),
             project: self.project.or(there.project),

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `slb cleanup`: takes everything that slb owns out of the kernel.
 
+use std::path::Path;
+
 use slb_core::{cleanup::clean_up, ports::Store};
 use slb_dataplane::Ipvs;
 use slb_host::Linux;
@@ -9,8 +11,6 @@ use tracing::{error, info};
 
 use crate::{
     alone::Alone,
-    args::Given,
-    config,
     run::{Fatal, block_on},
 };
 
@@ -18,15 +18,14 @@ use crate::{
 ///
 /// # Errors
 /// A server is still running, or something could not be taken away or restored.
-pub fn all(given: Given) -> Result<(), Fatal> {
-    let state_dir = config::state_dir(&given);
-    if !Redb::is_in(&state_dir).map_err(Fatal::Store)? {
+pub fn all(state_dir: &Path) -> Result<(), Fatal> {
+    if !Redb::is_in(state_dir).map_err(Fatal::Store)? {
         info!("nothing to clean up: slb has kept nothing in {}", state_dir.display());
         return Ok(());
     }
     let _alone = Alone::claim().map_err(Fatal::NotAlone)?;
     block_on(async {
-        let mut store = Redb::open(&state_dir).map_err(Fatal::Store)?;
+        let mut store = Redb::open(state_dir).map_err(Fatal::Store)?;
         let snapshot = store.load().await.map_err(Fatal::Records)?;
         let Some(adapter) = snapshot.adapter.clone() else {
             info!("nothing to clean up: no server has run yet");

@@ -3,14 +3,16 @@
 //! configuration file.
 
 mod announce;
+mod declared;
 mod duration;
 mod metal;
 mod peers;
+mod state_dir;
 mod timeouts;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -20,15 +22,23 @@ use slb_ipam::Ranges;
 use tracing::Level;
 
 use self::duration::parse;
-pub use self::{announce::Announce, metal::Metal, peers::Peering};
-use crate::args::{Given, ServerArgs};
+pub use self::{announce::Announce, declared::with_vips_of, metal::Metal, peers::Peering, state_dir::state_dir};
+use crate::{
+    args::{Given, ServerArgs},
+    dataplane::Wanted,
+    file::File,
+};
 
 /// The port of the original's API.
 const DEFAULT_PORT: u16 = 10001;
-/// Where load-balancers are kept: the place for an appliance's state (hier(7)).
-const DEFAULT_STATE_DIR: &str = "/var/lib/slb";
 /// Kernel and desired state are compared this often; address and link events are seen at once.
 const DEFAULT_RECONCILE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Addresses that every host has, and that mean itself.
+const LOOPBACK: [(IpAddr, IpAddr); 2] = [
+    (IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), IpAddr::V4(Ipv4Addr::new(127, 255, 255, 255))),
+    (IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)),
+];
 
 /// Below this, slb would do little else than compare.
 const SHORTEST_RECONCILE_INTERVAL: Duration = Duration::from_millis(100);
@@ -38,6 +48,8 @@ const SHORTEST_RECONCILE_INTERVAL: Duration = Duration::from_millis(100);
 pub struct Config {
     /// The adapter that VIPs are bound to.
     pub adapter: String,
+    /// What balances.
+    pub dataplane: Wanted,
     /// Where VIPs come from, and how the network learns of them.
     pub vips: Vips,
     /// Where the API listens.
@@ -50,6 +62,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Whether health checks may run commands on this host.
     pub commands: bool,
+    /// Where more load-balancers are declared.
+    pub file: Option<File>,
 }
 
 /// Where VIPs come from, and how the network learns of them.
@@ -84,21 +98,11 @@ pub struct BadOption(String);
 ///
 /// # Errors
 /// The file cannot be read or understood.
-pub fn given(args: ServerArgs) -> Result<Given, BadOption> {
-    let Some(path) = args.config else { return Ok(args.given) };
-    Ok(args.given.or(read(&path)?))
-}
-
-fn read(path: &Path) -> Result<Given, BadOption> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| BadOption(format!("--config {}: {error}", path.display())))?;
-    toml::from_str(&text).map_err(|error| {
-        let place = error
-            .span()
-            .and_then(|span| text.get(..span.start))
-            .map_or_else(String::new, |before| format!(" line {}", before.matches('\n').count() + 1));
-        BadOption(format!("--config {}{place}: {}", path.display(), error.message().replace('\n', "; ")))
-    })
+pub fn given(args: ServerArgs) -> Result<(Given, Option<File>), BadOption> {
+    let Some(path) = args.config else { return Ok((args.given, None)) };
+    let bad = |bad| BadOption(format!("--config {bad}"));
+    let file = File::read(&path).map_err(bad)?;
+    Ok((args.given.or(file.options().map_err(bad)?), Some(file)))
 }
 
 impl Default for Logging {
@@ -132,21 +136,27 @@ impl Logging {
     }
 }
 
-/// Where load-balancers are kept.
-pub fn state_dir(given: &Given) -> PathBuf {
-    given.state_dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIR))
-}
-
 impl Config {
     /// What `slb server` is to do.
     ///
     /// # Errors
     /// Something is missing, wrong, or contradicts something else.
     pub fn from_given(given: Given) -> Result<Self, BadOption> {
-        let state_dir = state_dir(&given);
+        let state_dir = state_dir(&given)?;
         let vips = Vips::from_given(&given)?;
+        let dataplane = match given.dataplane.as_deref() {
+            None | Some("") => Wanted::default(),
+            Some(text) => text.parse().map_err(|why| BadOption(format!("--dataplane {text}: {why}")))?,
+        };
+        if dataplane == Wanted::Ipvs && vips.is_loopback() {
+            return Err(BadOption(
+                "--ipamRange: loopback addresses (127.0.0.0/8, ::1) cannot be announced; only --dataplane user serves them"
+                    .to_owned(),
+            ));
+        }
         let timeouts = timeouts::timeouts(&given)?;
-        let adapter = given.adapter.filter(|name| !name.is_empty());
+        let loopback = || vips.is_loopback().then(|| "lo".to_owned());
+        let adapter = given.adapter.filter(|name| !name.is_empty()).or_else(loopback);
         let port = given.port.unwrap_or(DEFAULT_PORT);
         if port == 0 {
             return Err(BadOption("--port 0: ports go from 1 to 65535".to_owned()));
@@ -155,6 +165,7 @@ impl Config {
             adapter: adapter.ok_or_else(|| {
                 BadOption("--adapter is missing: the network adapter to bind VIPs to, like eth0".to_owned())
             })?,
+            dataplane,
             vips,
             listen: SocketAddr::new(given.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port),
             state_dir,
@@ -162,6 +173,7 @@ impl Config {
                 .map_or(Ok(DEFAULT_RECONCILE_INTERVAL), |time| time.within(SHORTEST_RECONCILE_INTERVAL))?,
             timeouts,
             commands: given.allow_exec_checks.unwrap_or(false),
+            file: None,
         })
     }
 }
@@ -175,29 +187,41 @@ impl Vips {
         }
     }
 
+    /// Whether they are the loopback adapter's.
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Self::Own { ranges, .. } => is_loopback(ranges),
+            Self::Metal(_) => false,
+        }
+    }
+
     fn from_given(given: &Given) -> Result<Self, BadOption> {
         if let Some(metal) = Metal::from_given(given, metal::token())? {
             return Ok(Self::Metal(metal));
         }
-        let announce = Announce::from_given(given)?;
-        let range = given.ipam_range.as_deref().filter(|range| !range.is_empty());
-        let range = range.ok_or_else(|| {
-            BadOption(
-                "--ipamRange is missing: which addresses may be handed out, like 192.168.0.85-192.168.0.90".to_owned(),
-            )
-        })?;
-        let ranges: Ranges = range.parse().map_err(|error| BadOption(format!("--ipamRange: {}", Chain(&error))))?;
-        let loopback = [
-            (Ipv4Addr::new(127, 0, 0, 0).into(), Ipv4Addr::new(127, 255, 255, 255).into()),
-            (Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()),
-        ];
-        if loopback.into_iter().any(|(first, last)| ranges.overlaps(first, last)) {
-            return Err(BadOption(format!(
-                "--ipamRange {range}: loopback addresses (127.0.0.0/8, ::1) cannot be announced"
-            )));
-        }
-        Ok(Self::Own { ranges, announce })
+        let ranges = ranges(given);
+        let announce = Announce::from_given(given, ranges.as_ref().is_ok_and(is_loopback))?;
+        Ok(Self::Own { ranges: ranges?, announce })
     }
+}
+
+fn ranges(given: &Given) -> Result<Ranges, BadOption> {
+    let range = given.ipam_range.as_deref().filter(|range| !range.is_empty()).ok_or_else(|| {
+        BadOption(
+            "--ipamRange is missing: which addresses may be handed out, like 192.168.0.85-192.168.0.90".to_owned(),
+        )
+    })?;
+    let ranges: Ranges = range.parse().map_err(|error| BadOption(format!("--ipamRange: {}", Chain(&error))))?;
+    if !is_loopback(&ranges) && LOOPBACK.into_iter().any(|(first, last)| ranges.overlaps(first, last)) {
+        return Err(BadOption(format!(
+            "--ipamRange {range}: loopback addresses (127.0.0.0/8, ::1) cannot be announced, and so not be mixed with others"
+        )));
+    }
+    Ok(ranges)
+}
+
+fn is_loopback(ranges: &Ranges) -> bool {
+    ranges.outside(&LOOPBACK).is_none()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! slb turns a Linux box into a load-balancer appliance. This crate is wiring only: [`args`] is what was typed, [`config`]
-//! what it means, [`preflight`] the checks before anything is changed, [`alone`] that no other slb is at work, [`pool`] and
-//! [`advertiser`] what was chosen of several, [`run`] the server, [`cleanup`] its undoing, [`backend`] what is done on the host of a
+//! what it means, [`file`](mod@file) the configuration file and its load-balancers, [`preflight`] the checks before anything is changed,
+//! [`alone`] that no other slb is at work, [`pool`], [`advertiser`], [`dataplane`] and [`host`] what was chosen of several, [`run`] the
+//! server, [`cleanup`] its undoing, [`backend`] what is done on the host of a
 //! backend, [`log`] how to log.
 
 mod advertiser;
@@ -10,6 +11,9 @@ mod args;
 mod backend;
 mod cleanup;
 mod config;
+mod dataplane;
+mod file;
+mod host;
 mod log;
 mod pool;
 mod preflight;
@@ -24,6 +28,7 @@ use tracing::error;
 use crate::{
     args::{BackendVerb, CommandLine, Given, ServerArgs, Verb},
     config::{BadOption, Config, Logging},
+    file::File,
 };
 
 /// What a shell calls wrong usage (sysexits.h `EX_USAGE`).
@@ -32,17 +37,23 @@ const USAGE: u8 = 64;
 fn main() -> ExitCode {
     match CommandLine::parse().verb {
         Verb::Version => version(),
-        Verb::Server(args) => start(args, |given| Ok(run::server(Config::from_given(given)?))),
+        Verb::Server(args) => start(args, |given, file| {
+            let given = config::with_vips_of(given, file.as_ref())?;
+            Ok(run::server(Config::from_given(given)?.with_file(file)?))
+        }),
         Verb::Backend(BackendVerb::Setup(args)) => backend::setup(args),
-        Verb::Cleanup(args) => start(args, |given| Ok(cleanup::all(given))),
+        Verb::Cleanup(args) => start(args, |given, _| Ok(cleanup::all(&config::state_dir(&given)?))),
     }
 }
 
-fn start(args: ServerArgs, verb: impl FnOnce(Given) -> Result<Result<(), run::Fatal>, BadOption>) -> ExitCode {
+fn start(
+    args: ServerArgs,
+    verb: impl FnOnce(Given, Option<File>) -> Result<Result<(), run::Fatal>, BadOption>,
+) -> ExitCode {
     let given = config::given(args);
-    let logging = given.as_ref().map_or_else(|_| Ok(Logging::default()), Logging::from_given);
+    let logging = given.as_ref().map_or_else(|_| Ok(Logging::default()), |(given, _)| Logging::from_given(given));
     log::start(logging.as_ref().copied().unwrap_or_default());
-    match logging.and(given).and_then(verb) {
+    match logging.and(given).and_then(|(given, file)| verb(given, file)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(fatal)) => {
             error!("{}", Chain(&fatal));
@@ -57,6 +68,6 @@ fn start(args: ServerArgs, verb: impl FnOnce(Given) -> Result<Result<(), run::Fa
 
 #[expect(clippy::print_stdout, reason = "it is what was asked for")]
 fn version() -> ExitCode {
-    println!("slb {}", env!("CARGO_PKG_VERSION"));
+    println!("slb {}\ndata plane here: {}", env!("CARGO_PKG_VERSION"), dataplane::here());
     ExitCode::SUCCESS
 }

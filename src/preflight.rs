@@ -13,6 +13,7 @@ use tracing::{error, warn};
 use crate::{
     alone::Alone,
     config::{Announce, Config, Vips},
+    dataplane::{self, Choice, Facts, Obstacle, User, Wanted},
     run::Fatal,
 };
 
@@ -22,10 +23,18 @@ pub struct Checked {
     pub listener: TcpListener,
     /// Where BGP peers connect to; nobody is accepted yet.
     pub bgp: Vec<Listener>,
-    /// Which part of the kernel does source NAT.
-    pub source_nat: SourceNats,
-    /// That nobody else is at work here.
-    pub alone: Alone,
+    /// What is to balance.
+    pub plane: Planned,
+    /// That nobody else is at work here, if something of this host is to be changed.
+    pub alone: Option<Alone>,
+}
+
+/// What is to balance.
+pub enum Planned {
+    /// IPVS, with that part of the kernel for source NAT.
+    Ipvs(SourceNats),
+    /// This process.
+    User(User),
 }
 
 /// Checks privileges, adapter, source NAT, the API's port, and that no other slb is at work.
@@ -34,29 +43,36 @@ pub struct Checked {
 /// [`Fatal::Preflight`]; each finding has been logged.
 pub async fn check(config: &Config) -> Result<Checked, Fatal> {
     let mut findings = Findings(0);
-    let privileged = findings.privileges();
-    let host = Linux::new(&config.adapter).map_err(|error| findings.note(&error)).ok();
-    let host = if config.vips.has_ipv6() { host.map(Linux::with_ipv6) } else { host };
-    let source_nat = match host {
-        Some(mut host) if privileged => {
-            findings.adapter(&mut host, config).await;
-            host.source_nat().await.map_err(|error| findings.note(&error)).ok()
-        }
-        Some(mut host) => {
-            findings.adapter(&mut host, config).await;
-            None
-        }
-        None => None,
+    let lacking = capability::lacking(false).map_err(|error| findings.note(&error)).unwrap_or_default();
+    let facts = Facts {
+        is_loopback: config.vips.is_loopback(),
+        is_provided: matches!(config.vips, Vips::Metal(_)),
+        lacking: &lacking,
     };
-    if let Some(source_nat) = &source_nat {
-        findings.module_privilege(source_nat);
-    }
+    let plane = match dataplane::choose(config.dataplane, &facts) {
+        Choice::Ipvs => findings.ipvs(config).await,
+        Choice::User(user) => {
+            findings.relaying(config, &user).await;
+            Some(Planned::User(user))
+        }
+    };
+    let changes_host = plane.as_ref().is_some_and(Planned::changes_host);
     let listener = findings.listen(config.listen);
-    let bgp = findings.listen_for_peers(&config.vips);
-    let alone = Alone::claim().map_err(|error| findings.note(&error)).ok();
-    match (findings.0, listener, source_nat, alone) {
-        (0, Some(listener), Some(source_nat), Some(alone)) => Ok(Checked { listener, bgp, source_nat, alone }),
+    let bgp = if changes_host { findings.listen_for_peers(&config.vips) } else { Vec::new() };
+    let alone = if changes_host { Alone::claim().map_err(|error| findings.note(&error)).ok() } else { None };
+    match (findings.0, listener, plane) {
+        (0, Some(listener), Some(plane)) => Ok(Checked { listener, bgp, plane, alone }),
         _ => Err(Fatal::Preflight),
+    }
+}
+
+impl Planned {
+    /// Whether something of this host is to be changed.
+    pub fn changes_host(&self) -> bool {
+        match self {
+            Self::Ipvs(_) => true,
+            Self::User(user) => user.binds_vips,
+        }
     }
 }
 
@@ -73,6 +89,61 @@ impl Findings {
         error!("{finding}");
     }
 
+    /// What IPVS needs; this process balances instead, if that is enough.
+    async fn ipvs(&mut self, config: &Config) -> Option<Planned> {
+        let privileged = self.privileges();
+        let host = Linux::new(&config.adapter).map_err(|error| self.note(&error)).ok();
+        let mut host = if config.vips.has_ipv6() { host.map(Linux::with_ipv6) } else { host }?;
+        self.adapter(&mut host, config).await;
+        if !privileged {
+            return None;
+        }
+        match host.source_nat().await {
+            Ok(source_nat) => match self.out_of_reach(config.dataplane) {
+                instead @ Some(_) => Some(Planned::User(User { binds_vips: true, instead })),
+                None => {
+                    self.module_privilege(&source_nat);
+                    Some(Planned::Ipvs(source_nat))
+                }
+            },
+            Err(error) => {
+                let said = Chain(&error).to_string();
+                let has_ipvs = self.out_of_reach(config.dataplane).is_none() && self.load_ipvs().await;
+                if config.dataplane.gives_up_ipvs(has_ipvs) {
+                    return Some(Planned::User(User { binds_vips: true, instead: Some(Obstacle::kernel(said)) }));
+                }
+                let advice = if config.dataplane == Wanted::Auto { "; --dataplane user does without" } else { "" };
+                self.say(&format!("{said}{advice}"));
+                None
+            }
+        }
+    }
+
+    /// What is in the way where there is no IPVS and it may not be loaded, if this process is to balance then.
+    fn out_of_reach(&mut self, wanted: Wanted) -> Option<Obstacle> {
+        if !wanted.gives_up_ipvs(modules::has_ipvs()) {
+            return None;
+        }
+        let lacking = capability::lacking(true).map_err(|error| self.note(&error)).unwrap_or_default();
+        (!lacking.is_empty())
+            .then(|| Obstacle::kernel("the kernel module ip_vs is missing, and CAP_SYS_MODULE, too".to_owned()))
+    }
+
+    async fn load_ipvs(&mut self) -> bool {
+        modules::load_ipvs().await.map_err(|error| self.note(&error)).unwrap_or(true)
+    }
+
+    /// Where VIPs are not bound, the adapter is only listened to.
+    async fn relaying(&mut self, config: &Config, user: &User) {
+        let Ok(mut host) = Linux::new(&config.adapter).map_err(|error| self.note(&error)) else { return };
+        if user.binds_vips {
+            let mut host = if config.vips.has_ipv6() { host.with_ipv6() } else { host };
+            self.adapter(&mut host, config).await;
+        } else if let Err(error) = host.adapter().await {
+            self.note(&error);
+        }
+    }
+
     /// Whether the kernel can be asked about the rest.
     fn privileges(&mut self) -> bool {
         self.lacking(false, "run slb as root, or give it the capability (setcap, or AmbientCapabilities= of its unit)")
@@ -82,7 +153,8 @@ impl Findings {
         match modules::missing(source_nat) {
             Ok(missing) if missing.is_empty() => {}
             Ok(missing) => {
-                let advice = format!("or load the modules before: modprobe -a {}", missing.join(" "));
+                let advice =
+                    format!("or load the modules before: modprobe -a {}, or take --dataplane user", missing.join(" "));
                 self.lacking(true, &advice);
             }
             Err(error) => self.note(&error),
@@ -146,7 +218,9 @@ impl Findings {
         let peering = match vips {
             Vips::Own { announce: Announce::Bgp { peering, .. }, .. } => peering,
             Vips::Metal(metal) => &metal.peering,
-            Vips::Own { announce: Announce::Arp { .. } | Announce::Gobgp { .. }, .. } => return Vec::new(),
+            Vips::Own { announce: Announce::Nobody | Announce::Arp { .. } | Announce::Gobgp { .. }, .. } => {
+                return Vec::new();
+            }
         };
         let mut listeners = Vec::new();
         for at in &peering.listen {

@@ -6,6 +6,7 @@
 //!  addresses, probes ────────┤
 //!  host monitor ─────────────┼──▶ main loop ──▶ controller ──▶ drivers
 //!  deadline ─────────────────┤
+//!  edits of the file (a task) ┤
 //!  SIGTERM ──▶ api stops ────┘   and the loop ends when the last request is answered; the data plane stays
 //! ```
 
@@ -16,19 +17,21 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt};
 use sd_notify::NotifyState;
+use slb_api::DataplaneName;
 use slb_core::{
     board::Board,
     command::{Mailbox, mailbox},
     controller::{Controller, Drivers, World},
+    errors::Chain,
     events::Journal,
     model::{Family, Vip},
     ports::{Cause, Host, HostEvent, Snapshot, Store, Verdict, Write},
     state::Contradiction,
     step::HostStep,
 };
-use slb_dataplane::{Ipvs, Meter};
+use slb_dataplane::Timeouts;
 use slb_health::{Checks, Commands};
-use slb_host::{Linux, Monitor, modules};
+use slb_host::{Linux, Monitor, Relaying, modules};
 use slb_ipam::equinix;
 use slb_store::Redb;
 use tokio::{
@@ -43,9 +46,12 @@ use uuid::Uuid;
 use crate::{
     advertiser::{Advert, Begin},
     alone::{Alone, NotAlone},
-    config::Config,
+    config::{Announce, Config},
+    dataplane::{self, Obstacle, Plane, User, Wanted},
+    file::follow::Follower,
+    host::Node,
     pool::{self, Opened, Pool},
-    preflight,
+    preflight::{self, Planned},
 };
 
 /// At most this many requests are taken from the mailbox into one round, so that events are not kept waiting.
@@ -92,6 +98,21 @@ pub enum Fatal {
     /// The kernel has no IPVS.
     #[error("could not reach IPVS")]
     Ipvs(#[source] slb_dataplane::Error),
+    /// The kernel has IPVS, and something else is wrong with it.
+    #[error("there is IPVS, but it cannot be used (--dataplane user does without it)")]
+    UnusableIpvs(#[source] Box<Self>),
+    /// This process would take them down, or not be reached beside them.
+    #[error(
+        "load-balancers of an earlier server are in IPVS, and this server cannot go on with them ({0}); or, after `slb cleanup`, take \
+         --dataplane user, and it relays them"
+    )]
+    StayWithIpvs(Obstacle),
+    /// This process cannot balance.
+    #[error("could not start the user-space data plane")]
+    Proxy(#[source] std::io::Error),
+    /// What IPVS holds of an earlier server could not be taken away.
+    #[error("could not take the load-balancers out of IPVS, where an earlier server put them")]
+    LeaveIpvs(#[source] Cause),
     /// Health checks cannot be run.
     #[error("could not prepare health checks")]
     Checks(#[source] std::io::Error),
@@ -124,8 +145,8 @@ struct Linuxes;
 impl World for Linuxes {
     type Store = Redb;
     type Pool = Pool;
-    type Host = Linux;
-    type Dataplane = Ipvs;
+    type Host = Node;
+    type Dataplane = Plane;
     type Advertiser = Advert;
     type Checker = Checks;
 }
@@ -151,10 +172,12 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     info!("Starting the Steel Load-Balancer");
     let mut terminate = Signals::listen()?;
     let checked = preflight::check(&config).await?;
-    modules::load(&checked.source_nat).await.map_err(Fatal::Host)?;
-    let Config { adapter, vips, listen, state_dir, reconcile_interval, timeouts, commands } = config;
+    let changes_host = checked.plane.changes_host();
+    let Config { adapter, dataplane, vips, listen, state_dir, reconcile_interval, timeouts, commands, file } = config;
+    let follower = file.map(|file| Follower::new(&file, commands)).transpose().map_err(Fatal::Signals)?;
     let mut store = Redb::open(&state_dir).map_err(Fatal::Store)?;
     let snapshot = store.load().await.map_err(Fatal::Records)?;
+    let (plane, user) = open_plane(dataplane, checked.plane, timeouts, &snapshot).await?;
     let identity = identity(&mut store, &snapshot).await?;
     info!("API Server will be exposed on [{listen}]");
     let Opened { pool, announce, uplink } = tokio::select! {
@@ -165,14 +188,21 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     if let Some(uplink) = uplink.filter(|uplink| snapshot.uplink.as_ref() != Some(uplink)) {
         store.commit(vec![Write::Uplink(uplink)]).await.map_err(Fatal::Records)?;
     }
-    change_adapter(&mut store, &snapshot, &adapter).await?;
+    if changes_host {
+        change_adapter(&mut store, &snapshot, &adapter).await?;
+        if user.is_some() {
+            dataplane::leave_ipvs(snapshot.load_balancers.iter()).await.map_err(Fatal::LeaveIpvs)?;
+        }
+    }
     let has_ipv6 = pool.has_ipv6()
         || snapshot.load_balancers.iter().flat_map(|each| each.vips).any(|vip| vip.family() == Family::Ipv6);
     let host = Linux::new(&adapter).map_err(Fatal::Host)?;
+    let host = if has_ipv6 { host.with_ipv6() } else { host };
     let monitor = Monitor::open(&adapter).await.map_err(Fatal::Host)?;
     let listener = TcpListener::from_std(checked.listener).map_err(Fatal::Api)?;
     let board = Arc::new(Board::new(Journal::new(Uuid::new_v4(), SystemTime::now)));
-    board.post_statistics(Arc::new(Meter::default()));
+    board.post_statistics(plane.statistics());
+    let announce = if changes_host { announce } else { Announce::Nobody };
     let (advertiser, begin) = Advert::open(&announce, &adapter, has_ipv6, checked.bgp)?;
     advertiser.tell(board.journal());
     if let Some(routing) = advertiser.routing() {
@@ -180,36 +210,68 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     }
     let checks = Checks::start(if commands { Commands::Allowed } else { Commands::Refused }).map_err(Fatal::Checks)?;
     board.post_reports(checks.reports());
-    let drivers = Drivers {
+    let drivers: Drivers<Linuxes> = Drivers {
         store,
         pool,
-        host: if has_ipv6 { host.with_ipv6() } else { host },
-        dataplane: Ipvs::open().await.map_err(Fatal::Ipvs)?.with_timeouts(timeouts),
+        host: match &user {
+            None => Node::Forwarding(host),
+            Some(user) if user.binds_vips => Node::Relaying(Relaying::binding(host)),
+            Some(_) => Node::Relaying(Relaying::bound()),
+        },
+        dataplane: plane,
         advertiser,
         checker: checks,
     };
-    let controller = controller(drivers, snapshot, Arc::clone(&board), reconcile_interval, has_ipv6).await?;
-    Server { controller, monitor, adapter, _alone: checked.alone }
-        .run(listener, board, begin, terminate, commands)
+    let name = drivers.dataplane.name();
+    let mut controller = Controller::new(drivers, snapshot, Arc::clone(&board), reconcile_interval, Instant::now())
+        .map_err(Fatal::Contradiction)?;
+    controller.settle_settings().await.map_err(Fatal::Settings)?;
+    if user.is_none() {
+        tell_settings(has_ipv6);
+    }
+    let options = slb_api::Options { commands, dataplane: name, ..slb_api::Options::default() };
+    Server { controller, monitor, adapter, follower, _alone: checked.alone }
+        .run(listener, board, begin, terminate, options)
         .await
 }
 
-async fn controller(
-    drivers: Drivers<Linuxes>,
-    snapshot: Snapshot,
-    board: Arc<Board>,
-    reconcile_interval: Duration,
-    has_ipv6: bool,
-) -> Result<Controller<Linuxes>, Fatal> {
-    let mut controller =
-        Controller::new(drivers, snapshot, board, reconcile_interval, Instant::now()).map_err(Fatal::Contradiction)?;
-    controller.settle_settings().await.map_err(Fatal::Settings)?;
+/// What was planned, or this process where the kernel turns out not to have IPVS and may do without. What goes with it is said once.
+async fn open_plane(
+    wanted: Wanted,
+    planned: Planned,
+    timeouts: Timeouts,
+    before: &Snapshot,
+) -> Result<(Plane, Option<User>), Fatal> {
+    let user = match planned {
+        Planned::User(user) => user,
+        Planned::Ipvs(source_nat) => match dataplane::ipvs(&source_nat).await {
+            Ok(ipvs) => return Ok((Plane::Ipvs(ipvs.with_timeouts(timeouts)), None)),
+            Err(fatal) if wanted.gives_up_ipvs(modules::load_ipvs().await.map_err(Fatal::Host)?) => {
+                User { binds_vips: true, instead: Some(Obstacle::kernel(Chain(&fatal).to_string())) }
+            }
+            Err(fatal) if wanted == Wanted::Auto => return Err(Fatal::UnusableIpvs(Box::new(fatal))),
+            Err(fatal) => return Err(fatal),
+        },
+    };
+    if let Some(obstacle) = &user.instead
+        && wanted.stays_with_ipvs(modules::has_ipvs(), before)
+    {
+        return Err(Fatal::StayWithIpvs(obstacle.clone()));
+    }
+    if user.instead.is_some() {
+        warn!("{user}");
+    } else {
+        info!("{user}");
+    }
+    Ok((Plane::User(dataplane::proxy(&user, timeouts).map_err(Fatal::Proxy)?), Some(user)))
+}
+
+fn tell_settings(has_ipv6: bool) {
     info!("Enabled IPv4 Forwarding in the kernel");
     if has_ipv6 {
         info!("Enabled IPv6 Forwarding in the kernel");
     }
     info!("Enabled Connection tracking in the kernel");
-    Ok(controller)
 }
 
 /// What the state is called among others; the first start gives it its name.
@@ -252,7 +314,8 @@ struct Server {
     controller: Controller<Linuxes>,
     monitor: Monitor,
     adapter: String,
-    _alone: Alone,
+    follower: Option<Follower>,
+    _alone: Option<Alone>,
 }
 
 impl Server {
@@ -262,13 +325,24 @@ impl Server {
         board: Arc<Board>,
         begin: Begin,
         mut terminate: Signals,
-        commands: bool,
+        options: slb_api::Options,
     ) -> Result<(), Fatal> {
         let (mailbox, mut requests) = mailbox();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let mut api = serve_api(listener, mailbox, board, stopped, commands);
+        let stopping = match options.dataplane {
+            DataplaneName::Ipvs => "stopping; load-balancers stay as they are, `slb cleanup` takes them away",
+            DataplaneName::User => "stopping; load-balancers come back with the next start, connections end now",
+        };
+        let mut api = serve_api(listener, mailbox.clone(), Arc::clone(&board), stopped, options);
+        if self.follower.is_some() {
+            self.controller.expect_declarations();
+        }
         self.controller.reconcile(Instant::now()).await;
         begin.begin();
+        if let Some(follower) = self.follower.take() {
+            // It ends with the mailbox, or with the runtime.
+            tokio::spawn(follower.follow(mailbox, board));
+        }
         notify(&[NotifyState::Ready]);
         let mut stop = Some(stop);
         loop {
@@ -290,7 +364,7 @@ impl Server {
                 () = sleep_until(deadline.into()) => self.controller.tick(Instant::now()).await,
                 // Cancel-safe: a signal stays pending until it is returned.
                 () = terminate.next(), if stop.is_some() => {
-                    info!("stopping; load-balancers stay as they are, `slb cleanup` takes them away");
+                    info!("{stopping}");
                     notify(&[NotifyState::Stopping]);
                     stop = None;
                 }
@@ -308,7 +382,7 @@ impl Server {
             match event {
                 Ok(event) => events.push(event),
                 Err(error) => {
-                    warn!(error = %slb_core::errors::Chain(&error), "cannot hear of changes on the host; listening anew");
+                    warn!(error = %Chain(&error), "cannot hear of changes on the host; listening anew");
                     events.push(HostEvent::Overrun);
                     self.listen_anew().await;
                     break;
@@ -323,7 +397,7 @@ impl Server {
         match Monitor::open(&self.adapter).await {
             Ok(monitor) => self.monitor = monitor,
             Err(error) => {
-                error!(error = %slb_core::errors::Chain(&error), "still cannot");
+                error!(error = %Chain(&error), "still cannot");
                 tokio::time::sleep(MONITOR_RETRY).await;
             }
         }
@@ -335,10 +409,10 @@ fn serve_api(
     mailbox: Mailbox,
     board: Arc<Board>,
     stopped: tokio::sync::oneshot::Receiver<()>,
-    commands: bool,
+    options: slb_api::Options,
 ) -> JoinHandle<()> {
     let journal = Arc::clone(board.journal());
-    let router = slb_api::router(mailbox, board, slb_api::Options { commands, ..slb_api::Options::default() });
+    let router = slb_api::router(mailbox, board, options);
     tokio::spawn(slb_api::serve(listener, router, async move {
         // A sender that is gone stops the API as well as one that says so.
         drop(stopped.await);

@@ -22,7 +22,7 @@ fn unload(site: &Site) {
     });
 }
 
-fn cleanup_does_without() {
+fn cleanup_and_auto_do_without() {
     let site = Site::new(SLB);
     let server = site.start(&[]);
     let _ = site.balanced(&server);
@@ -36,7 +36,8 @@ fn cleanup_does_without() {
     assert_eq!(site.lb.kernel_state(), before);
 
     let options = site.options();
-    let words: Vec<&str> = ["server"].into_iter().chain(options.iter().map(String::as_str)).collect();
+    let words: Vec<&str> =
+        ["server", "--dataplane", "ipvs"].into_iter().chain(options.iter().map(String::as_str)).collect();
     let output = site.lb.output(SLB, &words);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
@@ -44,6 +45,14 @@ fn cleanup_does_without() {
         "{said}"
     );
     assert_eq!(site.lb.kernel_state(), before);
+
+    let _backends = site.web();
+    let mut server = site.start(&[]);
+    let said = server.process().said().join("\n");
+    assert!(said.contains("not by IPVS") && said.contains("modprobe ip_vs"), "{said}");
+    let balanced = slb_lab::site::endpoint(&server.ask("GET", "/loadbalancers", "").json()[0]);
+    assert!(slb_lab::http::get(&site.client, balanced).is_ok());
+    server.stop();
     fs::write(MODPROBE, modprobe).unwrap();
 }
 
@@ -56,4 +65,4 @@ fn loaded_anew_it_serves_again() {
     server.delete(&created);
 }
 
-slb_lab::main! { fast: [cleanup_does_without, loaded_anew_it_serves_again] }
+slb_lab::main! { fast: [cleanup_and_auto_do_without, loaded_anew_it_serves_again] }

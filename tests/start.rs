@@ -39,7 +39,7 @@ fn what_is_wrong_is_said_and_changes_nothing() {
 
 fn missing_privileges_are_named() {
     let site = Site::new(SLB);
-    let words: Vec<String> = [vec![SLB.to_owned(), "server".to_owned()], site.options()].concat();
+    let words = [&[SLB, "server", "--dataplane", "ipvs"].map(str::to_owned)[..], &site.options()].concat();
     let capsh = format!("setpriv --bounding-set -net_admin,-net_raw --inh-caps -all {}", words.join(" "));
     let output = site.lb.output("sh", &["-c", &capsh]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -47,11 +47,29 @@ fn missing_privileges_are_named() {
     assert!(said.contains("CAP_NET_ADMIN") && said.contains("CAP_NET_RAW"), "{said}");
 }
 
-/// Capabilities are enough, but not for iptables.
+/// Who is in IPVS would not be reached by what is relayed beside it.
+fn lost_privileges_take_nobody_out_of_ipvs() {
+    let site = Site::new(SLB);
+    let _backends = site.web();
+    let server = site.start(&[]);
+    let created = site.balanced(&server);
+    server.stop();
+    let before = site.lb.kernel_state();
+    let words = [&[SLB, "server"].map(str::to_owned)[..], &site.options()].concat();
+    let unprivileged = format!("setpriv --bounding-set -net_admin,-net_raw --inh-caps -all {}", words.join(" "));
+    let output = site.lb.output("sh", &["-c", &unprivileged]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("CAP_NET_ADMIN") && said.contains("--dataplane user"), "{said}");
+    assert_eq!(site.lb.kernel_state(), before);
+    assert!(site.get(&created).is_ok());
+}
+
+/// Capabilities are enough, but not for iptables. There is IPVS, and so nobody is relayed instead.
 fn iptables_is_for_root_alone() {
     let site = Site::new(SLB);
     site.lb.sh("iptables-legacy -t nat -L -n");
-    let words: Vec<String> = [vec![SLB.to_owned(), "server".to_owned()], site.options()].concat();
+    let words = [&[SLB, "server"].map(str::to_owned)[..], &site.options()].concat();
     let able = "+net_admin,+net_raw";
     let nobody = format!(
         "setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps {able} --ambient-caps {able} timeout 10 {}",
@@ -60,6 +78,7 @@ fn iptables_is_for_root_alone() {
     let output = site.lb.output("sh", &["-c", &nobody]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("root alone") && said.contains("nothing was changed"), "{said}");
+    assert!(said.contains("--dataplane user"), "{said}");
 }
 
 fn a_second_server_is_refused() {
@@ -112,6 +131,7 @@ slb_lab::main! {
     fast: [
         what_is_wrong_is_said_and_changes_nothing,
         missing_privileges_are_named,
+        lost_privileges_take_nobody_out_of_ipvs,
         iptables_is_for_root_alone,
         a_second_server_is_refused,
         options_come_from_three_places,

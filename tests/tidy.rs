@@ -12,12 +12,13 @@ use std::{
 use serde_json::Value;
 
 /// Who may use whom of our packages; the drawing is in docs/ARCHITECTURE.md.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("slb-core", &[]),
     ("netlink-batch", &[]),
     ("ipvs-netlink", &["netlink-batch"]),
     ("slb-ipam", &["slb-core"]),
     ("slb-advert", &["slb-core"]),
+    ("slb-proxy", &["slb-core"]),
     ("slb-store", &["slb-core"]),
     ("slb-health", &["slb-core"]),
     ("slb-api", &["slb-core"]),
@@ -32,6 +33,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "slb-advert",
             "slb-host",
             "slb-dataplane",
+            "slb-proxy",
             "slb-store",
             "slb-health",
             "slb-api",

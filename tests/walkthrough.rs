@@ -63,6 +63,7 @@ fn walkthrough() {
     "onePacket": false,
     "protocol": "tcp",
     "sourceNat": "always",
+    "origin": "api",
     "observed": {{
       "programmed": {{
         "is": true,

@@ -4,8 +4,8 @@
 //! | the core says | status |
 //! | --- | --- |
 //! | unknown load-balancer, unknown backend, unknown peer | 404 |
-//! | right in itself, but it contradicts what is there: taken, exists, unfit on this host, immutable, being deleted, in use, foreign | 409 |
-//! | wrong whatever is there: a backend that is the VIP | 422 |
+//! | right in itself, but it contradicts what is there: taken, exists, unfit on this host, immutable, of the file, being deleted, in use, foreign | 409 |
+//! | wrong whatever is there: a backend that is the VIP, what only another data plane can do | 422 |
 //! | a step failed and will fail again | 500 |
 //! | the provider of addresses failed | 502 |
 //! | it may pass: no address or mark left, a question that was not answered (no link), a step that may succeed later, the store, stopping | 503 |
@@ -17,7 +17,7 @@ use slb_core::{
     command::{Failure, Rejected},
     errors::Chain,
     model::Invalid,
-    ports::{Cause, Lacking, PoolError},
+    ports::{Cause, Lacking, PoolError, Unserved},
 };
 
 use crate::problem::{Kind, Members, Problem};
@@ -47,6 +47,7 @@ impl From<Rejected> for Problem {
             Rejected::PeerExists(_) => Self::new(Kind::PeerExists, detail),
             Rejected::UnknownPeer(_) => Self::new(Kind::UnknownPeer, detail),
             Rejected::PeerIsAnOption(_) => Self::new(Kind::PeerIsAnOption, detail),
+            Rejected::OfFile(_) => Self::new(Kind::OfFile, detail),
             Rejected::Deleting(_) => Self::new(Kind::BeingDeleted, detail),
             Rejected::Immutable { field, .. } => Self::fixed(field, detail),
         }
@@ -69,15 +70,17 @@ impl From<Failure> for Problem {
                 caused(kind, &detail, &cause, Members::default())
             }
             Failure::Step { step, may_pass, undone, cause } => caused(
-                match cause.downcast_ref::<Lacking>() {
-                    Some(Lacking(_)) => Kind::Unsupported,
-                    None if may_pass => Kind::StepFailed,
-                    None => Kind::StepRefused,
+                match &cause {
+                    cause if cause.is::<Lacking>() => Kind::Unsupported,
+                    cause if cause.is::<Unserved>() => Kind::Unserved,
+                    _ if may_pass => Kind::StepFailed,
+                    _ => Kind::StepRefused,
                 },
                 &detail,
                 &cause,
                 Members { step: Some(step.to_string()), undone: Some(undone), ..Members::default() },
             ),
+            Failure::Declared { why, .. } => (*why).into(),
             Failure::Stopping => Self::new(Kind::Stopping, detail),
         }
     }

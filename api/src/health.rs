@@ -5,7 +5,7 @@ use axum::{extract::State, response::Response};
 use serde::Serialize;
 
 use crate::{
-    Api,
+    Api, DataplaneName,
     problem::{Kind, Problem},
     reply,
 };
@@ -22,6 +22,7 @@ struct Status {
 struct Welcome {
     name: &'static str,
     version: &'static str,
+    dataplane: DataplaneName,
     links: Links,
 }
 
@@ -50,10 +51,11 @@ pub(crate) async fn readiness(State(api): State<Api>) -> Result<Response, Proble
 }
 
 /// What this is and where to go on.
-pub(crate) async fn welcome() -> Response {
+pub(crate) async fn welcome(State(api): State<Api>) -> Response {
     reply::ok(&Welcome {
         name: "slb",
         version: env!("CARGO_PKG_VERSION"),
+        dataplane: api.options.dataplane,
         links: Links {
             loadbalancers: "/loadbalancers",
             statistics: "/statistics",

@@ -7,8 +7,9 @@
 //!                       └── problem ◀── failure ◀────────────────┘
 //! ```
 //! Reading order: [`routes`] has the table of everything there is; `loadbalancers` and `backends` are the handlers, `bgp`
-//! shows routers, `drain` takes things out gently, `shutdown` asks them for other ways, `statistics` is what the kernel counts, `events` tells what happens, `health` is for those that know of neither; `wire`, `observed`,
-//! `peer` and `check` are what bodies look like, read by `extract` from `json` through `fields` and `read`;
+//! shows routers, `drain` takes things out gently, `shutdown` asks them for other ways, `statistics` is what the kernel counts, `file` how the configuration file is doing, `events` tells what happens, `health` is for those that know of neither; `wire`, `observed`,
+//! `peer` and `check` are what bodies look like, read by `extract` from `json` through `fields` and `read`, and [`declaration`]
+//! what the configuration file looks like, read through the same;
 //! [`problem`] is every way to say no, and `failure` how the core's errors get there; `exchange` is around all of it, with
 //! `guard` against web pages of other sites; [`serve`](fn@serve) is the server.
 //!
@@ -20,12 +21,14 @@
 mod backends;
 mod bgp;
 mod check;
+pub mod declaration;
 mod drain;
 mod events;
 mod exchange;
 mod extract;
 mod failure;
 mod fields;
+mod file;
 mod guard;
 mod health;
 mod json;
@@ -50,6 +53,17 @@ use tokio::sync::Semaphore;
 
 pub use serve::serve;
 
+/// What balances, as the API calls it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DataplaneName {
+    /// The kernel's IPVS.
+    #[default]
+    Ipvs,
+    /// This process.
+    User,
+}
+
 /// What can be set.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -60,12 +74,19 @@ pub struct Options {
     pub body_timeout: Duration,
     /// Whether health checks may run commands on this host.
     pub commands: bool,
+    /// What balances.
+    pub dataplane: DataplaneName,
 }
 
 impl Default for Options {
-    /// No names, no commands; half a minute, which is a megabyte at 300 kbit/s.
+    /// No names, no commands, IPVS; half a minute, which is a megabyte at 300 kbit/s.
     fn default() -> Self {
-        Self { names: Vec::new(), body_timeout: Duration::from_secs(30), commands: false }
+        Self {
+            names: Vec::new(),
+            body_timeout: Duration::from_secs(30),
+            commands: false,
+            dataplane: DataplaneName::Ipvs,
+        }
     }
 }
 

@@ -7,10 +7,9 @@ use axum::{extract::State, http::Uri, response::Response};
 use serde::{Serialize, Serializer};
 use slb_core::{
     board::Seen,
-    command::{Answer, Command, DrainWish, Failure, LoadBalancerChange, NewLoadBalancer, Rejected},
+    command::{Answer, Command, DrainWish, Failure, LoadBalancerChange, Rejected},
     model::{Backend, Invalid, LoadBalancer, LoadBalancerId, Phase, Target, Then, check::HealthCheck},
 };
-use uuid::Uuid;
 
 use crate::{
     Api,
@@ -52,19 +51,7 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
     let backends = wanted(&api, &wish.backends)?;
     check_commands(&api, &wish.check)?;
     let fallback = wish.fallback.map(|fallback| fallback.target);
-    let new = NewLoadBalancer {
-        id: LoadBalancerId(Uuid::new_v4()),
-        name: wish.name,
-        listen: wish.listen,
-        protocol: wish.protocol,
-        vips: wish.vips,
-        advertise: wish.advertise,
-        source_nat: wish.source_nat,
-        service: wish.service,
-        check: wish.check,
-        fallback: wish.fallback,
-        backends: (!backends.is_empty()).then_some(backends),
-    };
+    let new = wish.into_new(backends);
     match ask(&api, Command::Create(new), fallback, &targets).await? {
         Answer::LoadBalancer(load_balancer) => {
             let place = format!("/loadbalancer/{}", load_balancer.id);
@@ -72,7 +59,9 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
             let observer = seen.as_ref().map(|seen| observer(&api, seen));
             Ok(reply::created(&place, &LoadBalancerView::observed(&load_balancer, observer)))
         }
-        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
+        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(_) => {
+            Err(reply::contradiction())
+        }
     }
 }
 
@@ -105,7 +94,7 @@ pub(crate) async fn delete(
     }
     match api.mailbox.ask(Command::Delete(id)).await? {
         Answer::Gone => Ok(reply::gone()),
-        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) => {
+        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Declared(_) => {
             Err(reply::contradiction())
         }
     }
@@ -166,7 +155,9 @@ async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result
             let observer = seen.as_ref().map(|seen| observer(api, seen));
             Ok(reply::ok(&LoadBalancerView::observed(&load_balancer, observer)))
         }
-        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone => Err(reply::contradiction()),
+        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(_) => {
+            Err(reply::contradiction())
+        }
     }
 }
 

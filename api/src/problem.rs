@@ -98,6 +98,10 @@ kinds! {
     PeersElsewhere = "peers-elsewhere" CONFLICT "The peers are those of another program";
     /// The field cannot be changed.
     Immutable = "immutable" CONFLICT "The field cannot be changed";
+    /// The configuration file has it.
+    OfFile = "of-file" CONFLICT "The load-balancer is of the configuration file";
+    /// There is no configuration file.
+    NoFile = "no-file" CONFLICT "This server has no configuration file";
     /// A module is missing, or the kernel is too old.
     Unsupported = "unsupported" CONFLICT "The kernel lacks what is asked for";
     /// It is on its way out.
@@ -114,6 +118,8 @@ kinds! {
     TooLarge = "too-large" PAYLOAD_TOO_LARGE "The body is too large";
     /// JSON, but not what is asked for.
     Invalid = "invalid" UNPROCESSABLE_ENTITY "The body is not what this request takes";
+    /// It takes a kernel.
+    Unserved = "unserved" UNPROCESSABLE_ENTITY "The data plane of this server cannot do what is asked for";
     /// The kernel refused.
     StepRefused = "step-refused" INTERNAL_SERVER_ERROR "A step was refused";
     /// An answer that does not fit the question.

@@ -14,7 +14,7 @@ use axum::{
 };
 
 use crate::{
-    Api, backends, bgp, drain, events, health, loadbalancers,
+    Api, backends, bgp, drain, events, file, health, loadbalancers,
     problem::{Kind, Problem},
     shutdown, statistics,
 };
@@ -58,6 +58,7 @@ routes! {
     GET "/loadbalancer/{uuid}/statistics" => statistics::one;
     GET "/statistics" => statistics::all;
     GET "/events" => events::follow;
+    GET "/file" => file::show;
     POST "/loadbalancer/{uuid}/drain" => drain::drain;
     POST "/loadbalancer/{uuid}/undrain" => drain::undrain;
     POST "/loadbalancer/{uuid}/backend/{backenduuid}/drain" => drain::drain_backend;

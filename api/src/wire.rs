@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use slb_core::{
-    command::{ServiceChange, WantedVips},
+    command::{NewLoadBalancer, ServiceChange, WantedVips},
     model::{
-        Advertise, Backend, Fallback, Listen, LoadBalancer, LoadBalancerId, Name, Phase, Port, PortRange, Ports,
-        Protocol, ServiceSettings, SourceNat, Vip, Vips, check::HealthCheck,
+        Advertise, Backend, Fallback, Listen, LoadBalancer, LoadBalancerId, Name, Origin, Phase, Port, PortRange,
+        Ports, Protocol, ServiceSettings, SourceNat, Vip, Vips, check::HealthCheck,
     },
 };
 use uuid::Uuid;
@@ -63,6 +63,7 @@ pub(crate) struct LoadBalancerView<'a> {
     fallback: Option<FallbackView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     drain: Option<DrainView>,
+    origin: Origin,
     #[serde(skip_serializing_if = "Option::is_none")]
     observed: Option<LoadBalancerObserved<'a>>,
 }
@@ -88,6 +89,7 @@ impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
             health_check: load_balancer.check.as_deref().map(HealthCheckView::from),
             fallback: load_balancer.fallback.as_deref().map(FallbackView::from),
             drain: load_balancer.drain.map(DrainView::from),
+            origin: load_balancer.origin,
             observed: None,
         }
     }
@@ -146,7 +148,14 @@ pub(crate) struct LoadBalancerWish {
 }
 
 impl FromFields for LoadBalancerWish {
-    fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
+    fn from_fields(fields: Fields<'_>) -> Option<Self> {
+        Self::read(fields, "backends")
+    }
+}
+
+impl LoadBalancerWish {
+    /// The same where the list of backends has another name.
+    pub(crate) fn read(mut fields: Fields<'_>, backends: &'static str) -> Option<Self> {
         let name = fields.optional("name", name).or_else(|| Name::try_from(String::new()).ok());
         let listen = listen(&mut fields);
         let vips = wanted_vips(&mut fields);
@@ -156,10 +165,11 @@ impl FromFields for LoadBalancerWish {
         let service = service(&mut fields).of(ServiceSettings::default());
         let check = health_check(&mut fields).flatten().map(Arc::new);
         let fallback = fallback(&mut fields).flatten();
-        let backends = fields.list("backends", BackendWish::from_fields);
+        let backends = fields.list(backends, BackendWish::from_fields);
         fields.refuse("drain", "is asked for once the load-balancer is there");
         fields.refuse("uuid", "is chosen by the server");
         fields.refuse("status", "is set by the server");
+        fields.refuse("origin", "is set by the server");
         fields.refuse("observed", "is set by the server");
         fields.finish();
         let backends = backends.unwrap_or_default();
@@ -175,6 +185,25 @@ impl FromFields for LoadBalancerWish {
             fallback,
             backends,
         })
+    }
+}
+
+impl LoadBalancerWish {
+    /// The load-balancer that it asks for, under an id that nothing has had.
+    pub(crate) fn into_new(self, backends: Vec<Backend>) -> NewLoadBalancer {
+        NewLoadBalancer {
+            id: LoadBalancerId(Uuid::new_v4()),
+            name: self.name,
+            listen: self.listen,
+            protocol: self.protocol,
+            vips: self.vips,
+            advertise: self.advertise,
+            source_nat: self.source_nat,
+            service: self.service,
+            check: self.check,
+            fallback: self.fallback,
+            backends: (!backends.is_empty()).then_some(backends),
+        }
     }
 }
 
@@ -236,6 +265,7 @@ impl LoadBalancerEdit {
         };
         fields.pass_over("observed");
         fields.pass_over("drain");
+        fields.pass_over("origin");
         fields.finish();
         edit
     }

@@ -14,6 +14,7 @@ use std::{
 
 use crate::{
     checker::Reports,
+    declared::FileReport,
     drain::{ByBackend, Left},
     events::{Event, Journal},
     model::{LoadBalancer, LoadBalancerId, Target},
@@ -30,6 +31,7 @@ pub struct Board {
     routing: OnceLock<Arc<dyn Routing>>,
     statistics: OnceLock<Arc<dyn Statistics>>,
     reports: OnceLock<Arc<dyn Reports>>,
+    file: RwLock<Option<FileReport>>,
     journal: Arc<Journal>,
 }
 
@@ -139,6 +141,17 @@ impl Board {
     /// Says what checks backends, once.
     pub fn post_reports(&self, reports: Arc<dyn Reports>) {
         self.reports.get_or_init(|| reports);
+    }
+
+    /// How the configuration file is doing, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<FileReport> {
+        self.file.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says how the configuration file is doing.
+    pub fn post_file(&self, report: FileReport) {
+        *self.file.write().unwrap_or_else(PoisonError::into_inner) = Some(report);
     }
 
     /// Posts a load-balancer that was there before the start, which is no news.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What may be asked of the controller, what it answers, and why it may not do it.
 
+mod declared;
 mod wanted;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -21,7 +22,10 @@ use crate::{
     step::Step,
 };
 
-pub use self::wanted::WantedVips;
+pub use self::{
+    declared::{Declaration, Tally},
+    wanted::WantedVips,
+};
 
 /// A wish. Ids are made by whoever asks, so that the core needs no randomness.
 #[derive(Clone, Debug)]
@@ -71,11 +75,19 @@ pub enum Wish {
     LoadBalancer(Command),
     /// About a peer.
     Peer(PeerCommand),
+    /// About all that the configuration file has.
+    Declare(Declaration),
 }
 
 impl From<Command> for Wish {
     fn from(command: Command) -> Self {
         Self::LoadBalancer(command)
+    }
+}
+
+impl From<Declaration> for Wish {
+    fn from(declaration: Declaration) -> Self {
+        Self::Declare(declaration)
     }
 }
 
@@ -233,6 +245,8 @@ pub enum Answer {
     Backends(Vec<Backend>),
     /// The peer is told of VIPs.
     Peer(PeerAddress),
+    /// All is as the file has it.
+    Declared(Tally),
     /// It is gone.
     Gone,
 }
@@ -273,8 +287,8 @@ pub enum Rejected {
     /// The fallback serves while the backends do not.
     #[error("{0} cannot be both a backend and the fallback")]
     BackendIsFallback(Target),
-    /// A load-balancer cannot be its own backend.
-    #[error("{0} is the load-balancer's own address; a backend is another server")]
+    /// A load-balancer cannot be its own backend, nor, on a loopback address, that of another.
+    #[error("{0} is the address of a load-balancer; a backend is another server")]
     BackendIsVip(Target),
     /// The backend could never get connections of its own from this load-balancer, on this host.
     #[error("{target} {why}")]
@@ -287,6 +301,9 @@ pub enum Rejected {
     /// The settings do not go together.
     #[error(transparent)]
     Discord(#[from] Discord),
+    /// The file would undo it.
+    #[error("load-balancer {0} is of the configuration file; change it there")]
+    OfFile(LoadBalancerId),
     /// The load-balancer is being removed.
     #[error("load-balancer {0} is being deleted")]
     Deleting(LoadBalancerId),
@@ -406,6 +423,14 @@ pub enum Failure {
         /// The kernel's own error.
         #[source]
         cause: Cause,
+    },
+    /// What the file declares cannot be; nothing of it was done.
+    #[error("{why}")]
+    Declared {
+        /// Which of its load-balancers is to blame, counted from 0, if one is.
+        index: Option<usize>,
+        /// Why.
+        why: Box<Failure>,
     },
     /// The server is stopping.
     #[error("the server is stopping")]

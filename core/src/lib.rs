@@ -6,7 +6,7 @@
 //!   ▲                               │                     ▲
 //!   └────────── board ◀─────────────┘                  observed
 //! ```
-//! Reading order: [`model`] has the words; [`command`] what may be asked; [`state`] the desired state; [`observed`] what the
+//! Reading order: [`model`] has the words; [`command`] what may be asked; [`state`] the desired state, and [`declared`] what the configuration file makes of it; [`observed`] what the
 //! kernel reports; [`plan`](mod@plan) leads from one to the other in [`step`]s; [`ports`] is what drivers implement;
 //! [`controller`] ties them together; [`board`] is what readers see, with [`status`], [`statistics`] and [`events`]; [`peer`], [`prefix`] and [`routing`] are the words about routers;
 //! [`health`] decides what answers to checks mean, [`drain`](mod@drain) what a drain waits for, and [`checker`] is the port of what asks; [`cleanup`] takes everything away; [`errors`] prints an error with its causes.
@@ -18,6 +18,7 @@ pub mod checker;
 pub mod cleanup;
 pub mod command;
 pub mod controller;
+pub mod declared;
 pub mod drain;
 pub mod errors;
 pub mod events;

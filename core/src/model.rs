@@ -6,6 +6,7 @@ pub mod check;
 mod check_marks;
 mod condition;
 mod forwarding;
+mod origin;
 mod ports;
 mod protocol;
 mod scheduler;
@@ -27,6 +28,7 @@ pub use self::{
     check_marks::CheckMarks,
     condition::{Condition, Drain, Then, Time},
     forwarding::{BackendSettings, Encapsulation, Forwarding, ForwardingKind, Thresholds},
+    origin::Origin,
     ports::{Listen, MAX_RANGES, MarkRule, Marked, PortRange, Ports},
     protocol::Protocol,
     scheduler::Scheduler,
@@ -365,6 +367,8 @@ pub struct LoadBalancer {
     pub drain: Option<Drain>,
     /// By which its backends are asked for a VIP.
     pub check_marks: CheckMarks,
+    /// Who asked for it.
+    pub origin: Origin,
 }
 
 impl LoadBalancer {

@@ -43,6 +43,11 @@ pub enum Verdict {
 #[error("the kernel has no {0}")]
 pub struct Lacking(pub String);
 
+/// The data plane that slb runs with cannot do what is asked for, by its nature. Drivers give it as the cause of [`Verdict::Refused`].
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unserved(pub String);
+
 /// One record to write or erase; a commit takes many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {

@@ -164,6 +164,7 @@ mod tests {
             fallback: None,
             drain: None,
             check_marks: CheckMarks::default(),
+            origin: crate::model::Origin::default(),
         }
     }
 

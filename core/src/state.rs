@@ -3,6 +3,7 @@
 
 mod check_marks;
 mod conditions;
+mod declared;
 mod targets;
 #[cfg(test)]
 mod tests;
@@ -19,8 +20,8 @@ use self::{
 use crate::{
     command::{BackendChange, Command, LoadBalancerChange, NewLoadBalancer, Rejected},
     model::{
-        Backend, BackendId, CheckMarks, Endpoint, Family, Listen, LoadBalancer, LoadBalancerId, Mark, Marked, Phase,
-        Port, PortRange, Protocol, Time, Vip, Vips, VirtualService,
+        Backend, BackendId, CheckMarks, Endpoint, Family, Listen, LoadBalancer, LoadBalancerId, Mark, Marked, Origin,
+        Phase, Port, PortRange, Protocol, Time, Vip, Vips, VirtualService,
     },
     ports::Write,
     step::DataplaneStep,
@@ -203,6 +204,16 @@ impl State {
     /// # Errors
     /// A port is taken on one of them, or the backends contradict each other or the VIPs, or no mark is left. Nothing has changed then.
     pub fn create(&mut self, new: NewLoadBalancer, vips: Vips, foreign: &BTreeSet<Mark>) -> Result<Change, Rejected> {
+        self.create_of(Origin::Api, new, vips, foreign)
+    }
+
+    fn create_of(
+        &mut self,
+        origin: Origin,
+        new: NewLoadBalancer,
+        vips: Vips,
+        foreign: &BTreeSet<Mark>,
+    ) -> Result<Change, Rejected> {
         let ranges = new.listen.ranges();
         vips.into_iter().try_for_each(|vip| self.check_ports(vip, new.protocol, &ranges, None))?;
         new.service.check(new.protocol, families(vips))?;
@@ -229,8 +240,10 @@ impl State {
             fallback: new.fallback.map(Box::new),
             drain: None,
             check_marks: CheckMarks::default(),
+            origin,
         };
         check_targets(&after)?;
+        self.check_loops(&after)?;
         Ok(self.done(None, Some(after)))
     }
 
@@ -335,6 +348,7 @@ impl State {
             check_fallback(&after)?;
         }
         check_persistence(&after)?;
+        self.check_loops(&after)?;
         Ok(self.done(Some(before), Some(after)))
     }
 
@@ -343,6 +357,7 @@ impl State {
         let backends: Arc<[Backend]> = before.backends().iter().chain(added).cloned().collect();
         let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
         check_targets(&after)?;
+        self.check_loops(&after)?;
         Ok(self.done(Some(before), Some(after)))
     }
 
@@ -356,6 +371,7 @@ impl State {
         let has_ever_had = before.backends.is_some() || !backends.is_empty();
         let after = LoadBalancer { backends: has_ever_had.then(|| kept.collect()), ..LoadBalancer::clone(&before) };
         check_targets(&after)?;
+        self.check_loops(&after)?;
         Ok(self.done(Some(before), Some(after)))
     }
 
@@ -379,6 +395,7 @@ impl State {
             others.map(|each| if each.target == changed.target { &changed } else { each }).cloned().collect();
         let after = LoadBalancer { backends: Some(backends), ..LoadBalancer::clone(&before) };
         check_targets(&after)?;
+        self.check_loops(&after)?;
         Ok(self.done(Some(before), Some(after)))
     }
 

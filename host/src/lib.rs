@@ -11,7 +11,7 @@
 //! rtnetlink; `link` and `address` say what its messages mean; `reception` waits until an address works; `sysctl` is the table of settings
 //! with their reasons; `nat` and `marks` have each a driver for nftables and one for iptables, which `nft` and `iptables` talk to; `modules`
 //! and `capability` are what preflight asks; `way_out` asks whether clients' packets may come in; `monitor` listens; `program` runs
-//! modprobe and iptables. `backend` is for another host than the rest: one that a load-balancer sends packets to.
+//! modprobe and iptables. [`Relaying`] is the driver where connections end on this host. `backend` is for another host than the rest: one that a load-balancer sends packets to.
 //!
 //! Reading, checking and changing are apart: nothing is changed but by [`modules::load`], and by `apply` and `set` of the
 //! [`Host`]. What is as it should be is not written again.
@@ -44,6 +44,7 @@ mod nat;
 mod nft;
 mod program;
 mod reception;
+mod relaying;
 mod routing;
 mod sysctl;
 mod way_out;
@@ -53,6 +54,7 @@ pub use error::Error;
 pub use link::Adapter;
 pub use monitor::Monitor;
 pub use nat::{SourceNat, SourceNats};
+pub use relaying::Relaying;
 pub use sysctl::{Ipv6, Need, Setting, quiet, settings};
 
 use address::{Address, Change, Gateway};
@@ -166,17 +168,34 @@ impl Linux {
         self.routing.addresses(Address::of).await
     }
 
-    async fn view(&mut self) -> Result<HostView, Error> {
+    /// The host but for what is translated and marked.
+    async fn view_of_addresses(&mut self) -> Result<HostView, Error> {
         let adapters = self.adapters().await?;
         let addresses = self.addresses().await?;
         let gateways: Vec<Gateway> = self.routing.routes(Gateway::of).await?;
-        let view = address::view(&self.adapter, &adapters, &addresses, &gateways);
-        let networks = address::connected(&addresses);
+        Ok(address::view(&self.adapter, &adapters, &addresses, &gateways))
+    }
+
+    async fn view(&mut self) -> Result<HostView, Error> {
+        let view = self.view_of_addresses().await?;
+        let networks = address::connected(&self.addresses().await?);
         let mut marks: BTreeMap<Vip, BTreeSet<MarkRule>> = BTreeMap::new();
         for rule in self.marks.observe().await? {
             marks.entry(rule.vip).or_default().insert(rule);
         }
         Ok(HostView { source_nat: self.nat().await?.observe(&networks).await?, marks, ..view })
+    }
+
+    /// The settings without which bound VIPs would be told of by ARP where they should not be.
+    async fn drift_of_arp(&mut self) -> Result<Vec<SettingChange>, Error> {
+        let adapters = self.adapters().await?;
+        let addresses = self.addresses().await?;
+        let beside = address::beside(&self.adapter, &adapters, &addresses);
+        let mut drifted = Vec::new();
+        for setting in sysctl::of_arp(&self.adapter, &beside) {
+            drifted.extend(sysctl::drift(&setting, sysctl::read)?);
+        }
+        Ok(drifted)
     }
 
     async fn drift(&mut self) -> Result<Vec<SettingChange>, Error> {

@@ -41,8 +41,11 @@ enum Sign {
     None,
 }
 
+/// IPVS itself.
+const IPVS: Module = Module { name: "ip_vs", option: "CONFIG_IP_VS", sign: Sign::File("/proc/net/ip_vs") };
+
 const NEEDED: [Module; 4] = [
-    Module { name: "ip_vs", option: "CONFIG_IP_VS", sign: Sign::File("/proc/net/ip_vs") },
+    IPVS,
     Module { name: "ip_vs_rr", option: "CONFIG_IP_VS_RR", sign: Sign::None },
     Module {
         name: "nf_conntrack",
@@ -76,6 +79,20 @@ fn needed(source_nat: &SourceNats) -> impl Iterator<Item = Module> {
     let more: &[Module] = if tables.is_empty() { &[] } else { &NEEDED_BY_IPTABLES };
     let ipv6 = source_nat.contains_key(&Family::Ipv6).then_some(IPV6);
     ipv6.into_iter().chain(NEEDED).chain(tables).chain(more.iter().copied())
+}
+
+/// Whether IPVS is there. Loads nothing.
+#[must_use]
+pub fn has_ipvs() -> bool {
+    Path::new("/proc/net/ip_vs").exists()
+}
+
+/// Whether IPVS is there, or could be loaded just now, whatever else is missing.
+///
+/// # Errors
+/// The kernel's release could not be read.
+pub async fn load_ipvs() -> Result<bool, Error> {
+    Ok(has_ipvs() || IPVS.load(&folder()?).await.is_ok())
 }
 
 /// The names of the modules that slb needs and that do not show. Reads only.

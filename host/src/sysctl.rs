@@ -128,8 +128,13 @@ pub fn settings(adapter: &str, beside: &[String], ipv6: &Ipv6, release: &str) ->
         ("net.ipv4.vs.expire_quiescent_template", Need::Exactly(1), QUIESCENT),
     ];
     let global = global.into_iter().map(|(name, need, reason)| Setting { name: name.to_owned(), need, reason });
+    global.chain(of_arp(adapter, beside)).chain(of_ipv6(ipv6)).collect()
+}
+
+/// Those that keep neighbours from learning the place of a VIP by anything but its advertisement.
+pub(crate) fn of_arp(adapter: &str, beside: &[String]) -> Vec<Setting> {
     let beside = beside.iter().flat_map(|name| [ignore(name, IGNORE_BESIDE), announce(name, ANNOUNCE_BESIDE)]);
-    global.chain([announce(adapter, ANNOUNCE)]).chain(beside).chain(of_ipv6(ipv6)).collect()
+    [announce(adapter, ANNOUNCE)].into_iter().chain(beside).collect()
 }
 
 /// In this order: an adapter that is not to take advertisements loses the routes it has from them at once when forwarding is turned on.

@@ -31,6 +31,8 @@ const SHORTEST_ARP_PROBE_INTERVAL: Duration = Duration::from_millis(1);
 /// How the network learns of VIPs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Announce {
+    /// Not at all: VIPs are the loopback adapter's.
+    Nobody,
     /// By gratuitous ARP, on the adapter's segment.
     Arp {
         /// How often a VIP is announced again; `None` for never.
@@ -59,7 +61,7 @@ pub enum Announce {
 }
 
 impl Announce {
-    pub(super) fn from_given(given: &Given) -> Result<Self, BadOption> {
+    pub(super) fn from_given(given: &Given, is_loopback: bool) -> Result<Self, BadOption> {
         match (given.arp.unwrap_or_default(), given.bgp.unwrap_or_default()) {
             (true, false) => Self::arp(given),
             (false, true) => match &given.gobgp {
@@ -67,6 +69,7 @@ impl Announce {
                 None => Self::bgp(given),
             },
             (true, true) => Err(BadOption("--arp and --bgp exclude each other: choose one".to_owned())),
+            (false, false) if is_loopback => Ok(Self::Nobody),
             (false, false) => Err(BadOption("say how to announce VIPs: add --arp or --bgp".to_owned())),
         }
     }

@@ -14,7 +14,8 @@ fn parsed(words: &[&str]) -> ServerArgs {
 }
 
 fn typed(words: &[&str]) -> Result<Config, BadOption> {
-    Config::from_given(given(parsed(words))?)
+    let (given, file) = given(parsed(words))?;
+    Config::from_given(with_vips_of(given, file.as_ref())?)?.with_file(file)
 }
 
 /// By BGP, but for the peers.
@@ -28,7 +29,8 @@ fn bgp(more: &[&'static str]) -> Vec<&'static str> {
 fn peering(config: Config) -> Peering {
     match config.vips {
         Vips::Own { announce: Announce::Bgp { peering, .. }, .. } => peering,
-        Vips::Own { announce: Announce::Arp { .. } | Announce::Gobgp { .. }, .. } | Vips::Metal(_) => {
+        Vips::Own { announce: Announce::Nobody | Announce::Arp { .. } | Announce::Gobgp { .. }, .. }
+        | Vips::Metal(_) => {
             panic!("not by BGP")
         }
     }
@@ -44,10 +46,10 @@ fn peers_come_from_everywhere() {
     let expected = [("10.0.0.254".to_owned(), 65530), ("fd00::fe".to_owned(), 65530)];
     assert_eq!(peers(typed(&bgp(&two)).unwrap()), expected);
     let file: Given = toml::from_str("bgpPeer = [\"[fd00::fe]:65530\", \"10.0.0.254:65530:a b\"]").unwrap();
-    let line = given(parsed(&bgp(&[]))).unwrap();
+    let line = given(parsed(&bgp(&[]))).unwrap().0;
     assert_eq!(peers(Config::from_given(line.or(file)).unwrap()), expected);
     let one: Given = toml::from_str("bgpPeer = \"10.0.0.254:65530:a b\"").unwrap();
-    let line = given(parsed(&bgp(&[]))).unwrap();
+    let line = given(parsed(&bgp(&[]))).unwrap().0;
     assert_eq!(peers(Config::from_given(line.or(one)).unwrap()), expected[..1]);
 }
 
@@ -83,7 +85,7 @@ fn settings_of_all_peers_come_from_everywhere() {
     let file = "bgpHoldTime = \"30s\"\nbgpRestartTime = \"1m\"\nbgpSource = \"10.0.0.1\"\nbgpNextHop = \"10.0.0.7\"\nbgpMed = 7\n\
                 bgpLocalPref = 200\nbgpPrepend = 2\nbgpCommunity = [\"65000:1\", \"65000:1:2\"]\nbgpGtsm = true";
     let file: Given = toml::from_str(file).unwrap();
-    assert_eq!(settings(Config::from_given(given(parsed(&bgp(&[]))).unwrap().or(file)).unwrap()), typed);
+    assert_eq!(settings(Config::from_given(given(parsed(&bgp(&[]))).unwrap().0.or(file)).unwrap()), typed);
 }
 
 const ORIGINAL: [&str; 5] = ["--arp", "--adapter", "eth0", "--ipamRange", "192.168.0.85-192.168.0.90"];
@@ -93,7 +95,15 @@ fn the_originals_command_line_is_understood() {
     let config = typed(&ORIGINAL).unwrap();
     assert_eq!(config.adapter, "eth0");
     assert_eq!(config.listen, "0.0.0.0:10001".parse().unwrap());
-    assert_eq!(config.state_dir, PathBuf::from("/var/lib/slb"));
+}
+
+/// Nobody has to be told of addresses that every host has, nor where they are.
+#[test]
+fn loopback_needs_no_announcement_and_no_adapter() {
+    assert_eq!(typed(&["--ipamRange", "127.0.0.85"]).unwrap().adapter, "lo");
+    let config = typed(&["--adapter", "lo", "--ipamRange", "127.0.0.85-127.0.0.90"]).unwrap();
+    assert!(config.vips.is_loopback() && config.dataplane == Wanted::Auto);
+    assert!(matches!(config.vips, Vips::Own { announce: Announce::Nobody, .. }));
 }
 
 #[test]
@@ -125,6 +135,8 @@ fn what_contradicts_or_is_missing_is_named() {
         (vec!["--bgp", "--gobgp", "127.0.0.1", "--bgpNextHop", "fd00::1"], "an address of IPv4"),
         (vec!["--bgp", "--gobgp", "localhost"], "--gobgp localhost: write it as ADDRESS:PORT"),
         (vec!["--arp", "--adapter", "eth0"], "--ipamRange is missing"),
+        (words(&["--dataplane", "ebpf"]), "there are auto, ipvs and user"),
+        (vec!["--adapter", "lo", "--ipamRange", "127.0.0.85", "--dataplane", "ipvs"], "cannot be announced"),
         (vec!["--arp", "--ipamRange", "10.0.0.1"], "--adapter is missing"),
         (words(&["--port", "0"]), "--port 0"),
         (words(&["--arpInterval", "5 parsecs"]), "--arpInterval 5 parsecs"),
@@ -157,7 +169,7 @@ const METAL: [&str; 8] = [
 #[test]
 fn the_originals_command_line_for_equinix_metal_is_understood() {
     let metal = |more: &[&str], token: Option<&str>| {
-        let given = given(parsed(&[&METAL[..], more].concat())).unwrap();
+        let (given, _) = given(parsed(&[&METAL[..], more].concat())).unwrap();
         Metal::from_given(&given, token.map(str::to_owned))
     };
     let found = metal(&[], Some("s3cret")).unwrap().unwrap();
@@ -193,7 +205,7 @@ fn what_equinix_metal_cannot_have_or_needs_is_named() {
         (with(&["--bgpAs", "65000"]), "leave them out"),
         (with(&["--bgpRouterId", "10.0.0.1"]), "leave them out"),
     ] {
-        let given = given(parsed(&words)).unwrap();
+        let (given, _) = given(parsed(&words)).unwrap();
         let error = Metal::from_given(&given, Some("x".to_owned())).map(drop).unwrap_err().to_string();
         assert!(error.contains(expected), "{words:?}: {error}");
     }
@@ -204,7 +216,8 @@ fn announcing_again_can_be_switched_off() {
     let interval = |time| {
         typed(&[&ORIGINAL[..], &["--arpInterval", time]].concat()).map(|config| match config.vips {
             Vips::Own { announce: Announce::Arp { interval, .. }, .. } => interval,
-            Vips::Own { announce: Announce::Bgp { .. } | Announce::Gobgp { .. }, .. } | Vips::Metal(_) => {
+            Vips::Own { announce: Announce::Nobody | Announce::Bgp { .. } | Announce::Gobgp { .. }, .. }
+            | Vips::Metal(_) => {
                 panic!("not by ARP")
             }
         })
@@ -224,9 +237,15 @@ fn a_range_may_be_of_both_families() {
 
 #[test]
 fn the_range_is_checked_at_the_start() {
-    for range in
-        ["10.0.0.90-10.0.0.85", "10.0.0.1-", "10.0.0.1,10.0.0.1", "fish", "126.0.0.1-128.0.0.1", "::1", "fe80::/64"]
-    {
+    for range in [
+        "10.0.0.90-10.0.0.85",
+        "10.0.0.1-",
+        "10.0.0.1,10.0.0.1",
+        "fish",
+        "126.0.0.1-128.0.0.1",
+        "::1,fd00::1",
+        "fe80::/64",
+    ] {
         let error = typed(&["--arp", "--adapter", "eth0", "--ipamRange", range]).unwrap_err().to_string();
         assert!(error.contains("--ipamRange"), "{error}");
     }
@@ -244,17 +263,20 @@ fn the_command_line_wins_over_the_file() {
 fn a_mistake_in_the_file_is_one_line_that_says_where() {
     let path = std::env::temp_dir().join(format!("slb-config-{}", std::process::id()));
     for (text, expected) in [
-        ("arp = true\niparmRange = \"10.0.0.1\"\n", "line 2: unknown field `iparmRange`"),
-        ("\n\nadapter = \n", "line 3: "),
-        ("port = \"x\"", "line 1: invalid type"),
-        ("bgpPeer = { peer = \"10.0.0.254:65530:s3cret\" }", "line 1: write a text in \"\", or a list of them in []"),
-        ("bgpPeer = [\"10.0.0.254:65530:s3cret\", 7]", "line 1: write a text"),
-        ("bgpPeer = 10.0.0.254:65530:s3cret", "line 1: "),
+        ("arp = true\niparmRange = \"10.0.0.1\"\n", ":2: unknown field `iparmRange`"),
+        ("\n\nadapter = \n", ":3: "),
+        ("port = \"x\"", ":1: invalid type"),
+        ("bgpPeer = { peer = \"10.0.0.254:65530:s3cret\" }", ":1: write a text in \"\", or a list of them in []"),
+        ("bgpPeer = [\"10.0.0.254:65530:s3cret\", 7]", ":1: write a text"),
+        ("bgpPeer = 10.0.0.254:65530:s3cret", ":1: "),
     ] {
         std::fs::write(&path, text).unwrap();
-        let error = read(&path).unwrap_err().to_string();
+        let error = File::read(&path).unwrap().options().unwrap_err().to_string();
         assert!(error.contains(expected) && !error.contains('\n') && !error.contains("s3cret"), "{error}");
     }
+    std::fs::write(&path, "[[loadbalancer]]\nname = \"web\"\nport = \"x\"\n").unwrap();
+    let error = typed(&["--config", path.to_str().unwrap()]).unwrap_err().to_string();
+    assert!(error.contains(":3: loadbalancer/0/port"), "nor does it hide behind what it should have said: {error}");
     std::fs::remove_file(&path).unwrap();
 }
 
@@ -274,7 +296,7 @@ proptest! {
                 Vips::Own { announce: Announce::Arp { interval, probe_interval }, .. } => {
                     [interval, Some(probe_interval)]
                 }
-                Vips::Own { announce: Announce::Bgp { .. } | Announce::Gobgp { .. }, .. } | Vips::Metal(_) => [None, None],
+                Vips::Own { announce: Announce::Nobody | Announce::Bgp { .. } | Announce::Gobgp { .. }, .. } | Vips::Metal(_) => [None, None],
             };
             for interval in of_arp.into_iter().flatten().chain([config.reconcile_interval]) {
                 prop_assert!(!interval.is_zero() && interval <= LONGEST, "{text}");

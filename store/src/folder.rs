@@ -55,6 +55,11 @@ impl Folder {
         path.join(FILE).try_exists().map_err(|source| Error::Folder { path: path.to_owned(), source })
     }
 
+    /// Whether there is a store in the folder that this process may read and write. Changes nothing.
+    pub fn has_store_of_ours(path: &Path) -> bool {
+        OpenOptions::new().read(true).write(true).open(path.join(FILE)).is_ok()
+    }
+
     fn make_store(&self) -> Result<(), Error> {
         let unusable = |source| Error::Folder { path: self.path.clone(), source };
         let unfinished = self.path.join(UNFINISHED);

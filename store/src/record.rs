@@ -21,7 +21,7 @@ use std::{net::IpAddr, sync::Arc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use slb_core::model::{
     Advertise, Backend, BackendId, BackendIp, CheckMarks, Drain, Fallback, Invalid, LoadBalancer, LoadBalancerId, Mark,
-    Marked, Name, Phase, Port, PortRange, Ports, SourceNat, Target, Vip, Vips,
+    Marked, Name, Origin, Phase, Port, PortRange, Ports, SourceNat, Target, Vip, Vips,
     check::{HealthCheck, PanicThreshold, Reaction},
 };
 use uuid::Uuid;
@@ -35,7 +35,7 @@ use self::{
 };
 
 /// The version that is written, and the latest that is understood.
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 
 /// Why a record makes no sense.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +98,14 @@ struct FallbackV3 {
     ip: IpAddr,
     port: u16,
     settings: BackendSettingsV3,
+}
+
+/// Follows all that the fifth version had. Written by number, in this order.
+#[derive(Default, Serialize, Deserialize)]
+enum OriginV6 {
+    #[default]
+    Api,
+    File,
 }
 
 /// Written by number, in this order.
@@ -170,7 +178,11 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
         marked: load_balancer.marked.as_deref().map(MarkedV4::from),
         second_vip: load_balancer.vips.second().map(Vip::address),
     };
-    postcard::to_extend(&(record, more, VipChecksV5::from(load_balancer)), vec![VERSION])
+    let origin = match load_balancer.origin {
+        Origin::Api => OriginV6::Api,
+        Origin::File => OriginV6::File,
+    };
+    postcard::to_extend(&(record, more, VipChecksV5::from(load_balancer), origin), vec![VERSION])
 }
 
 /// The load-balancer of a record.
@@ -178,14 +190,18 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
 /// # Errors
 /// It is no record, of a later version, or holds a value that cannot be.
 pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadable> {
-    let older = |record: LoadBalancerV3| (record, MoreV4::default(), VipChecksV5::default());
-    let (record, MoreV4 { marked, second_vip }, vip_checks) = match version(bytes)? {
+    let older = |record: LoadBalancerV3| (record, MoreV4::default(), VipChecksV5::default(), OriginV6::default());
+    let (record, MoreV4 { marked, second_vip }, vip_checks, origin) = match version(bytes)? {
         (1, fields) => older(whole::<LoadBalancerV1>(fields)?.into()),
         (2, fields) => older(whole::<(LoadBalancerV1, MoreV2)>(fields)?.into()),
         (3, fields) => older(whole(fields)?),
         (4, fields) => {
             let (record, more) = whole(fields)?;
-            (record, more, VipChecksV5::default())
+            (record, more, VipChecksV5::default(), OriginV6::default())
+        }
+        (5, fields) => {
+            let (record, more, vip_checks) = whole(fields)?;
+            (record, more, vip_checks, OriginV6::default())
         }
         (VERSION, fields) => whole(fields)?,
         (found, _) => return Err(Unreadable::Later { found, known: VERSION }),
@@ -236,6 +252,10 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
             SourceNatV3::Never => SourceNat::Never,
         },
         check_marks: CheckMarks::default(),
+        origin: match origin {
+            OriginV6::Api => Origin::Api,
+            OriginV6::File => Origin::File,
+        },
     };
     let mut targets = load_balancer.backends().iter().map(|backend| backend.target);
     let keeps_port = |target: Target| target.port.is_none();

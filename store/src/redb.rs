@@ -36,6 +36,12 @@ impl Redb {
         Folder::has_store(folder)
     }
 
+    /// Whether there is a store in the folder that this process may read and write. Changes nothing.
+    #[must_use]
+    pub fn is_ours_in(folder: &Path) -> bool {
+        Folder::has_store_of_ours(folder)
+    }
+
     /// A disk takes its time; other requests do not wait for it. The thread finishes what it began whether or not somebody still
     /// waits for it, and the next access waits for the thread: dropping the future breaks nothing off.
     async fn off_thread<T: Send + 'static>(

@@ -156,6 +156,7 @@ fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> L
             Box::new(Fallback { target, settings: BackendSettings::default() })
         }),
         drain: drain(id),
+        origin: if id.is_multiple_of(7) { slb_core::model::Origin::File } else { slb_core::model::Origin::Api },
         check_marks: Mark::all()
             .take(id.into())
             .zip(0_u128..)
@@ -445,6 +446,14 @@ fn killed_while_committing_loses_nothing_acknowledged() {
         assert_eq!(serials, [snapshot.last_serial; 2], "a commit is whole or not at all");
     }
     assert!(last >= KILLS);
+}
+
+#[test]
+fn a_folder_is_asked_without_being_changed() {
+    let folder = Folder::new();
+    assert!(!Redb::is_ours_in(&folder.0) && !Redb::is_in(&folder.0).unwrap());
+    drop(Redb::open(&folder.0).unwrap());
+    assert!(Redb::is_ours_in(&folder.0) && Redb::is_in(&folder.0).unwrap());
 }
 
 fn commit_for_ever(folder: &Path) {

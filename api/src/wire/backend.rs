@@ -106,6 +106,11 @@ impl FromFields for BackendWish {
 }
 
 impl BackendWish {
+    /// One there, and nothing special.
+    pub(crate) fn at(target: Target) -> Self {
+        Self { target, settings: BackendChange::default() }
+    }
+
     fn read(mut fields: Fields<'_>) -> Option<Self> {
         let ip = fields.required("ip", ip);
         let port = fields.optional("port", port);

@@ -122,6 +122,7 @@ fn load_balancer() -> impl Strategy<Value = LoadBalancer> {
             fallback: None,
             drain: None,
             check_marks: CheckMarks::default(),
+            origin: slb_core::model::Origin::default(),
         },
     )
 }
@@ -158,6 +159,7 @@ proptest! {
         let is = LoadBalancer {
             id: LoadBalancerId(Uuid::nil()), serial: 1, name, vips: vips.unwrap_or(Vip::from_str("192.0.2.1").unwrap().into()), port: ports.lowest(), protocol, marked: Some(Box::new(marked)),
             backends: None, phase: Phase::Active, advertise, source_nat, service, check: None, fallback: None, drain: None, check_marks: CheckMarks::default(),
+            origin: slb_core::model::Origin::default(),
         };
         let mut body = serde_json::to_value(LoadBalancerView::from(&is)).unwrap();
         let list: Vec<_> = backends.iter().map(|backend| {
@@ -166,7 +168,7 @@ proptest! {
             shown
         }).collect();
         let fields = body.as_object_mut().unwrap();
-        fields.retain(|name, _| !["uuid", "status"].contains(&name.as_str()));
+        fields.retain(|name, _| !["uuid", "status", "origin"].contains(&name.as_str()));
         fields.insert("backends".to_owned(), list.into());
         if vips.is_none() {
             fields.retain(|name, _| !["eip", "eips"].contains(&name.as_str()));

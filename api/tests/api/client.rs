@@ -25,6 +25,7 @@ use crate::{
 pub struct Server {
     pub router: Router,
     pub board: Arc<Board>,
+    pub mailbox: Mailbox,
     faults: Faults,
 }
 
@@ -44,13 +45,14 @@ impl Server {
 
     pub fn with(options: Options) -> Self {
         let (mailbox, board, faults) = memory::start(Ipv4Addr::new(192, 0, 2, 1), 4);
-        Self { router: router(mailbox, Arc::clone(&board), options), board, faults }
+        Self { router: router(mailbox.clone(), Arc::clone(&board), options), board, mailbox, faults }
     }
 
     /// With something else behind the mailbox.
     pub fn before(mailbox: Mailbox) -> Self {
         let board = Arc::new(Board::default());
-        Self { router: router(mailbox, Arc::clone(&board), Options::default()), board, faults: Faults::default() }
+        let router = router(mailbox.clone(), Arc::clone(&board), Options::default());
+        Self { router, board, mailbox, faults: Faults::default() }
     }
 
     /// The next command fails.

@@ -32,7 +32,7 @@ async fn the_documented_calls_work() {
         server.get("/loadbalancers").await.body,
         format!(
             "[{{\"uuid\":\"{id}\",\"name\":\"test loadbalancer\",\"eip\":\"192.0.2.1\",\"port\":6443,\"backends\":null,\
-             \"status\":\"active\",\"eips\":[\"192.0.2.1\"],\"advertise\":\"always\",\"scheduler\":\"rr\",\"schedulerFlags\":[],\"persistence\":null,\"onePacket\":false,\"protocol\":\"tcp\",\"sourceNat\":\"always\",\
+             \"status\":\"active\",\"eips\":[\"192.0.2.1\"],\"advertise\":\"always\",\"scheduler\":\"rr\",\"schedulerFlags\":[],\"persistence\":null,\"onePacket\":false,\"protocol\":\"tcp\",\"sourceNat\":\"always\",\"origin\":\"api\",\
              \"observed\":{{\
              \"programmed\":{{\"is\":true,\"since\":\"1970-01-01T00:00:00Z\"}},\
              \"advertised\":{{\"is\":true,\"since\":\"1970-01-01T00:00:00Z\"}}}}}}]\n"
@@ -51,7 +51,7 @@ async fn the_documented_calls_work() {
              \"upperThreshold\":0,\"lowerThreshold\":0,\
              \"observed\":{{\"programmed\":{IS},\"health\":\"unknown\"}}}}],\
              \"status\":\"active\",\"eips\":[\"192.0.2.1\"],\"advertise\":\"always\",\"scheduler\":\"rr\",\
-             \"schedulerFlags\":[],\"persistence\":null,\"onePacket\":false,\"protocol\":\"tcp\",\"sourceNat\":\"always\",\
+             \"schedulerFlags\":[],\"persistence\":null,\"onePacket\":false,\"protocol\":\"tcp\",\"sourceNat\":\"always\",\"origin\":\"api\",\
              \"observed\":{{\"programmed\":{IS},\"advertised\":{IS}}}}}\n"
         )
     );
@@ -159,7 +159,7 @@ async fn defect_5_backends_of_a_creation_are_taken_and_ids_are_the_servers() {
 }
 
 #[tokio::test]
-async fn what_the_kernel_lacks_is_a_conflict_and_what_nobody_knows_is_invalid() {
+async fn what_the_kernel_lacks_is_a_conflict_and_what_nobody_knows_or_can_do_is_invalid() {
     let server = Server::new();
     let (path, _) = server.create_with_backend().await;
     let reply = server.send("PATCH", &path, r#"{"scheduler":"random"}"#).await;
@@ -175,6 +175,15 @@ async fn what_the_kernel_lacks_is_a_conflict_and_what_nobody_knows_is_invalid() 
     let reply = server.send("PATCH", &path, r#"{"scheduler":"twos"}"#).await;
     assert_eq!((reply.status.as_u16(), &reply.json()["type"]), (409, &serde_json::json!("/problems/unsupported")));
     assert!(reply.body.contains("the kernel has no scheduler twos"), "{}", reply.body);
+    server.fail(Failure::Step {
+        step: Step::Dataplane(DataplaneStep::SetService(endpoint.into(), slb_core::model::ServiceSettings::default())),
+        may_pass: false,
+        undone: true,
+        cause: Box::new(slb_core::ports::Unserved("it takes a kernel".to_owned())),
+    });
+    let reply = server.send("PATCH", &path, r#"{"scheduler":"twos"}"#).await;
+    assert_eq!((reply.status.as_u16(), &reply.json()["type"]), (422, &serde_json::json!("/problems/unserved")));
+    assert!(reply.body.contains("it takes a kernel"), "{}", reply.body);
 }
 
 #[tokio::test]

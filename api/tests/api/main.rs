@@ -11,6 +11,7 @@ mod defects;
 mod description;
 mod drain;
 mod events;
+mod file;
 mod loadbalancers;
 mod memory;
 mod problems;

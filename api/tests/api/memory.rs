@@ -11,8 +11,11 @@ use std::{
 use futures_util::StreamExt;
 use slb_core::{
     board::Board,
-    command::{Answer, Command, Failure, Mailbox, NewLoadBalancer, PeerCommand, Rejected, Request, Wish, mailbox},
-    model::{Family, LoadBalancerId, Time, Vip, Vips},
+    command::{
+        Answer, Command, Declaration, Failure, Mailbox, NewLoadBalancer, PeerCommand, Rejected, Request, Tally, Wish,
+        mailbox,
+    },
+    model::{Family, LoadBalancerId, Origin, Time, Vip, Vips},
     peer::PeerAddress,
     ports::{PoolError, Wanted},
     state::{Change, State},
@@ -33,6 +36,7 @@ pub fn start(first: Ipv4Addr, size: u32) -> (Mailbox, Arc<Board>, Faults) {
             drop(answer.send(match wish {
                 Wish::LoadBalancer(command) => memory.carry_out(command),
                 Wish::Peer(command) => memory.change_peers(command),
+                Wish::Declare(Declaration(all)) => memory.declare(all),
             }));
         }
     });
@@ -68,7 +72,35 @@ impl Memory {
         }
     }
 
+    /// Makes what is declared, once.
+    fn declare(&mut self, all: Vec<NewLoadBalancer>) -> Result<Answer, Failure> {
+        let created = all.len();
+        for new in all {
+            let vips = self.vips_for(&new)?;
+            let change = self.state.create_declared(new, vips, &BTreeSet::new())?;
+            self.post(change);
+        }
+        Ok(Answer::Declared(Tally { created, ..Tally::default() }))
+    }
+
+    fn check_origin(&self, command: &Command) -> Result<(), Rejected> {
+        let id = match command {
+            Command::Create(_) => return Ok(()),
+            Command::Update(id, _)
+            | Command::Delete(id)
+            | Command::AddBackends(id, _)
+            | Command::ReplaceBackends(id, _)
+            | Command::UpdateBackend(id, ..)
+            | Command::RemoveBackend(id, _)
+            | Command::Drain(id, ..)
+            | Command::Undrain(id, _) => *id,
+        };
+        let of_file = self.state.get(id).is_some_and(|each| each.origin == Origin::File);
+        if of_file { Err(Rejected::OfFile(id)) } else { Ok(()) }
+    }
+
     fn carry_out(&mut self, command: Command) -> Result<Answer, Failure> {
+        self.check_origin(&command)?;
         if let Some(fault) = self.faults.lock().unwrap().pop_front() {
             return Err(fault);
         }

@@ -44,6 +44,26 @@ impl WantedVips {
         }
     }
 
+    /// The same, with those of `vips` where any one would do.
+    #[must_use]
+    pub fn keeping(self, vips: Vips) -> Self {
+        let keep = |wanted| match wanted {
+            Wanted::Any => Wanted::Vip(vips.first()),
+            Wanted::Of(family) => vips.into_iter().find(|vip| vip.family() == family).map_or(wanted, Wanted::Vip),
+            Wanted::Vip(_) => wanted,
+        };
+        Self { first: keep(self.first), second: self.second.map(keep) }
+    }
+
+    /// The VIPs, if each of them is named.
+    #[must_use]
+    pub fn named(self) -> Option<Vips> {
+        match (self.first.vip()?, self.second) {
+            (first, None) => Some(first.into()),
+            (first, Some(second)) => Vips::both(first, second.vip()?).ok(),
+        }
+    }
+
     /// Each of them; that of IPv4 first, if there are two.
     pub fn each(self) -> impl Iterator<Item = Wanted> {
         std::iter::once(self.first).chain(self.second)

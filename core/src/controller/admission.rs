@@ -22,14 +22,15 @@ use tracing::{Span, warn};
 
 use super::{
     Controller, World,
-    creation::{Asked, Creation, Number},
+    creation::{Asked, Creation, Number, Purpose},
+    declare::Declaration,
     round::Ready,
 };
 use crate::{
     checker::{Checker, Transition},
-    command::{Answer, Command, Failure, NewLoadBalancer, Rejected, Request, Wish},
+    command::{self, Answer, Command, Failure, NewLoadBalancer, Rejected, Request, Wish},
     errors::Shared,
-    model::{Vip, Vips},
+    model::{Origin, Vip, Vips},
     ports::{Advertiser, Cause, Pool, PoolError, Probe, Wanted},
 };
 
@@ -79,6 +80,7 @@ impl<W: World> Controller<W> {
             match wish {
                 Wish::LoadBalancer(command) => self.admit(command, asker, now).await,
                 Wish::Peer(command) => asker.answer(self.change_peers(command).await),
+                Wish::Declare(command::Declaration(all)) => self.declare(all, asker, now).await,
             }
         }
         self.run_queue(now).await;
@@ -110,7 +112,7 @@ impl<W: World> Controller<W> {
         let id = match command {
             Command::Create(new) => {
                 self.last_creation += 1;
-                return self.advance(self.last_creation, Creation::new(new, asker), now).await;
+                return self.advance(self.last_creation, Creation::new(new, Purpose::Request(asker)), now).await;
             }
             Command::Update(id, _)
             | Command::Delete(id)
@@ -121,18 +123,24 @@ impl<W: World> Controller<W> {
             | Command::Drain(id, ..)
             | Command::Undrain(id, _) => id,
         };
-        match self.state.get(id).map(|load_balancer| load_balancer.vips) {
-            Some(vips) => self.queue.push_back(Ready { command, vips, asker }),
+        match self.state.get(id).map(|load_balancer| (load_balancer.origin, load_balancer.vips)) {
+            Some((Origin::File, _)) if self.is_declared => asker.answer(Err(Rejected::OfFile(id).into())),
+            Some((_, vips)) => self.queue.push_back(Ready { command, vips, asker }),
             None => asker.answer(Err(Rejected::UnknownLoadBalancer(id).into())),
         }
     }
 
     /// Takes a creation as far as it goes: into the queue, or to where it waits.
-    async fn advance(&mut self, number: Number, mut creation: Creation, now: Instant) {
+    pub(super) async fn advance(&mut self, number: Number, mut creation: Creation, now: Instant) {
         match self.progress(number, &mut creation, now).await {
             Ok(Progress::Ready(vips)) => {
-                let Creation { new, asker, .. } = creation;
-                self.queue.push_back(Ready { command: Command::Create(new), vips, asker });
+                let Creation { new, purpose, .. } = creation;
+                match purpose {
+                    Purpose::Request(asker) => {
+                        self.queue.push_back(Ready { command: Command::Create(new), vips, asker });
+                    }
+                    Purpose::Part { declaration, index, .. } => self.part_ready(declaration, index, vips),
+                }
             }
             Ok(Progress::Waits(vips)) => {
                 for vip in vips {
@@ -140,7 +148,14 @@ impl<W: World> Controller<W> {
                 }
                 self.creations.insert(number, creation);
             }
-            Err(failure) => creation.asker.answer(Err(failure)),
+            Err(failure) => self.refuse(creation.purpose, failure),
+        }
+    }
+
+    fn refuse(&mut self, purpose: Purpose, failure: Failure) {
+        match purpose {
+            Purpose::Request(asker) => asker.answer(Err(failure)),
+            Purpose::Part { declaration, index, .. } => self.part_failed(declaration, index, failure),
         }
     }
 
@@ -182,7 +197,9 @@ impl<W: World> Controller<W> {
         now: Instant,
     ) -> Result<Option<Progress>, Failure> {
         if let Some(vip) = wanted.vip() {
-            self.state.check_ports(vip, creation.new.protocol, &creation.new.listen.ranges(), None)?;
+            if !creation.purpose.replaces() {
+                self.state.check_ports(vip, creation.new.protocol, &creation.new.listen.ranges(), None)?;
+            }
             if self.wanted.contains(&vip) {
                 return Ok(Some(Progress::Waits(vec![vip])));
             }
@@ -220,6 +237,9 @@ impl<W: World> Controller<W> {
 
     /// Leaves a VIP on which another load-balancer has one of the ports by now, or another program a service.
     async fn pass_over_served(&mut self, creation: &mut Creation, vip: Vip, now: Instant) -> Result<(), Failure> {
+        if creation.purpose.replaces() && self.state.holds(vip) {
+            return Ok(());
+        }
         let NewLoadBalancer { protocol, listen, .. } = &creation.new;
         if let Err(taken) = self.state.check_ports(vip, *protocol, &listen.ranges(), None) {
             return if creation.leave(vip) { Ok(()) } else { Err(taken.into()) };
@@ -244,7 +264,7 @@ impl<W: World> Controller<W> {
     }
 
     /// Whether nobody has the VIP: neither a load-balancer nor a creation.
-    fn is_lost(&self, vip: Vip) -> bool {
+    pub(super) fn is_lost(&self, vip: Vip) -> bool {
         !self.state.holds(vip) && !self.acquired.contains_key(&vip)
     }
 
@@ -275,7 +295,7 @@ impl<W: World> Controller<W> {
                 creation.is_with_pool = false;
                 match self.acquired(&mut creation, wanted, found, now).await {
                     Ok(()) => self.advance(number, creation, now).await,
-                    Err(failure) => creation.asker.answer(Err(failure)),
+                    Err(failure) => self.refuse(creation.purpose, failure),
                 }
             }
             // It could not have its other VIP.
@@ -304,15 +324,15 @@ impl<W: World> Controller<W> {
                     if creation.leave(vip) {
                         self.advance(number, creation, now).await;
                     } else {
-                        creation.asker.answer(Err(Failure::AddressInUse { vip, holder: holder.clone() }));
+                        self.refuse(creation.purpose, Failure::AddressInUse { vip, holder: holder.clone() });
                     }
                 }
             }
             Err(cause) => {
                 let cause = Shared::from(cause);
-                for (_, Creation { asker, .. }) in waiting {
+                for (_, Creation { purpose, .. }) in waiting {
                     let (doing, cause) = (format!("probe {vip}"), cause.clone().into());
-                    asker.answer(Err(Failure::Ask { doing, cause }));
+                    self.refuse(purpose, Failure::Ask { doing, cause });
                 }
                 self.give_back(vip);
             }
@@ -334,7 +354,8 @@ impl<W: World> Controller<W> {
     /// Gives back the addresses that were acquired and that no creation has any more. What the network is asked for is kept until it has
     /// been, for whoever wants the same.
     pub(super) fn give_back_unused(&mut self) {
-        let used: BTreeSet<Vip> = self.creations.values().flat_map(Creation::vips).collect();
+        let mut used: BTreeSet<Vip> = self.creations.values().flat_map(Creation::vips).collect();
+        used.extend(self.declaration.iter().flat_map(Declaration::vips));
         let is_unused = |(vip, asked): &(&Vip, &Asked)| **asked != Asked::Now && !used.contains(vip);
         let unused: Vec<Vip> = self.acquired.iter().filter(is_unused).map(|(vip, _)| *vip).collect();
         unused.into_iter().for_each(|vip| self.give_back(vip));

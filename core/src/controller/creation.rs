@@ -11,11 +11,36 @@ use crate::{
 /// A creation on its way to its VIPs.
 pub(super) struct Creation {
     pub(super) new: NewLoadBalancer,
-    pub(super) asker: Asker,
+    pub(super) purpose: Purpose,
     /// One or two.
     places: Vec<Place>,
     /// Whether the pool is being asked for one of them.
     pub(super) is_with_pool: bool,
+}
+
+/// What a creation is for.
+pub(super) enum Purpose {
+    /// A request.
+    Request(Asker),
+    /// One of those that the configuration file declares.
+    Part {
+        /// Of which declaration.
+        declaration: Number,
+        /// Its place there.
+        index: usize,
+        /// Whether it takes the place of another one, which is still there and goes first.
+        replaces: bool,
+    },
+}
+
+impl Purpose {
+    pub(super) fn is_part_of(&self, number: Number) -> bool {
+        matches!(self, Self::Part { declaration, .. } if *declaration == number)
+    }
+
+    pub(super) fn replaces(&self) -> bool {
+        matches!(self, Self::Part { replaces: true, .. })
+    }
 }
 
 /// A VIP that a creation wants, and the one that it has got.
@@ -26,9 +51,9 @@ struct Place {
 
 impl Creation {
     /// One that has nothing yet.
-    pub(super) fn new(new: NewLoadBalancer, asker: Asker) -> Self {
+    pub(super) fn new(new: NewLoadBalancer, purpose: Purpose) -> Self {
         let places = new.vips.each().map(|wanted| Place { wanted, vip: None }).collect();
-        Self { new, asker, places, is_with_pool: false }
+        Self { new, purpose, places, is_with_pool: false }
     }
 
     /// Those that it has got.

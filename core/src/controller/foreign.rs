@@ -66,6 +66,11 @@ impl<W: World> Controller<W> {
             | Command::Drain(..)
             | Command::Undrain(..) => return Ok(BTreeSet::new()),
         }
+        self.marks_now().await
+    }
+
+    /// The marks that services have now.
+    pub(super) async fn marks_now(&mut self) -> Result<BTreeSet<Mark>, Failure> {
         let failed = |cause| Failure::Ask { doing: "look for a free mark".to_owned(), cause };
         let keys = self.drivers.dataplane.keys().await.map_err(failed)?;
         Ok(marks(keys.iter()))

@@ -6,7 +6,7 @@
 //!  link and address events, interval, retries ───────────────────────────────▶ converge
 //! ```
 //! Rooms, in reading order: [`admission`](self) finds addresses for each creation; `round` makes wishes durable and carries
-//! them out, or undoes them; `peers` adds and removes routers that are told; `converge` brings the kernel to the desired state, and `report` says how it is doing; `health` takes out
+//! them out, or undoes them; `declare` does so with all that the configuration file has; `peers` adds and removes routers that are told; `converge` brings the kernel to the desired state, and `report` says how it is doing; `health` takes out
 //! backends that fail their checks, and `drain` follows those that are drained to their end; `background` does the same without being
 //! asked; `avoid` knows which addresses must not be handed out, and `foreign` what belongs to other programs.
 //!
@@ -21,6 +21,7 @@ mod avoid;
 mod background;
 mod converge;
 mod creation;
+mod declare;
 mod drain;
 mod foreign;
 mod health;
@@ -39,16 +40,18 @@ use std::{
 use futures_util::stream::FuturesUnordered;
 
 use self::{
-    admission::Inquiry,
+    admission::{Asker, Inquiry},
     avoid::Avoid,
     background::Retry,
     creation::{Asked, Creation, Number},
+    declare::Declaration,
     health::Watched,
     round::Ready,
 };
 use crate::{
     board::Board,
     checker::Checker,
+    command::NewLoadBalancer,
     model::{LoadBalancerId, Vip},
     peer::PeerAddress,
     plan::Observed,
@@ -114,6 +117,14 @@ pub struct Controller<W: World> {
     /// Which creations wait for the probe of a VIP, or for another one that has the pool asked for it.
     waiting: BTreeMap<Vip, BTreeSet<Number>>,
     queue: VecDeque<Ready>,
+    /// Whether a configuration file has load-balancers of its own.
+    is_declared: bool,
+    /// What it declares, while addresses are found for it.
+    declaration: Option<Declaration>,
+    /// What it declared next.
+    declarations: VecDeque<(Vec<NewLoadBalancer>, Asker)>,
+    /// VIPs of load-balancers that make way, which are not given back before it is known who has them.
+    kept: BTreeSet<Vip>,
     retries: BTreeMap<Vip, Retry>,
     watched: Watched,
     /// VIPs with backends whose weights are being raised, with the time of the next step.
@@ -168,6 +179,10 @@ impl<W: World> Controller<W> {
             wanted: BTreeSet::new(),
             waiting: BTreeMap::new(),
             queue: VecDeque::new(),
+            is_declared: false,
+            declaration: None,
+            declarations: VecDeque::new(),
+            kept: BTreeSet::new(),
             retries: BTreeMap::new(),
             watched: Watched::default(),
             raises: BTreeMap::new(),
@@ -187,5 +202,11 @@ impl<W: World> Controller<W> {
             controller.board.restore(load_balancer);
         }
         Ok(controller)
+    }
+
+    /// From now on load-balancers of the configuration file are changed by [declarations](crate::command::Declaration) alone. Without
+    /// a file, those that one had before can be changed like all others.
+    pub fn expect_declarations(&mut self) {
+        self.is_declared = true;
     }
 }

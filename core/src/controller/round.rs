@@ -42,6 +42,7 @@ impl<W: World> Controller<W> {
             let round = self.next_round();
             self.run_round(round, now).await;
         }
+        self.run_declarations(now).await;
         self.give_back_unused();
     }
 
@@ -135,8 +136,14 @@ impl<W: World> Controller<W> {
             | Command::Drain(..)
             | Command::Undrain(..) => (&[][..], None),
         };
+        self.check_broadcasts(
+            added.iter().map(|backend| backend.target).chain(fallback.map(|fallback| fallback.target)),
+        )
+    }
+
+    /// The same for all of these.
+    pub(super) fn check_broadcasts(&self, mut targets: impl Iterator<Item = Target>) -> Result<(), Rejected> {
         let broadcasts = &self.observed.host.broadcasts;
-        let mut targets = added.iter().map(|backend| backend.target).chain(fallback.map(|fallback| fallback.target));
         match targets.find(|target| broadcasts.contains(&target.ip.address())) {
             Some(target) => Err(Rejected::Unfit { target, why: Unfit::IsBroadcast }),
             None => Ok(()),
@@ -145,7 +152,7 @@ impl<W: World> Controller<W> {
 
     /// What failed may have failed because somebody else changed the kernel since it was last read. That is not the request's fault:
     /// it gets another try on a fresh look.
-    async fn look_again(&mut self, mut failed: Failures, asked: &[Change], now: Instant) -> Failures {
+    pub(super) async fn look_again(&mut self, mut failed: Failures, asked: &[Change], now: Instant) -> Failures {
         let may_pass = |failed: &[Failed]| failed.iter().any(Failed::may_pass);
         let again: BTreeSet<Vip> = failed.iter().filter(|(_, all)| may_pass(all)).map(|(vip, _)| *vip).collect();
         if !again.is_empty() {
@@ -275,7 +282,8 @@ impl<W: World> Controller<W> {
         }
         let freed: BTreeSet<Vip> =
             changes.iter().filter_map(|change| change.before.as_ref()).flat_map(|erased| erased.vips).collect();
-        for vip in freed.into_iter().filter(|vip| !self.state.holds(*vip)).collect::<Vec<_>>() {
+        let free = |vip: &Vip| !self.state.holds(*vip) && !self.kept.contains(vip);
+        for vip in freed.into_iter().filter(free).collect::<Vec<_>>() {
             self.give_back(vip);
         }
     }

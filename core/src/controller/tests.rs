@@ -15,8 +15,10 @@ use futures_util::FutureExt;
 use tracing::Span;
 use uuid::Uuid;
 
+mod declare;
 mod drain;
 mod dual;
+mod edits;
 mod failures;
 mod fallback;
 mod health;
@@ -133,6 +135,12 @@ impl Server {
                 (Request { wish: command.into(), span: Span::none(), answer }, answered)
             })
             .unzip();
+        let ended = self.run(requests);
+        (ended, answers.into_iter().map(|mut answer| answer.try_recv().ok().flatten()).collect())
+    }
+
+    /// Takes requests in until nothing is under way. `None` if it crashed on the way.
+    fn run(&mut self, requests: Vec<Request>) -> Option<()> {
         let now = self.now;
         let controller = &mut self.controller;
         let work = async {
@@ -142,8 +150,7 @@ impl Server {
                 controller.learned(learned, now).await;
             }
         };
-        let ended = self.sim.run(work);
-        (ended, answers.into_iter().map(|mut answer| answer.try_recv().ok().flatten()).collect())
+        self.sim.run(work)
     }
 
     fn ask(&mut self, command: Command) -> Result<Answer, Failure> {

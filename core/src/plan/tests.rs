@@ -115,6 +115,7 @@ fn states() -> impl Strategy<Value = State> {
                 fallback: None,
                 drain: None,
                 check_marks: CheckMarks::default(),
+                origin: crate::model::Origin::default(),
             },
         );
         State::restore(load_balancers.map(Arc::new).collect(), 0).unwrap()

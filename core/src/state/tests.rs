@@ -172,6 +172,7 @@ fn records_that_contradict_each_other_are_refused() {
         fallback: None,
         drain: None,
         check_marks: CheckMarks::default(),
+        origin: crate::model::Origin::default(),
     };
     let restore = |records: [_; 2]| State::restore(records.map(record).map(Arc::new).into(), 0);
     assert!(restore([(1, 80), (2, 81)]).is_ok());
@@ -335,4 +336,46 @@ fn a_backend_of_the_other_family_is_refused() {
         (created.endpoints().next().unwrap().to_string(), of("fd00::2").target.to_string()),
         ("[fd00::1]:80".into(), "[fd00::2]:80".into())
     );
+}
+
+/// mini-balancer's example: all of it on 127.0.0.1.
+#[test]
+fn on_a_loopback_address_another_port_is_another_server() {
+    let with = |vip: &str, number| {
+        let target = Target { ip: vip.parse().unwrap(), port: Some(port(number)) };
+        let backend = Backend::new(BackendId(Uuid::from_u128(1)), target, BackendSettings::default());
+        let new = new(Protocol::Tcp, ServiceSettings::default(), vec![backend]);
+        State::default().create(new, vip.parse::<Vip>().unwrap().into(), &BTreeSet::new()).map(drop)
+    };
+    for vip in ["127.0.0.1", "::1"] {
+        assert_eq!(with(vip, 8080), Ok(()));
+        assert!(matches!(with(vip, 80), Err(Rejected::BackendIsVip(_))));
+    }
+    assert!(matches!(with("192.0.2.1", 8080), Err(Rejected::BackendIsVip(_))));
+}
+
+/// Whichever comes first.
+#[test]
+fn on_loopback_addresses_no_load_balancer_is_behind_another() {
+    let with = |number: i64, backend: Option<i64>| {
+        let target = |number| Target { ip: "127.0.0.61".parse().unwrap(), port: Some(port(number)) };
+        let backend =
+            backend.map(|it| Backend::new(BackendId(Uuid::from_u128(1)), target(it), BackendSettings::default()));
+        let new = new(Protocol::Tcp, ServiceSettings::default(), backend.into_iter().collect());
+        NewLoadBalancer {
+            id: LoadBalancerId(Uuid::from_u128(number.unsigned_abs().into())),
+            listen: Listen::Port(port(number)),
+            ..new
+        }
+    };
+    let vip = || "127.0.0.61".parse::<Vip>().unwrap().into();
+    for (first, second) in [(None, Some(8301)), (Some(8302), None), (Some(8302), Some(8301))] {
+        let mut state = State::default();
+        state.create(with(8301, first), vip(), &BTreeSet::new()).unwrap();
+        let before = state.clone();
+        let refused = state.create(with(8302, second), vip(), &BTreeSet::new()).unwrap_err();
+        assert!(matches!(refused, Rejected::BackendIsVip(_)), "{refused}");
+        assert_eq!(state, before);
+        state.create(with(8303, Some(8304)), vip(), &BTreeSet::new()).unwrap();
+    }
 }

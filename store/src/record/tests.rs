@@ -16,7 +16,7 @@ use super::*;
 const ID: LoadBalancerId = LoadBalancerId(Uuid::from_u128(1));
 
 /// On disks out there: a change that breaks one of these needs a new version, and a decoder for the old one.
-const WRITTEN: [&[u8]; 8] = [
+const WRITTEN: [&[u8]; 9] = [
     include_bytes!("../../tests/records/v1-one-backend.bin"),
     include_bytes!("../../tests/records/v1-two-backends.bin"),
     include_bytes!("../../tests/records/v1-never-a-backend.bin"),
@@ -25,11 +25,12 @@ const WRITTEN: [&[u8]; 8] = [
     include_bytes!("../../tests/records/v3-full.bin"),
     include_bytes!("../../tests/records/v4-full.bin"),
     include_bytes!("../../tests/records/v5-asked-for-vips.bin"),
+    include_bytes!("../../tests/records/v6-of-the-file.bin"),
 ];
 
 #[test]
 fn the_records_out_there_are_read() {
-    let [one, two, never, none, told, full, fourth, asked] = WRITTEN.map(|bytes| {
+    let [one, two, never, none, told, full, fourth, asked, declared] = WRITTEN.map(|bytes| {
         let load_balancer = decode(ID, bytes).unwrap();
         let written = encode(&load_balancer).unwrap();
         assert_eq!(decode(ID, &written).unwrap(), load_balancer);
@@ -51,6 +52,7 @@ fn the_records_out_there_are_read() {
     assert_eq!((never.backends.is_none(), none.backends.is_some()), (true, true));
     assert_eq!(none.phase, Phase::Deleting);
     assert_eq!([full, fourth, asked], [self::full(), self::fourth(), self::asked()]);
+    assert_eq!(declared, LoadBalancer { origin: Origin::File, ..self::asked() });
 }
 
 /// It was taken there once, and meant nothing.
@@ -107,6 +109,7 @@ fn full() -> LoadBalancer {
         fallback: Some(Box::new(Fallback { target: target("fd00::99", 53), settings: BackendSettings::default() })),
         drain: Some(drain),
         check_marks: CheckMarks::default(),
+        origin: slb_core::model::Origin::default(),
     }
 }
 
@@ -156,8 +159,8 @@ const NO_PORT: [u8; 2] = [0x80, 0];
 
 #[test]
 fn a_later_version_is_named() {
-    let error = refused(&[1, 7], &[6, 7]);
-    assert_eq!(error.to_string(), "it was written by a later version of slb (record version 6, this one knows 5)");
+    let error = refused(&[1, 7], &[7, 7]);
+    assert_eq!(error.to_string(), "it was written by a later version of slb (record version 7, this one knows 6)");
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn any_vip() -> impl Strategy<Value = Vip> {
 }
 
 /// A step that comes before a VIP is bound, or binds it.
-fn building() -> impl Strategy<Value = Step> {
+pub(super) fn building() -> impl Strategy<Value = Step> {
     let of_either = |last, is_ipv6| if is_ipv6 { ipv6(last) } else { vip(last) };
     let endpoint = (85_u8..91, any::<bool>(), 80_i64..82)
         .prop_map(move |(last, is_ipv6, at)| Endpoint::tcp(of_either(last, is_ipv6), port(at)));

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The host around a data plane in user space: connections end here, so nothing is forwarded, translated or marked. With privileges VIPs
+//! are bound as ever; without, they have to be addresses of this host already, and nothing is changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use slb_core::{
+    model::{SourceNat, Vip},
+    observed::HostView,
+    ports::{Cause, Host, SettingChange, Settings, Unserved, Verdict},
+    step::HostStep,
+};
+
+use crate::{Linux, address::Change, error::shared_verdict, sysctl};
+
+/// The driver.
+#[derive(Debug)]
+pub struct Relaying {
+    /// What VIPs are bound with; `None` if they are not.
+    linux: Option<Linux>,
+    /// VIPs that were to be bound, while none is.
+    bound: BTreeSet<Vip>,
+    /// Backends see this host's address in any case.
+    source_nat: BTreeMap<Vip, SourceNat>,
+}
+
+impl Relaying {
+    /// Binds VIPs.
+    #[must_use]
+    pub fn binding(linux: Linux) -> Self {
+        Self { linux: Some(linux), bound: BTreeSet::new(), source_nat: BTreeMap::new() }
+    }
+
+    /// Takes it that VIPs are there.
+    #[must_use]
+    pub fn bound() -> Self {
+        Self { linux: None, bound: BTreeSet::new(), source_nat: BTreeMap::new() }
+    }
+
+    /// On the adapter, or as if.
+    async fn change_addresses(&mut self, changes: &[Change]) -> Vec<Verdict> {
+        if let Some(linux) = &mut self.linux {
+            return match linux.change_addresses(changes).await {
+                Ok(verdicts) => verdicts,
+                Err(error) => {
+                    let error = error.into();
+                    changes.iter().map(|_| shared_verdict(&error)).collect()
+                }
+            };
+        }
+        let change = |change: &Change| {
+            match *change {
+                Change::Bind(vip) => self.bound.insert(vip),
+                Change::Unbind(vip) => self.bound.remove(&vip),
+            };
+            Verdict::Applied
+        };
+        changes.iter().map(change).collect()
+    }
+}
+
+impl Host for Relaying {
+    /// None comes: checks ask by the backends' own addresses.
+    fn expect_answers_from_vips(&mut self) {}
+
+    async fn observe(&mut self) -> Result<HostView, Cause> {
+        let view = match &mut self.linux {
+            Some(linux) => linux.view_of_addresses().await?,
+            None => HostView { bound: self.bound.clone(), ..HostView::default() },
+        };
+        Ok(HostView { source_nat: self.source_nat.clone(), ..view })
+    }
+
+    async fn apply(&mut self, steps: &[HostStep]) -> Vec<Verdict> {
+        let changes: Vec<Change> = steps.iter().filter_map(Change::of).collect();
+        let mut of_addresses = self.change_addresses(&changes).await.into_iter();
+        let mut verdict = |step: &HostStep| match *step {
+            HostStep::Bind(_) | HostStep::Unbind(_) => {
+                of_addresses.next().unwrap_or_else(|| Verdict::Retry("the kernel's answer is missing".into()))
+            }
+            HostStep::EnableSourceNat(_, choice @ SourceNat::SameNetwork) => {
+                let why = format!(
+                    "the user-space data plane relays connections, so backends see this host's address: source NAT {choice} needs IPVS (--dataplane ipvs)"
+                );
+                Verdict::Refused(Unserved(why).into())
+            }
+            HostStep::EnableSourceNat(vip, choice) => {
+                self.source_nat.insert(vip, choice);
+                Verdict::Applied
+            }
+            HostStep::DisableSourceNat(vip) => {
+                self.source_nat.remove(&vip);
+                Verdict::Applied
+            }
+            HostStep::Mark(_) => Verdict::Refused(Unserved("marks are for IPVS".to_owned()).into()),
+            HostStep::Unmark(_) => Verdict::Applied,
+        };
+        steps.iter().map(&mut verdict).collect()
+    }
+}
+
+impl Settings for Relaying {
+    /// Only what ARP needs where VIPs are bound.
+    async fn drifted_settings(&mut self) -> Result<Vec<SettingChange>, Cause> {
+        match &mut self.linux {
+            Some(linux) => Ok(linux.drift_of_arp().await?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn set(&mut self, name: &str, value: &str) -> Result<(), Cause> {
+        Ok(sysctl::write(name, value)?)
+    }
+
+    async fn get(&mut self, name: &str) -> Result<String, Cause> {
+        Ok(sysctl::read(name)?.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn backends_see_this_host_or_it_is_refused() {
+        let vip: Vip = "127.0.0.1".parse().unwrap();
+        let mut host = Relaying::bound();
+        let verdicts = host.apply(&[HostStep::EnableSourceNat(vip, SourceNat::SameNetwork)]).await;
+        assert!(matches!(&verdicts[..], [Verdict::Refused(cause)] if cause.is::<Unserved>()), "{verdicts:?}");
+        assert!(host.observe().await.unwrap().source_nat.is_empty());
+        let verdicts = host.apply(&[HostStep::EnableSourceNat(vip, SourceNat::Always)]).await;
+        assert!(matches!(&verdicts[..], [Verdict::Applied]), "{verdicts:?}");
+    }
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A data plane in user space, for hosts without IPVS or without root.
+//!
+//! ```text
+//!  controller ──▶ Proxy ──▶ service ◀── balance      who gets a connection
+//!                   │          ▲
+//!                   └─▶ workers: udp, tcp ──▶ relay ──▶ pipe      a thread for each core, with a socket of its own for each endpoint
+//! ```
+//! `balance` decides who gets a connection, purely and as IPVS does. A `service` is what all workers share of it, with what `traffic`
+//! counts. `socket` binds, `tcp` accepts and connects, `relay` carries bytes both ways, through a `pipe` where it can; `udp`
+//! passes on datagrams. A `clock` knows who is silent. [`Proxy`] is the
+//! driver, [`Meter`] reads the counters, `unserved` says what only a kernel can do.
+
+mod balance;
+mod clock;
+mod meter;
+mod pipe;
+mod proxy;
+mod relay;
+mod service;
+mod socket;
+mod tcp;
+mod traffic;
+mod udp;
+mod unserved;
+mod workers;
+
+pub use self::{
+    meter::Meter,
+    proxy::{Options, Proxy},
+};

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A service as its workers share it: who gets a connection is decided under one lock, so that the turn is one for all workers.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use slb_core::{
+    model::{BackendSettings, Endpoint, ServiceKey, ServiceSettings, Target},
+    observed::ServiceView,
+    statistics::{BackendCount, Connections, ServiceCount},
+};
+use tokio::sync::watch;
+
+use crate::{
+    balance::{Balancer, Method, Ticket},
+    traffic::Traffic,
+};
+
+/// Every service there is; readers of counters share it with the driver.
+pub type Services = Arc<Mutex<BTreeMap<ServiceKey, Arc<Service>>>>;
+
+/// A backend as connections to it see it.
+#[derive(Debug)]
+pub struct Backend {
+    traffic: Traffic,
+    gone: watch::Sender<bool>,
+}
+
+/// Connections to an endpoint, and who takes them.
+#[derive(Debug)]
+pub struct Service {
+    endpoint: Endpoint,
+    balancer: Mutex<Balancer<Arc<Backend>>>,
+    traffic: Traffic,
+}
+
+/// A connection to a backend, counted until it is dropped.
+#[derive(Debug)]
+pub struct Lease {
+    service: Arc<Service>,
+    backend: Arc<Backend>,
+    target: Target,
+    ticket: Ticket,
+}
+
+impl Service {
+    /// One without backends.
+    pub fn new(endpoint: Endpoint, method: Method, settings: ServiceSettings) -> Self {
+        Self { endpoint, balancer: Mutex::new(Balancer::new(method, settings)), traffic: Traffic::default() }
+    }
+
+    /// Where clients connect to.
+    pub fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    fn balancer(&self) -> MutexGuard<'_, Balancer<Arc<Backend>>> {
+        self.balancer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was asked for.
+    pub fn settings(&self) -> ServiceSettings {
+        self.balancer().settings()
+    }
+
+    /// Balances otherwise from now on.
+    pub fn set(&self, method: Method, settings: ServiceSettings) {
+        self.balancer().set(method, settings);
+    }
+
+    /// Adds the backend, or changes the one that is there.
+    pub fn put(&self, target: Target, settings: BackendSettings) {
+        let backend = || Arc::new(Backend { traffic: Traffic::default(), gone: watch::Sender::new(false) });
+        self.balancer().put(target, settings, backend);
+    }
+
+    /// Takes the backend out and cuts its connections.
+    pub fn remove(&self, target: Target) {
+        if let Some(backend) = self.balancer().remove(target) {
+            backend.gone.send_replace(true);
+        }
+    }
+
+    /// Cuts all connections.
+    pub fn cut(&self) {
+        for destination in self.balancer().destinations() {
+            destination.handle().gone.send_replace(true);
+        }
+    }
+
+    /// A backend for a new connection; those that were tried in vain are passed over.
+    pub fn lease(self: &Arc<Self>, client: SocketAddr, tried: &[Target]) -> Option<Lease> {
+        let (ticket, target, backend) = self.balancer().choose(client, Instant::now(), tried)?;
+        Some(Lease { service: Arc::clone(self), backend, target, ticket })
+    }
+
+    /// As the plan compares it.
+    pub fn view(&self) -> ServiceView {
+        let balancer = self.balancer();
+        let backends = balancer.destinations().iter().map(|each| (each.target(), Some(each.settings()))).collect();
+        ServiceView { settings: Some(balancer.settings()), backends }
+    }
+
+    /// The connections of each backend.
+    pub fn connections(&self) -> BTreeMap<Target, Connections> {
+        self.balancer().connections(Instant::now()).into_iter().collect()
+    }
+
+    /// What has been counted.
+    pub fn count(&self) -> ServiceCount {
+        let connections = self.connections();
+        let balancer = self.balancer();
+        let backends = balancer.destinations().iter().map(|each| {
+            let connections = connections.get(&each.target()).copied().unwrap_or_default();
+            (each.target(), BackendCount { traffic: each.handle().traffic.counters(), connections })
+        });
+        ServiceCount { traffic: self.traffic.counters(), backends: backends.collect() }
+    }
+
+    /// Estimates anew how much there is each second.
+    pub fn estimate(&self, seconds: f64) {
+        self.traffic.estimate(seconds);
+        self.balancer().destinations().iter().for_each(|each| each.handle().traffic.estimate(seconds));
+    }
+}
+
+impl Lease {
+    /// The backend.
+    pub fn target(&self) -> Target {
+        self.target
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.target.at(self.service.endpoint.port)
+    }
+
+    /// Whether the backend has been taken out.
+    pub fn is_gone(&self) -> bool {
+        *self.backend.gone.borrow()
+    }
+
+    /// Ends when the backend is taken out.
+    pub fn gone(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut gone = self.backend.gone.subscribe();
+        async move { drop(gone.wait_for(|gone| *gone).await) }
+    }
+
+    /// The connection is established.
+    pub fn establish(&mut self) {
+        self.service.balancer().establish(&mut self.ticket);
+        self.each(Traffic::connection);
+    }
+
+    /// Counts, of the backend and of the service.
+    pub fn each(&self, count: impl Fn(&Traffic)) {
+        count(&self.backend.traffic);
+        count(&self.service.traffic);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.service.balancer().end(self.ticket, Instant::now());
+    }
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What only a kernel can do. Each reason says what to do instead.
+
+use std::io::{self, ErrorKind};
+
+use slb_core::{
+    model::{BackendSettings, Endpoint, Forwarding, Protocol, ServiceSettings, VirtualService},
+    ports::Unserved,
+};
+
+use crate::balance::Method;
+
+/// Where clients connect to.
+///
+/// # Errors
+/// It is several ports, or of a protocol that is not relayed.
+pub fn endpoint(service: VirtualService) -> Result<Endpoint, Unserved> {
+    match service {
+        VirtualService::Endpoint(endpoint) if endpoint.protocol == Protocol::Sctp => Err(Unserved(format!(
+            "the user-space data plane has no {}: it needs IPVS (--dataplane ipvs)",
+            endpoint.protocol
+        ))),
+        VirtualService::Endpoint(endpoint) => Ok(endpoint),
+        VirtualService::Mark(..) => Err(Unserved(
+            "the user-space data plane has one port for each load-balancer: make several, or use IPVS (--dataplane ipvs)"
+                .to_owned(),
+        )),
+    }
+}
+
+/// The scheduler.
+///
+/// # Errors
+/// It is the kernel's alone.
+pub fn method(settings: &ServiceSettings) -> Result<Method, Unserved> {
+    Method::of(settings.scheduler).ok_or_else(|| {
+        Unserved(format!(
+            "the user-space data plane has no scheduler {}: it has rr, wrr, lc, wlc, sh and mh; the others need IPVS (--dataplane ipvs)",
+            settings.scheduler
+        ))
+    })
+}
+
+/// Whether connections can be relayed to a backend of that kind.
+///
+/// # Errors
+/// Packets would have to go there as they are.
+pub fn forwarding(settings: &BackendSettings) -> Result<(), Unserved> {
+    match settings.forwarding {
+        Forwarding::Masquerade => Ok(()),
+        Forwarding::Local | Forwarding::DirectRoute | Forwarding::Tunnel(_) => Err(Unserved(format!(
+            "the user-space data plane relays connections, and does not pass on packets: the type {} needs IPVS (--dataplane ipvs); use MASQ",
+            settings.forwarding.kind()
+        ))),
+    }
+}
+
+/// Why an endpoint cannot be listened on, if that will not pass.
+pub fn listening(endpoint: Endpoint, error: &io::Error) -> Option<Unserved> {
+    let kind = error.kind();
+    let why = if kind == ErrorKind::AddrNotAvailable {
+        let vip = endpoint.vip;
+        format!(
+            "{vip} is no address of this host, and without privileges slb binds none: give it to an adapter, or run slb as root"
+        )
+    } else if kind == ErrorKind::PermissionDenied {
+        let port = endpoint.port;
+        format!(
+            "this process may not listen on port {port}: run slb with CAP_NET_BIND_SERVICE, set net.ipv4.ip_unprivileged_port_start, or choose a port from 1024 on"
+        )
+    } else {
+        return None;
+    };
+    Some(Unserved(why))
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Threads that move bytes, apart from the one that owns the state: each with a runtime and sockets of its own.
+
+use std::{io, num::NonZeroUsize, thread};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::watch,
+};
+
+/// They end, with all connections, when this is dropped.
+#[derive(Debug)]
+pub struct Workers {
+    handles: Vec<Handle>,
+    threads: Vec<thread::JoinHandle<()>>,
+    /// `None` once they are to end.
+    stop: Option<watch::Sender<()>>,
+}
+
+/// Each connection takes two descriptors, and the usual limit is 1,024 for the sake of select(2), which nobody here calls. It is raised as
+/// far as this process may.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // It stays as it is where it cannot be raised; clients then wait.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+impl Workers {
+    /// Starts so many.
+    ///
+    /// # Errors
+    /// There are no threads or descriptors left.
+    pub fn start(many: NonZeroUsize) -> io::Result<Self> {
+        allow_descriptors();
+        let stop = watch::Sender::new(());
+        let mut workers = Self { handles: Vec::new(), threads: Vec::new(), stop: None };
+        for number in 0..many.get() {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let mut stopped = stop.subscribe();
+            workers.handles.push(runtime.handle().clone());
+            workers.threads.push(thread::Builder::new().name(format!("slb-proxy-{number}")).spawn(move || {
+                // Ends with an error, when there is nobody left who could stop it.
+                let _ = runtime.block_on(stopped.changed());
+                runtime.shutdown_background();
+            })?);
+        }
+        workers.stop = Some(stop);
+        Ok(workers)
+    }
+
+    /// The runtime of each.
+    pub fn handles(&self) -> &[Handle] {
+        &self.handles
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop = None;
+        for thread in self.threads.drain(..) {
+            // One that panicked is over, too.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The configuration file: options, which count when slb starts, and load-balancers of its own, which count whenever it is edited.
+//!
+//! This page reads it; [`lines`] finds places in it, [`watch`] sees edits, and [`follow`] has them carried out.
+
+pub mod follow;
+mod lines;
+mod watch;
+
+use std::{
+    fmt, fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Mode, OFlags};
+use serde::Deserialize;
+use slb_api::declaration::{self, Declared, Fault};
+use toml::{
+    Spanned,
+    de::{DeTable, Deserializer},
+};
+
+use self::lines::line_at;
+use crate::args::Given;
+
+/// What is no option.
+const LOAD_BALANCERS: [&str; 2] = ["loadbalancer", "frontend"];
+
+/// A file may be as large: more than ten thousand load-balancers need.
+const MOST_BYTES: usize = 16 << 20;
+
+/// A file, as it was when it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    path: PathBuf,
+    text: String,
+    /// Whether it can be read again: a pipe has nothing more to say.
+    is_regular: bool,
+}
+
+/// What is wrong with a file: where, counted from 1, if it is somewhere; and what. At least one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadFile {
+    path: PathBuf,
+    faults: Vec<(Option<usize>, String)>,
+}
+
+/// `FILE:LINE: what`, and then the rest.
+impl fmt::Display for BadFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.display().fmt(f)?;
+        if let Some(line) = self.line() {
+            write!(f, ":{line}")?;
+        }
+        write!(f, ": {}", self.why())
+    }
+}
+
+impl std::error::Error for BadFile {}
+
+impl BadFile {
+    fn new(path: &Path, line: Option<usize>, why: &str) -> Self {
+        Self { path: path.to_owned(), faults: vec![(line, why.replace('\n', "; "))] }
+    }
+
+    /// Where the first mistake is.
+    pub fn line(&self) -> Option<usize> {
+        self.faults.first().and_then(|(line, _)| *line)
+    }
+
+    /// What is wrong; where, from the second mistake on.
+    pub fn why(&self) -> String {
+        let said = self.faults.iter().enumerate().map(|(index, (line, why))| match line {
+            Some(line) if index > 0 => format!("line {line}: {why}"),
+            _ => why.clone(),
+        });
+        said.collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl File {
+    /// Reads it, whatever kind of file it is; of a pipe, waits for the end.
+    ///
+    /// # Errors
+    /// It cannot be read, is not text, or too large.
+    pub fn read(path: &Path) -> Result<Self, BadFile> {
+        Self::read_from(path, fs::File::open(path)).map_err(|why| BadFile::new(path, None, &why))
+    }
+
+    /// Reads it once more, and waits for nobody.
+    ///
+    /// # Errors
+    /// As with [`Self::read`]; or it is no regular file.
+    pub fn read_again(path: &Path) -> Result<Self, BadFile> {
+        let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
+        let opened = opened.map(fs::File::from).map_err(io::Error::from).and_then(|file| {
+            let is_regular = file.metadata()?.is_file();
+            is_regular.then_some(file).ok_or_else(|| io::Error::other("it is not a regular file any more"))
+        });
+        Self::read_from(path, opened).map_err(|why| BadFile::new(path, None, &why))
+    }
+
+    fn read_from(path: &Path, opened: io::Result<fs::File>) -> Result<Self, String> {
+        let file = opened.map_err(|error| error.to_string())?;
+        let is_regular = file.metadata().map_err(|error| error.to_string())?.is_file();
+        let mut bytes = Vec::new();
+        file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        if bytes.len() > MOST_BYTES {
+            return Err(format!("it has more than {} MiB", MOST_BYTES >> 20));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+        Ok(Self { path: path.to_owned(), text, is_regular })
+    }
+
+    /// The options in it.
+    ///
+    /// # Errors
+    /// It is not TOML, or there is no such option.
+    pub fn options(&self) -> Result<Given, BadFile> {
+        let (options, _) = self.parts()?;
+        Given::deserialize(Deserializer::from(options)).map_err(|error| self.refused(&error))
+    }
+
+    /// The load-balancers in it; their health checks may run commands on this host where that is allowed.
+    ///
+    /// # Errors
+    /// It is not TOML, or has load-balancers that cannot be.
+    pub fn load_balancers(&self, commands: bool) -> Result<Vec<Declared>, BadFile> {
+        let (_, load_balancers) = self.parts()?;
+        declaration::load_balancers(Deserializer::from(load_balancers.clone()), commands).map_err(|faults| {
+            let place = |Fault { at, why }| {
+                let said = if at.is_empty() { why } else { format!("{at}: {why}") };
+                (line_at(&self.text, &load_balancers, &at), said)
+            };
+            BadFile { path: self.path.clone(), faults: faults.into_iter().map(place).collect() }
+        })
+    }
+
+    /// What is wrong with one of its load-balancers, by its place.
+    pub fn blame(&self, at: Option<&str>, why: &str) -> BadFile {
+        let line =
+            at.zip(self.parts().ok()).and_then(|(at, (_, load_balancers))| line_at(&self.text, &load_balancers, at));
+        let why = at.map_or_else(|| why.to_owned(), |at| format!("{at}: {why}"));
+        BadFile::new(&self.path, line, &why)
+    }
+
+    /// The options, and the load-balancers.
+    fn parts(&self) -> Result<(Spanned<DeTable<'_>>, Spanned<DeTable<'_>>), BadFile> {
+        let whole = DeTable::parse(&self.text).map_err(|error| self.refused(&error))?;
+        let span = whole.span();
+        let is_option = |key: &str| !LOAD_BALANCERS.contains(&key);
+        let (options, load_balancers): (Vec<_>, Vec<_>) =
+            whole.into_inner().into_iter().partition(|(key, _)| is_option(key.get_ref()));
+        let table = |of: Vec<_>| Spanned::new(span.clone(), of.into_iter().collect());
+        Ok((table(options), table(load_balancers)))
+    }
+
+    fn refused(&self, error: &toml::de::Error) -> BadFile {
+        let line = error.span().map(|span| lines::line(&self.text, span.start));
+        BadFile::new(&self.path, line, error.message())
+    }
+}
+
+#[cfg(test)]
+mod tests;

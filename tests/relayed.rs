@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//! In user space with privileges: VIPs are bound and announced as ever, and IPVS is left to others.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use slb_lab::site::Site;
+
+/// slb, built by cargo.
+const SLB: &str = env!("CARGO_BIN_EXE_slb");
+
+fn neighbours_reach_what_is_relayed() {
+    let site = Site::new(SLB);
+    let _backends = site.web();
+    let server = site.start(&["--dataplane", "user"]);
+    assert!(server.ask("GET", "/", "").body.contains(r#""dataplane":"user""#));
+    let created = site.balanced(&server);
+    let [first, second, third] = [0; 3].map(|_| site.get(&created).unwrap());
+    assert!(first != second && first == third, "{first} {second} {third}");
+    assert!(site.lb.sh("ip -o addr show dev eth0").contains("192.168.0.85/32"));
+    assert_eq!(site.lb.sh("ipvsadm -Sn"), "");
+    server.delete(&created);
+    assert!(!site.lb.sh("ip -o addr show dev eth0").contains("192.168.0.85/32"));
+}
+
+/// What IPVS still had would take packets away from who listens.
+fn there_and_back_again() {
+    let site = Site::new(SLB);
+    let _backends = site.web();
+    let server = site.start(&[]);
+    let created = site.balanced(&server);
+    assert!(site.get(&created).is_ok());
+    server.stop();
+    let server = site.start(&["--dataplane", "user"]);
+    assert_eq!(site.lb.sh("ipvsadm -Sn"), "");
+    assert!(site.get(&created).is_ok());
+    server.stop();
+    assert!(site.get(&created).is_err(), "what is relayed ends with slb");
+    let _server = site.start(&["--dataplane", "ipvs"]);
+    assert!(site.lb.sh("ipvsadm -Sn").contains("-A -t 192.168.0.85:"));
+    assert!(site.get(&created).is_ok());
+}
+
+/// A node without IPVS beside one with it sends clients to the same backends.
+fn who_hashes_chooses_as_the_kernel_does() {
+    let site = Site::new(SLB);
+    let _backends = site.web();
+    site.client.sh("for n in $(seq 100 131); do ip addr add 192.168.0.$n/24 dev eth0; done");
+    let ask = |vip: &str| {
+        site.client.sh(&format!(
+            "for n in $(seq 100 131); do curl -s -m 10 --interface 192.168.0.$n http://{vip}/; echo; done"
+        ))
+    };
+    let ask_all = || ["192.168.0.85", "192.168.0.86"].map(ask);
+    let server = site.start(&["--dataplane", "ipvs"]);
+    for scheduler in ["sh", "mh"] {
+        let _ = server.create(&format!(
+            r#"{{"name":"{scheduler}","port":80,"scheduler":"{scheduler}","backends":[
+                {{"ip":"192.168.0.11","port":80,"weight":3}},{{"ip":"192.168.0.12","port":80,"weight":2}}]}}"#
+        ));
+    }
+    let by_ipvs = ask_all();
+    assert!(by_ipvs.iter().all(|names| names.contains("one") && names.contains("two")), "{by_ipvs:?}");
+    server.stop();
+    let _server = site.start(&["--dataplane", "user"]);
+    assert_eq!(ask_all(), by_ipvs);
+}
+
+slb_lab::main! { fast: [
+    neighbours_reach_what_is_relayed,
+    there_and_back_again,
+    who_hashes_chooses_as_the_kernel_does,
+] }
