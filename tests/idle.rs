@@ -55,7 +55,7 @@ fn small_and_asleep() {
     }
     assert_eq!(sleeper.at_rest() - before, 0, "it woke up, and nobody asked for that");
     let (name, most) = MEMORY;
-    let memory = sleeper.value(name);
+    let memory = sleeper.value(name).unwrap();
     assert!(memory <= most, "{name}: {memory} kB");
 }
 
@@ -109,24 +109,26 @@ impl Sleeper {
                 .unwrap()
                 .map(|thread| Self(thread.unwrap().path().to_str().unwrap().to_owned()))
                 .collect();
-            let is_known =
-                |thread: &Self| thread.0.ends_with(&self.0["/proc".len()..]) || thread.text("Name") == "checks";
-            let rests = |thread: &Self| is_known(thread) && thread.text("State").starts_with('S');
-            threads
-                .iter()
-                .all(rests)
-                .then(|| threads.iter().map(|thread| thread.value("voluntary_ctxt_switches")).sum())
+            let is_known = |thread: &Self| {
+                thread.0.ends_with(&self.0["/proc".len()..]) || thread.text("Name").as_deref() == Some("checks")
+            };
+            // One that has ended meanwhile was awake.
+            let rested = |thread: &Self| {
+                let rests = is_known(thread) && thread.text("State")?.starts_with('S');
+                rests.then(|| thread.value("voluntary_ctxt_switches"))?
+            };
+            threads.iter().map(rested).sum()
         })
     }
 
-    fn value(&self, name: &str) -> u64 {
-        self.text(name).trim_end_matches(" kB").parse().unwrap()
+    /// `None` if it is not there any more.
+    fn value(&self, name: &str) -> Option<u64> {
+        self.text(name)?.trim_end_matches(" kB").parse().ok()
     }
 
-    fn text(&self, name: &str) -> String {
-        let status = fs::read_to_string(format!("{}/status", self.0)).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.unwrap().trim().to_owned()
+    fn text(&self, name: &str) -> Option<String> {
+        let status = fs::read_to_string(format!("{}/status", self.0)).ok()?;
+        status.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned()))
     }
 }
 
