@@ -199,7 +199,11 @@ impl Vips {
         if let Some(metal) = Metal::from_given(given, metal::token())? {
             return Ok(Self::Metal(metal));
         }
-        let ranges = ranges(given);
+        let ranges = match ranges(given) {
+            // What is wrong is said before what is missing.
+            Err(wrong) if given.ipam_range.as_deref().is_some_and(|range| !range.is_empty()) => return Err(wrong),
+            ranges => ranges,
+        };
         let announce = Announce::from_given(given, ranges.as_ref().is_ok_and(is_loopback))?;
         Ok(Self::Own { ranges: ranges?, announce })
     }

@@ -137,6 +137,7 @@ fn what_contradicts_or_is_missing_is_named() {
         (vec!["--arp", "--adapter", "eth0"], "--ipamRange is missing"),
         (words(&["--dataplane", "ebpf"]), "there are auto, ipvs and user"),
         (vec!["--adapter", "lo", "--ipamRange", "127.0.0.85", "--dataplane", "ipvs"], "cannot be announced"),
+        (vec!["--ipamRange", "127.0.0.90-127.0.0.85"], "--ipamRange: "),
         (vec!["--arp", "--ipamRange", "10.0.0.1"], "--adapter is missing"),
         (words(&["--port", "0"]), "--port 0"),
         (words(&["--arpInterval", "5 parsecs"]), "--arpInterval 5 parsecs"),
