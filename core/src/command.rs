@@ -50,6 +50,24 @@ pub enum Command {
     Undrain(LoadBalancerId, Option<BackendId>),
 }
 
+impl Command {
+    /// The load-balancer that it is about.
+    #[must_use]
+    pub fn load_balancer(&self) -> LoadBalancerId {
+        match self {
+            Self::Create(new) => new.id,
+            Self::Update(id, _)
+            | Self::Delete(id)
+            | Self::AddBackends(id, _)
+            | Self::ReplaceBackends(id, _)
+            | Self::UpdateBackend(id, ..)
+            | Self::RemoveBackend(id, _)
+            | Self::Drain(id, ..)
+            | Self::Undrain(id, _) => *id,
+        }
+    }
+}
+
 /// How to drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DrainWish {

@@ -84,17 +84,7 @@ impl Memory {
     }
 
     fn check_origin(&self, command: &Command) -> Result<(), Rejected> {
-        let id = match command {
-            Command::Create(_) => return Ok(()),
-            Command::Update(id, _)
-            | Command::Delete(id)
-            | Command::AddBackends(id, _)
-            | Command::ReplaceBackends(id, _)
-            | Command::UpdateBackend(id, ..)
-            | Command::RemoveBackend(id, _)
-            | Command::Drain(id, ..)
-            | Command::Undrain(id, _) => *id,
-        };
+        let id = command.load_balancer();
         let of_file = self.state.get(id).is_some_and(|each| each.origin == Origin::File);
         if of_file { Err(Rejected::OfFile(id)) } else { Ok(()) }
     }

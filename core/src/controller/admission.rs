@@ -109,20 +109,11 @@ impl<W: World> Controller<W> {
 
     /// Finds the VIPs that a command is about; for a creation, finds it some.
     pub(super) async fn admit(&mut self, command: Command, asker: Asker, now: Instant) {
-        let id = match command {
-            Command::Create(new) => {
-                self.last_creation += 1;
-                return self.advance(self.last_creation, Creation::new(new, Purpose::Request(asker)), now).await;
-            }
-            Command::Update(id, _)
-            | Command::Delete(id)
-            | Command::AddBackends(id, _)
-            | Command::ReplaceBackends(id, _)
-            | Command::UpdateBackend(id, ..)
-            | Command::RemoveBackend(id, _)
-            | Command::Drain(id, ..)
-            | Command::Undrain(id, _) => id,
-        };
+        let id = command.load_balancer();
+        if let Command::Create(new) = command {
+            self.last_creation += 1;
+            return self.advance(self.last_creation, Creation::new(new, Purpose::Request(asker)), now).await;
+        }
         match self.state.get(id).map(|load_balancer| (load_balancer.origin, load_balancer.vips)) {
             Some((Origin::File, _)) if self.is_declared => asker.answer(Err(Rejected::OfFile(id).into())),
             Some((_, vips)) => self.queue.push_back(Ready { command, vips, asker }),

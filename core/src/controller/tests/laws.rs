@@ -185,11 +185,7 @@ proptest! {
                     let (ended, answers) = server.ask_all(batch.iter().map(Act::command).collect());
                     crashed = ended.is_none();
                     for (act, answer) in batch.iter().zip(answers) {
-                        let id = match act.command() {
-                            Command::Create(new) => new.id,
-                            Command::Delete(id) | Command::AddBackends(id, _) | Command::ReplaceBackends(id, _) | Command::UpdateBackend(id, ..)
-                            | Command::RemoveBackend(id, _) | Command::Update(id, _) | Command::Drain(id, ..) | Command::Undrain(id, _) => id,
-                        };
+                        let id = act.command().load_balancer();
                         match answer {
                             Some(Ok(_)) if !crashed => drop(acknowledged.insert(id, server.board.get(id))),
                             Some(Err(_)) => {}
