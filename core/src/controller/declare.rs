@@ -68,10 +68,15 @@ impl<W: World> Controller<W> {
         self.last_creation += 1;
         let number = self.last_creation;
         let Difference { created, replacing, .. } = difference;
-        let parts: Vec<(usize, NewLoadBalancer)> = created
+        let mut parts: Vec<(usize, NewLoadBalancer)> = created
             .into_iter()
             .filter_map(|(index, vips)| Some((index, NewLoadBalancer { vips, ..load_balancers.get(index)?.clone() })))
             .collect();
+        // Before any are given out, the named ones are held.
+        parts.sort_by_key(|(_, new)| {
+            let named = new.vips.each().filter(|wanted| wanted.vip().is_some()).count();
+            (named == 0, named < new.vips.each().count())
+        });
         let vips = parts.iter().map(|(index, _)| (*index, None)).collect();
         self.declaration = Some(Declaration { number, load_balancers, asker, vips });
         for (index, new) in parts {

@@ -88,6 +88,25 @@ fn a_load_balancer_that_moves_keeps_its_vip() {
     assert_eq!(all, [("one".to_owned(), vip(86), 80), ("two".to_owned(), vip(85), 80)]);
 }
 
+/// Wherever they are in the file, and although those that name none are given the lowest: 85 and 86.
+#[test]
+fn addresses_that_the_file_names_are_given_to_nobody_else() {
+    let sim = Sim::default();
+    let mut server = Server::start(&sim).unwrap();
+    let dual = WantedVips::new(Some(crate::model::Families::Dual), &[vip(86)]).unwrap();
+    let edit = [
+        new(1, "any", 80, &[]),
+        NewLoadBalancer { vips: dual, ..new(2, "dual", 80, &[]) },
+        on(vip(85), new(3, "named", 80, &[])),
+    ];
+    assert_eq!(declare(&mut server, &edit).unwrap().unwrap(), tally(3, 0, 0));
+    server.check();
+    let mut all = shown(&server);
+    all.sort();
+    let at = |name: &str, last| (name.to_owned(), vip(last), 80);
+    assert_eq!(all, [at("any", 87), at("dual", 86), at("named", 85)]);
+}
+
 /// Whatever fails: a contradiction, an address, a step, the disk.
 #[test]
 fn an_edit_that_fails_changes_nothing() {
