@@ -115,6 +115,10 @@ impl Begin {
 }
 
 impl Advertiser for Advert {
+    fn announces(&self) -> bool {
+        !matches!(self, Self::Nobody)
+    }
+
     fn probe(&self, vip: Vip) -> impl Future<Output = Result<Probe, Cause>> + Send + 'static {
         match self {
             Self::Nobody => Either::Left(Either::Left(ready(Ok(Probe::Free)))),

@@ -124,6 +124,9 @@ fn three_commands_balance_and_survive_a_restart() {
     let path = format!("/loadbalancer/{}", created["uuid"].as_str().unwrap());
     let at = SocketAddr::new(created["eip"].as_str().unwrap().parse().unwrap(), port);
     assert_eq!(at.ip().to_string(), "127.0.1.85");
+    assert_eq!((&created["status"], &created["observed"]["programmed"]["is"]), (&"active".into(), &true.into()));
+    let advertised = &created["observed"]["advertised"];
+    assert_eq!((&advertised["is"], &advertised["why"]), (&false.into(), &"this server announces no VIPs".into()));
     let of = |port: u16, more: &str| format!(r#"{{"ip":"127.0.0.1","port":{port}{more}}}"#);
     server.create(&format!("{path}/backend"), &of(backend("a"), ""));
     server.create(&format!("{path}/backend"), &of(backend("b"), ""));

@@ -282,6 +282,11 @@ pub trait Dataplane: Settings {
 
 /// How the network learns where a VIP lives.
 pub trait Advertiser: Send {
+    /// Whether anybody is told at all. If not, steps are carried out as well, and the API says that the network knows nothing of VIPs.
+    fn announces(&self) -> bool {
+        true
+    }
+
     /// Asks the network whether some host uses the address, before it is handed out. The future stands on its own, so that many
     /// run side by side.
     fn probe(&self, vip: Vip) -> impl Future<Output = Result<Probe, Cause>> + Send + 'static;

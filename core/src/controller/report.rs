@@ -11,6 +11,7 @@ use crate::{
     model::{BackendSettings, LoadBalancer, MarkRule, Phase, Target, Time, Vip, VirtualService},
     observed::ServiceView,
     plan::Scope,
+    ports::Advertiser,
     status::{Finding, Report, VipReport},
     step::{DataplaneStep, HostStep, Step},
 };
@@ -74,6 +75,9 @@ impl<W: World> Controller<W> {
     }
 
     fn advertised(&self, load_balancer: &LoadBalancer, vip: Vip, programmed: &Finding, failed: &[Failed]) -> Finding {
+        if !self.drivers.advertiser.announces() {
+            return Err("this server announces no VIPs".into());
+        }
         if self.observed.advertised.contains(&vip) {
             return Ok(());
         }
