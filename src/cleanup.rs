@@ -23,14 +23,23 @@ pub fn all(state_dir: &Path) -> Result<(), Fatal> {
         info!("nothing to clean up: slb has kept nothing in {}", state_dir.display());
         return Ok(());
     }
-    let _alone = Alone::claim().map_err(Fatal::NotAlone)?;
+    let alone = Alone::claim();
     block_on(async {
-        let mut store = Redb::open(state_dir).map_err(Fatal::Store)?;
+        let mut store = match Redb::open(state_dir) {
+            Ok(store) => store,
+            Err(error) => return Err(alone.err().map_or(Fatal::Store(error), Fatal::NotAlone)),
+        };
         let snapshot = store.load().await.map_err(Fatal::Records)?;
         let Some(adapter) = snapshot.adapter.clone() else {
-            info!("nothing to clean up: no server has run yet");
+            info!(
+                "nothing to clean up: slb has changed nothing on this host, or it was cleaned up already; the load-balancers stay in {} \
+                 for the next start, delete it to forget them",
+                state_dir.display()
+            );
             return Ok(());
         };
+        // Only who changes this host must not meet a server that does.
+        let _alone = alone.map_err(Fatal::NotAlone)?;
         let mut host = Linux::new(&adapter).map_err(Fatal::Host)?;
         let mut dataplane = match Ipvs::open().await {
             Ok(ipvs) => Some(ipvs),

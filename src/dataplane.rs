@@ -56,7 +56,7 @@ impl Wanted {
     }
 
     /// Whether this process must not balance, for what an earlier server has put into IPVS would go, or take packets away from it. Only a
-    /// server that changes the host writes down its adapter.
+    /// server that changes the host writes down its adapter, and a cleanup forgets it.
     pub fn stays_with_ipvs(self, has_ipvs: bool, before: &Snapshot) -> bool {
         self == Self::Auto && has_ipvs && before.adapter.is_some() && !before.load_balancers.is_empty()
     }

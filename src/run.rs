@@ -103,8 +103,8 @@ pub enum Fatal {
     UnusableIpvs(#[source] Box<Self>),
     /// This process would take them down, or not be reached beside them.
     #[error(
-        "load-balancers of an earlier server are in IPVS, and this server cannot go on with them ({0}); or, after `slb cleanup`, take \
-         --dataplane user, and it relays them"
+        "load-balancers of an earlier server are in IPVS, and this server cannot go on with them ({0}); or run `slb cleanup` as root, \
+         after which this server relays them"
     )]
     StayWithIpvs(Obstacle),
     /// This process cannot balance.

@@ -145,8 +145,19 @@ fn three_commands_balance_and_survive_a_restart() {
     let mut names: Vec<String> = (0..2).map(|_| connect(at).1).collect();
     names.sort();
     assert_eq!(names, ["a", "b"]);
+    assert!(clean_up(&state_dir).contains("another slb server uses this state directory"));
+    drop(server);
+    let said = clean_up(&state_dir);
+    assert!(said.contains("nothing to clean up") && said.contains(&format!("stay in {state_dir}")), "{said}");
+
+    let (server, _) = Server::start(&state_dir, range);
     assert_eq!(server.ask("DELETE", &path, "").0, 204);
     assert!(TcpStream::connect(at).is_err());
+}
+
+fn clean_up(state_dir: &str) -> String {
+    let output = Command::new(SLB).args(["cleanup", "--stateDir", state_dir]).output().unwrap();
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]

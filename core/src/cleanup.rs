@@ -17,7 +17,8 @@ use crate::{
 const WHENEVER: Time = Time::FIRST;
 
 /// Removes services, addresses and source NAT, then restores the settings that still have the value that slb gave them. Goes on
-/// after a failure. Without a data plane there are no services. No server may be running on the same store.
+/// after a failure. Without a data plane there are no services. Once nothing is left, the store says so: whoever starts next need not take
+/// care of what was there. No server may be running on the same store.
 ///
 /// # Errors
 /// One line for each thing that could not be taken away or restored.
@@ -58,6 +59,11 @@ pub async fn clean_up(
         if let Err(cause) = restore(store, host, dataplane.as_deref_mut(), change).await {
             left.push(format!("could not restore {name}: {}", Chain(&*cause)));
         }
+    }
+    if left.is_empty()
+        && let Err(cause) = store.commit(vec![Write::NoAdapter]).await
+    {
+        left.push(format!("could not write down that nothing is left: {}", Chain(&*cause)));
     }
     if left.is_empty() { Ok(()) } else { Err(left) }
 }

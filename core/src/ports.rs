@@ -70,6 +70,8 @@ pub enum Write {
     Restored(SettingName),
     /// Note the adapter that VIPs are bound to from now on.
     Adapter(String),
+    /// Forget it: everything that was slb's has been taken off this host.
+    NoAdapter,
     /// Note what this state is called among others, once.
     Identity(Uuid),
     /// Note what the provider says of this machine.
@@ -89,7 +91,7 @@ pub struct Snapshot {
     pub released: BTreeMap<Vip, u64>,
     /// Settings of the kernel that slb changed, with what they were.
     pub originals: BTreeMap<SettingName, SettingChange>,
-    /// The adapter that VIPs were bound to by the last server; `None` before the first.
+    /// The adapter that VIPs were bound to by the last server that changed this host; `None` before the first, and after a cleanup.
     pub adapter: Option<String>,
     /// What this state is called among others: the mark of what it owns elsewhere. `None` before the first start.
     pub identity: Option<Uuid>,

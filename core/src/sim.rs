@@ -195,6 +195,7 @@ fn write_down(disk: &mut Snapshot, write: Write) {
         Write::Original(change) => drop(disk.originals.insert(change.name.clone(), change)),
         Write::Restored(name) => drop(disk.originals.remove(&name)),
         Write::Adapter(name) => disk.adapter = Some(name),
+        Write::NoAdapter => disk.adapter = None,
         Write::Uplink(uplink) => disk.uplink = Some(uplink),
         Write::Identity(identity) => disk.identity = Some(identity),
         Write::Peer(peer) => drop(disk.peers.insert(peer.address, peer)),

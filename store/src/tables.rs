@@ -194,6 +194,7 @@ impl<'a> Tables<'a> {
             }
             Write::NoPeer(address) => drop(self.peers.remove(address.to_string().as_str())?),
             Write::Adapter(name) => drop(self.texts.insert(ADAPTER_KEY, name.as_str())?),
+            Write::NoAdapter => drop(self.texts.remove(ADAPTER_KEY)?),
             Write::Uplink(uplink) => {
                 let bytes = record::uplink::encode(uplink).map_err(io::Error::other)?;
                 self.singles.insert(UPLINK_KEY, bytes.as_slice())?;

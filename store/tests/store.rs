@@ -181,6 +181,7 @@ fn writes() -> impl Strategy<Value = Write> {
         1 => (name(), ".{0,5}", ".{0,5}").prop_map(|(name, from, to)| Write::Original(SettingChange { name, from, to })),
         1 => name().prop_map(Write::Restored),
         1 => "[a-z0-9.]{1,15}".prop_map(Write::Adapter),
+        1 => Just(Write::NoAdapter),
         1 => any::<u128>().prop_map(|bits| Write::Identity(Uuid::from_u128(bits))),
         1 => (any::<u128>(), 1_u32.., any::<u32>(), prop::collection::vec(peer(), 0..3)).prop_map(|(device, asn, address, peers)| {
             Write::Uplink(Uplink { device: Uuid::from_u128(device), asn: asn.try_into().unwrap(), address: address.into(), peers })
@@ -210,6 +211,7 @@ fn apply(model: &mut (BTreeMap<LoadBalancerId, Arc<LoadBalancer>>, Snapshot), wr
         Write::Original(change) => drop(rest.originals.insert(change.name.clone(), change.clone())),
         Write::Restored(name) => drop(rest.originals.remove(name)),
         Write::Adapter(name) => rest.adapter = Some(name.clone()),
+        Write::NoAdapter => rest.adapter = None,
         Write::Uplink(uplink) => rest.uplink = Some(uplink.clone()),
         Write::Identity(identity) => rest.identity = Some(*identity),
         Write::Peer(peer) => drop(rest.peers.insert(peer.address, peer.clone())),

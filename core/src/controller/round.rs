@@ -217,7 +217,12 @@ impl<W: World> Controller<W> {
             Write::Reused(vip) => drop(self.released.remove(&vip)),
             Write::Original(change) => drop(self.originals.insert(change.name.clone(), change)),
             Write::Restored(name) => drop(self.originals.remove(&name)),
-            Write::Adapter(_) | Write::Identity(_) | Write::Uplink(_) | Write::Peer(_) | Write::NoPeer(_) => {}
+            Write::Adapter(_)
+            | Write::NoAdapter
+            | Write::Identity(_)
+            | Write::Uplink(_)
+            | Write::Peer(_)
+            | Write::NoPeer(_) => {}
         }
     }
 

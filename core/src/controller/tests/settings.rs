@@ -37,7 +37,9 @@ fn cleanup_takes_everything_away_and_keeps_the_records() {
     server.ask(Command::AddBackends(lb(1), vec![backend(1)])).unwrap();
     assert_eq!(setting(&sim, "forward"), "1");
     drop(server);
+    sim.with(|remains| remains.disk.adapter = Some("eth0".to_owned()));
     all_is_cleaned_up(&sim);
+    assert_eq!(sim.with(|remains| remains.disk.adapter.clone()), None, "nobody has to go on with what was there");
     sim.with(|remains| {
         assert_eq!(remains.kernel, Observed::default());
         assert_eq!(remains.settings["forward"], "0");
