@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sees edits of a file (inotify(7)), whichever way they are made: written in place, written anew and moved there, or a symbolic link on the way
-//! to it that leads elsewhere now, as Kubernetes changes config maps.
+//! Sees edits of a file (inotify(7)), whichever way they are made: written in place, written anew and moved there, a symbolic link on the way
+//! to it that leads elsewhere now, as Kubernetes changes config maps, or a folder on the way that another one takes the place of.
 //!
-//! What is watched are the folders, not the file: another one is there after an edit. A file that is only just made is no edit before
-//! it is closed: half of it would be read.
+//! What is watched are the folders on the way, not the file: another one is there after an edit. A file that is only just made is no edit
+//! before it is closed: half of it would be read.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -29,28 +29,20 @@ const BUFFER_BYTES: usize = 4096;
 #[derive(Debug)]
 pub struct Watch {
     inotify: AsyncFd<OwnedFd>,
-    /// Which names are of interest in each folder.
-    folders: BTreeMap<i32, (PathBuf, BTreeSet<OsString>)>,
+    folders: Folders,
 }
 
 impl Watch {
-    /// Watches from now on. Once something has happened the way may be another: watch anew, and read the file after that.
+    /// Watches from now on. Once something has happened the way may be another: watch anew, and read the file after that. Where the way
+    /// ends early, as a folder is not there, it is watched as far as it leads.
     ///
     /// # Errors
-    /// A folder is not there, or the kernel has no room for more (`fs.inotify.max_user_instances`, `max_user_watches`).
+    /// A folder with the file, or with a link to it, cannot be watched: it may not be read, or the kernel has no room for more
+    /// (`fs.inotify.max_user_instances`, `max_user_watches`).
     pub fn on(path: &Path) -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        let mut folders: BTreeMap<i32, (PathBuf, BTreeSet<OsString>)> = BTreeMap::new();
-        for (folder, name) in way(path)? {
-            let events = WatchFlags::CLOSE_WRITE
-                | WatchFlags::MOVED_TO
-                | WatchFlags::CREATE
-                | WatchFlags::DELETE_SELF
-                | WatchFlags::MOVE_SELF
-                | WatchFlags::ONLYDIR;
-            let watch = inotify::add_watch(&inotify, &folder, events)?;
-            folders.entry(watch).or_insert_with(|| (folder, BTreeSet::new())).1.insert(name);
-        }
+        let mut folders = BTreeMap::new();
+        watch_way(&inotify, path, &mut folders)?;
         #[expect(deprecated, reason = "what its successor has callers promise, an `OwnedFd` keeps by itself")]
         let inotify = AsyncFd::with_interest(inotify, Interest::READABLE)?;
         Ok(Self { inotify, folders })
@@ -94,35 +86,61 @@ impl Watch {
         if !names.contains(name) {
             return false;
         }
+        // What is a file of its own is an edit once it is closed.
         let is_link = || folder.join(name).is_symlink();
-        !events.contains(ReadFlags::CREATE) || is_link()
+        !events.contains(ReadFlags::CREATE) || events.contains(ReadFlags::ISDIR) || is_link()
     }
 }
 
-/// Every place on the way to the file where another thing may be: each symbolic link, and the file itself, with their folders.
-fn way(path: &Path) -> io::Result<Vec<(PathBuf, OsString)>> {
-    let mut places = Vec::new();
+/// Which names are of interest in each folder.
+type Folders = BTreeMap<i32, (PathBuf, BTreeSet<OsString>)>;
+
+/// Watches every place on the way to the file where another thing may be: each folder, each symbolic link, and the file itself. What is in a place
+/// is looked at once the place is watched, so that nothing is missed that changes just then.
+fn watch_way(inotify: &OwnedFd, path: &Path, folders: &mut Folders) -> io::Result<()> {
     let mut here = std::env::current_dir()?;
     let mut left: VecDeque<PathBuf> = steps(path).collect();
     let mut links = 0;
     while let Some(step) = left.pop_front() {
         let there = here.join(&step);
         match step.components().next() {
-            Some(Component::Normal(name)) if there.is_symlink() && links < MOST_LINKS => {
+            Some(Component::Normal(name)) => {
+                let watched = watch(inotify, &here, name, folders);
+                let link = if links < MOST_LINKS { std::fs::read_link(&there).ok() } else { None };
+                match watched {
+                    Ok(()) => {}
+                    Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+                    // A folder that others may only pass through is seldom replaced.
+                    Err(Errno::ACCESS) if link.is_none() && !left.is_empty() => {}
+                    Err(error) => return Err(error.into()),
+                }
+                let Some(target) = link else {
+                    here = there;
+                    continue;
+                };
                 links += 1;
-                places.push((here.clone(), name.to_owned()));
-                let target = std::fs::read_link(&there)?;
                 for step in steps(&target).collect::<Vec<_>>().into_iter().rev() {
                     left.push_front(step);
                 }
             }
-            Some(Component::Normal(name)) if left.is_empty() => places.push((here.clone(), name.to_owned())),
             Some(Component::ParentDir) => drop(here.pop()),
-            Some(Component::Normal(_) | Component::RootDir | Component::Prefix(_)) => here = there,
+            Some(Component::RootDir | Component::Prefix(_)) => here = there,
             Some(Component::CurDir) | None => {}
         }
     }
-    Ok(places)
+    Ok(())
+}
+
+fn watch(inotify: &OwnedFd, folder: &Path, name: &OsStr, folders: &mut Folders) -> Result<(), Errno> {
+    let events = WatchFlags::CLOSE_WRITE
+        | WatchFlags::MOVED_TO
+        | WatchFlags::CREATE
+        | WatchFlags::DELETE_SELF
+        | WatchFlags::MOVE_SELF
+        | WatchFlags::ONLYDIR;
+    let watch = inotify::add_watch(inotify, folder, events)?;
+    folders.entry(watch).or_insert_with(|| (folder.to_owned(), BTreeSet::new())).1.insert(name.to_owned());
+    Ok(())
 }
 
 fn steps(path: &Path) -> impl Iterator<Item = PathBuf> {

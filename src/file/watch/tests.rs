@@ -89,16 +89,48 @@ async fn config_maps_are_swapped_on_the_way() {
     assert!(sees(&watch, || fs::write(folder.at("..2/slb.toml"), "new").unwrap()).await);
 }
 
-#[test]
-fn the_way_is_followed_as_the_kernel_does() {
+#[tokio::test]
+async fn the_way_is_followed_as_the_kernel_does() {
     let folder = Folder::new();
     fs::create_dir_all(folder.at("a/b")).unwrap();
     fs::write(folder.at("a/b/file"), "").unwrap();
     symlink("b/../b", folder.at("a/c")).unwrap();
     symlink(folder.at("a/c/file"), folder.at("link")).unwrap();
-    let places = way(&folder.at("a/../link")).unwrap();
-    let at = |name: &str, of: &str| (folder.at(of), OsString::from(name));
-    assert_eq!(places, [(folder.0.clone(), "link".into()), at("c", "a"), at("file", "a/b")]);
+    let watch = Watch::on(&folder.at("a/../link")).unwrap();
+    let is_ours = |(path, _): &(PathBuf, _)| path.starts_with(&folder.0);
+    let places: BTreeMap<PathBuf, BTreeSet<OsString>> = watch.folders.into_values().filter(is_ours).collect();
+    let names = |all: &[&str]| all.iter().map(OsString::from).collect();
+    let expected = [("", names(&["a", "link"])), ("a", names(&["b", "c"])), ("a/b", names(&["file"]))];
+    assert_eq!(places, expected.map(|(of, names)| (folder.0.join(of), names)).into());
     symlink("circle", folder.at("circle")).unwrap();
-    assert!(way(&folder.at("circle")).unwrap().len() <= MOST_LINKS + 1);
+    Watch::on(&folder.at("circle")).unwrap();
+}
+
+/// `mv slb old; mv new slb`, anywhere on the way, also where it ends for a while.
+#[tokio::test]
+async fn another_folder_on_the_way_is_seen() {
+    let folder = Folder::new();
+    let file = folder.at("etc/slb/slb.toml");
+    let make = |path: &str| {
+        fs::create_dir_all(folder.at(path)).unwrap();
+        fs::write(folder.at(path).join("slb.toml"), "").unwrap();
+    };
+    make("etc/slb");
+    for (place, other, within) in [("etc/slb", "other", ""), ("etc", "more", "slb")] {
+        make(&format!("{other}/{within}"));
+        let watch = Watch::on(&file).unwrap();
+        assert!(sees(&watch, || fs::rename(folder.at(place), folder.at("old")).unwrap()).await, "{place}: away");
+        let watch = Watch::on(&file).unwrap();
+        assert!(sees(&watch, || fs::rename(folder.at(other), folder.at(place)).unwrap()).await, "{place}: another");
+        assert!(file.exists());
+        fs::remove_dir_all(folder.at("old")).unwrap();
+    }
+    fs::remove_dir_all(folder.at("etc")).unwrap();
+    let watch = Watch::on(&file).unwrap();
+    assert!(!sees(&watch, || fs::create_dir(folder.at("var")).unwrap()).await, "not on the way");
+    assert!(sees(&watch, || fs::create_dir(folder.at("etc")).unwrap()).await);
+    let watch = Watch::on(&file).unwrap();
+    assert!(sees(&watch, || fs::create_dir(folder.at("etc/slb")).unwrap()).await);
+    let watch = Watch::on(&file).unwrap();
+    assert!(sees(&watch, || fs::write(&file, "").unwrap()).await);
 }
