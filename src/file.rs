@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The configuration file: options, which count when slb starts, and load-balancers of its own, which count whenever it is edited.
 //!
-//! This page reads it; [`lines`] finds places in it, [`watch`] sees edits, and [`follow`] has them carried out.
+//! This page gets hold of its text, which [`Document`] reads; [`watch`] sees edits, and [`follow`] has them carried out.
 
 pub mod follow;
-mod lines;
 mod watch;
 
 use std::{
@@ -14,18 +13,9 @@ use std::{
 };
 
 use rustix::fs::{Mode, OFlags};
-use serde::Deserialize;
-use slb_api::declaration::{self, Declared, Fault};
-use toml::{
-    Spanned,
-    de::{DeTable, Deserializer},
-};
+use slb_api::declaration::{Declared, Document, Mistake};
 
-use self::lines::line_at;
 use crate::args::Given;
-
-/// What is no option.
-const LOAD_BALANCERS: [&str; 2] = ["loadbalancer", "frontend"];
 
 /// A file may be as large: more than ten thousand load-balancers need.
 const MOST_BYTES: usize = 16 << 20;
@@ -39,11 +29,11 @@ pub struct File {
     is_regular: bool,
 }
 
-/// What is wrong with a file: where, counted from 1, if it is somewhere; and what. At least one thing.
+/// What is wrong with a file. At least one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadFile {
     path: PathBuf,
-    faults: Vec<(Option<usize>, String)>,
+    mistakes: Vec<Mistake>,
 }
 
 /// `FILE:LINE: what`, and then the rest.
@@ -60,18 +50,18 @@ impl fmt::Display for BadFile {
 impl std::error::Error for BadFile {}
 
 impl BadFile {
-    fn new(path: &Path, line: Option<usize>, why: &str) -> Self {
-        Self { path: path.to_owned(), faults: vec![(line, why.replace('\n', "; "))] }
+    fn new(path: &Path, why: &str) -> Self {
+        Self { path: path.to_owned(), mistakes: vec![Mistake::new(None, why)] }
     }
 
     /// Where the first mistake is.
     pub fn line(&self) -> Option<usize> {
-        self.faults.first().and_then(|(line, _)| *line)
+        self.mistakes.first().and_then(|mistake| mistake.line)
     }
 
     /// What is wrong; where, from the second mistake on.
     pub fn why(&self) -> String {
-        let said = self.faults.iter().enumerate().map(|(index, (line, why))| match line {
+        let said = self.mistakes.iter().enumerate().map(|(index, Mistake { line, why })| match line {
             Some(line) if index > 0 => format!("line {line}: {why}"),
             _ => why.clone(),
         });
@@ -85,7 +75,7 @@ impl File {
     /// # Errors
     /// It cannot be read, is not text, or too large.
     pub fn read(path: &Path) -> Result<Self, BadFile> {
-        Self::read_from(path, fs::File::open(path)).map_err(|why| BadFile::new(path, None, &why))
+        Self::read_from(path, fs::File::open(path)).map_err(|why| BadFile::new(path, &why))
     }
 
     /// Reads it once more, and waits for nobody.
@@ -98,7 +88,7 @@ impl File {
             let is_regular = file.metadata()?.is_file();
             is_regular.then_some(file).ok_or_else(|| io::Error::other("it is not a regular file any more"))
         });
-        Self::read_from(path, opened).map_err(|why| BadFile::new(path, None, &why))
+        Self::read_from(path, opened).map_err(|why| BadFile::new(path, &why))
     }
 
     fn read_from(path: &Path, opened: io::Result<fs::File>) -> Result<Self, String> {
@@ -118,8 +108,8 @@ impl File {
     /// # Errors
     /// It is not TOML, or there is no such option.
     pub fn options(&self) -> Result<Given, BadFile> {
-        let (options, _) = self.parts()?;
-        Given::deserialize(Deserializer::from(options)).map_err(|error| self.refused(&error))
+        let options = Document::parse(&self.text).and_then(|document| document.options());
+        options.map_err(|mistake| self.with(vec![mistake]))
     }
 
     /// The load-balancers in it; their health checks may run commands on this host where that is allowed.
@@ -127,38 +117,21 @@ impl File {
     /// # Errors
     /// It is not TOML, or has load-balancers that cannot be.
     pub fn load_balancers(&self, commands: bool) -> Result<Vec<Declared>, BadFile> {
-        let (_, load_balancers) = self.parts()?;
-        declaration::load_balancers(Deserializer::from(load_balancers.clone()), commands).map_err(|faults| {
-            let place = |Fault { at, why }| {
-                let said = if at.is_empty() { why } else { format!("{at}: {why}") };
-                (line_at(&self.text, &load_balancers, &at), said)
-            };
-            BadFile { path: self.path.clone(), faults: faults.into_iter().map(place).collect() }
-        })
+        let document = Document::parse(&self.text).map_err(|mistake| self.with(vec![mistake]))?;
+        document.load_balancers(commands).map_err(|mistakes| self.with(mistakes))
     }
 
     /// What is wrong with one of its load-balancers, by its place.
     pub fn blame(&self, at: Option<&str>, why: &str) -> BadFile {
-        let line =
-            at.zip(self.parts().ok()).and_then(|(at, (_, load_balancers))| line_at(&self.text, &load_balancers, at));
-        let why = at.map_or_else(|| why.to_owned(), |at| format!("{at}: {why}"));
-        BadFile::new(&self.path, line, &why)
+        let mistake = match (at, Document::parse(&self.text)) {
+            (Some(at), Ok(document)) => document.blame(at, why),
+            _ => Mistake::new(None, why),
+        };
+        self.with(vec![mistake])
     }
 
-    /// The options, and the load-balancers.
-    fn parts(&self) -> Result<(Spanned<DeTable<'_>>, Spanned<DeTable<'_>>), BadFile> {
-        let whole = DeTable::parse(&self.text).map_err(|error| self.refused(&error))?;
-        let span = whole.span();
-        let is_option = |key: &str| !LOAD_BALANCERS.contains(&key);
-        let (options, load_balancers): (Vec<_>, Vec<_>) =
-            whole.into_inner().into_iter().partition(|(key, _)| is_option(key.get_ref()));
-        let table = |of: Vec<_>| Spanned::new(span.clone(), of.into_iter().collect());
-        Ok((table(options), table(load_balancers)))
-    }
-
-    fn refused(&self, error: &toml::de::Error) -> BadFile {
-        let line = error.span().map(|span| lines::line(&self.text, span.start));
-        BadFile::new(&self.path, line, error.message())
+    fn with(&self, mistakes: Vec<Mistake>) -> BadFile {
+        BadFile { path: self.path.clone(), mistakes }
     }
 }
 

@@ -11,19 +11,24 @@
 //! port = 8080
 //! ```
 //! mini-balancer's `[frontend]` is one of TCP that is known by its address.
+//!
+//! [`Document`] is the text, and says on which line something is; this page is what is in it.
+
+mod document;
+mod lines;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
 };
 
-use serde::{Deserialize, Deserializer};
 use slb_core::{
     command::NewLoadBalancer,
     model::{Advertise, Discord, Invalid, Listen, Name, Port, PortRange, Protocol, SourceNat, Target, Vip},
     ports::Wanted,
 };
 
+pub use self::document::{Document, Mistake};
 use crate::{
     fields::{Fields, Findings},
     json::Node,
@@ -33,32 +38,26 @@ use crate::{
 
 /// Something wrong with the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+struct Fault {
     /// Where, by keys and places in lists: `loadbalancer/0/backend/1/ip`. What is missing is missing there.
-    pub at: String,
+    at: String,
     /// What, in words for who wrote it.
-    pub why: String,
+    why: String,
 }
 
 /// A load-balancer of the file.
 #[derive(Clone, Debug)]
 pub struct Declared {
-    /// Where it is, as in a [`Fault`].
+    /// Where it is, for [`Document::blame`].
     pub at: String,
     /// What is asked for, under ids that nothing has had.
     pub load_balancer: NewLoadBalancer,
 }
 
-/// The load-balancers of a file, without its options. Commands of health checks are run on this host where that is allowed.
-///
-/// # Errors
-/// Everything that is wrong with it, up to twenty things.
-pub fn load_balancers<'de, D: Deserializer<'de>>(file: D, commands: bool) -> Result<Vec<Declared>, Vec<Fault>> {
+/// The load-balancers of a file, without its options. Commands of health checks are run on this host where that is allowed. Of what is wrong
+/// with it, up to twenty things are told.
+fn load_balancers(node: Node, commands: bool) -> Result<Vec<Declared>, Vec<Fault>> {
     let mut findings = Findings::default();
-    let node = match Node::deserialize(file) {
-        Ok(node) => node,
-        Err(error) => return Err(vec![Fault { at: String::new(), why: error.to_string() }]),
-    };
     let read = Fields::of(node, "#".to_owned(), &mut findings).map(wishes).unwrap_or_default();
     let mut declared = Vec::new();
     for (at, wish) in read {

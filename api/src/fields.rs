@@ -194,8 +194,12 @@ impl<'f> Fields<'f> {
 }
 
 fn pointer(at: &str, name: &str) -> String {
-    let escaped = name.replace('~', "~0").replace('/', "~1");
-    format!("{at}/{}", percent_encode(&escaped))
+    format!("{at}/{}", step(name))
+}
+
+/// The name as it is in a pointer.
+pub(crate) fn step(name: &str) -> String {
+    percent_encode(&name.replace('~', "~0").replace('/', "~1"))
 }
 
 /// Writes all but RFC 3986's unreserved characters as %XX.
@@ -219,7 +223,7 @@ fn shorten(mut text: String) -> String {
 }
 
 /// The known name that was probably meant: at most two letters away, upper and lower case alike.
-fn near(name: &str, known: &[&'static str]) -> Option<&'static str> {
+pub(crate) fn near(name: &str, known: &[&'static str]) -> Option<&'static str> {
     const LONGEST: usize = 32;
     if name.len() > LONGEST {
         return None;

@@ -123,7 +123,7 @@ impl Follower {
         }
         let path = self.path.clone();
         let read = tokio::task::spawn_blocking(move || (Some(Watch::on(&path)), File::read_again(&path)));
-        read.await.unwrap_or_else(|ended| (None, Err(BadFile::new(&self.path, None, &ended.to_string()))))
+        read.await.unwrap_or_else(|ended| (None, Err(BadFile::new(&self.path, &ended.to_string()))))
     }
 
     /// Options are not followed.

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where in a file something is.
+//! Where in the text of a file something is.
 
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
+
+use crate::fields;
 
 /// The line of that byte, counted from 1.
 pub fn line(text: &str, at: usize) -> usize {
@@ -35,7 +37,7 @@ impl<'a> Place<'a> {
     fn step(&self, step: &str) -> Option<(Self, usize)> {
         match self {
             Self::Table(table) => {
-                let (key, value) = table.iter().find(|(key, _)| key.get_ref() == step)?;
+                let (key, value) = table.iter().find(|(key, _)| fields::step(key.get_ref()) == step)?;
                 Some((Self::of(value), key.span().start))
             }
             Self::List(list) => {

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Files that are read, and what is said of those that are not.
 
+use serde::Deserialize;
+
 use super::*;
 
 fn read(text: &str) -> Result<Vec<Declared>, Vec<(String, String)>> {
-    let Ok(file) = toml::Deserializer::parse(text) else { panic!("{text}") };
-    let read = load_balancers(file, false);
+    let Ok(Ok(node)) = toml::Deserializer::parse(text).map(Node::deserialize) else { panic!("{text}") };
+    let read = load_balancers(node, false);
     read.map_err(|faults| faults.into_iter().map(|Fault { at, why }| (at, why)).collect())
 }
 

@@ -11,12 +11,13 @@ use slb_core::{
 
 use crate::client::{Server, text};
 
-const FILE: &str = r#"{"loadbalancer":[{"name":"web","port":80,"backend":[{"ip":"10.0.0.1","port":8080}]}]}"#;
+const FILE: &str =
+    "[[loadbalancer]]\nname = \"web\"\nport = 80\n[[loadbalancer.backend]]\nip = \"10.0.0.1\"\nport = 8080\n";
 
 #[tokio::test]
 async fn what_is_of_the_file_is_marked_and_cannot_be_changed() {
     let server = Server::new();
-    let declared = slb_api::declaration::load_balancers(&mut serde_json::Deserializer::from_str(FILE), false).unwrap();
+    let declared = slb_api::declaration::Document::parse(FILE).unwrap().load_balancers(false).unwrap();
     let declaration = Declaration(declared.into_iter().map(|each| each.load_balancer).collect());
     assert!(matches!(server.mailbox.ask(declaration).await, Ok(Answer::Declared(_))));
     let shown = server.get("/loadbalancers").await.json()[0].clone();
