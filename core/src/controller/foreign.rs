@@ -44,29 +44,20 @@ impl<W: World> Controller<W> {
     /// The marks that services have now, for a command that needs one that none has. A command that takes more ports is refused if one of
     /// them is another program's.
     pub(super) async fn marks_in_use(&mut self, command: &Command, vips: Vips) -> Result<BTreeSet<Mark>, Failure> {
-        match command {
-            Command::Create(NewLoadBalancer { listen: Listen::Ports(_), .. }) => {}
-            Command::Update(id, LoadBalancerChange { ports: Some(ports), .. }) => {
-                let Some(load_balancer) = self.state.get(*id) else { return Ok(BTreeSet::new()) };
-                let (protocol, listen) = (load_balancer.protocol, Listen::Ports(ports.clone()));
-                for vip in vips {
-                    if let Some(endpoint) = self.foreign_service(vip, protocol, &listen).await? {
-                        return Err(Failure::Foreign(endpoint));
-                    }
-                }
-                return Ok(BTreeSet::new());
-            }
-            Command::Create(_)
-            | Command::Update(..)
-            | Command::Delete(_)
-            | Command::AddBackends(..)
-            | Command::ReplaceBackends(..)
-            | Command::UpdateBackend(..)
-            | Command::RemoveBackend(..)
-            | Command::Drain(..)
-            | Command::Undrain(..) => return Ok(BTreeSet::new()),
+        if let Command::Create(NewLoadBalancer { listen: Listen::Ports(_), .. }) = command {
+            return self.marks_now().await;
         }
-        self.marks_now().await
+        if let Command::Update(id, LoadBalancerChange { ports: Some(ports), .. }) = command
+            && let Some(load_balancer) = self.state.get(*id)
+        {
+            let (protocol, listen) = (load_balancer.protocol, Listen::Ports(ports.clone()));
+            for vip in vips {
+                if let Some(endpoint) = self.foreign_service(vip, protocol, &listen).await? {
+                    return Err(Failure::Foreign(endpoint));
+                }
+            }
+        }
+        Ok(BTreeSet::new())
     }
 
     /// The marks that services have now.

@@ -80,16 +80,10 @@ impl<W: World> Controller<W> {
                     continue;
                 }
             };
-            let change = match &command {
-                Command::Create(new) => self.state.create(new.clone(), vips, &foreign),
-                Command::Update(..)
-                | Command::Delete(_)
-                | Command::AddBackends(..)
-                | Command::ReplaceBackends(..)
-                | Command::UpdateBackend(..)
-                | Command::RemoveBackend(..)
-                | Command::Drain(..)
-                | Command::Undrain(..) => self.state.apply(&command, self.time()),
+            let change = if let Command::Create(new) = &command {
+                self.state.create(new.clone(), vips, &foreign)
+            } else {
+                self.state.apply(&command, self.time())
             };
             let foreign = self.marks_seen();
             match change.and_then(|change| self.state.with_check_marks(change, &foreign)) {
