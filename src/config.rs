@@ -200,8 +200,9 @@ impl Vips {
             return Ok(Self::Metal(metal));
         }
         let ranges = match ranges(given) {
-            // What is wrong is said before what is missing.
+            // What is wrong is said before what is missing; and without a range, nobody knows yet whether VIPs have to be announced.
             Err(wrong) if given.ipam_range.as_deref().is_some_and(|range| !range.is_empty()) => return Err(wrong),
+            Err(missing) if !given.arp.unwrap_or_default() && !given.bgp.unwrap_or_default() => return Err(missing),
             ranges => ranges,
         };
         let announce = Announce::from_given(given, ranges.as_ref().is_ok_and(is_loopback))?;
@@ -212,7 +213,9 @@ impl Vips {
 fn ranges(given: &Given) -> Result<Ranges, BadOption> {
     let range = given.ipam_range.as_deref().filter(|range| !range.is_empty()).ok_or_else(|| {
         BadOption(
-            "--ipamRange is missing: which addresses may be handed out, like 192.168.0.85-192.168.0.90".to_owned(),
+            "--ipamRange is missing: which addresses may be handed out, like 192.168.0.85-192.168.0.90, or 127.0.0.85-127.0.0.90 to try \
+             slb on this host alone"
+                .to_owned(),
         )
     })?;
     let ranges: Ranges = range.parse().map_err(|error| BadOption(format!("--ipamRange: {}", Chain(&error))))?;

@@ -2,7 +2,10 @@
 //! Everything that can be wrong with this machine is found here, before anything is changed. Each finding is one line that says
 //! what to do.
 
-use std::net::{SocketAddr, TcpListener};
+use std::{
+    io::ErrorKind,
+    net::{SocketAddr, TcpListener},
+};
 
 use slb_advert::bgp::Listener;
 use slb_core::errors::Chain;
@@ -205,9 +208,12 @@ impl Findings {
         });
         listener
             .map_err(|error| {
-                self.say(&format!(
-                    "the API cannot listen on {address}: {error}; another server may be running, see --port and --address"
-                ));
+                let advice = if error.kind() == ErrorKind::PermissionDenied {
+                    "take another --port, or run slb as root or with CAP_NET_BIND_SERVICE"
+                } else {
+                    "another server may be running, see --port and --address"
+                };
+                self.say(&format!("the API cannot listen on {address}: {error}; {advice}"));
             })
             .ok()
     }

@@ -43,6 +43,10 @@ pub(crate) struct NotJson {
     pub(crate) column: usize,
 }
 
+/// What has most likely happened to what has no double quotes at all.
+const UNQUOTED: &str =
+    "; there are no double quotes in it: a shell takes them away, unless the body is in single quotes";
+
 impl Node {
     /// Reads exactly one JSON value.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, NotJson> {
@@ -50,7 +54,9 @@ impl Node {
             let (line, column) = (error.line(), error.column());
             let why = error.to_string();
             let position = format!(" at line {line} column {column}");
-            NotJson { why: why.strip_suffix(&position).unwrap_or(&why).to_owned(), line, column }
+            let why = why.strip_suffix(&position).unwrap_or(&why);
+            let hint = if text.contains(&b'"') { "" } else { UNQUOTED };
+            NotJson { why: format!("{why}{hint}"), line, column }
         })
     }
 
@@ -154,6 +160,7 @@ mod tests {
             let error = Node::parse(text.as_bytes()).unwrap_err();
             assert_eq!((error.line, error.column), (line, column), "{text}: {}", error.why);
             assert!(!error.why.contains("line"), "{}", error.why);
+            assert_eq!(error.why.contains("single quotes"), !text.contains('"'), "{text}: {}", error.why);
         }
     }
 

@@ -70,7 +70,10 @@ impl Announce {
             },
             (true, true) => Err(BadOption("--arp and --bgp exclude each other: choose one".to_owned())),
             (false, false) if is_loopback => Ok(Self::Nobody),
-            (false, false) => Err(BadOption("say how to announce VIPs: add --arp or --bgp".to_owned())),
+            (false, false) => Err(BadOption(
+                "say how to announce VIPs: add --arp, to hosts on the adapter's network, or --bgp, to routers"
+                    .to_owned(),
+            )),
         }
     }
 

@@ -135,6 +135,7 @@ fn what_contradicts_or_is_missing_is_named() {
         (vec!["--bgp", "--gobgp", "127.0.0.1", "--bgpNextHop", "fd00::1"], "an address of IPv4"),
         (vec!["--bgp", "--gobgp", "localhost"], "--gobgp localhost: write it as ADDRESS:PORT"),
         (vec!["--arp", "--adapter", "eth0"], "--ipamRange is missing"),
+        (vec![], "--ipamRange is missing"),
         (words(&["--dataplane", "ebpf"]), "there are auto, ipvs and user"),
         (vec!["--adapter", "lo", "--ipamRange", "127.0.0.85", "--dataplane", "ipvs"], "cannot be announced"),
         (vec!["--ipamRange", "127.0.0.90-127.0.0.85"], "--ipamRange: "),
