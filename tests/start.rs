@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use rustix::process::Signal;
 use slb_lab::Server;
 
 use slb_lab::site::{RANGE, Site};
@@ -47,7 +48,7 @@ fn missing_privileges_are_named() {
     assert!(said.contains("CAP_NET_ADMIN") && said.contains("CAP_NET_RAW"), "{said}");
 }
 
-/// Who is in IPVS would not be reached by what is relayed beside it.
+/// Who is in IPVS would not be reached by what is relayed beside it. After a cleanup nobody is.
 fn lost_privileges_take_nobody_out_of_ipvs() {
     let site = Site::new(SLB);
     let _backends = site.web();
@@ -56,13 +57,22 @@ fn lost_privileges_take_nobody_out_of_ipvs() {
     server.stop();
     let before = site.lb.kernel_state();
     let words = [&[SLB, "server"].map(str::to_owned)[..], &site.options()].concat();
-    let unprivileged = format!("setpriv --bounding-set -net_admin,-net_raw --inh-caps -all {}", words.join(" "));
+    let unprivileged = format!("exec setpriv --bounding-set -net_admin,-net_raw --inh-caps -all {}", words.join(" "));
     let output = site.lb.output("sh", &["-c", &unprivileged]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success(), "{said}");
-    assert!(said.contains("CAP_NET_ADMIN") && said.contains("--dataplane user"), "{said}");
+    assert!(said.contains("CAP_NET_ADMIN") && said.contains("slb cleanup"), "{said}");
     assert_eq!(site.lb.kernel_state(), before);
     assert!(site.get(&created).is_ok());
+
+    site.lb.run(SLB, &["cleanup", "--stateDir", &site.state_dir()]);
+    site.lb.sh("ip addr add 192.168.0.85/24 dev eth0");
+    let mut server = site.lb.spawn("sh", &["-c", &unprivileged]);
+    server.line("that it is ready", |line| line.contains("] ready"));
+    assert!(server.said().iter().any(|line| line.contains("relayed in user space")), "{:?}", server.said());
+    assert!(site.get(&created).is_ok());
+    server.signal(Signal::TERM);
+    assert!(server.wait().success());
 }
 
 /// Capabilities are enough, but not for iptables. There is IPVS, and so nobody is relayed instead.
