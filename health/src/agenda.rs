@@ -84,10 +84,10 @@ pub(crate) fn next_in_place(beginning: Instant, now: Instant, place: Duration, i
     now + wait.min(interval)
 }
 
-/// A moment not after `at` that others share, so that the thread wakes for several at once: one of every 5 ms, or of 64 in an interval.
+/// A moment not after `at` that others share, so that the thread wakes for several at once: one of every ms, or of 64 in an interval.
 /// Never later, so that no interval gets longer.
 pub(crate) fn together(beginning: Instant, at: Instant, interval: Duration) -> Instant {
-    const COARSEST: Duration = Duration::from_millis(5);
+    const COARSEST: Duration = Duration::from_millis(1);
     let grid = (interval / 64).min(COARSEST).as_nanos().max(1);
     let beyond = (at.saturating_duration_since(beginning).as_nanos() % grid) as u64;
     at - Duration::from_nanos(beyond)

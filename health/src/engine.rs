@@ -4,9 +4,8 @@
 use std::{
     io, mem,
     net::SocketAddr,
-    pin::pin,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use slb_core::{
@@ -17,19 +16,17 @@ use slb_core::{
 use tokio::{
     select,
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
-    time::sleep_until,
 };
 
 use crate::{
     agenda::{Agenda, next_in_place, place, together},
+    alarm::Alarm,
     ask::Asker,
     board::{Board, Record},
     connects::{Connects, Ended},
     failure::Failure,
 };
 
-/// What a timer of the runtime can tell apart: what is due within it begins now, rather than late.
-const TICK: Duration = Duration::from_millis(1);
 /// Answers that are booked before it is looked what is due, and checks that begin before it is looked for answers.
 const BATCH: usize = 64;
 
@@ -87,17 +84,11 @@ pub(crate) struct Engine {
 }
 
 /// Runs until nobody can order any more.
-pub(crate) async fn run(mut engine: Engine, mut orders: UnboundedReceiver<Vec<Arc<Record>>>) {
+pub(crate) async fn run(mut engine: Engine, mut alarm: Alarm, mut orders: UnboundedReceiver<Vec<Arc<Record>>>) {
     let (done, mut answers) = mpsc::unbounded_channel();
     let mut batch = Vec::with_capacity(BATCH);
-    let mut alarm = pin!(sleep_until(engine.beginning.into()));
     loop {
-        let next = engine.next();
-        if let Some(next) = next
-            && alarm.deadline() != next.into()
-        {
-            alarm.as_mut().reset(next.into());
-        }
+        alarm.set(engine.next());
         select! {
             // Cancel-safe: a message is taken out or not.
             order = orders.recv() => {
@@ -112,8 +103,8 @@ pub(crate) async fn run(mut engine: Engine, mut orders: UnboundedReceiver<Vec<Ar
             }
             // Cancel-safe: what is not taken is told again.
             () = engine.connects.ready() => engine.take_ended(Instant::now()),
-            // Cancel-safe: it is the same timer until it is set anew.
-            () = &mut alarm, if next.is_some() => engine.begin(&done),
+            // Cancel-safe: says so itself.
+            () = alarm.ring() => engine.begin(&done),
         }
     }
 }
@@ -145,7 +136,7 @@ impl Engine {
 
     /// When something is to be done by the clock. What is due begins when there is a slot.
     fn next(&self) -> Option<Instant> {
-        let due = self.agenda.next().filter(|_| self.slots > 0).map(|due| due - TICK);
+        let due = self.agenda.next().filter(|_| self.slots > 0);
         due.into_iter().chain(self.connects.deadline()).min()
     }
 
@@ -156,7 +147,7 @@ impl Engine {
             self.take_ended(now.counted);
         }
         for _ in 0..BATCH.min(self.slots) {
-            let Some((due, job)) = self.agenda.take(now.counted + TICK) else { break };
+            let Some((due, job)) = self.agenda.take(now.counted) else { break };
             if job.record.has_ended() {
                 continue;
             }

@@ -10,13 +10,14 @@
 //!                     └── reports ──▶ readers
 //! ```
 //! Reading order: `register` (who asks what; pure) – `agenda` (what is due when; pure) – `engine` (one task that owns both the agenda and
-//! what is on it) – `board` (what has been found) – `connects` (connections that only have to stand) – `ask` (the questions, a room each) –
+//! what is on it) – `alarm` (when it wakes) – `board` (what has been found) – `connects` (connections that only have to stand) – `ask` (the questions, a room each) –
 //! `failure` (what an answer can lack).
 //!
 //! All checks run on one thread of their own, with a runtime of their own: nobody else's work makes them late, and they make nobody late.
 //! A check that waits costs a task; one that does not run costs an entry in a heap.
 
 mod agenda;
+mod alarm;
 mod ask;
 mod board;
 mod connects;
@@ -34,6 +35,7 @@ use slb_core::{
 use tokio::sync::mpsc::{self, UnboundedSender};
 
 use self::{
+    alarm::Alarm,
     ask::Asker,
     board::{Board, Record},
     engine::Engine,
@@ -69,13 +71,14 @@ impl Checks {
         let (orders, new) = mpsc::unbounded_channel();
         let entered = runtime.enter();
         let engine = Engine::new(Arc::clone(&board), Asker::new(commands), limit::checks_at_a_time())?;
+        let alarm = Alarm::new()?;
         drop(entered);
         thread::Builder::new().name("checks".to_owned()).spawn(move || {
             // What runs as a command of a check is not to have privileges of this process that its user has not. Kernels that know
             // none have nothing to clear.
             let _ = rustix::thread::clear_ambient_capability_set();
             // What the runtime spawned wakes each other without a system call; what it blocks on takes one each time.
-            let engine = runtime.spawn(engine::run(engine, new));
+            let engine = runtime.spawn(engine::run(engine, alarm, new));
             // It does not panic, and nobody aborts it.
             let _ = runtime.block_on(engine);
         })?;
