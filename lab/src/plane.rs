@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What balances in the tests that run now, and what it has, in the same words for both.
 
-use std::{collections::BTreeSet, env, net::SocketAddr};
+use std::{
+    collections::BTreeSet,
+    env,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use serde_json::Value;
 
@@ -34,8 +38,8 @@ impl Plane {
 }
 
 impl Node {
-    /// Services and their backends, as `ipvsadm -Sn` prints them. In user space a service is what is listened on, and its scheduler and
-    /// backends are what the API says is programmed; a listener that the API does not know has no scheduler.
+    /// Services and their backends, as `ipvsadm -Sn` prints them. In user space a service is what is listened on, its settings are
+    /// those that the API shows, and its backends those that it says are programmed; a listener that the API does not know has no settings.
     ///
     /// # Panics
     /// They cannot be read.
@@ -89,7 +93,7 @@ fn programmed(load_balancer: &Value) -> Vec<(String, String)> {
     for eip in load_balancer["eips"].as_array().into_iter().flatten() {
         let Some(vip) = at(eip, &load_balancer["port"]) else { continue };
         let service = format!("{protocol} {vip}");
-        lines.push((service.clone(), format!("-A {service} -s {}", text(&load_balancer["scheduler"]))));
+        lines.push((service.clone(), format!("-A {service}{}", settings(load_balancer, vip.is_ipv4()))));
         for backend in load_balancer["backends"].as_array().into_iter().flatten() {
             let is_programmed = backend["observed"]["programmed"]["is"] == true;
             if let Some(to) =
@@ -100,4 +104,31 @@ fn programmed(load_balancer: &Value) -> Vec<(String, String)> {
         }
     }
     lines
+}
+
+/// Of a service, in the order of ipvsadm.
+fn settings(load_balancer: &Value, is_ipv4: bool) -> String {
+    let scheduler = load_balancer["scheduler"].as_str().unwrap_or_default();
+    let mut line = format!(" -s {scheduler}");
+    let persistence = &load_balancer["persistence"];
+    if let Some(timeout) = persistence["timeout"].as_str() {
+        line += &format!(" -p {}", timeout.trim_end_matches('s'));
+    }
+    match persistence["granularity"].as_u64().and_then(|bits| u32::try_from(bits).ok()) {
+        Some(bits) if is_ipv4 => {
+            line += &format!(" -M {}", Ipv4Addr::from(u32::MAX.checked_shl(32 - bits).unwrap_or_default()));
+        }
+        Some(bits) => line += &format!(" -M {bits}"),
+        None => {}
+    }
+    let flags = load_balancer["schedulerFlags"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut flags: Vec<String> = flags.map(|flag| format!("{scheduler}-{flag}")).collect();
+    flags.sort_unstable();
+    if !flags.is_empty() {
+        line += &format!(" -b {}", flags.join(","));
+    }
+    if load_balancer["onePacket"] == true {
+        line += " -o";
+    }
+    line
 }
