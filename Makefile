@@ -1,6 +1,6 @@
 # One word for each chore; .ci/run says the same ones.
 
-.PHONY: build setup lint test lab demo bench fuzz
+.PHONY: build setup lint test lab demo bench soak fuzz
 
 build:
 	cargo build --release
@@ -27,6 +27,11 @@ demo: setup
 # Speed, as ratios measured side by side; docs/benchmarks.md says what and how. The optimised build takes minutes.
 bench: setup
 	cargo test --release --quiet --benches --package slb --package slb-health
+
+# Mixed load through the user-space data plane for so many seconds, while backends come, go and die. Needs no set-up.
+SOAK_SECONDS ?= 600
+soak:
+	SLB_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --test soak -- --nocapture
 
 # Each fuzz target for so many seconds. Needs a nightly toolchain and `cargo install cargo-fuzz`.
 FUZZ_SECONDS ?= 60

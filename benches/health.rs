@@ -29,9 +29,8 @@ use std::{
 };
 
 use slb_lab::{
-    Node,
+    Node, Place,
     harness::{self, Test},
-    kernel::Kernel,
 };
 
 use self::{
@@ -69,7 +68,7 @@ fn side_by_side() {
 }
 
 fn compare(interval: Duration) {
-    let has_ipvs = Path::new("/proc/net/ip_vs").exists() || env::var_os("SLB_LAB_KERNEL").is_some();
+    let has_ipvs = Path::new("/proc/net/ip_vs").exists() || env::var_os("SLB_LAB_PLACE").is_some();
     let (mut slb, mut keepalived) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         slb.push(measure(interval, |port| Checker::slb(port, interval)));
@@ -167,8 +166,8 @@ fn main() -> ExitCode {
         compare(HERE);
         return ExitCode::SUCCESS;
     }
-    if env::var_os("SLB_LAB_KERNEL").is_none() && !words.iter().any(|word| word == "--list") {
+    if env::var_os("SLB_LAB_PLACE").is_none() && !words.iter().any(|word| word == "--list") {
         here();
     }
-    harness::run(&[Test { kernel: Kernel::fast, name: "fast::side_by_side", body: side_by_side }])
+    harness::run(&[Test { place: Place::fast, name: "fast::side_by_side", body: side_by_side }])
 }

@@ -31,9 +31,8 @@ use slb_core::{
     step::AdvertStep,
 };
 use slb_lab::{
-    Node, Process, Segment, Server,
+    Node, Place, Process, Segment, Server,
     harness::{self, Test},
-    kernel::Kernel,
     wait,
 };
 use slb_store::Redb;
@@ -232,5 +231,5 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(SPEAK) {
         on_a_runtime(speak());
     }
-    harness::run(&[Test { kernel: Kernel::fast, name: "fast::tables", body: tables }])
+    harness::run(&[Test { place: Place::fast, name: "fast::tables", body: tables }])
 }

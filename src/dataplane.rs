@@ -179,20 +179,41 @@ pub async fn ipvs(source_nat: &SourceNats) -> Result<Ipvs, Fatal> {
     Ipvs::open().await.map_err(Fatal::Ipvs)
 }
 
+/// This process, beside what other programs have in IPVS.
+#[derive(Debug)]
+pub struct Relays {
+    proxy: Proxy,
+    /// Whether IPVS, if it is there, may be asked. It takes packets before a listener sees them.
+    asks_ipvs: bool,
+}
+
+impl Relays {
+    async fn is_taken(&mut self, service: VirtualService) -> Result<bool, Cause> {
+        if self.proxy.exists(service).await? {
+            return Ok(true);
+        }
+        if !self.asks_ipvs || !modules::has_ipvs() {
+            return Ok(false);
+        }
+        Ipvs::open().await?.exists(service).await
+    }
+}
+
 /// Starts the workers.
 ///
 /// # Errors
 /// There are no threads or descriptors left.
-pub fn proxy(user: &User, timeouts: Timeouts) -> io::Result<Proxy> {
+pub fn proxy(user: &User, timeouts: Timeouts) -> io::Result<Relays> {
     let defaults = slb_proxy::Options::default();
     let or = |seconds: u32, default| if seconds == 0 { default } else { Duration::from_secs(seconds.into()) };
-    Proxy::start(slb_proxy::Options {
+    let proxy = Proxy::start(slb_proxy::Options {
         binds_vips: user.binds_vips,
         tcp_timeout: or(timeouts.tcp, defaults.tcp_timeout),
         tcp_fin_timeout: or(timeouts.tcp_fin, defaults.tcp_fin_timeout),
         udp_timeout: or(timeouts.udp, defaults.udp_timeout),
         ..defaults
-    })
+    })?;
+    Ok(Relays { proxy, asks_ipvs: user.binds_vips })
 }
 
 /// What an earlier server has left in IPVS would take packets away from this process.
@@ -223,7 +244,7 @@ pub enum Plane {
     /// The kernel's.
     Ipvs(Ipvs),
     /// This process.
-    User(Proxy),
+    User(Relays),
 }
 
 impl Plane {
@@ -231,7 +252,7 @@ impl Plane {
     pub fn statistics(&self) -> Arc<dyn Statistics> {
         match self {
             Self::Ipvs(_) => Arc::new(Meter::default()),
-            Self::User(proxy) => Arc::new(proxy.meter()),
+            Self::User(relays) => Arc::new(relays.proxy.meter()),
         }
     }
 
@@ -248,35 +269,35 @@ impl Dataplane for Plane {
     async fn observe(&mut self) -> Result<Services, Cause> {
         match self {
             Self::Ipvs(ipvs) => ipvs.observe().await,
-            Self::User(proxy) => proxy.observe().await,
+            Self::User(relays) => relays.proxy.observe().await,
         }
     }
 
     async fn exists(&mut self, service: VirtualService) -> Result<bool, Cause> {
         match self {
             Self::Ipvs(ipvs) => ipvs.exists(service).await,
-            Self::User(proxy) => proxy.exists(service).await,
+            Self::User(relays) => relays.is_taken(service).await,
         }
     }
 
     async fn keys(&mut self) -> Result<BTreeSet<ServiceKey>, Cause> {
         match self {
             Self::Ipvs(ipvs) => ipvs.keys().await,
-            Self::User(proxy) => proxy.keys().await,
+            Self::User(relays) => relays.proxy.keys().await,
         }
     }
 
     async fn connections(&mut self, service: VirtualService) -> Result<BTreeMap<Target, Connections>, Cause> {
         match self {
             Self::Ipvs(ipvs) => ipvs.connections(service).await,
-            Self::User(proxy) => proxy.connections(service).await,
+            Self::User(relays) => relays.proxy.connections(service).await,
         }
     }
 
     async fn apply(&mut self, steps: &[DataplaneStep]) -> Vec<Verdict> {
         match self {
             Self::Ipvs(ipvs) => ipvs.apply(steps).await,
-            Self::User(proxy) => proxy.apply(steps).await,
+            Self::User(relays) => relays.proxy.apply(steps).await,
         }
     }
 }
@@ -285,21 +306,21 @@ impl Settings for Plane {
     async fn drifted_settings(&mut self) -> Result<Vec<SettingChange>, Cause> {
         match self {
             Self::Ipvs(ipvs) => ipvs.drifted_settings().await,
-            Self::User(proxy) => proxy.drifted_settings().await,
+            Self::User(relays) => relays.proxy.drifted_settings().await,
         }
     }
 
     async fn set(&mut self, name: &str, value: &str) -> Result<(), Cause> {
         match self {
             Self::Ipvs(ipvs) => ipvs.set(name, value).await,
-            Self::User(proxy) => proxy.set(name, value).await,
+            Self::User(relays) => relays.proxy.set(name, value).await,
         }
     }
 
     async fn get(&mut self, name: &str) -> Result<String, Cause> {
         match self {
             Self::Ipvs(ipvs) => ipvs.get(name).await,
-            Self::User(proxy) => proxy.get(name).await,
+            Self::User(relays) => relays.proxy.get(name).await,
         }
     }
 }

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use slb_lab::{Server, site::Site};
+use slb_lab::{Plane, Server, site::Site};
 
 /// slb, built by cargo.
 const SLB: &str = env!("CARGO_BIN_EXE_slb");
@@ -90,7 +90,8 @@ fn a_backend_that_could_never_get_a_connection_is_refused() {
     let created = r#"{"name":"other","port":81,"backends":[{"ip":"192.168.0.255","port":80}]}"#;
     assert_eq!(server.ask("POST", "/loadbalancer", created).status, 409);
     assert_eq!(site.lb.tables(), before);
-    let _ = server.add_backend(&web, r#"{"ip":"127.0.0.1","port":80,"type":"LOCAL"}"#);
+    let kind = if Plane::here() == Plane::Ipvs { "LOCAL" } else { "MASQ" };
+    let _ = server.add_backend(&web, &format!(r#"{{"ip":"127.0.0.1","port":80,"type":"{kind}"}}"#));
 }
 
 /// Clients and backends of this site share a network, so that source NAT is what makes answers come back.
@@ -143,5 +144,11 @@ slb_lab::main! { fast: [
        a_backend_that_could_never_get_a_connection_is_refused,
        a_backend_that_is_refused_holds_up_nobody,
        source_nat_is_chosen_while_it_serves,
+   ], user: [
+       two_ports_of_one_vip_live_and_die_apart,
+       a_weight_of_zero_takes_a_backend_out_of_the_turn,
+       all_backends_are_replaced_in_one_change,
+       a_backend_that_could_never_get_a_connection_is_refused,
+       a_backend_that_is_refused_holds_up_nobody,
    ]
 }

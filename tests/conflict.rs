@@ -54,4 +54,9 @@ slb_lab::main! {
         the_hosts_own_address_and_gateway_are_never_handed_out,
         a_claim_is_defended_once_and_reported,
     ],
+    user: [
+        an_address_that_answers_is_set_aside,
+        the_hosts_own_address_and_gateway_are_never_handed_out,
+        a_claim_is_defended_once_and_reported,
+    ],
 }

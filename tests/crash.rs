@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Killed at random moments under a stream of changes: what was acknowledged is there, nothing leaks, connections go on.
+//! Killed at random moments under a stream of changes: what was acknowledged is there, nothing leaks, connections go on; in user space
+//! they end with slb, and new ones find what was there.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -16,14 +17,17 @@ use std::{
 };
 
 use serde_json::Value;
-use slb_lab::{Server, http};
-
-use slb_lab::site::{Site, asked_for, endpoint};
+use slb_lab::{
+    Dice, Plane, Server, http,
+    site::{Site, asked_for, endpoint},
+};
 
 /// slb, built by cargo.
 const SLB: &str = env!("CARGO_BIN_EXE_slb");
 
 const KILLS: u32 = 200;
+/// The store, which is what is at stake, is the same; what comes back into the data plane is seen after a few.
+const KILLS_IN_USER_SPACE: u32 = 30;
 const CLIENTS: u64 = 4;
 /// The longest time between two kills.
 const LONGEST_MS: u64 = 250;
@@ -34,16 +38,6 @@ struct Known {
     acknowledged: BTreeMap<String, Value>,
     doubtful: BTreeSet<String>,
     unanswered_creations: usize,
-}
-
-/// A sequence of numbers that a seed repeats (Knuth's MMIX constants).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
 }
 
 fn killed_at_random_moments() {
@@ -64,16 +58,17 @@ fn killed_at_random_moments() {
     let server = Server::start(&site.lb, SLB, &options);
     let steady = site.balanced(&server);
     let mut connection = site.client.inside(|| TcpStream::connect(endpoint(&steady)).unwrap());
-    let mut dice = Dice(20_211_112);
+    let mut dice = Dice::new(20_211_112);
     let known = Mutex::new(Known::default());
     let mut server = server;
-    for kill in 0..KILLS {
+    let kills = if Plane::here() == Plane::User { KILLS_IN_USER_SPACE } else { KILLS };
+    for kill in 0..kills {
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             for client in 0..CLIENTS {
                 let (site, known, stop) = (&site, &known, &stop);
                 let seed = dice.roll(u64::MAX >> 34) + client;
-                scope.spawn(move || change_things(site, known, stop, Dice(seed)));
+                scope.spawn(move || change_things(site, known, stop, Dice::new(seed)));
             }
             thread::sleep(Duration::from_millis(dice.roll(LONGEST_MS)));
             server.process().kill();
@@ -83,6 +78,9 @@ fn killed_at_random_moments() {
         let listed = server.list();
         check_known(kill, &steady, &known, &listed);
         check_kernel(kill, &site, &listed);
+        if !Plane::here().outlives_slb() {
+            connection = site.client.inside(|| TcpStream::connect(endpoint(&steady)).unwrap());
+        }
         assert!(still_answers(&mut connection), "kill {kill}: the connection through the VIP broke");
     }
     let created = server.list().as_array().map_or(0, Vec::len);
@@ -181,12 +179,10 @@ fn check_kernel(kill: u32, site: &Site, listed: &Value) {
             services.insert(format!("-a -t {endpoint} -r {ip}:{port} -m -w 1"));
         }
     }
-    let tables = site.lb.sh("ipvsadm -Sn; ip -o -4 addr show dev eth0");
-    let kernel_services: BTreeSet<String> =
-        tables.lines().filter(|line| line.starts_with('-')).map(|line| line.trim_end().to_owned()).collect();
-    let words = tables.split_whitespace().filter_map(|word| word.strip_suffix("/32"));
+    let bound = site.lb.sh("ip -o -4 addr show dev eth0");
+    let words = bound.split_whitespace().filter_map(|word| word.strip_suffix("/32"));
     let kernel_addresses: BTreeSet<String> = words.map(str::to_owned).collect();
-    assert_eq!(kernel_services, services, "kill {kill}");
+    assert_eq!(site.lb.services(), services, "kill {kill}");
     assert_eq!(kernel_addresses, addresses, "kill {kill}");
 }
 
@@ -203,4 +199,4 @@ fn still_answers(connection: &mut TcpStream) -> bool {
         && answer.starts_with(b"HTTP/1.1 200")
 }
 
-slb_lab::main! { fast: [killed_at_random_moments] }
+slb_lab::main! { fast: [killed_at_random_moments], user: [killed_at_random_moments] }

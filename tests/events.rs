@@ -99,4 +99,9 @@ slb_lab::main! {
         a_restart_tells_followers_to_look_anew,
         another_host_that_claims_a_vip_is_told_of,
     ],
+    user: [
+        all_that_happens_is_told_in_order,
+        a_restart_tells_followers_to_look_anew,
+        another_host_that_claims_a_vip_is_told_of,
+    ],
 }

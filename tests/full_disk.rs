@@ -41,4 +41,4 @@ fn a_full_disk_is_said_and_survived() {
     server.delete(&later);
 }
 
-slb_lab::main! { fast: [a_full_disk_is_said_and_survived] }
+slb_lab::main! { fast: [a_full_disk_is_said_and_survived], user: [a_full_disk_is_said_and_survived] }

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use serde_json::{Value, json};
-use slb_lab::{Backend, Server, site::Site, wait};
+use slb_lab::{Backend, Plane, Server, site::Site, wait};
 
 /// slb, built by cargo.
 const SLB: &str = env!("CARGO_BIN_EXE_slb");
@@ -54,7 +54,9 @@ fn a_backend_that_fails_is_out_until_it_is_back() {
     let shown = server.ask("GET", &path(&web), "").json();
     let last = &shown["backends"][1]["observed"]["lastCheck"];
     assert!(last["error"].as_str().unwrap().contains("refused"), "{last}");
-    assert!(site.lb.sh("ipvsadm -Sn").contains("-r 192.168.0.12:80 -m -w 0"));
+    if Plane::here() == Plane::Ipvs {
+        assert!(site.lb.services().contains("-a -t 192.168.0.85:80 -r 192.168.0.12:80 -m -w 0"));
+    }
 
     let _two = Backend::start(&site.two, 80, "two");
     becomes(&server, &web, ["up", "up"]);
@@ -70,10 +72,10 @@ fn health_is_remembered_over_kill_9() {
     becomes(&server, &web, ["up", "up"]);
     drop(two);
     becomes(&server, &web, ["up", "down"]);
-    let before = site.lb.sh("ipvsadm -Sn");
+    let before = site.lb.services();
     server.kill();
     let server = site.start(&[]);
-    assert_eq!(site.lb.sh("ipvsadm -Sn"), before);
+    assert_eq!(site.lb.services(), before);
     assert_eq!(health(&server, &web), ["up", "down"]);
     server.kill();
     drop(one);
@@ -161,6 +163,13 @@ fn a_backend_may_be_asked_something_else() {
 }
 
 slb_lab::main! { fast: [
+       a_backend_that_fails_is_out_until_it_is_back,
+       health_is_remembered_over_kill_9,
+       a_dead_backend_is_known_to_who_comes_later,
+       the_fallback_says_sorry,
+       when_too_many_fail_all_are_sent_to,
+       a_backend_may_be_asked_something_else,
+   ], user: [
        a_backend_that_fails_is_out_until_it_is_back,
        health_is_remembered_over_kill_9,
        a_dead_backend_is_known_to_who_comes_later,

@@ -3,9 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use slb_lab::{Sniffer, wait};
-
-use slb_lab::site::Site;
+use slb_lab::{Sniffer, site::Site, wait};
 
 /// slb, built by cargo.
 const SLB: &str = env!("CARGO_BIN_EXE_slb");
@@ -131,6 +129,13 @@ slb_lab::main! {
         a_flushed_address_comes_back_at_once,
         a_link_that_went_down_and_up_is_announced_again,
         cleared_ipvs_and_source_nat_come_back_within_the_interval,
+        what_others_made_is_untouched,
+        cleanup_puts_everything_back,
+        another_adapter_takes_the_addresses_along,
+    ],
+    user: [
+        a_flushed_address_comes_back_at_once,
+        a_link_that_went_down_and_up_is_announced_again,
         what_others_made_is_untouched,
         cleanup_puts_everything_back,
         another_adapter_takes_the_addresses_along,

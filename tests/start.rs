@@ -147,4 +147,10 @@ slb_lab::main! {
         options_come_from_three_places,
         addresses_that_nobody_asks_for_are_named,
     ],
+    user: [
+        what_is_wrong_is_said_and_changes_nothing,
+        a_second_server_is_refused,
+        options_come_from_three_places,
+        addresses_that_nobody_asks_for_are_named,
+    ],
 }

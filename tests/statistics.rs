@@ -88,4 +88,5 @@ slb_lab::main! {
         connections_that_stay_are_active,
         what_is_put_right_at_once_is_no_news,
     ],
+    user: [connections_that_stay_are_active],
 }

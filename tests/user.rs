@@ -131,7 +131,7 @@ fn three_commands_balance_and_survive_a_restart() {
     server.create(&format!("{path}/backend"), &of(backend("a"), ""));
     server.create(&format!("{path}/backend"), &of(backend("b"), ""));
     let names: Vec<String> = (0..4).map(|_| connect(at).1).collect();
-    assert!(names[0] != names[1] && names[..2] == names[2..], "{names:?}");
+    assert_eq!(names, ["a", "b", "a", "b"]);
 
     let (status, problem) = server.ask("POST", &format!("{path}/backend"), &of(1, r#","type":"DR""#));
     assert_eq!((status, &problem["type"]), (422, &Value::from("/problems/unserved")), "{problem}");
@@ -197,7 +197,7 @@ fn what_another_program_listens_on_is_left_to_it() {
     assert!(problem["detail"].as_str().unwrap().contains("another program"), "{problem}");
 }
 
-/// Its example, but for the ports: the third connection goes where the first one went.
+/// Its example, but for the ports: the first connection goes to the first backend, the second to the second, and the third where the first went.
 #[test]
 fn the_file_of_mini_balancer_balances_as_it_stands() {
     let state_dir = state_dir("mini-balancer");
@@ -216,7 +216,7 @@ fn the_file_of_mini_balancer_balances_as_it_stands() {
     }
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let names: Vec<String> = (0..4).map(|_| connect(at).1).collect();
-    assert!(names[0] != names[1] && names[..2] == names[2..], "{names:?}");
+    assert_eq!(names, ["a", "b", "a", "b"]);
     let (_, listed) = server.ask("GET", "/loadbalancers", "");
     assert_eq!(listed[0]["origin"], "file");
     let path = format!("/loadbalancer/{}", listed[0]["uuid"].as_str().unwrap());

@@ -3,12 +3,12 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use slb_lab::{Sniffer, wait};
-
-use slb_lab::site::Site;
+use slb_lab::{Node, Plane, Sniffer, site::Site, wait};
 
 /// slb, built by cargo.
 const SLB: &str = env!("CARGO_BIN_EXE_slb");
+
+const ENABLED: [&str; 2] = ["Enabled IPv4 Forwarding in the kernel", "Enabled Connection tracking in the kernel"];
 
 fn walkthrough() {
     let site = Site::new(SLB);
@@ -18,12 +18,11 @@ fn walkthrough() {
 
     let command = format!("{SLB} server --arp --adapter eth0 --ipamRange 192.168.0.85-192.168.0.90");
     let mut server = site.lb.spawn("sh", &["-c", &format!("exec {command}")]);
-    for words in [
-        "Starting the Steel Load-Balancer",
-        "API Server will be exposed on [0.0.0.0:10001]",
-        "Enabled IPv4 Forwarding in the kernel",
-        "Enabled Connection tracking in the kernel",
-    ] {
+    // Who relays needs neither from the kernel.
+    let enabled = if Plane::here() == Plane::Ipvs { &ENABLED[..] } else { &[] };
+    for words in
+        ["Starting the Steel Load-Balancer", "API Server will be exposed on [0.0.0.0:10001]"].iter().chain(enabled)
+    {
         server.line(words, |said| said.starts_with("INFO[00") && said.ends_with(&format!("] {words}")));
     }
     server.line("ready", |said| said.contains("] ready"));
@@ -90,29 +89,15 @@ fn walkthrough() {
         .sh("curl -s http://192.168.0.1:10001/loadbalancers | jq -c '.[0].backends[] | [.ip, .port, .type]'");
     assert_eq!(listed, "[\"192.168.0.11\",6443,\"MASQ\"]\n[\"192.168.0.12\",6443,\"MASQ\"]\n");
 
-    let table = site.lb.run("ipvsadm", &["-ln"]);
-    let lines: Vec<&str> = table.lines().map(str::trim_end).collect();
-    assert_eq!(lines[3], "TCP  192.168.0.85:6443 rr");
-    let mut backends = lines[4..].to_vec();
-    backends.sort_unstable();
-    assert_eq!(
-        backends,
-        [
-            "  -> 192.168.0.11:6443            Masq    1      0          0",
-            "  -> 192.168.0.12:6443            Masq    1      0          0"
-        ]
-    );
-
+    match Plane::here() {
+        Plane::Ipvs => ipvsadm_prints_both(&site.lb),
+        Plane::User => assert_eq!(site.lb.services().len(), 3, "{:?}", site.lb.services()),
+    }
     let answers = site.client.sh("for i in 1 2 3 4 5 6 7 8 9 10; do curl -s http://192.168.0.85:6443; done");
     let answers: Vec<&str> = answers.lines().collect();
     assert!(answers.chunks(2).all(|pair| pair == ["one", "two"] || pair == ["two", "one"]), "{answers:?}");
     // The kernel adds its counters up every two seconds.
-    wait::until("equal connections on both", || {
-        let stats = site.lb.run("ipvsadm", &["-ln", "--stats"]);
-        let backends = stats.lines().filter(|line| line.contains("-> 192."));
-        let connections: Vec<&str> = backends.filter_map(|line| line.split_whitespace().nth(2)).collect();
-        (connections == ["5", "5"]).then_some(())
-    });
+    wait::until("equal connections on both", || (connections(&site, &uuid) == ["5", "5"]).then_some(()));
 
     let deleted = site.client.sh(&format!(
         "curl -s -o /dev/null -w '%{{http_code}}' -X DELETE http://192.168.0.1:10001/loadbalancer/{uuid}"
@@ -125,4 +110,30 @@ fn walkthrough() {
     assert!(!said.contains("\"port\""), "the log repeats what clients send:\n{said}");
 }
 
-slb_lab::main! { fast: [walkthrough], stock: [walkthrough] }
+fn ipvsadm_prints_both(lb: &Node) {
+    let table = lb.run("ipvsadm", &["-ln"]);
+    let lines: Vec<&str> = table.lines().map(str::trim_end).collect();
+    assert_eq!(lines[3], "TCP  192.168.0.85:6443 rr");
+    let mut backends = lines[4..].to_vec();
+    backends.sort_unstable();
+    assert_eq!(
+        backends,
+        [
+            "  -> 192.168.0.11:6443            Masq    1      0          0",
+            "  -> 192.168.0.12:6443            Masq    1      0          0"
+        ]
+    );
+}
+
+/// How many each backend has had.
+fn connections(site: &Site, uuid: &str) -> Vec<String> {
+    let counted = match Plane::here() {
+        Plane::Ipvs => site.lb.sh("ipvsadm -ln --stats | awk '/-> 192/ { print $3 }'"),
+        Plane::User => site.client.sh(&format!(
+            "curl -s http://192.168.0.1:10001/loadbalancer/{uuid}/statistics | jq '.backends[].connections'"
+        )),
+    };
+    counted.lines().map(str::to_owned).collect()
+}
+
+slb_lab::main! { fast: [walkthrough], stock: [walkthrough], user: [walkthrough] }

@@ -3,7 +3,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
@@ -35,7 +35,19 @@ impl Backend {
     /// The port is in use.
     #[must_use]
     pub fn start(node: &Node, port: u16, name: &str) -> Self {
-        let listener = node.inside(|| TcpListener::bind(("::", port)).expect("a free port"));
+        Self::on(node.inside(|| TcpListener::bind(("::", port)).expect("a free port")), name)
+    }
+
+    /// Serves on the loopback adapter of where the test runs; port 0 is any that is free.
+    ///
+    /// # Panics
+    /// The port is in use.
+    #[must_use]
+    pub fn local(port: u16, name: &str) -> Self {
+        Self::on(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port"), name)
+    }
+
+    fn on(listener: TcpListener, name: &str) -> Self {
         let (served, connections) = (AtomicU64::new(0), Mutex::new(Vec::new()));
         let shared = Arc::new(Shared { name: name.to_owned(), listener, served, connections });
         let acceptor = Arc::clone(&shared);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Asks a web server, from a host. Starting curl costs more in a lab kernel than the request does.
+//! Asks a web server, from a host or from where the test runs. Starting curl costs more in a lab kernel than the request does.
 
 use std::{
     io::{Read, Write},
@@ -40,7 +40,7 @@ impl Response {
     }
 }
 
-/// Asks once, on a connection of its own.
+/// Asks once from a host, on a connection of its own.
 ///
 /// # Errors
 /// The server cannot be reached or breaks off.
@@ -52,17 +52,29 @@ pub fn ask(
     headers: &[(&str, &str)],
     body: &str,
 ) -> std::io::Result<Response> {
+    node.inside(|| ask_here(server, method, path, headers, body))
+}
+
+/// Asks once from where the test runs, on a connection of its own.
+///
+/// # Errors
+/// The server cannot be reached or breaks off.
+pub fn ask_here(
+    server: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> std::io::Result<Response> {
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
     let request =
         format!("{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{headers}{length}\r\n{body}");
     let mut answer = String::new();
-    node.inside(|| {
-        let mut stream = TcpStream::connect_timeout(&server, DEADLINE)?;
-        stream.set_read_timeout(Some(DEADLINE))?;
-        stream.write_all(request.as_bytes())?;
-        stream.read_to_string(&mut answer).map(drop)
-    })?;
+    let mut stream = TcpStream::connect_timeout(&server, DEADLINE)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.write_all(request.as_bytes())?;
+    stream.read_to_string(&mut answer)?;
     parse(&answer).ok_or_else(|| std::io::Error::other(format!("not an HTTP response: {answer:?}")))
 }
 

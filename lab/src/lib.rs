@@ -4,25 +4,29 @@
 //! A test file has `harness = false` in its `Cargo.toml`, plain functions that panic when they fail, and ends in a list of them:
 //! ```ignore
 //! fn balances() { … }
-//! slb_lab::main! { fast: [balances], stock: [balances] }
+//! slb_lab::main! { fast: [balances], stock: [balances], user: [balances] }
 //! ```
 //! ```text
 //!  cargo test ──▶ test binary ──▶ boots a kernel ──▶ the same binary, inside ──▶ the tests, one after the other
 //!                      ▲                                                             │
 //!                      └───── output as it comes, exit code through a file ◀────────┘
 //! ```
-//! [`harness`] is that; [`kernel`] boots; [`Segment`] and [`Node`] are hosts on a network, each a network namespace;
+//! [`harness`] is that; [`kernel`] boots; [`Place`] is a kernel with what balances in it, the [`Plane`]; [`Segment`] and [`Node`] are hosts on a network, each a network namespace;
 //! [`Process`] is a program on one of them, [`Server`] slb,
-//! [`Site`] a whole site with it, [`Sniffer`] what was on the wire, [`Writes`] what a kernel was asked to change; [`http`] asks,
-//! [`Backend`] answers, [`Schemathesis`] holds a server against its description; [`wait`] is for what has no event.
+//! [`Site`] a whole site with it, [`Loopback`] slb without privileges and without a kernel of its own, [`Sniffer`] what was on the wire, [`Writes`] what a kernel was asked to change; [`http`] asks,
+//! [`Backend`] answers, [`Dice`] are chance that a seed repeats, [`Schemathesis`] holds a server against its description; [`wait`] is for what has no event.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod backend;
+mod dice;
 pub mod harness;
 pub mod http;
 pub mod kernel;
+pub mod loopback;
 mod node;
+mod place;
+mod plane;
 mod process;
 mod schemathesis;
 mod segment;
@@ -33,18 +37,18 @@ pub mod wait;
 mod writes;
 
 pub use self::{
-    backend::Backend, node::Node, process::Process, schemathesis::Schemathesis, segment::Segment, server::Server,
-    site::Site, sniffer::Sniffer, writes::Writes,
+    backend::Backend, dice::Dice, loopback::Loopback, node::Node, place::Place, plane::Plane, process::Process,
+    schemathesis::Schemathesis, segment::Segment, server::Server, site::Site, sniffer::Sniffer, writes::Writes,
 };
 
-/// The `main` of a test file: for each kernel the tests that run on it.
+/// The `main` of a test file: for each [`Place`] the tests that run there.
 #[macro_export]
 macro_rules! main {
-    ($($kernel:ident: [$($test:ident),* $(,)?]),* $(,)?) => {
+    ($($place:ident: [$($test:ident),* $(,)?]),* $(,)?) => {
         fn main() -> std::process::ExitCode {
             $crate::harness::run(&[$($($crate::harness::Test {
-                kernel: $crate::kernel::Kernel::$kernel,
-                name: concat!(stringify!($kernel), "::", stringify!($test)),
+                place: $crate::Place::$place,
+                name: concat!(stringify!($place), "::", stringify!($test)),
                 body: $test,
             }),*),*])
         }

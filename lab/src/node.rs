@@ -90,7 +90,7 @@ impl Node {
         self.inside(|| Process::start(Command::new(program).args(args)))
     }
 
-    /// What slb may change, as text: addresses, IPVS, source NAT and the settings that it touches.
+    /// What slb may change, as text: addresses, services, source NAT and the settings that it touches.
     ///
     /// # Panics
     /// It cannot be read.
@@ -102,7 +102,7 @@ impl Node {
         [self.tables(), self.sh(settings)].concat()
     }
 
-    /// Addresses, IPVS services and source NAT, as text.
+    /// Addresses, services and source NAT, as text.
     ///
     /// # Panics
     /// They cannot be read.
@@ -110,11 +110,11 @@ impl Node {
     pub fn tables(&self) -> String {
         // Link-local addresses come when the kernel finds the time.
         let addresses = "ip -o addr show | grep -v 'inet6 fe80' | sed 's/^[0-9]*: *//; s/ *valid_lft.*//' | sort";
-        let services = "ipvsadm -Sn 2>/dev/null | sort || true";
+        let services: String = self.services().into_iter().map(|line| line + "\n").collect();
         let legacy = "for save in iptables-legacy-save ip6tables-legacy-save; do \
                       $save -t nat 2>/dev/null | grep -v '^#' | sed 's/\\[.*\\]//' || true; done";
         let nft = "nft list ruleset 2>/dev/null || true";
-        self.sh(&format!("{addresses}; {services}; {legacy}; {nft}"))
+        [self.sh(addresses), services, self.sh(&format!("{legacy}; {nft}"))].concat()
     }
 }
 

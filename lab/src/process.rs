@@ -43,6 +43,15 @@ impl Said {
 }
 
 impl Process {
+    /// Starts a program where the test runs.
+    ///
+    /// # Panics
+    /// There is no such program.
+    #[must_use]
+    pub fn here(program: &str, args: &[&str]) -> Self {
+        Self::start(Command::new(program).args(args))
+    }
+
     /// Starts it.
     ///
     /// # Panics

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
-    Node, Process,
+    Node, Plane, Process,
     http::{self, Response},
     wait,
 };
@@ -36,6 +36,9 @@ impl<'a> Server<'a> {
             }
             server.try_ask("GET", "/readyz", "").ok().filter(|response| response.status == 200)
         });
+        if Plane::here() == Plane::User && !args.contains(&"--dataplane") {
+            assert_eq!(server.ask("GET", "/", "").json()["dataplane"], "user", "what the place is for");
+        }
         server
     }
 

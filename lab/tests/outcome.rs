@@ -14,19 +14,19 @@ use std::{
 
 use libtest_mimic::{Arguments, Trial};
 use slb_lab::{
+    Place,
     harness::{self, Test},
-    kernel::Kernel,
 };
 
 const ROLE: &str = "SLB_LAB_ROLE";
 const TESTS: [Test; 2] = [
-    Test { kernel: Kernel::fast, name: "fast::inner", body: inner },
-    Test { kernel: Kernel::fast, name: "fast::other", body: other },
+    Test { place: Place::fast, name: "fast::inner", body: inner },
+    Test { place: Place::fast, name: "fast::other", body: other },
 ];
 
 fn main() -> ExitCode {
     match env::var(ROLE).as_deref() {
-        Ok("forget") if env::var_os("SLB_LAB_KERNEL").is_some() => return harness::run(&TESTS[1..]),
+        Ok("forget") if env::var_os("SLB_LAB_PLACE").is_some() => return harness::run(&TESTS[1..]),
         Ok(_) => return harness::run(&TESTS),
         Err(_) => {}
     }

@@ -124,16 +124,16 @@ async fn clients_go_round_and_are_counted() {
     let mut proxy = serving(at, &targets).await;
     let first = who(at).await;
     let second = who(at).await;
-    assert_eq!([first.as_str(), second.as_str()], ["b", "a"], "the newest comes first, as in the kernel");
+    assert_eq!([first.as_str(), second.as_str()], ["a", "b"], "in the order in which they were added");
     let mut third = connect(at).await;
     third.write_all(b"hello").await.unwrap();
-    assert_eq!(all(third).await, "bhello");
+    assert_eq!(all(third).await, "ahello");
     let done = |count: &ServiceCount| count.backends.values().all(|each| each.connections.active == 0);
     let count = counted(&mut proxy, at, done).await;
     let total = count.traffic.total;
     assert_eq!((total.connections, total.bytes_in, total.bytes_out), (3, 5, 8));
-    assert_eq!(count.backends[&targets[0]].traffic.total.connections, 1);
-    assert_eq!(count.backends[&targets[1]].traffic.total.bytes_out, 7);
+    assert_eq!(count.backends[&targets[1]].traffic.total.connections, 1);
+    assert_eq!(count.backends[&targets[0]].traffic.total.bytes_out, 7);
 }
 
 /// A client that has said all waits for its answer.
@@ -366,15 +366,15 @@ async fn a_udp_client_keeps_its_backend_and_others_get_others() {
     let targets = [answering("a").await, answering("b").await];
     let mut proxy = serving(at, &targets).await;
     let [first, second] = [client_of(at).await, client_of(at).await];
-    assert_eq!([ask(&first, "1").await, ask(&first, "2").await], ["b1", "b2"]);
-    assert_eq!([ask(&second, "3").await, ask(&first, "4").await], ["a3", "b4"]);
+    assert_eq!([ask(&first, "1").await, ask(&first, "2").await], ["a1", "a2"]);
+    assert_eq!([ask(&second, "3").await, ask(&first, "4").await], ["b3", "a4"]);
     let count = counted(&mut proxy, at, |count| count.traffic.total.packets_out == 4).await;
     let total = count.traffic.total;
     assert_eq!((total.connections, total.packets_in, total.bytes_in, total.bytes_out), (2, 4, 4, 8));
-    let left = count.backends[&targets[1]].connections;
+    let left = count.backends[&targets[0]].connections;
     assert_eq!((left.active, left.inactive), (0, 1), "UDP has no active connections in IPVS, either");
-    apply(&mut proxy, &[RemoveBackend(at.into(), targets[1])]).await;
-    assert_eq!(ask(&first, "5").await, "a5");
+    apply(&mut proxy, &[RemoveBackend(at.into(), targets[0])]).await;
+    assert_eq!(ask(&first, "5").await, "b5");
 }
 
 /// With `sh`, each client is for one backend, dead or not.
@@ -420,7 +420,7 @@ async fn one_packet_at_a_time_goes_round() {
     for _ in 0..4 {
         answers.push(ask(&client, "").await);
     }
-    assert_eq!(answers, ["b", "a", "b", "a"]);
+    assert_eq!(answers, ["a", "b", "a", "b"]);
 }
 
 #[tokio::test]

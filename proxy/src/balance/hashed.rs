@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Schedulers that look at the client: `sh` and `mh`, with the kernel's hashes and tables (ip_vs_sh.c, ip_vs_mh.c), so that a node in
-//! user space and one with IPVS send a client to the same backend.
+//! user space and one with IPVS send a client to the same backend. For the same reason tables are filled newest first, as in the kernel.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -98,12 +98,13 @@ fn mh_hash(base: u32, offset: u32) -> u32 {
 fn sh_table<H>(destinations: &[Destination<H>]) -> Vec<usize> {
     let places =
         |(index, each): (usize, &Destination<H>)| std::iter::repeat_n(index, usize::from(each.weight()).max(1));
-    destinations.iter().enumerate().flat_map(places).cycle().take(1 << SH_BITS).collect()
+    destinations.iter().enumerate().rev().flat_map(places).cycle().take(1 << SH_BITS).collect()
 }
 
 /// Maglev: each destination takes the next place of its own order that is free, as many in a row as it has turns.
 fn mh_table<H>(destinations: &[Destination<H>]) -> Vec<usize> {
     struct Taker {
+        index: usize,
         next: u32,
         skip: u32,
         turns: u32,
@@ -117,10 +118,13 @@ fn mh_table<H>(destinations: &[Destination<H>]) -> Vec<usize> {
     let shift = (u32::BITS - highest.leading_zeros()).saturating_sub(MH_BITS);
     let mut takers: Vec<Taker> = destinations
         .iter()
-        .map(|each| {
+        .enumerate()
+        .rev()
+        .map(|(index, each)| {
             let base =
                 folded(each.target.ip.address()).wrapping_add(each.target.port.map_or(0, |port| port.get().into()));
             Taker {
+                index,
                 next: siphash(base, MH_PLACE) % MH_SIZE,
                 skip: siphash(base, MH_SKIP) % (MH_SIZE - 1) + 1,
                 turns: ((weight(each) / divisor) >> shift).max(u32::from(weight(each) != 0)),
@@ -130,7 +134,7 @@ fn mh_table<H>(destinations: &[Destination<H>]) -> Vec<usize> {
     let mut table: Vec<Option<usize>> = vec![None; MH_SIZE as usize];
     let mut free = table.len();
     while free > 0 {
-        for (index, taker) in takers.iter_mut().enumerate() {
+        for taker in &mut takers {
             for _ in 0..taker.turns {
                 if free == 0 {
                     break;
@@ -138,7 +142,7 @@ fn mh_table<H>(destinations: &[Destination<H>]) -> Vec<usize> {
                 // Ends: a place is free, and the size is prime, so the order meets every place.
                 while let Some(place) = table.get_mut(taker.next as usize) {
                     if place.is_none() {
-                        *place = Some(index);
+                        *place = Some(taker.index);
                         free -= 1;
                         break;
                     }

@@ -4,7 +4,9 @@
 //!
 //! `rounds` has the schedulers that go round or count, `hashed` those that look at the client; `persistence` remembers clients.
 //!
-//! Destinations stand newest first, as in the kernel, so that `mh` and `sh` choose what a kernel with the same backends chooses.
+//! Destinations stand in the order in which they were added, which is the order of the list that a user sees: those that go round begin
+//! with the first. The kernel's list is the other way round, and `hashed` reads it so: `mh` and `sh` choose what a kernel with the same
+//! backends chooses.
 
 mod hashed;
 mod persistence;
@@ -194,7 +196,7 @@ impl<H: Clone> Balancer<H> {
         self.changed();
     }
 
-    /// Every destination, the newest first.
+    /// Every destination, in the order in which they were added.
     pub fn destinations(&self) -> &[Destination<H>] {
         &self.destinations
     }
@@ -218,8 +220,7 @@ impl<H: Clone> Balancer<H> {
                     inactive: 0,
                     handle,
                 };
-                self.destinations.insert(0, new);
-                self.rounds.inserted_first();
+                self.destinations.push(new);
             }
         }
         self.changed();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Schedulers that go round (`rr`, `wrr`) or take the least loaded (`lc`, `wlc`): ip_vs_rr.c, ip_vs_wrr.c, ip_vs_lc.c, ip_vs_wlc.c.
+//! Schedulers that go round (`rr`, `wrr`) or take the least loaded (`lc`, `wlc`): ip_vs_rr.c, ip_vs_wrr.c, ip_vs_lc.c, ip_vs_wlc.c, but for
+//! the order of the list.
 
 use slb_core::model::Target;
 
@@ -19,11 +20,6 @@ pub struct Rounds {
 }
 
 impl Rounds {
-    /// There is a new destination before all others.
-    pub fn inserted_first(&mut self) {
-        self.last = self.last.map(|last| last + 1);
-    }
-
     /// The destination that stood there is gone.
     pub fn removed(&mut self, index: usize) {
         self.last = match self.last {

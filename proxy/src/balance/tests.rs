@@ -28,10 +28,9 @@ fn client(number: u32) -> SocketAddr {
     SocketAddr::new(std::net::Ipv4Addr::from_bits(0x0a01_0000 + number).into(), 40_000)
 }
 
-/// Added so that the first of the weights stands first in the kernel's list.
 fn balancer(method: Method, settings: ServiceSettings, weights: &[u16]) -> Balancer<()> {
     let mut balancer = Balancer::new(method, settings);
-    for (number, weight) in (0..).zip(weights).collect::<Vec<(u8, _)>>().into_iter().rev() {
+    for (number, weight) in (0..).zip(weights) {
         balancer.put(target(number), weighing(*weight), || ());
     }
     balancer
@@ -53,7 +52,7 @@ fn round_robin_passes_over_who_has_no_weight() {
     assert_eq!(order(Method::Rr, &[1, 0, 7], 5), [0, 2, 0, 2, 0]);
 }
 
-/// A, B and C with 4, 3 and 2 are served as AABABCABC. C came first, so that the round begins where all have a share.
+/// A, B and C with 4, 3 and 2 are served as AABABCABC. The first time begins where all have a share.
 #[test]
 fn weighted_round_robin_is_the_kernels() {
     assert_eq!(order(Method::Wrr, &[4, 3, 2], 9), [0, 1, 2, 0, 0, 1, 0, 1, 2]);
@@ -155,6 +154,14 @@ fn hashed_clients_move_only_where_the_flag_allows() {
             }
         }
     }
+}
+
+/// The kernel's table begins with the newest destination, and this client's hash is its first place.
+#[test]
+fn hashes_begin_with_the_newest() {
+    let mut balancer = balancer(Method::Sh, ServiceSettings::default(), &[3, 2]);
+    let first_place = SocketAddr::from(([0, 0, 0, 0], 40_000));
+    assert_eq!(chosen(&mut balancer, first_place, Instant::now()).unwrap().1, target(1));
 }
 
 /// Maglev: who stays keeps nearly all of its clients.

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//! slb in user space on the loopback adapter of where the test runs: it needs no privileges, no IPVS and no kernel of its own.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use serde_json::Value;
+
+use crate::{
+    Process,
+    http::{self, Response},
+};
+
+/// A server that runs. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Loopback {
+    process: Process,
+    api: SocketAddr,
+}
+
+impl Loopback {
+    /// Starts it with these options, the API on a port of its own, and returns when it says that it is ready.
+    ///
+    /// # Panics
+    /// It ends instead.
+    #[must_use]
+    pub fn start(exe: &str, options: &[&str]) -> Self {
+        let api = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(Ipv4Addr::LOCALHOST)));
+        let port = api.port().to_string();
+        let process = Process::here(exe, &[&["server", "--address", "127.0.0.1", "--port", &port], options].concat());
+        process.line("that it is ready", |line| line.contains("] ready"));
+        Self { process, api }
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Asks its API.
+    ///
+    /// # Panics
+    /// It cannot be reached or breaks off.
+    #[must_use]
+    pub fn ask(&self, method: &str, path: &str, body: &str) -> Response {
+        http::ask_here(self.api, method, path, &[], body).expect("an answer")
+    }
+
+    /// What a path shows.
+    ///
+    /// # Panics
+    /// There is nothing.
+    #[must_use]
+    pub fn show(&self, path: &str) -> Value {
+        let response = self.ask("GET", path, "");
+        assert_eq!(response.status, 200, "{path}: {}", response.body);
+        response.json()
+    }
+
+    /// Creates what the body says, and returns it.
+    ///
+    /// # Panics
+    /// It is not created.
+    #[must_use]
+    pub fn create(&self, path: &str, body: &str) -> Value {
+        let response = self.ask("POST", path, body);
+        assert_eq!(response.status, 201, "{path}: {}", response.body);
+        response.json()
+    }
+}
+
+/// A port of the address that nobody uses now.
+///
+/// # Panics
+/// There is none, or the address is not of this machine.
+#[must_use]
+pub fn free_port(address: Ipv4Addr) -> u16 {
+    let listener = TcpListener::bind((address, 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
