@@ -273,7 +273,32 @@ fn connect(socket: std::net::UdpSocket, to: SocketAddr) -> io::Result<std::net::
 
 #[cfg(test)]
 mod tests {
+    use slb_core::model::{BackendSettings, Endpoint, Port, Protocol, ServiceSettings};
+
     use super::*;
+    use crate::balance::Method;
+
+    fn port(at: SocketAddr) -> Port {
+        Port::try_from(i64::from(at.port())).unwrap()
+    }
+
+    /// Also if the client never sends again.
+    #[tokio::test]
+    async fn a_refusal_is_heard_of_at_once() {
+        let front = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let client = front.local_addr().unwrap();
+        let dead = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let endpoint =
+            Endpoint { protocol: Protocol::Udp, ..Endpoint::tcp("127.0.0.1".parse().unwrap(), port(client)) };
+        let service = Arc::new(Service::new(endpoint, Method::Rr, ServiceSettings::default()));
+        let target = Target { ip: dead.ip().try_into().unwrap(), port: Some(port(dead)) };
+        service.put(target, BackendSettings::default());
+        let (lease, seat) = (service.lease(client, &[]).unwrap(), Arc::new(Room::new(2)).seat().unwrap());
+        let session = Session::open(client, &Arc::new(front), lease, seat, Vec::new()).unwrap();
+        assert!(session.send(b"?").is_ok());
+        session.pass_on().await;
+        assert!(session.send(b"?").is_err());
+    }
 
     #[test]
     fn nobody_is_connected_to_oneself() {
