@@ -27,7 +27,8 @@ impl Clock {
         self.last.store(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    fn last(&self) -> Instant {
+    /// When something came last, to the millisecond.
+    pub fn last(&self) -> Instant {
         self.start + Duration::from_millis(self.last.load(Relaxed))
     }
 

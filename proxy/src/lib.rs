@@ -8,7 +8,7 @@
 //! ```
 //! `balance` decides who gets a connection, purely and as IPVS does. A `service` is what all workers share of it, with what `traffic`
 //! counts. `socket` binds, `tcp` accepts and connects, `relay` carries bytes both ways, through a `pipe` where it can; `udp`
-//! passes on datagrams. A `clock` knows who is silent. [`Proxy`] is the
+//! passes on datagrams. A `clock` knows who is silent. There is `room` for so many connections, and `sessions` of UDP make room for each other. [`Proxy`] is the
 //! driver, [`Meter`] reads the counters, `unserved` says what only a kernel can do.
 
 mod balance;
@@ -17,7 +17,9 @@ mod meter;
 mod pipe;
 mod proxy;
 mod relay;
+mod room;
 mod service;
+mod sessions;
 mod socket;
 mod tcp;
 mod traffic;

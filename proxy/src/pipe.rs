@@ -3,7 +3,7 @@
 //! something in it, so that an idle connection has none.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io,
     os::fd::{AsFd, OwnedFd},
 };
@@ -17,6 +17,13 @@ const KEPT: usize = 64;
 
 thread_local! {
     static EMPTY: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
+    /// So many more may be made.
+    static TO_MAKE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// This thread may have so many, empty or not. Before, it may have none.
+pub fn allow(many: usize) {
+    TO_MAKE.set(many);
 }
 
 /// An empty pipe, or one that is being emptied.
@@ -26,6 +33,12 @@ pub struct Pipe {
     write: OwnedFd,
 }
 
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        TO_MAKE.set(TO_MAKE.get() + 1);
+    }
+}
+
 impl Pipe {
     /// An empty one; `None` if no more can be had.
     pub fn take() -> Option<Self> {
@@ -33,9 +46,11 @@ impl Pipe {
     }
 
     fn new() -> Option<Self> {
+        let to_make = TO_MAKE.get().checked_sub(1)?;
         let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
         // Above a user's share of memory for pipes it stays as it is.
         let _ = fcntl_setpipe_size(&write, SIZE);
+        TO_MAKE.set(to_make);
         Some(Self { read, write })
     }
 

@@ -18,13 +18,15 @@ use slb_core::{
     step::DataplaneStep,
 };
 use tokio::{
-    net::{TcpListener, UdpSocket},
+    io::{Interest, unix::AsyncFd},
+    net::UdpSocket,
     task::JoinHandle,
 };
 
 use crate::{
     meter::{self, Meter},
     relay::Patience,
+    room::{self, Room, Shares},
     service::{Service, Services},
     socket::{self, Binding},
     tcp::{self, Times},
@@ -41,6 +43,10 @@ enum Error {
         #[source]
         source: io::Error,
     },
+    #[error(
+        "sockets that listen may take {most} files: for {endpoint}, raise the limit of open files (LimitNOFILE= of the unit, ulimit -n)"
+    )]
+    TooMany { endpoint: Endpoint, most: usize },
     #[error("there is no service {0}")]
     NoService(VirtualService),
 }
@@ -83,6 +89,7 @@ pub struct Proxy {
     /// What accepts, by service: a task on each worker.
     acceptors: BTreeMap<ServiceKey, Vec<JoinHandle<()>>>,
     options: Options,
+    room: Arc<Room>,
     workers: Workers,
 }
 
@@ -92,12 +99,14 @@ impl Proxy {
     /// # Errors
     /// There are no threads or descriptors left.
     pub fn start(options: Options) -> io::Result<Self> {
-        let workers = Workers::start(options.workers)?;
+        let Shares { connections, pipes } = Shares::of(room::files(), options.workers);
+        let room = Arc::new(Room::new(connections));
+        let workers = Workers::start(options.workers, pipes)?;
         let services = Services::default();
         if let Some(worker) = workers.handles().first() {
             worker.spawn(meter::estimate(Arc::clone(&services)));
         }
-        Ok(Self { services, acceptors: BTreeMap::new(), options, workers })
+        Ok(Self { services, acceptors: BTreeMap::new(), options, room, workers })
     }
 
     /// Reads what it counts.
@@ -157,7 +166,10 @@ impl Proxy {
         if socket::is_taken(endpoint) {
             return Err(failed(io::ErrorKind::AddrInUse.into()));
         }
-        let workers = self.workers.handles();
+        let (workers, most) = (self.workers.handles(), self.room.half());
+        if (self.acceptors.len() + 1) * workers.len() > most {
+            return Err(Verdict::Retry(Error::TooMany { endpoint, most }.into()));
+        }
         let binding = Binding { is_shared: workers.len() > 1, is_early: self.options.binds_vips };
         let acceptors = match endpoint.protocol {
             Protocol::Udp => self.receive(endpoint, service, binding),
@@ -180,7 +192,9 @@ impl Proxy {
         let sockets: Vec<_> = workers.iter().map(|_| socket::listen(endpoint, binding)).collect::<Result<_, _>>()?;
         let on_each = workers.iter().zip(sockets).map(|(worker, socket)| {
             let _within = worker.enter();
-            Ok(worker.spawn(tcp::accept(TcpListener::from_std(socket)?, Arc::clone(service), times)))
+            #[expect(deprecated, reason = "what its successor has callers promise, a `TcpListener` keeps by itself")]
+            let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
+            Ok(worker.spawn(tcp::accept(socket, Arc::clone(service), Arc::clone(&self.room), times)))
         });
         on_each.collect()
     }
@@ -191,7 +205,8 @@ impl Proxy {
         let sockets: Vec<_> = workers.iter().map(|_| socket::receive(endpoint, binding)).collect::<Result<_, _>>()?;
         let on_each = workers.iter().zip(sockets).map(|(worker, socket)| {
             let _within = worker.enter();
-            Ok(worker.spawn(udp::serve(UdpSocket::from_std(socket)?, Arc::clone(service), limit)))
+            let socket = UdpSocket::from_std(socket)?;
+            Ok(worker.spawn(udp::serve(socket, Arc::clone(service), Arc::clone(&self.room), limit)))
         });
         on_each.collect()
     }

@@ -15,7 +15,7 @@ use tokio::{io::Interest, net::TcpStream, task::consume_budget};
 
 use crate::{clock::Clock, pipe::Pipe, service::Lease, traffic::Traffic};
 
-/// Copied at a time where there is no pipe.
+/// Copied at a time while no pipe is left.
 const BUFFER: usize = 16 * 1024;
 
 /// How long nothing may come before the connection is given up.
@@ -83,13 +83,13 @@ async fn pump(from: &TcpStream, to: &TcpStream, count: impl Fn(u64)) -> io::Resu
     }
 }
 
-/// There is no pipe, or this kernel has no splice(2) for sockets.
+/// This kernel has no splice(2) for sockets.
 fn cannot_splice(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput | ErrorKind::PermissionDenied)
 }
 
 async fn carry(from: &TcpStream, to: &TcpStream) -> io::Result<usize> {
-    let pipe = Pipe::take().ok_or(ErrorKind::Unsupported)?;
+    let Some(pipe) = Pipe::take() else { return copy(from, to).await };
     let filled = from.try_io(Interest::READABLE, || pipe.fill(from));
     let mut left = *filled.as_ref().unwrap_or(&0);
     while left > 0 {

@@ -6,26 +6,30 @@
 use std::{
     io::{self, ErrorKind},
     net::SocketAddr,
+    os::fd::AsFd,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::unix::AsyncFd,
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
     time::{sleep, timeout},
 };
-use tracing::warn;
 
 use crate::{
     relay::{Patience, relay},
+    room::{Room, is_out_of_room},
     service::Service,
 };
 
 /// How long to wait when the process, or the host, has no room for another connection.
 const NO_ROOM: Duration = Duration::from_millis(100);
-/// How often that is told.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// A connection's files: the client's and the backend's.
+const FILES: u32 = 2;
 /// Who is silent for so long is asked whether there still is anybody, so often, and then given up.
 const KEEP_ALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(120)).with_interval(Duration::from_secs(30)).with_retries(4);
@@ -40,34 +44,43 @@ pub struct Times {
 }
 
 /// Accepts for as long as it is not dropped; connections go on without it.
-pub async fn accept(listener: TcpListener, service: Arc<Service>, times: Times) {
-    let mut told: Option<Instant> = None;
+pub async fn accept(listener: AsyncFd<std::net::TcpListener>, service: Arc<Service>, room: Arc<Room>, times: Times) {
+    // The listener's own.
+    let _own = room.place(1).await;
     loop {
-        match listener.accept().await {
-            Ok((client, from)) => {
-                tokio::spawn(serve(client, from, Arc::clone(&service), times));
+        let Ok(mut ready) = listener.readable().await else { return };
+        // Only now: a place is not to be held while nobody comes.
+        let place = room.place(FILES).await;
+        match ready.try_io(accept_one) {
+            Ok(Ok((client, from))) => {
+                tokio::spawn(serve(place, client, from, Arc::clone(&service), Arc::clone(&room), times));
             }
-            Err(error) if is_out_of_room(&error) => {
-                if told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
-                    told = Some(Instant::now());
-                    warn!(endpoint = %service.endpoint(), %error, "there is no room for more connections: clients wait");
-                }
+            Ok(Err(error)) if is_out_of_room(&error) => {
+                drop(place);
+                room.tell_failed(&error);
                 sleep(NO_ROOM).await;
             }
-            // The client is gone again (accept(2)).
-            Err(_) => {}
+            // The client is gone again (accept(2)), or another than this one has it.
+            Ok(Err(_)) | Err(_) => {}
         }
     }
 }
 
-/// EMFILE, ENFILE, ENOBUFS, ENOMEM; and no port or address of this host's own that is free. It is nobody else's fault.
-fn is_out_of_room(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let errors = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL, Errno::AGAIN];
-    errors.into_iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+fn accept_one(listener: impl AsFd) -> io::Result<(TcpStream, SocketAddr)> {
+    let (client, from) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    let from = from.ok_or(ErrorKind::NotConnected)?.try_into()?;
+    Ok((TcpStream::from_std(client.into())?, from))
 }
 
-async fn serve(client: TcpStream, from: SocketAddr, service: Arc<Service>, times: Times) {
+/// The first argument is dropped last: the place is free once the files are closed.
+async fn serve(
+    _place: OwnedSemaphorePermit,
+    client: TcpStream,
+    from: SocketAddr,
+    service: Arc<Service>,
+    room: Arc<Room>,
+    times: Times,
+) {
     prepare(&client);
     let mut tried = Vec::new();
     while let Some(mut lease) = service.lease(from, &tried) {
@@ -93,7 +106,10 @@ async fn serve(client: TcpStream, from: SocketAddr, service: Arc<Service>, times
                 }
                 return;
             }
-            Err(error) if is_out_of_room(&error) => break,
+            Err(error) if is_out_of_room(&error) => {
+                room.tell_failed(&error);
+                break;
+            }
             Err(_) => tried.push(lease.target()),
         }
     }

@@ -16,18 +16,20 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::{RecvFlags, recv};
 use slb_core::model::Target;
 use socket2::SockRef;
 use tokio::{
+    io::Interest,
     net::UdpSocket,
-    sync::Notify,
     task::consume_budget,
     time::{MissedTickBehavior, interval, sleep},
 };
 
 use crate::{
-    clock::Clock,
+    room::{Room, is_out_of_room},
     service::{Lease, Service},
+    sessions::Seat,
     traffic::Traffic,
 };
 
@@ -40,6 +42,9 @@ const FAILED: Duration = Duration::from_millis(100);
 
 /// How long it is remembered that a client's backend refused.
 const REFUSED: Duration = Duration::from_secs(10);
+
+/// What a backend's host refuses is an error of the socket, and nothing to read.
+const READABLE_OR_ERROR: Interest = Interest::READABLE.add(Interest::ERROR);
 
 thread_local! {
     /// Of each worker: no datagram stays in it while others are waited for.
@@ -60,22 +65,22 @@ struct Refused;
 #[derive(Debug)]
 struct Session {
     client: SocketAddr,
-    /// Towards the backend.
+    /// Towards the backend. Closed before the seat is free.
     back: UdpSocket,
     /// Where clients send to. It may go before the session does.
     front: Weak<UdpSocket>,
     lease: Lease,
-    clock: Clock,
+    seat: Seat,
     /// Whose hosts have said, before, that nobody listens there.
     refused: Vec<Target>,
     /// Whether this one's has.
     is_refused: AtomicBool,
-    /// The client has moved on.
-    left: Notify,
 }
 
 /// Takes what clients send, for as long as it is not dropped; sessions end with their backends, or in silence.
-pub async fn serve(front: UdpSocket, service: Arc<Service>, limit: Duration) {
+pub async fn serve(front: UdpSocket, service: Arc<Service>, room: Arc<Room>, limit: Duration) {
+    // The socket's own.
+    let _own = room.place(1).await;
     let front = Arc::new(front);
     let mut sessions = Sessions::new();
     let mut sweeps = interval(SWEEP);
@@ -85,7 +90,7 @@ pub async fn serve(front: UdpSocket, service: Arc<Service>, limit: Duration) {
         tokio::select! {
             // Cancel-safe: nothing is taken before it is ready.
             ready = front.readable() => {
-                if ready.is_err() || receive(&front, &service, &mut sessions, limit).is_err() {
+                if ready.is_err() || receive(&front, &service, &room, &mut sessions, limit).is_err() {
                     sleep(FAILED).await;
                 }
             }
@@ -96,7 +101,13 @@ pub async fn serve(front: UdpSocket, service: Arc<Service>, limit: Duration) {
 }
 
 /// One datagram, if there is one.
-fn receive(front: &Arc<UdpSocket>, service: &Arc<Service>, sessions: &mut Sessions, limit: Duration) -> io::Result<()> {
+fn receive(
+    front: &Arc<UdpSocket>,
+    service: &Arc<Service>,
+    room: &Arc<Room>,
+    sessions: &mut Sessions,
+    limit: Duration,
+) -> io::Result<()> {
     BUFFER.with_borrow_mut(|buffer| {
         let (length, client) = match front.try_recv_from(buffer) {
             Ok(received) => received,
@@ -105,7 +116,10 @@ fn receive(front: &Arc<UdpSocket>, service: &Arc<Service>, sessions: &mut Sessio
         };
         let datagram = buffer.get(..length).unwrap_or_default();
         let known = |sessions: &Sessions, key: &Key| {
-            sessions.get(key).and_then(Weak::upgrade).filter(|session| !session.lease.is_gone())
+            sessions
+                .get(key)
+                .and_then(Weak::upgrade)
+                .filter(|session| !session.lease.is_gone() && !session.seat.is_over())
         };
         let is_one_packet = service.settings().one_packet;
         let mut refused = Vec::new();
@@ -126,12 +140,26 @@ fn receive(front: &Arc<UdpSocket>, service: &Arc<Service>, sessions: &mut Sessio
             let session = match known(sessions, &key) {
                 Some(session) => session,
                 None => {
-                    // Without room for a socket the datagram is lost.
-                    let Ok(session) = Session::open(client, front, lease, refused.clone()) else { return Ok(()) };
-                    let session = Arc::new(session);
-                    sessions.insert(key, Arc::downgrade(&session));
-                    tokio::spawn(Arc::clone(&session).answer(limit));
-                    session
+                    // Without room for a session the datagram is lost.
+                    let Some(seat) = room.seat() else { return Ok(()) };
+                    match Session::open(client, front, lease, seat, refused.clone()) {
+                        Ok(session) => {
+                            let session = Arc::new(session);
+                            sessions.insert(key, Arc::downgrade(&session));
+                            tokio::spawn(Arc::clone(&session).answer(limit));
+                            session
+                        }
+                        Err(error) if error.kind() == ErrorKind::ConnectionRefused && !is_last_chance => {
+                            refused.push(target);
+                            continue;
+                        }
+                        Err(error) => {
+                            if is_out_of_room(&error) {
+                                room.tell_failed(&error);
+                            }
+                            return Ok(());
+                        }
+                    }
                 }
             };
             if session.send(datagram).is_ok() || is_last_chance {
@@ -145,15 +173,19 @@ fn receive(front: &Arc<UdpSocket>, service: &Arc<Service>, sessions: &mut Sessio
 }
 
 impl Session {
-    fn open(client: SocketAddr, front: &Arc<UdpSocket>, lease: Lease, refused: Vec<Target>) -> io::Result<Self> {
+    fn open(
+        client: SocketAddr,
+        front: &Arc<UdpSocket>,
+        lease: Lease,
+        seat: Seat,
+        refused: Vec<Target>,
+    ) -> io::Result<Self> {
         let to = lease.address();
         let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let back = std::net::UdpSocket::bind(SocketAddr::new(any, 0))?;
-        back.connect(to)?;
+        let back = connect(std::net::UdpSocket::bind(SocketAddr::new(any, 0))?, to)?;
         back.set_nonblocking(true)?;
-        let back = UdpSocket::from_std(back)?;
-        let (clock, is_refused, left) = (Clock::start(), AtomicBool::new(false), Notify::new());
-        Ok(Self { client, back, front: Arc::downgrade(front), lease, clock, refused, is_refused, left })
+        let (back, front) = (UdpSocket::from_std(back)?, Arc::downgrade(front));
+        Ok(Self { client, back, front, lease, seat, refused, is_refused: AtomicBool::new(false) })
     }
 
     /// From the client to the backend. What does not get through otherwise is lost.
@@ -162,14 +194,15 @@ impl Session {
     /// The backend's host has said, of what was sent before, that nobody listens there; nothing is sent then.
     fn send(&self, datagram: &[u8]) -> Result<(), Refused> {
         if self.is_refused.load(Relaxed) {
+            self.seat.leave();
             return Err(Refused);
         }
-        self.clock.touch();
+        self.seat.clock().touch();
         // The runtime does not know of a new socket that it is writable until it has waited for it.
         match SockRef::from(&self.back).send(datagram) {
             Ok(_) => self.lease.each(|traffic| traffic.datagram_in(datagram.len())),
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                self.left.notify_one();
+                self.seat.leave();
                 return Err(Refused);
             }
             Err(_) => {}
@@ -188,27 +221,32 @@ impl Session {
         tokio::select! {
             // Cancel-safe, all: what is dropped is not used any more.
             () = self.pass_on() => {}
-            () = self.clock.silence(limit) => return,
+            () = self.seat.clock().silence(limit) => return,
             () = gone => return,
-            () = self.left.notified() => return,
+            () = self.seat.left() => return,
         }
         // Who sends again is sent elsewhere, also where the scheduler would choose this one again.
         if self.is_refused.load(Relaxed) {
-            sleep(REFUSED.min(limit)).await;
+            tokio::select! {
+                // Cancel-safe, both: what is dropped is not used any more.
+                () = sleep(REFUSED.min(limit)) => {}
+                () = self.seat.left() => {}
+            }
         }
     }
 
-    /// Ends when the backend's host says that nobody listens there; mostly it is the next [`send`](Self::send) that hears of it.
+    /// Ends when the backend's host says that nobody listens there, unless it is the next [`send`](Self::send) that hears of it.
     async fn pass_on(&self) {
         loop {
             consume_budget().await;
-            if self.back.readable().await.is_err() {
-                return;
-            }
+            let Ok(ready) = self.back.ready(READABLE_OR_ERROR).await else { return };
+            // One at a time: try_io() takes no two.
+            let interest = if ready.is_readable() { Interest::READABLE } else { Interest::ERROR };
             let received = BUFFER.with_borrow_mut(|buffer| {
-                let length = self.back.try_recv(buffer)?;
+                let received = || Ok(recv(&self.back, &mut buffer[..], RecvFlags::empty())?);
+                let (length, _) = self.back.try_io(interest, received)?;
                 let datagram = buffer.get(..length).unwrap_or_default();
-                self.clock.touch();
+                self.seat.clock().touch();
                 let front = self.front.upgrade().ok_or(ErrorKind::NotConnected)?;
                 if front.try_send_to(datagram, self.client).is_ok() {
                     self.lease.each(|traffic| traffic.datagram_out(length));
@@ -224,5 +262,50 @@ impl Session {
                 _ => {}
             }
         }
+    }
+}
+
+/// Where nobody listens on a port of this host's own range, the socket may have got that port itself, and would have itself at its other end.
+fn connect(socket: std::net::UdpSocket, to: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    socket.connect(to)?;
+    if socket.local_addr()? == to { Err(ErrorKind::ConnectionRefused.into()) } else { Ok(socket) }
+}
+
+#[cfg(test)]
+mod tests {
+    use slb_core::model::{BackendSettings, Endpoint, Port, Protocol, ServiceSettings};
+
+    use super::*;
+    use crate::balance::Method;
+
+    fn port(at: SocketAddr) -> Port {
+        Port::try_from(i64::from(at.port())).unwrap()
+    }
+
+    /// Also if the client never sends again.
+    #[tokio::test]
+    async fn a_refusal_is_heard_of_at_once() {
+        let front = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let client = front.local_addr().unwrap();
+        let dead = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let endpoint =
+            Endpoint { protocol: Protocol::Udp, ..Endpoint::tcp("127.0.0.1".parse().unwrap(), port(client)) };
+        let service = Arc::new(Service::new(endpoint, Method::Rr, ServiceSettings::default()));
+        let target = Target { ip: dead.ip().try_into().unwrap(), port: Some(port(dead)) };
+        service.put(target, BackendSettings::default());
+        let (lease, seat) = (service.lease(client, &[]).unwrap(), Arc::new(Room::new(2)).seat().unwrap());
+        let session = Session::open(client, &Arc::new(front), lease, seat, Vec::new()).unwrap();
+        assert!(session.send(b"?").is_ok());
+        session.pass_on().await;
+        assert!(session.send(b"?").is_err());
+    }
+
+    #[test]
+    fn nobody_is_connected_to_oneself() {
+        let socket = || std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (one, other) = (socket(), socket());
+        let at = one.local_addr().unwrap();
+        assert!(connect(other, at).is_ok());
+        assert_eq!(connect(one, at).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     }
 }

@@ -3,11 +3,12 @@
 
 use std::{io, num::NonZeroUsize, thread};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     runtime::{Builder, Handle},
     sync::watch,
 };
+
+use crate::pipe;
 
 /// They end, with all connections, when this is dropped.
 #[derive(Debug)]
@@ -18,21 +19,12 @@ pub struct Workers {
     stop: Option<watch::Sender<()>>,
 }
 
-/// Each connection takes two descriptors, and the usual limit is 1,024 for the sake of select(2), which nobody here calls. It is raised as
-/// far as this process may.
-fn allow_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    // It stays as it is where it cannot be raised; clients then wait.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-}
-
 impl Workers {
-    /// Starts so many.
+    /// Starts so many, each of which may have so many pipes.
     ///
     /// # Errors
     /// There are no threads or descriptors left.
-    pub fn start(many: NonZeroUsize) -> io::Result<Self> {
-        allow_descriptors();
+    pub fn start(many: NonZeroUsize, pipes: usize) -> io::Result<Self> {
         let stop = watch::Sender::new(());
         let mut workers = Self { handles: Vec::new(), threads: Vec::new(), stop: None };
         for number in 0..many.get() {
@@ -40,6 +32,7 @@ impl Workers {
             let mut stopped = stop.subscribe();
             workers.handles.push(runtime.handle().clone());
             workers.threads.push(thread::Builder::new().name(format!("slb-proxy-{number}")).spawn(move || {
+                pipe::allow(pipes);
                 // Ends with an error, when there is nobody left who could stop it.
                 let _ = runtime.block_on(stopped.changed());
                 runtime.shutdown_background();
