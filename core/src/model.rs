@@ -9,6 +9,7 @@ mod forwarding;
 mod origin;
 mod ports;
 mod protocol;
+mod proxy_protocol;
 mod scheduler;
 mod service;
 mod source_nat;
@@ -31,6 +32,7 @@ pub use self::{
     origin::Origin,
     ports::{Listen, MAX_RANGES, MarkRule, Marked, PortRange, Ports},
     protocol::Protocol,
+    proxy_protocol::ProxyProtocol,
     scheduler::Scheduler,
     service::{Discord, Persistence, PersistenceTimeout, SchedulerFlags, ServiceSettings},
     source_nat::SourceNat,

@@ -24,6 +24,7 @@ const RR: ServiceSettings = ServiceSettings {
     flags: SchedulerFlags { port: false, fallback: false },
     persistence: None,
     one_packet: false,
+    proxy_protocol: None,
 };
 
 /// Runs on a host, on a thread and runtime of its own.

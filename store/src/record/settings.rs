@@ -32,7 +32,8 @@ impl ServiceV3 {
 }
 
 impl From<ServiceSettings> for ServiceV3 {
-    fn from(ServiceSettings { scheduler, flags, persistence, one_packet }: ServiceSettings) -> Self {
+    /// Without the PROXY protocol, which is written apart.
+    fn from(ServiceSettings { scheduler, flags, persistence, one_packet, proxy_protocol: _ }: ServiceSettings) -> Self {
         Self {
             scheduler: scheduler.name().to_owned(),
             flags: (flags.port, flags.fallback),
@@ -56,7 +57,7 @@ impl TryFrom<ServiceV3> for ServiceSettings {
             }
         };
         let flags = SchedulerFlags { port, fallback };
-        Ok(Self { scheduler: scheduler.parse()?, flags, persistence, one_packet })
+        Ok(Self { scheduler: scheduler.parse()?, flags, persistence, one_packet, proxy_protocol: None })
     }
 }
 
