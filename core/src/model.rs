@@ -421,7 +421,7 @@ impl LoadBalancer {
         self.phase == Phase::Active && (self.advertise == Advertise::Always || self.has_place(vip))
     }
 
-    /// What the data plane is asked for of its service on that VIP: what is as narrow as an address can be, is no narrower.
+    /// How its service on that VIP balances: what is as narrow as an address can be, is no narrower.
     #[must_use]
     pub fn service_on(&self, vip: Vip) -> ServiceSettings {
         self.service.of_family(vip.family())

@@ -150,6 +150,7 @@ fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> L
             }),
             one_packet: id.is_multiple_of(3),
             proxy_protocol: id.is_multiple_of(5).then_some(ProxyProtocol::V1),
+            source_nat: None,
         },
         check: id.is_multiple_of(2).then(|| health_check(id)),
         fallback: id.is_multiple_of(3).then(|| {

@@ -80,6 +80,7 @@ fn service_settings() -> impl Strategy<Value = ServiceSettings> {
             persistence,
             one_packet,
             proxy_protocol,
+            source_nat: None,
         },
     )
 }

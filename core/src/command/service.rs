@@ -28,6 +28,7 @@ impl ServiceChange {
             persistence: self.persistence.unwrap_or(before.persistence),
             one_packet: self.one_packet.unwrap_or(before.one_packet),
             proxy_protocol: self.proxy_protocol.unwrap_or(before.proxy_protocol),
+            source_nat: before.source_nat,
         }
     }
 }

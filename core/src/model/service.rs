@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Family, Invalid, Protocol, ProxyProtocol, Scheduler};
+use super::{Family, Invalid, Protocol, ProxyProtocol, Scheduler, SourceNat};
 
 /// What a data plane is asked for of a service. The default is the original's: round-robin and nothing else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,9 @@ pub struct ServiceSettings {
     pub one_packet: bool,
     /// Whether backends are told who their clients are, and how. Connections have to end on this host for that: IPVS passes packets on.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whose address backends see, asked of a data plane that decides it since connections end there. `None` with IPVS, where the host has
+    /// rules for that, and in a load-balancer, which says it beside.
+    pub source_nat: Option<SourceNat>,
 }
 
 /// Flags of the schedulers `sh` and `mh`; `schedulerFlags` in the API, by the names here.
@@ -153,6 +156,10 @@ impl fmt::Display for ServiceSettings {
         if self.one_packet {
             f.write_str(", one packet at a time")?;
         }
-        self.proxy_protocol.map_or(Ok(()), |version| write!(f, ", PROXY protocol {version}"))
+        self.proxy_protocol.map_or(Ok(()), |version| write!(f, ", PROXY protocol {version}"))?;
+        match self.source_nat {
+            None | Some(SourceNat::Always) => Ok(()),
+            Some(choice) => write!(f, ", source NAT {choice}"),
+        }
     }
 }

@@ -106,6 +106,7 @@ fn full() -> LoadBalancer {
             persistence: Some(Persistence { timeout: PersistenceTimeout::default(), granularity: Some(64) }),
             one_packet: true,
             proxy_protocol: None,
+            source_nat: None,
         },
         source_nat: SourceNat::SameNetwork,
         check: Some(check),
