@@ -180,6 +180,28 @@ fn settings_of_a_service_are_changed_in_place() {
     }
 }
 
+/// It takes the data plane in user space: nothing is taken that would not be done.
+fn backends_are_told_of_no_clients() {
+    let site = site();
+    let server = start(&site);
+    let unserved = |method, path: &str, body: &str| {
+        let refused = server.ask(method, path, body);
+        let problem = refused.json();
+        assert_eq!((refused.status, problem["type"].as_str()), (422, Some("/problems/unserved")), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("--dataplane user"), "{problem}");
+    };
+    let before = site.lb.tables();
+    let with_a_backend = r#"{"port":80,"proxyProtocol":"v1","backends":[{"ip":"10.80.96.25","port":80}]}"#;
+    unserved("POST", "/loadbalancer", with_a_backend);
+    assert_eq!((server.list(), site.lb.tables()), (json!([]), before));
+    let web = server.create(r#"{"port":80}"#);
+    let path = format!("/loadbalancer/{}", web["uuid"].as_str().unwrap());
+    let before = site.lb.tables();
+    unserved("PATCH", &path, r#"{"proxyProtocol":"v2"}"#);
+    assert_eq!(server.ask("GET", &path, "").json()["proxyProtocol"], Value::Null);
+    assert_eq!(site.lb.tables(), before);
+}
+
 /// From one kind to another, with everything that there is to set.
 fn settings_of_a_backend_are_changed_in_place() {
     let site = site();
@@ -252,6 +274,7 @@ fn a_directly_routed_backend_is_asked_on_a_port_of_its_own() {
 slb_lab::main! { fast: [
        a_directly_routed_backend_is_asked_on_a_port_of_its_own,
        every_combination_is_programmed_or_refused,
+       backends_are_told_of_no_clients,
        settings_of_a_service_are_changed_in_place,
        settings_of_a_backend_are_changed_in_place,
    ], user: [

@@ -60,6 +60,7 @@ fn walkthrough() {
     "schedulerFlags": [],
     "persistence": null,
     "onePacket": false,
+    "proxyProtocol": null,
     "protocol": "tcp",
     "sourceNat": "always",
     "origin": "api",

@@ -6,7 +6,7 @@ use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 use slb_core::{
     model::{
         Advertise, BackendIp, Families, ForwardingKind, Invalid, Name, PersistenceTimeout, Phase, Port, PortRange,
-        Ports, Protocol, Scheduler, SchedulerFlags, SourceNat, Vip, Weight,
+        Ports, Protocol, ProxyProtocol, Scheduler, SchedulerFlags, SourceNat, Vip, Weight,
     },
     peer::{Communities, Community, HoldTime, NextHop, Password, PeerAddress, Prepend, RestartTime},
     routing::Words,
@@ -156,6 +156,14 @@ pub(crate) fn advertise(node: &Node) -> Result<Advertise, String> {
 
 pub(crate) fn source_nat(node: &Node) -> Result<SourceNat, String> {
     text(node)?.parse::<SourceNat>().map_err(|invalid| invalid.to_string())
+}
+
+/// `None` for null.
+pub(crate) fn proxy_protocol(node: &Node) -> Result<Option<ProxyProtocol>, String> {
+    if *node == Node::Null {
+        return Ok(None);
+    }
+    text(node)?.parse::<ProxyProtocol>().map(Some).map_err(|invalid| invalid.to_string())
 }
 
 pub(crate) fn scheduler(node: &Node) -> Result<Scheduler, String> {

@@ -132,7 +132,12 @@ pub async fn check(port: u16, interval: Duration) {
     let timing = Timing::every(interval).unwrap();
     let check =
         Arc::new(Check { question: Question::Tcp, timing, address: Address::default(), port: None, source: None });
-    let watch = |backend| Watch { target: SocketAddr::from((backend, port)), check: Arc::clone(&check), through: None };
+    let watch = |backend| Watch {
+        target: SocketAddr::from((backend, port)),
+        check: Arc::clone(&check),
+        through: None,
+        proxy_protocol: None,
+    };
     let mut checks = Checks::start(Commands::Refused).unwrap();
     checks.set(LoadBalancerId(Uuid::nil()), backends().map(|backend| (watch(backend), Beginning::New)).collect());
     loop {

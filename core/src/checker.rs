@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     health::Standing,
-    model::{LoadBalancerId, Mark, Port, Vip, check::Check},
+    model::{LoadBalancerId, Mark, Port, ProxyProtocol, Vip, check::Check},
 };
 
 /// Something that is asked. All load-balancers that ask the same share it.
@@ -24,6 +24,8 @@ pub struct Watch {
     pub check: Arc<Check>,
     /// The way, unless it is asked directly.
     pub through: Option<Through>,
+    /// How its connections begin, if the backend is told of its clients: with that the connection is this host's own.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// The way of a check that asks a backend for a VIP as clients do: the question carries a firewall mark, by which IPVS sends it on to this
@@ -39,6 +41,12 @@ pub struct Through {
 }
 
 impl Watch {
+    /// Whether it asks the same in the same way, be it at other times or by another way.
+    #[must_use]
+    pub fn asks_as(&self, other: &Self) -> bool {
+        self.check.asks_as(&other.check) && self.proxy_protocol == other.proxy_protocol
+    }
+
     /// Where it is asked.
     #[must_use]
     pub fn asked(&self) -> SocketAddr {

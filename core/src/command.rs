@@ -2,6 +2,7 @@
 //! What may be asked of the controller, what it answers, and why it may not do it.
 
 mod declared;
+mod service;
 mod wanted;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -13,9 +14,8 @@ use tracing::Span;
 use crate::{
     model::{
         Advertise, Backend, BackendId, BackendSettings, Discord, Encapsulation, Endpoint, Fallback, Family,
-        ForwardingKind, Invalid, Listen, LoadBalancer, LoadBalancerId, Name, Persistence, Port, Ports, Protocol,
-        Scheduler, SchedulerFlags, ServiceSettings, SourceNat, Target, Then, Thresholds, Vip, Vips, Weight,
-        check::HealthCheck,
+        ForwardingKind, Invalid, Listen, LoadBalancer, LoadBalancerId, Name, Port, Ports, Protocol, ServiceSettings,
+        SourceNat, Target, Then, Thresholds, Vip, Vips, Weight, check::HealthCheck,
     },
     peer::{Peer, PeerAddress},
     ports::{Cause, PoolError},
@@ -24,6 +24,7 @@ use crate::{
 
 pub use self::{
     declared::{Declaration, Tally},
+    service::ServiceChange,
     wanted::WantedVips,
 };
 
@@ -176,32 +177,6 @@ pub struct LoadBalancerChange {
     pub ports: Option<Ports>,
     /// Must be what it is.
     pub protocol: Option<Protocol>,
-}
-
-/// A change to [`ServiceSettings`]. What is `None` stays.
-#[derive(Clone, Debug, Default)]
-pub struct ServiceChange {
-    /// Which backend new connections go to.
-    pub scheduler: Option<Scheduler>,
-    /// How it chooses.
-    pub flags: Option<SchedulerFlags>,
-    /// Whether clients stay with their backends.
-    pub persistence: Option<Option<Persistence>>,
-    /// Whether each packet is scheduled for itself.
-    pub one_packet: Option<bool>,
-}
-
-impl ServiceChange {
-    /// The settings after it.
-    #[must_use]
-    pub fn of(&self, before: ServiceSettings) -> ServiceSettings {
-        ServiceSettings {
-            scheduler: self.scheduler.unwrap_or(before.scheduler),
-            flags: self.flags.unwrap_or(before.flags),
-            persistence: self.persistence.unwrap_or(before.persistence),
-            one_packet: self.one_packet.unwrap_or(before.one_packet),
-        }
-    }
 }
 
 /// A change to a backend. What is `None` stays; where it listens cannot differ from what is.

@@ -9,7 +9,8 @@
 //! Reading order: [`model`] has the words; [`command`] what may be asked; [`state`] the desired state, and [`declared`] what the configuration file makes of it; [`observed`] what the
 //! kernel reports; [`plan`](mod@plan) leads from one to the other in [`step`]s; [`ports`] is what drivers implement;
 //! [`controller`] ties them together; [`board`] is what readers see, with [`status`], [`statistics`] and [`events`]; [`peer`], [`prefix`] and [`routing`] are the words about routers;
-//! [`health`] decides what answers to checks mean, [`drain`](mod@drain) what a drain waits for, and [`checker`] is the port of what asks; [`cleanup`] takes everything away; [`errors`] prints an error with its causes.
+//! [`health`] decides what answers to checks mean, [`drain`](mod@drain) what a drain waits for, and [`checker`] is the port of what asks; [`cleanup`] takes everything away; [`proxy_header`] is what backends are told of
+//! their clients; [`errors`] prints an error with its causes.
 //!
 //! Deliberately absent: I/O, threads, an async runtime, clocks and randomness. Time and ids are arguments.
 
@@ -30,6 +31,7 @@ pub mod plan;
 pub mod ports;
 pub mod prefix;
 mod programmed;
+pub mod proxy_header;
 pub mod routing;
 #[cfg(test)]
 mod sim;

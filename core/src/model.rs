@@ -9,6 +9,7 @@ mod forwarding;
 mod origin;
 mod ports;
 mod protocol;
+mod proxy_protocol;
 mod scheduler;
 mod service;
 mod source_nat;
@@ -31,6 +32,7 @@ pub use self::{
     origin::Origin,
     ports::{Listen, MAX_RANGES, MarkRule, Marked, PortRange, Ports},
     protocol::Protocol,
+    proxy_protocol::ProxyProtocol,
     scheduler::Scheduler,
     service::{Discord, Persistence, PersistenceTimeout, SchedulerFlags, ServiceSettings},
     source_nat::SourceNat,
@@ -419,7 +421,7 @@ impl LoadBalancer {
         self.phase == Phase::Active && (self.advertise == Advertise::Always || self.has_place(vip))
     }
 
-    /// What the data plane is asked for of its service on that VIP: what is as narrow as an address can be, is no narrower.
+    /// How its service on that VIP balances: what is as narrow as an address can be, is no narrower.
     #[must_use]
     pub fn service_on(&self, vip: Vip) -> ServiceSettings {
         self.service.of_family(vip.family())

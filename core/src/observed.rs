@@ -19,6 +19,8 @@ pub struct HostView {
     pub taken: BTreeMap<IpAddr, String>,
     /// Every address that means all hosts of a network of this host, on any adapter. No server has one.
     pub broadcasts: BTreeSet<IpAddr>,
+    /// Whether connections end on it, in user space: it is for the data plane then whose address backends see, and for no rule.
+    pub is_relaying: bool,
     /// The VIPs for which slb's source NAT is in place, and for which connections it is.
     pub source_nat: BTreeMap<Vip, SourceNat>,
     /// What slb has the firewall mark, by VIP. No set is empty.

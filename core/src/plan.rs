@@ -124,6 +124,13 @@ impl Step {
 }
 
 impl Observed {
+    /// What the data plane is asked for of the load-balancer's service on that VIP.
+    #[must_use]
+    pub fn asked_of(&self, load_balancer: &LoadBalancer, vip: Vip) -> ServiceSettings {
+        let source_nat = self.host.is_relaying.then_some(load_balancer.source_nat);
+        ServiceSettings { source_nat, ..load_balancer.service_on(vip) }
+    }
+
     /// Takes note of a step that was carried out.
     pub fn note(&mut self, step: &Step) {
         match *step {
@@ -187,7 +194,7 @@ impl Steps {
         let mut marked = BTreeSet::new();
         for load_balancer in state.on(vip) {
             held = true;
-            self.of_services(load_balancer, vip, &observed.services);
+            self.of_services(load_balancer, vip, observed);
             if load_balancer.phase == Phase::Active {
                 wanted = true;
                 marked.extend(load_balancer.mark_rules(vip));
@@ -196,7 +203,7 @@ impl Steps {
             }
         }
         let host = &observed.host;
-        let is_translated = translated != SourceNat::Never;
+        let is_translated = translated != SourceNat::Never && !host.is_relaying;
         let is_so = host.source_nat.get(&vip) == Some(&translated);
         let steps = [
             (!told && observed.advertised.contains(&vip), Step::Advert(AdvertStep::Withdraw(vip))),
@@ -215,18 +222,18 @@ impl Steps {
         wanted.difference(observed).for_each(|rule| self.push(Step::Host(HostStep::Mark(*rule))));
     }
 
-    fn of_services(&mut self, load_balancer: &LoadBalancer, vip: Vip, observed: &Services) {
+    fn of_services(&mut self, load_balancer: &LoadBalancer, vip: Vip, observed: &Observed) {
         let is_active = load_balancer.phase == Phase::Active;
         let service = load_balancer.virtual_service(vip);
         let wanted = is_active.then(|| Wanted {
-            settings: load_balancer.service_on(vip),
+            settings: observed.asked_of(load_balancer, vip),
             backends: load_balancer.programmed(vip, self.now).backends,
         });
-        self.of_service(service, wanted, observed.get(&service.key()));
+        self.of_service(service, wanted, observed.services.get(&service.key()));
         for CheckService { service, backend } in load_balancer.check_services(vip) {
             let backend = backend.filter(|_| is_active);
             let wanted = backend.map(|backend| Wanted { settings: CheckService::settings(), backends: vec![backend] });
-            self.of_service(service, wanted, observed.get(&service.key()));
+            self.of_service(service, wanted, observed.services.get(&service.key()));
         }
     }
 

@@ -16,6 +16,7 @@ use slb_core::{
 use crate::{
     meter,
     translate::{self, Reading},
+    unserved,
 };
 
 /// Steps that are turned into requests at a time, about as many as travel in one send. All requests of a start at once would take
@@ -118,18 +119,23 @@ impl Ipvs {
 
     /// If the batch breaks off, any step may or may not have been taken, so each is tried again.
     async fn apply_pack(&mut self, steps: &[DataplaneStep], verdicts: &mut Vec<Verdict>) {
-        let requests: Vec<_> = steps.iter().map(translate::request).collect();
-        let answers = match self.client.batch(&requests).await {
-            Ok(answers) => answers,
+        let requests: Vec<_> =
+            steps.iter().filter(|step| unserved::of(step).is_none()).map(translate::request).collect();
+        let mut answers = match self.client.batch(&requests).await {
+            Ok(answers) => answers.into_iter(),
             Err(error) => {
                 let cause = Shared::from(Cause::from(error));
                 return verdicts.extend(steps.iter().map(|_| Verdict::Retry(cause.clone().into())));
             }
         };
-        for (step, answer) in steps.iter().zip(answers) {
-            verdicts.push(match answer {
-                Ok(()) => Verdict::Applied,
-                Err(refusal) => self.refused(step, refusal).await,
+        for step in steps {
+            verdicts.push(match unserved::of(step) {
+                Some(unserved) => Verdict::Refused(unserved.into()),
+                None => match answers.next() {
+                    Some(Ok(())) => Verdict::Applied,
+                    Some(Err(refusal)) => self.refused(step, refusal).await,
+                    None => Verdict::Retry("the kernel's answer is missing".into()),
+                },
             });
         }
     }

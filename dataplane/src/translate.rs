@@ -81,7 +81,9 @@ pub fn may_pass(refusal: &Refusal) -> bool {
 
 /// The service that slb asks for: nothing else set.
 pub fn service(id: ServiceId, settings: ServiceSettings) -> Service {
-    let ServiceSettings { scheduler: name, flags, persistence, one_packet } = settings;
+    // Services that are to speak the PROXY protocol are refused before; source NAT is the host's.
+    let ServiceSettings { scheduler: name, flags, persistence, one_packet, proxy_protocol: _, source_nat: _ } =
+        settings;
     let flag = |set, flag| if set { flag } else { ServiceFlags::default() };
     Service {
         flags: flag(one_packet, ServiceFlags::ONE_PACKET)
@@ -190,6 +192,8 @@ pub fn service_settings(observed: &ObservedService) -> Option<ServiceSettings> {
         },
         persistence,
         one_packet: asked.flags.contains(ServiceFlags::ONE_PACKET),
+        proxy_protocol: None,
+        source_nat: None,
     };
     (service(asked.id, settings) == *asked).then_some(settings)
 }

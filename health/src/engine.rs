@@ -203,7 +203,8 @@ impl Begun {
     }
 }
 
-/// Where a connection is all that is asked for. One that goes another way than the usual needs a socket of its own, and so does one to an IPv4
+/// Where a connection is all that is asked for. One that goes another way than the usual, or begins with something, needs a
+/// socket of its own, and so does one to an IPv4
 /// address written as IPv6, which would leave its socket an IPv4 one.
 fn connection_alone(watch: &Watch) -> Option<SocketAddr> {
     let check = &*watch.check;
@@ -211,6 +212,7 @@ fn connection_alone(watch: &Watch) -> Option<SocketAddr> {
     let is_plain = check.question == Question::Tcp
         && check.source.is_none()
         && watch.through.is_none()
+        && watch.proxy_protocol.is_none()
         && to.ip().to_canonical() == to.ip();
     is_plain.then_some(to)
 }

@@ -80,7 +80,7 @@ mod tests {
             port: None,
             source: None,
         };
-        Watch { target: ([10, 0, 0, 1], port).into(), check: Arc::new(check), through: None }
+        Watch { target: ([10, 0, 0, 1], port).into(), check: Arc::new(check), through: None, proxy_protocol: None }
     }
 
     proptest! {

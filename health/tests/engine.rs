@@ -36,6 +36,7 @@ fn watch(target: SocketAddr) -> Watch {
             source: None,
         }),
         through: None,
+        proxy_protocol: None,
     }
 }
 

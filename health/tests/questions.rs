@@ -15,6 +15,8 @@ mod http;
 mod https;
 #[path = "questions/icmp.rs"]
 mod icmp;
+#[path = "questions/proxied.rs"]
+mod proxied;
 #[path = "questions/tcp.rs"]
 mod tcp;
 #[path = "questions/udp.rs"]
@@ -31,7 +33,7 @@ use slb_core::{
     checker::{Beginning, Checker, Known, Watch},
     health::Standing,
     model::{
-        LoadBalancerId,
+        LoadBalancerId, ProxyProtocol,
         check::{Address, Check, Question, Timing},
     },
 };
@@ -58,10 +60,15 @@ async fn ask_within(time: Duration, question: Question, to: SocketAddr) -> Resul
 /// What comes of a check. It is made twice: by one who takes the backend to be up, and one who takes it to be down, so that either
 /// answer is news.
 async fn make(check: Check, to: SocketAddr) -> Result<(), String> {
+    make_proxied(None, check, to).await
+}
+
+/// The same of a backend that is told who its clients are.
+async fn make_proxied(proxy_protocol: Option<ProxyProtocol>, check: Check, to: SocketAddr) -> Result<(), String> {
     let mut doubting = check.clone();
     doubting.timing.rise = 1.try_into().unwrap();
     let down = Known { standing: Standing::Down, since: SystemTime::UNIX_EPOCH };
-    let watch = |check| Watch { target: to, check: Arc::new(check), through: None };
+    let watch = |check| Watch { target: to, check: Arc::new(check), through: None, proxy_protocol };
     let mut checks = Checks::start(Commands::Allowed).unwrap();
     let watches = BTreeMap::from([(watch(check), Beginning::New), (watch(doubting), Beginning::Known(down))]);
     checks.set(LoadBalancerId(Uuid::nil()), watches);

@@ -2,10 +2,10 @@
 //! The host around a data plane in user space: connections end here, so nothing is forwarded, translated or marked. With privileges VIPs
 //! are bound as ever; without, they have to be addresses of this host already, and nothing is changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use slb_core::{
-    model::{SourceNat, Vip},
+    model::Vip,
     observed::HostView,
     ports::{Cause, Host, SettingChange, Settings, Unserved, Verdict},
     step::HostStep,
@@ -20,21 +20,19 @@ pub struct Relaying {
     linux: Option<Linux>,
     /// VIPs that were to be bound, while none is.
     bound: BTreeSet<Vip>,
-    /// Backends see this host's address in any case.
-    source_nat: BTreeMap<Vip, SourceNat>,
 }
 
 impl Relaying {
     /// Binds VIPs.
     #[must_use]
     pub fn binding(linux: Linux) -> Self {
-        Self { linux: Some(linux), bound: BTreeSet::new(), source_nat: BTreeMap::new() }
+        Self { linux: Some(linux), bound: BTreeSet::new() }
     }
 
     /// Takes it that VIPs are there.
     #[must_use]
     pub fn bound() -> Self {
-        Self { linux: None, bound: BTreeSet::new(), source_nat: BTreeMap::new() }
+        Self { linux: None, bound: BTreeSet::new() }
     }
 
     /// On the adapter, or as if.
@@ -68,7 +66,7 @@ impl Host for Relaying {
             Some(linux) => linux.view_of_addresses().await?,
             None => HostView { bound: self.bound.clone(), ..HostView::default() },
         };
-        Ok(HostView { source_nat: self.source_nat.clone(), ..view })
+        Ok(HostView { is_relaying: true, ..view })
     }
 
     async fn apply(&mut self, steps: &[HostStep]) -> Vec<Verdict> {
@@ -78,20 +76,8 @@ impl Host for Relaying {
             HostStep::Bind(_) | HostStep::Unbind(_) => {
                 of_addresses.next().unwrap_or_else(|| Verdict::Retry("the kernel's answer is missing".into()))
             }
-            HostStep::EnableSourceNat(_, choice @ SourceNat::SameNetwork) => {
-                let why = format!(
-                    "the user-space data plane relays connections, so backends see this host's address: source NAT {choice} needs IPVS (--dataplane ipvs)"
-                );
-                Verdict::Refused(Unserved(why).into())
-            }
-            HostStep::EnableSourceNat(vip, choice) => {
-                self.source_nat.insert(vip, choice);
-                Verdict::Applied
-            }
-            HostStep::DisableSourceNat(vip) => {
-                self.source_nat.remove(&vip);
-                Verdict::Applied
-            }
+            HostStep::EnableSourceNat(..) => Verdict::Refused(Unserved("source NAT is for IPVS".to_owned()).into()),
+            HostStep::DisableSourceNat(_) => Verdict::Applied,
             HostStep::Mark(_) => Verdict::Refused(Unserved("marks are for IPVS".to_owned()).into()),
             HostStep::Unmark(_) => Verdict::Applied,
         };
@@ -119,16 +105,17 @@ impl Settings for Relaying {
 
 #[cfg(test)]
 mod tests {
+    use slb_core::model::SourceNat;
+
     use super::*;
 
     #[tokio::test]
-    async fn backends_see_this_host_or_it_is_refused() {
+    async fn whose_address_backends_see_is_not_for_the_host() {
         let vip: Vip = "127.0.0.1".parse().unwrap();
         let mut host = Relaying::bound();
-        let verdicts = host.apply(&[HostStep::EnableSourceNat(vip, SourceNat::SameNetwork)]).await;
-        assert!(matches!(&verdicts[..], [Verdict::Refused(cause)] if cause.is::<Unserved>()), "{verdicts:?}");
-        assert!(host.observe().await.unwrap().source_nat.is_empty());
-        let verdicts = host.apply(&[HostStep::EnableSourceNat(vip, SourceNat::Always)]).await;
-        assert!(matches!(&verdicts[..], [Verdict::Applied]), "{verdicts:?}");
+        assert!(host.observe().await.unwrap().is_relaying);
+        let verdicts = host.apply(&[HostStep::EnableSourceNat(vip, SourceNat::Always), HostStep::Bind(vip)]).await;
+        assert!(matches!(&verdicts[..], [Verdict::Refused(_), Verdict::Applied]), "{verdicts:?}");
+        assert_eq!(host.observe().await.unwrap().bound, [vip].into());
     }
 }

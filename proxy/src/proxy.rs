@@ -128,6 +128,7 @@ impl Proxy {
             DataplaneStep::AddService(at, settings) | DataplaneStep::SetService(at, settings) => {
                 let endpoint = unserved::endpoint(at).map_err(refused)?;
                 let method = unserved::method(&settings).map_err(refused)?;
+                unserved::source(&settings).map_err(refused)?;
                 match self.service(at) {
                     Some(service) => service.set(method, settings),
                     None => self.listen(endpoint, &Arc::new(Service::new(endpoint, method, settings)))?,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use slb_core::{
-    model::{BackendSettings, Endpoint, ServiceKey, ServiceSettings, Target},
+    model::{BackendSettings, Endpoint, ProxyProtocol, ServiceKey, ServiceSettings, Target},
     observed::ServiceView,
     statistics::{BackendCount, Connections, ServiceCount},
 };
@@ -45,6 +45,7 @@ pub struct Lease {
     backend: Arc<Backend>,
     target: Target,
     ticket: Ticket,
+    proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl Service {
@@ -94,8 +95,11 @@ impl Service {
 
     /// A backend for a new connection; those that were tried in vain are passed over.
     pub fn lease(self: &Arc<Self>, client: SocketAddr, tried: &[Target]) -> Option<Lease> {
-        let (ticket, target, backend) = self.balancer().choose(client, Instant::now(), tried)?;
-        Some(Lease { service: Arc::clone(self), backend, target, ticket })
+        let mut balancer = self.balancer();
+        let (ticket, target, backend) = balancer.choose(client, Instant::now(), tried)?;
+        let proxy_protocol = balancer.settings().proxy_protocol;
+        drop(balancer);
+        Some(Lease { service: Arc::clone(self), backend, target, ticket, proxy_protocol })
     }
 
     /// As the plan compares it.
@@ -137,6 +141,11 @@ impl Lease {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.target.at(self.service.endpoint.port)
+    }
+
+    /// How the backend is told who its client is, if it is.
+    pub fn proxy_protocol(&self) -> Option<ProxyProtocol> {
+        self.proxy_protocol
     }
 
     /// Whether the backend has been taken out.

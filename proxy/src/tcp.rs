@@ -21,9 +21,10 @@ use tokio::{
 };
 
 use crate::{
+    preface,
     relay::{Patience, relay},
     room::{Room, is_out_of_room},
-    service::Service,
+    service::{Lease, Service},
 };
 
 /// How long to wait when the process, or the host, has no room for another connection.
@@ -97,7 +98,7 @@ async fn serve(
                 prepare(&backend);
                 let ended = tokio::select! {
                     // Cancel-safe, both: what is dropped is not used any more.
-                    ended = relay(&client, &backend, &lease, times.patience) => ended,
+                    ended = carry(&client, from, &backend, &lease, times.patience) => ended,
                     () = gone => Err(ErrorKind::ConnectionAborted.into()),
                 };
                 if ended.is_ok() {
@@ -113,6 +114,22 @@ async fn serve(
             Err(_) => tried.push(lease.target()),
         }
     }
+}
+
+/// From the first byte to the last.
+async fn carry(
+    client: &TcpStream,
+    from: SocketAddr,
+    backend: &TcpStream,
+    lease: &Lease,
+    patience: Patience,
+) -> io::Result<()> {
+    if let Some(version) = lease.proxy_protocol() {
+        let sending = preface::send(version, from, client, backend);
+        let of_client = timeout(patience.open, sending).await.map_err(|_| ErrorKind::TimedOut)??;
+        lease.each(|traffic| traffic.stream_in(of_client));
+    }
+    relay(client, backend, lease, patience).await
 }
 
 async fn connect(to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {

@@ -4,7 +4,7 @@
 use std::io::{self, ErrorKind};
 
 use slb_core::{
-    model::{BackendSettings, Endpoint, Forwarding, Protocol, ServiceSettings, VirtualService},
+    model::{BackendSettings, Endpoint, Forwarding, Protocol, ServiceSettings, SourceNat, VirtualService},
     ports::Unserved,
 };
 
@@ -39,6 +39,20 @@ pub fn method(settings: &ServiceSettings) -> Result<Method, Unserved> {
             settings.scheduler
         ))
     })
+}
+
+/// Whose address backends see: this host's.
+///
+/// # Errors
+/// They are to see others'.
+pub fn source(settings: &ServiceSettings) -> Result<(), Unserved> {
+    match settings.source_nat {
+        None | Some(SourceNat::Always) => Ok(()),
+        Some(choice @ (SourceNat::SameNetwork | SourceNat::Never)) => Err(Unserved(format!(
+            "the user-space data plane relays connections, so backends see this host's address: source NAT {choice} needs IPVS \
+             (--dataplane ipvs); \"proxyProtocol\" tells backends who their clients are"
+        ))),
+    }
 }
 
 /// Whether connections can be relayed to a backend of that kind.

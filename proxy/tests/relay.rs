@@ -7,8 +7,8 @@ use std::{io::ErrorKind, num::NonZeroUsize, time::Duration};
 
 use slb_core::{
     model::{
-        BackendSettings, Encapsulation, Endpoint, Forwarding, Mark, Port, Protocol, Scheduler, ServiceSettings, Target,
-        VirtualService, Weight,
+        BackendSettings, Encapsulation, Endpoint, Forwarding, Mark, Port, Protocol, Scheduler, ServiceSettings,
+        SourceNat, Target, VirtualService, Weight,
     },
     ports::{Dataplane, Unserved, Verdict},
     statistics::{ServiceCount, Statistics},
@@ -308,6 +308,7 @@ async fn what_takes_a_kernel_is_refused_with_a_reason() {
     let by = |forwarding| AddBackend(at.into(), target, BackendSettings { forwarding, ..BackendSettings::default() });
     let sctp = Endpoint { protocol: Protocol::Sctp, ..at };
     let elsewhere = Endpoint { vip: "192.0.2.1".parse().unwrap(), ..at };
+    let seen = ServiceSettings { source_nat: Some(SourceNat::Never), ..ServiceSettings::default() };
     let hashed = ServiceSettings { scheduler: Scheduler::Dh, ..ServiceSettings::default() };
     for (step, why) in [
         (by(Forwarding::DirectRoute), "type DR needs IPVS"),
@@ -316,6 +317,7 @@ async fn what_takes_a_kernel_is_refused_with_a_reason() {
         (AddService(sctp.into(), ServiceSettings::default()), "no sctp"),
         (AddService(VirtualService::Mark(at.vip, Mark::all().next().unwrap()), ServiceSettings::default()), "one port"),
         (AddService(at.into(), hashed), "no scheduler dh"),
+        (AddService(at.into(), seen), "source NAT never needs IPVS"),
         (add_service(elsewhere), "192.0.2.1 is no address of this host"),
     ] {
         match &proxy.apply(&[step]).await[..] {

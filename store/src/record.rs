@@ -21,7 +21,7 @@ use std::{net::IpAddr, sync::Arc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use slb_core::model::{
     Advertise, Backend, BackendId, BackendIp, CheckMarks, Drain, Fallback, Invalid, LoadBalancer, LoadBalancerId, Mark,
-    Marked, Name, Origin, Phase, Port, PortRange, Ports, SourceNat, Target, Vip, Vips,
+    Marked, Name, Origin, Phase, Port, PortRange, Ports, ProxyProtocol, ServiceSettings, SourceNat, Target, Vip, Vips,
     check::{HealthCheck, PanicThreshold, Reaction},
 };
 use uuid::Uuid;
@@ -35,7 +35,7 @@ use self::{
 };
 
 /// The version that is written, and the latest that is understood.
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 
 /// Why a record makes no sense.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +108,15 @@ enum OriginV6 {
     File,
 }
 
+/// Follows all that the sixth version had. Written by number, in this order.
+#[derive(Default, Serialize, Deserialize)]
+enum ProxyProtocolV7 {
+    #[default]
+    None,
+    V1,
+    V2,
+}
+
 /// Written by number, in this order.
 #[derive(Serialize, Deserialize)]
 enum SourceNatV3 {
@@ -138,6 +147,28 @@ struct BackendV3 {
 enum PhaseV1 {
     Active,
     Deleting,
+}
+
+/// What a record of any version holds.
+struct Fields {
+    record: LoadBalancerV3,
+    more: MoreV4,
+    vip_checks: VipChecksV5,
+    origin: OriginV6,
+    proxy_protocol: ProxyProtocolV7,
+}
+
+impl Fields {
+    /// Of a record that has no more.
+    fn of(record: LoadBalancerV3) -> Self {
+        Self {
+            record,
+            more: MoreV4::default(),
+            vip_checks: VipChecksV5::default(),
+            origin: OriginV6::default(),
+            proxy_protocol: ProxyProtocolV7::default(),
+        }
+    }
 }
 
 /// The record of a load-balancer. Its id is the key, not part of it.
@@ -182,7 +213,12 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
         Origin::Api => OriginV6::Api,
         Origin::File => OriginV6::File,
     };
-    postcard::to_extend(&(record, more, VipChecksV5::from(load_balancer), origin), vec![VERSION])
+    let proxy_protocol = match load_balancer.service.proxy_protocol {
+        None => ProxyProtocolV7::None,
+        Some(ProxyProtocol::V1) => ProxyProtocolV7::V1,
+        Some(ProxyProtocol::V2) => ProxyProtocolV7::V2,
+    };
+    postcard::to_extend(&(record, more, VipChecksV5::from(load_balancer), origin, proxy_protocol), vec![VERSION])
 }
 
 /// The load-balancer of a record.
@@ -190,22 +226,29 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
 /// # Errors
 /// It is no record, of a later version, or holds a value that cannot be.
 pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadable> {
-    let older = |record: LoadBalancerV3| (record, MoreV4::default(), VipChecksV5::default(), OriginV6::default());
-    let (record, MoreV4 { marked, second_vip }, vip_checks, origin) = match version(bytes)? {
-        (1, fields) => older(whole::<LoadBalancerV1>(fields)?.into()),
-        (2, fields) => older(whole::<(LoadBalancerV1, MoreV2)>(fields)?.into()),
-        (3, fields) => older(whole(fields)?),
-        (4, fields) => {
-            let (record, more) = whole(fields)?;
-            (record, more, VipChecksV5::default(), OriginV6::default())
-        }
-        (5, fields) => {
-            let (record, more, vip_checks) = whole(fields)?;
-            (record, more, vip_checks, OriginV6::default())
-        }
-        (VERSION, fields) => whole(fields)?,
-        (found, _) => return Err(Unreadable::Later { found, known: VERSION }),
-    };
+    let Fields { record, more: MoreV4 { marked, second_vip }, vip_checks, origin, proxy_protocol } =
+        match version(bytes)? {
+            (1, fields) => Fields::of(whole::<LoadBalancerV1>(fields)?.into()),
+            (2, fields) => Fields::of(whole::<(LoadBalancerV1, MoreV2)>(fields)?.into()),
+            (3, fields) => Fields::of(whole(fields)?),
+            (4, fields) => {
+                let (record, more) = whole(fields)?;
+                Fields { more, ..Fields::of(record) }
+            }
+            (5, fields) => {
+                let (record, more, vip_checks) = whole(fields)?;
+                Fields { more, vip_checks, ..Fields::of(record) }
+            }
+            (6, fields) => {
+                let (record, more, vip_checks, origin) = whole(fields)?;
+                Fields { more, vip_checks, origin, ..Fields::of(record) }
+            }
+            (VERSION, fields) => {
+                let (record, more, vip_checks, origin, proxy_protocol) = whole(fields)?;
+                Fields { record, more, vip_checks, origin, proxy_protocol }
+            }
+            (found, _) => return Err(Unreadable::Later { found, known: VERSION }),
+        };
     let LoadBalancerV3 {
         serial,
         name,
@@ -242,7 +285,14 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
             AdvertiseV2::Always => Advertise::Always,
             AdvertiseV2::WithBackends => Advertise::WithBackends,
         },
-        service: service.try_into()?,
+        service: ServiceSettings {
+            proxy_protocol: match proxy_protocol {
+                ProxyProtocolV7::None => None,
+                ProxyProtocolV7::V1 => Some(ProxyProtocol::V1),
+                ProxyProtocolV7::V2 => Some(ProxyProtocol::V2),
+            },
+            ..service.try_into()?
+        },
         check: check.map(read_check).transpose()?,
         fallback: fallback.map(Fallback::try_from).transpose()?.map(Box::new),
         drain: drain.map(Drain::from),

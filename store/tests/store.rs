@@ -23,8 +23,8 @@ use slb_core::{
     model::{
         Advertise, Backend, BackendId, BackendSettings, Condition, Drain, Encapsulation, Fallback, Forwarding,
         LoadBalancer, LoadBalancerId, Mark, Marked, Name, Persistence, PersistenceTimeout, Phase, Port, Ports,
-        Protocol, Scheduler, SchedulerFlags, ServiceSettings, SourceNat, Target, Then, Thresholds, Time, Vip, Vips,
-        Weight,
+        Protocol, ProxyProtocol, Scheduler, SchedulerFlags, ServiceSettings, SourceNat, Target, Then, Thresholds, Time,
+        Vip, Vips, Weight,
         check::{Address, Check, HealthCheck, Question, Reaction, Timing},
     },
     peer::{Peer, PeerAddress},
@@ -149,6 +149,8 @@ fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> L
                 granularity: id.is_multiple_of(3).then_some(id),
             }),
             one_packet: id.is_multiple_of(3),
+            proxy_protocol: id.is_multiple_of(5).then_some(ProxyProtocol::V1),
+            source_nat: None,
         },
         check: id.is_multiple_of(2).then(|| health_check(id)),
         fallback: id.is_multiple_of(3).then(|| {

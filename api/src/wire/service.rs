@@ -4,12 +4,12 @@
 use serde::Serialize;
 use slb_core::{
     command::ServiceChange,
-    model::{Persistence, Scheduler, ServiceSettings},
+    model::{Persistence, ProxyProtocol, Scheduler, ServiceSettings},
 };
 
 use crate::{
     fields::Fields,
-    read::{flag, granularity, persistence_timeout, scheduler, scheduler_flags},
+    read::{flag, granularity, persistence_timeout, proxy_protocol, scheduler, scheduler_flags},
 };
 
 /// The settings as they are shown, among the fields of the load-balancer.
@@ -20,6 +20,7 @@ pub(crate) struct ServiceView {
     scheduler_flags: Vec<&'static str>,
     persistence: Option<PersistenceView>,
     one_packet: bool,
+    proxy_protocol: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -39,6 +40,7 @@ impl From<ServiceSettings> for ServiceView {
                 granularity,
             }),
             one_packet: settings.one_packet,
+            proxy_protocol: settings.proxy_protocol.map(ProxyProtocol::name),
         }
     }
 }
@@ -50,6 +52,7 @@ pub(crate) fn service(fields: &mut Fields<'_>) -> ServiceChange {
         flags: fields.optional("schedulerFlags", scheduler_flags),
         persistence: fields.object("persistence", persistence),
         one_packet: fields.optional("onePacket", flag),
+        proxy_protocol: fields.optional("proxyProtocol", proxy_protocol),
     }
 }
 

@@ -12,7 +12,7 @@ use proptest::{collection::vec, option, prelude::*};
 use serde_json::json;
 use slb_core::model::{
     BackendId, BackendIp, BackendSettings, CheckMarks, Encapsulation, Family, Forwarding, Mark, Marked, Persistence,
-    Scheduler, SchedulerFlags, Target, Thresholds,
+    ProxyProtocol, Scheduler, SchedulerFlags, Target, Thresholds,
 };
 use slb_core::ports::Wanted;
 
@@ -72,8 +72,16 @@ fn service_settings() -> impl Strategy<Value = ServiceSettings> {
         (timeout, option::of(any::<u8>())).prop_map(|(timeout, granularity)| Persistence { timeout, granularity });
     let flags = any::<(bool, bool)>().prop_map(|(port, fallback)| SchedulerFlags { port, fallback });
     let scheduler = prop::sample::select(Scheduler::ALL.to_vec());
-    (scheduler, flags, option::of(persistence), any::<bool>()).prop_map(
-        |(scheduler, flags, persistence, one_packet)| ServiceSettings { scheduler, flags, persistence, one_packet },
+    let proxy_protocol = option::of(prop::sample::select(ProxyProtocol::ALL.to_vec()));
+    (scheduler, flags, option::of(persistence), any::<bool>(), proxy_protocol).prop_map(
+        |(scheduler, flags, persistence, one_packet, proxy_protocol)| ServiceSettings {
+            scheduler,
+            flags,
+            persistence,
+            one_packet,
+            proxy_protocol,
+            source_nat: None,
+        },
     )
 }
 

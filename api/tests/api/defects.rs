@@ -32,7 +32,7 @@ async fn the_documented_calls_work() {
         server.get("/loadbalancers").await.body,
         format!(
             "[{{\"uuid\":\"{id}\",\"name\":\"test loadbalancer\",\"eip\":\"192.0.2.1\",\"port\":6443,\"backends\":null,\
-             \"status\":\"active\",\"eips\":[\"192.0.2.1\"],\"advertise\":\"always\",\"scheduler\":\"rr\",\"schedulerFlags\":[],\"persistence\":null,\"onePacket\":false,\"protocol\":\"tcp\",\"sourceNat\":\"always\",\"origin\":\"api\",\
+             \"status\":\"active\",\"eips\":[\"192.0.2.1\"],\"advertise\":\"always\",\"scheduler\":\"rr\",\"schedulerFlags\":[],\"persistence\":null,\"onePacket\":false,\"proxyProtocol\":null,\"protocol\":\"tcp\",\"sourceNat\":\"always\",\"origin\":\"api\",\
              \"observed\":{{\
              \"programmed\":{{\"is\":true,\"since\":\"1970-01-01T00:00:00Z\"}},\
              \"advertised\":{{\"is\":true,\"since\":\"1970-01-01T00:00:00Z\"}}}}}}]\n"
@@ -51,7 +51,7 @@ async fn the_documented_calls_work() {
              \"upperThreshold\":0,\"lowerThreshold\":0,\
              \"observed\":{{\"programmed\":{IS},\"health\":\"unknown\"}}}}],\
              \"status\":\"active\",\"eips\":[\"192.0.2.1\"],\"advertise\":\"always\",\"scheduler\":\"rr\",\
-             \"schedulerFlags\":[],\"persistence\":null,\"onePacket\":false,\"protocol\":\"tcp\",\"sourceNat\":\"always\",\"origin\":\"api\",\
+             \"schedulerFlags\":[],\"persistence\":null,\"onePacket\":false,\"proxyProtocol\":null,\"protocol\":\"tcp\",\"sourceNat\":\"always\",\"origin\":\"api\",\
              \"observed\":{{\"programmed\":{IS},\"advertised\":{IS}}}}}\n"
         )
     );

@@ -153,6 +153,8 @@ async fn settings_are_shown_as_they_were_asked_for_and_changed_in_place() {
         (r#"{"persistence":null}"#, "persistence", json!(null)),
         (r#"{"persistence":{}}"#, "persistence", json!({"timeout": "300s"})),
         (r#"{"scheduler":"wlc","schedulerFlags":[]}"#, "scheduler", json!("wlc")),
+        (r#"{"proxyProtocol":"v2"}"#, "proxyProtocol", json!("v2")),
+        (r#"{"proxyProtocol":null}"#, "proxyProtocol", json!(null)),
     ] {
         let reply = server.send("PATCH", &path, change).await;
         assert_eq!(reply.status, 200, "{}", reply.body);
@@ -162,6 +164,7 @@ async fn settings_are_shown_as_they_were_asked_for_and_changed_in_place() {
     for (change, status, expected) in [
         (r#"{"protocol":"udp"}"#, 409, "protocol is tcp and cannot be changed"),
         (r#"{"onePacket":true}"#, 409, "onePacket is for udp"),
+        (r#"{"proxyProtocol":"v3"}"#, 422, "must be \"v1\", \"v2\" or null"),
         (r#"{"schedulerFlags":["port"]}"#, 409, "schedulerFlags are for sh and mh"),
         (r#"{"persistence":{"granularity":33}}"#, 409, "1 to 32"),
         (r#"{"persistence":{"granularity":0}}"#, 409, "1 to 32"),

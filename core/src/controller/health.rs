@@ -98,7 +98,7 @@ impl<W: World> Controller<W> {
                 let Some(watch) = load_balancer.watch(backend).filter(|watch| self.leads_there(watch)) else {
                     continue;
                 };
-                let asked = before.get(&watch.target).filter(|before| before.check.asks_as(&watch.check));
+                let asked = before.get(&watch.target).filter(|before| before.asks_as(&watch));
                 let beginning = match (asked, backend.condition.down) {
                     (Some(before), _) => Beginning::After(Watch::clone(before)),
                     (None, Some(since)) => Beginning::Known(Known { standing: Standing::Down, since: since.into() }),

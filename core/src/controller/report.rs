@@ -52,7 +52,7 @@ impl<W: World> Controller<W> {
     fn programmed(&self, load_balancer: &LoadBalancer, compared: &Compared<'_>, failed: &[Failed]) -> Finding {
         let service = compared.service;
         let vip = service.vip();
-        let asked = Some(load_balancer.service_on(vip));
+        let asked = Some(self.observed.asked_of(load_balancer, vip));
         let fallback = load_balancer.fallback.as_ref().filter(|fallback| fallback.serves(vip));
         let lacking = fallback.map(|fallback| fallback.target).filter(|it| !compared.is_as_planned(*it));
         if load_balancer.phase == Phase::Deleting {

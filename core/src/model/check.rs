@@ -81,6 +81,15 @@ pub enum Question {
 }
 
 impl Question {
+    /// Whether it takes a TCP connection.
+    #[must_use]
+    pub fn connects(&self) -> bool {
+        match self {
+            Self::Tcp | Self::Http(_) | Self::Grpc(_) => true,
+            Self::Udp(_) | Self::Icmp | Self::Dns(_) | Self::Exec(_) => false,
+        }
+    }
+
     /// The word that the API uses.
     #[must_use]
     pub fn kind(&self) -> &'static str {

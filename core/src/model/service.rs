@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Family, Invalid, Protocol, Scheduler};
+use super::{Family, Invalid, Protocol, ProxyProtocol, Scheduler, SourceNat};
 
 /// What a data plane is asked for of a service. The default is the original's: round-robin and nothing else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,11 @@ pub struct ServiceSettings {
     pub persistence: Option<Persistence>,
     /// Whether each UDP packet is scheduled for itself, as those of DNS may be (`IP_VS_SVC_F_ONEPACKET`).
     pub one_packet: bool,
+    /// Whether backends are told who their clients are, and how. Connections have to end on this host for that: IPVS passes packets on.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whose address backends see, asked of a data plane that decides it since connections end there. `None` with IPVS, where the host has
+    /// rules for that, and in a load-balancer, which says it beside.
+    pub source_nat: Option<SourceNat>,
 }
 
 /// Flags of the schedulers `sh` and `mh`; `schedulerFlags` in the API, by the names here.
@@ -116,6 +121,9 @@ impl ServiceSettings {
         if self.one_packet && protocol != Protocol::Udp {
             return discord("onePacket", format!("onePacket is for udp; the protocol is {protocol}"));
         }
+        if self.proxy_protocol.is_some() && protocol != Protocol::Tcp {
+            return discord("proxyProtocol", format!("proxyProtocol is for tcp; the protocol is {protocol}"));
+        }
         let longest = families.into_iter().map(Family::bits).max().unwrap_or_default();
         match self.persistence.and_then(|persistence| persistence.granularity) {
             Some(bits) if bits == 0 || bits > longest => discord(
@@ -145,6 +153,13 @@ impl fmt::Display for ServiceSettings {
             write!(f, ", persistent for {} s", timeout.seconds())?;
             granularity.map_or(Ok(()), |bits| write!(f, " by /{bits}"))?;
         }
-        if self.one_packet { f.write_str(", one packet at a time") } else { Ok(()) }
+        if self.one_packet {
+            f.write_str(", one packet at a time")?;
+        }
+        self.proxy_protocol.map_or(Ok(()), |version| write!(f, ", PROXY protocol {version}"))?;
+        match self.source_nat {
+            None | Some(SourceNat::Always) => Ok(()),
+            Some(choice) => write!(f, ", source NAT {choice}"),
+        }
     }
 }

@@ -37,7 +37,10 @@ impl LoadBalancer {
             None => None,
             Some(vip) => Some(Through { vip, port: self.port, mark: self.check_marks.of(backend.id)? }),
         };
-        Some(Watch { target: backend.target.at(self.port), check, through })
+        // Another port is another server, which may know nothing of it.
+        let is_told = check.port.is_none() && check.question.connects();
+        let proxy_protocol = self.service.proxy_protocol.filter(|_| is_told);
+        Some(Watch { target: backend.target.at(self.port), check, through, proxy_protocol })
     }
 
     /// The VIP that the backend is asked for, if it is: one of its own family, or else of the other one by its tunnel.

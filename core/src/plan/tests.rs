@@ -181,6 +181,21 @@ proptest! {
         }
     }
 
+    /// Where connections end on the host, the data plane is asked whose address backends are to see, and there is no rule.
+    #[test]
+    fn who_relays_is_asked_whose_address_to_show(state in states(), kernel in kernels()) {
+        let kernel = Observed { host: HostView { is_relaying: true, ..kernel.host }, ..kernel };
+        let kernel = carried_out(&plan(&state, &kernel, &Scope::All, Time::FIRST), kernel);
+        prop_assert!(kernel.host.source_nat.is_empty());
+        for load_balancer in state.load_balancers().filter(|each| each.phase == Phase::Active) {
+            for service in load_balancer.virtual_services() {
+                let settings = kernel.services[&service.key()].settings.unwrap();
+                prop_assert_eq!(settings.source_nat, Some(load_balancer.source_nat));
+            }
+        }
+        prop_assert_eq!(plan(&state, &kernel, &Scope::All, Time::FIRST), Plan::new());
+    }
+
     /// A VIP that is advertised is bound, and its services are programmed, at every moment of the plan.
     #[test]
     fn never_advertised_without_a_service(state in states()) {

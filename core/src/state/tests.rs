@@ -11,7 +11,7 @@ use crate::{
     command::{PartialTarget, ServiceChange, Unfit, WantedVips},
     model::{
         Advertise, BackendSettings, CheckMarks, Encapsulation, Fallback, Forwarding, ForwardingKind, Name, Persistence,
-        PersistenceTimeout, Ports, Scheduler, SchedulerFlags, ServiceSettings, Target, Weight,
+        PersistenceTimeout, Ports, ProxyProtocol, Scheduler, SchedulerFlags, ServiceSettings, Target, Weight,
     },
 };
 
@@ -212,12 +212,16 @@ fn settings_that_do_not_go_together_are_refused_and_named() {
     let narrow = |bits| Persistence { timeout: crate::model::PersistenceTimeout::default(), granularity: Some(bits) };
     let persistent = |bits| ServiceSettings { persistence: Some(narrow(bits)), ..rr };
     let one_packet = ServiceSettings { one_packet: true, ..rr };
+    let proxied = ServiceSettings { proxy_protocol: Some(ProxyProtocol::V2), ..rr };
     for (protocol, service, expected) in [
         (Protocol::Tcp, ServiceSettings { flags, ..rr }, Some("schedulerFlags")),
         (Protocol::Tcp, sh, None),
         (Protocol::Tcp, one_packet, Some("onePacket")),
         (Protocol::Sctp, one_packet, Some("onePacket")),
         (Protocol::Udp, one_packet, None),
+        (Protocol::Tcp, proxied, None),
+        (Protocol::Udp, proxied, Some("proxyProtocol")),
+        (Protocol::Sctp, proxied, Some("proxyProtocol")),
         (Protocol::Tcp, persistent(0), Some("persistence")),
         (Protocol::Tcp, persistent(24), None),
         (Protocol::Tcp, persistent(33), Some("persistence")),

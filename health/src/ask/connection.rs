@@ -4,7 +4,10 @@
 use std::net::SocketAddr;
 
 use socket2::SockRef;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpSocket, TcpStream},
+};
 
 use super::way::Way;
 use crate::failure::Failure;
@@ -21,5 +24,11 @@ pub(super) async fn open(to: SocketAddr, way: Way) -> Result<TcpStream, Failure>
     if let Some(source) = way.source {
         socket.bind(SocketAddr::new(source, 0)).map_err(Failure::to("use the source address"))?;
     }
-    socket.connect(to).await.map_err(Failure::to("connect"))
+    let mut connection = socket.connect(to).await.map_err(Failure::to("connect"))?;
+    if !way.header.is_empty() {
+        // The question would wait until the backend has acknowledged the header.
+        connection.set_nodelay(true).map_err(Failure::to("set up a socket"))?;
+        connection.write_all(way.header).await.map_err(Failure::to("send the PROXY header"))?;
+    }
+    Ok(connection)
 }

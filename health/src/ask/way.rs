@@ -6,17 +6,19 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
 };
 
-use slb_core::{checker::Watch, peer::PeerAddress};
+use slb_core::{checker::Watch, peer::PeerAddress, proxy_header};
 
 use crate::failure::Failure;
 
-/// From which address, and by which mark.
+/// From which address, by which mark, and how its connections begin.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Way {
     /// `None`: the kernel's choice.
     pub(super) source: Option<IpAddr>,
     /// `SO_MARK`, which IPVS goes by.
     pub(super) mark: Option<u32>,
+    /// A header of the PROXY protocol, or nothing.
+    pub(super) header: &'static [u8],
 }
 
 impl Way {
@@ -24,7 +26,8 @@ impl Way {
     /// would never leave the backend.
     pub(super) fn of(watch: &Watch) -> Result<Self, Failure> {
         let source = watch.check.source.map(PeerAddress::address);
-        let Some(through) = watch.through else { return Ok(Self { source, mark: None }) };
+        let header = watch.proxy_protocol.map_or(&[][..], proxy_header::own);
+        let Some(through) = watch.through else { return Ok(Self { source, mark: None, header }) };
         let source = match source {
             Some(source) => source,
             None => source_towards(watch.target).map_err(Failure::to("find a way to the backend"))?,
@@ -34,7 +37,7 @@ impl Way {
                 "a backend of the other family than the VIP is asked from a source that is set".to_owned(),
             ));
         }
-        Ok(Self { source: Some(source), mark: Some(through.mark.get()) })
+        Ok(Self { source: Some(source), mark: Some(through.mark.get()), header })
     }
 }
 

@@ -61,7 +61,7 @@ async fn it_has_to_be_allowed() {
         source: None,
     };
     let mut checks = Checks::start(Commands::default()).unwrap();
-    let watch = Watch { target: backend(), check: Arc::new(check), through: None };
+    let watch = Watch { target: backend(), check: Arc::new(check), through: None, proxy_protocol: None };
     checks.set(LoadBalancerId(Uuid::nil()), BTreeMap::from([(watch, Beginning::New)]));
     assert_eq!(checks.next().await[0].reason.as_deref(), Some("commands are not allowed as checks here"));
 }

@@ -32,7 +32,10 @@ impl ServiceV3 {
 }
 
 impl From<ServiceSettings> for ServiceV3 {
-    fn from(ServiceSettings { scheduler, flags, persistence, one_packet }: ServiceSettings) -> Self {
+    /// Without the PROXY protocol and source NAT, which are written apart.
+    fn from(
+        ServiceSettings { scheduler, flags, persistence, one_packet, proxy_protocol: _, source_nat: _ }: ServiceSettings,
+    ) -> Self {
         Self {
             scheduler: scheduler.name().to_owned(),
             flags: (flags.port, flags.fallback),
@@ -56,7 +59,14 @@ impl TryFrom<ServiceV3> for ServiceSettings {
             }
         };
         let flags = SchedulerFlags { port, fallback };
-        Ok(Self { scheduler: scheduler.parse()?, flags, persistence, one_packet })
+        Ok(Self {
+            scheduler: scheduler.parse()?,
+            flags,
+            persistence,
+            one_packet,
+            proxy_protocol: None,
+            source_nat: None,
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use super::*;
 const ID: LoadBalancerId = LoadBalancerId(Uuid::from_u128(1));
 
 /// On disks out there: a change that breaks one of these needs a new version, and a decoder for the old one.
-const WRITTEN: [&[u8]; 9] = [
+const WRITTEN: [&[u8]; 10] = [
     include_bytes!("../../tests/records/v1-one-backend.bin"),
     include_bytes!("../../tests/records/v1-two-backends.bin"),
     include_bytes!("../../tests/records/v1-never-a-backend.bin"),
@@ -26,11 +26,12 @@ const WRITTEN: [&[u8]; 9] = [
     include_bytes!("../../tests/records/v4-full.bin"),
     include_bytes!("../../tests/records/v5-asked-for-vips.bin"),
     include_bytes!("../../tests/records/v6-of-the-file.bin"),
+    include_bytes!("../../tests/records/v7-with-the-proxy-protocol.bin"),
 ];
 
 #[test]
 fn the_records_out_there_are_read() {
-    let [one, two, never, none, told, full, fourth, asked, declared] = WRITTEN.map(|bytes| {
+    let [one, two, never, none, told, full, fourth, asked, declared, proxied] = WRITTEN.map(|bytes| {
         let load_balancer = decode(ID, bytes).unwrap();
         let written = encode(&load_balancer).unwrap();
         assert_eq!(decode(ID, &written).unwrap(), load_balancer);
@@ -53,6 +54,7 @@ fn the_records_out_there_are_read() {
     assert_eq!(none.phase, Phase::Deleting);
     assert_eq!([full, fourth, asked], [self::full(), self::fourth(), self::asked()]);
     assert_eq!(declared, LoadBalancer { origin: Origin::File, ..self::asked() });
+    assert_eq!(proxied, self::proxied());
 }
 
 /// It was taken there once, and meant nothing.
@@ -103,6 +105,8 @@ fn full() -> LoadBalancer {
             flags: SchedulerFlags { port: true, fallback: false },
             persistence: Some(Persistence { timeout: PersistenceTimeout::default(), granularity: Some(64) }),
             one_packet: true,
+            proxy_protocol: None,
+            source_nat: None,
         },
         source_nat: SourceNat::SameNetwork,
         check: Some(check),
@@ -145,6 +149,13 @@ fn asked() -> LoadBalancer {
     }
 }
 
+/// And the seventh.
+fn proxied() -> LoadBalancer {
+    let asked = asked();
+    let service = ServiceSettings { one_packet: false, proxy_protocol: Some(ProxyProtocol::V2), ..asked.service };
+    LoadBalancer { protocol: Protocol::Tcp, service, origin: Origin::File, ..asked }
+}
+
 /// The first record with some of its bytes replaced.
 fn refused(from: &[u8], to: &[u8]) -> Unreadable {
     let at = WRITTEN[0].windows(from.len()).position(|bytes| bytes == from).unwrap();
@@ -159,8 +170,8 @@ const NO_PORT: [u8; 2] = [0x80, 0];
 
 #[test]
 fn a_later_version_is_named() {
-    let error = refused(&[1, 7], &[7, 7]);
-    assert_eq!(error.to_string(), "it was written by a later version of slb (record version 7, this one knows 6)");
+    let error = refused(&[1, 7], &[8, 7]);
+    assert_eq!(error.to_string(), "it was written by a later version of slb (record version 8, this one knows 7)");
 }
 
 #[test]
