@@ -40,7 +40,7 @@ pub struct Times {
 }
 
 /// Accepts for as long as it is not dropped; connections go on without it.
-pub async fn accept(listener: TcpListener, service: Arc<Service>, times: Times) {
+pub async fn accept(listener: Arc<TcpListener>, service: Arc<Service>, times: Times) {
     let mut told: Option<Instant> = None;
     loop {
         match listener.accept().await {

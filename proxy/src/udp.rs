@@ -75,8 +75,7 @@ struct Session {
 }
 
 /// Takes what clients send, for as long as it is not dropped; sessions end with their backends, or in silence.
-pub async fn serve(front: UdpSocket, service: Arc<Service>, limit: Duration) {
-    let front = Arc::new(front);
+pub async fn serve(front: Arc<UdpSocket>, service: Arc<Service>, limit: Duration) {
     let mut sessions = Sessions::new();
     let mut sweeps = interval(SWEEP);
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
