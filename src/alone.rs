@@ -8,16 +8,20 @@
 use std::{
     io,
     os::{
+        fd::{AsFd, BorrowedFd},
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixDatagram},
     },
 };
 
+use socket2::Socket;
+
 const NAME: &str = "slb";
 
-/// Held for as long as nobody else may change the kernel for slb.
+/// Held for as long as nobody else may change the kernel for slb; a server hands it over to its successor.
+#[derive(Debug)]
 pub struct Alone {
-    _socket: UnixDatagram,
+    socket: UnixDatagram,
 }
 
 /// Why it cannot be had.
@@ -39,9 +43,32 @@ impl Alone {
     pub fn claim() -> Result<Self, NotAlone> {
         let bound = SocketAddr::from_abstract_name(NAME).and_then(|name| UnixDatagram::bind_addr(&name));
         match bound {
-            Ok(socket) => Ok(Self { _socket: socket }),
+            Ok(socket) => Ok(Self { socket }),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(NotAlone::Other),
             Err(error) => Err(NotAlone::Unknown(error)),
         }
+    }
+
+    /// Whether a socket is the claim.
+    pub fn is_claim(socket: &Socket) -> bool {
+        socket.local_addr().is_ok_and(|address| address.as_abstract_namespace() == Some(NAME.as_bytes()))
+    }
+}
+
+impl AsFd for Alone {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl From<Socket> for Alone {
+    fn from(claim: Socket) -> Self {
+        Self { socket: claim.into() }
+    }
+}
+
+impl From<Alone> for Socket {
+    fn from(alone: Alone) -> Self {
+        alone.socket.into()
     }
 }

@@ -44,7 +44,7 @@ const LOOPBACK: [(IpAddr, IpAddr); 2] = [
 const SHORTEST_RECONCILE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What `slb server` is to do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The adapter that VIPs are bound to.
     pub adapter: String,
@@ -67,7 +67,7 @@ pub struct Config {
 }
 
 /// Where VIPs come from, and how the network learns of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Vips {
     /// Of the operator's own networks.
     Own {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! slb turns a Linux box into a load-balancer appliance. This crate is wiring only: [`args`] is what was typed, [`config`]
 //! what it means, [`file`](mod@file) the configuration file and its load-balancers, [`preflight`] the checks before anything is changed,
-//! [`alone`] that no other slb is at work, [`pool`], [`advertiser`], [`dataplane`] and [`host`] what was chosen of several, [`run`] the
-//! server, [`cleanup`] its undoing, [`backend`] what is done on the host of a
+//! [`alone`] that no other slb is at work, [`adapter`] the one of the last run, [`pool`], [`advertiser`], [`dataplane`] and [`host`] what was chosen of several, [`run`] the
+//! server, [`signals`] what it is asked for, [`handover`] how another one goes on for it, [`cleanup`] its undoing, [`backend`] what is done on the host of a
 //! backend, [`log`] how to log.
 
+mod adapter;
 mod advertiser;
 mod alone;
 mod args;
@@ -13,11 +14,13 @@ mod cleanup;
 mod config;
 mod dataplane;
 mod file;
+mod handover;
 mod host;
 mod log;
 mod pool;
 mod preflight;
 mod run;
+mod signals;
 
 use std::process::ExitCode;
 

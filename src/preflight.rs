@@ -17,6 +17,7 @@ use crate::{
     alone::Alone,
     config::{Announce, Config, Vips},
     dataplane::{self, Choice, Facts, Obstacle, User, Wanted},
+    handover::Inheritance,
     run::Fatal,
 };
 
@@ -40,11 +41,11 @@ pub enum Planned {
     User(User),
 }
 
-/// Checks privileges, adapter, source NAT, the API's port, and that no other slb is at work.
+/// Checks privileges, adapter, source NAT, the API's port, and that no other slb is at work. The last two may have been inherited.
 ///
 /// # Errors
 /// [`Fatal::Preflight`]; each finding has been logged.
-pub async fn check(config: &Config) -> Result<Checked, Fatal> {
+pub async fn check(config: &Config, inheritance: &mut Inheritance) -> Result<Checked, Fatal> {
     let mut findings = Findings(0);
     let lacking = capability::lacking(false).map_err(|error| findings.note(&error)).unwrap_or_default();
     let facts = Facts {
@@ -52,7 +53,9 @@ pub async fn check(config: &Config) -> Result<Checked, Fatal> {
         is_provided: matches!(config.vips, Vips::Metal(_)),
         lacking: &lacking,
     };
-    let plane = match dataplane::choose(config.dataplane, &facts) {
+    // What is relayed already is not given up, though IPVS may be there by now.
+    let wanted = if inheritance.proxy.is_some() { Wanted::User } else { config.dataplane };
+    let plane = match dataplane::choose(wanted, &facts) {
         Choice::Ipvs => findings.ipvs(config).await,
         Choice::User(user) => {
             findings.relaying(config, &user).await;
@@ -60,9 +63,10 @@ pub async fn check(config: &Config) -> Result<Checked, Fatal> {
         }
     };
     let changes_host = plane.as_ref().is_some_and(Planned::changes_host);
-    let listener = findings.listen(config.listen);
+    let listener = inheritance.listener(config.listen).or_else(|| findings.listen(config.listen));
     let bgp = if changes_host { findings.listen_for_peers(&config.vips) } else { Vec::new() };
-    let alone = if changes_host { Alone::claim().map_err(|error| findings.note(&error)).ok() } else { None };
+    let mut claim = || inheritance.alone().map_or_else(Alone::claim, Ok);
+    let alone = if changes_host { claim().map_err(|error| findings.note(&error)).ok() } else { None };
     match (findings.0, listener, plane) {
         (0, Some(listener), Some(plane)) => Ok(Checked { listener, bgp, plane, alone }),
         _ => Err(Fatal::Preflight),

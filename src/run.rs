@@ -8,9 +8,12 @@
 //!  deadline ─────────────────┤
 //!  edits of the file (a task) ┤
 //!  SIGTERM ──▶ api stops ────┘   and the loop ends when the last request is answered; the data plane stays
+//!  SIGUSR2 ──▶ the same, and a successor goes on (handover)
 //! ```
 
 use std::{
+    io, net,
+    process::ExitStatus,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -24,34 +27,31 @@ use slb_core::{
     controller::{Controller, Drivers, World},
     errors::Chain,
     events::Journal,
-    model::{Family, Vip},
-    ports::{Cause, Host, HostEvent, Snapshot, Store, Verdict, Write},
+    model::Family,
+    ports::{Cause, HostEvent, Snapshot, Store, Write},
     state::Contradiction,
-    step::HostStep,
 };
 use slb_dataplane::Timeouts;
 use slb_health::{Checks, Commands};
 use slb_host::{Linux, Monitor, Relaying, modules};
 use slb_ipam::equinix;
 use slb_store::Redb;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-    task::JoinHandle,
-    time::sleep_until,
-};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::sleep_until};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::{
+    adapter,
     advertiser::{Advert, Begin},
     alone::{Alone, NotAlone},
     config::{Announce, Config},
     dataplane::{self, Obstacle, Plane, User, Wanted},
     file::follow::Follower,
+    handover::{self, Estate, Inheritance, Predecessor},
     host::Node,
     pool::{self, Opened, Pool},
     preflight::{self, Planned},
+    signals::{Asked, Signals},
 };
 
 /// At most this many requests are taken from the mailbox into one round, so that events are not kept waiting.
@@ -134,6 +134,12 @@ pub enum Fatal {
     /// The API could not be served.
     #[error("could not serve the API")]
     Api(#[source] std::io::Error),
+    /// What another process hands over cannot be had.
+    #[error("could not take over from the server that started this one")]
+    Inheritance(#[source] io::Error),
+    /// It took over, and failed later.
+    #[error("the process that had taken over ended ({0}): this one ends, too, so that the service is started anew")]
+    Successor(ExitStatus),
     /// Some things could not be cleaned up; each has been logged.
     #[error("{0} things could not be cleaned up")]
     Cleanup(usize),
@@ -151,12 +157,21 @@ impl World for Linuxes {
     type Checker = Checks;
 }
 
-/// Runs until SIGTERM or SIGINT. The data plane stays as it is.
+/// Runs until SIGTERM or SIGINT, or until a successor goes on for it. The data plane stays as it is.
 ///
 /// # Errors
 /// Why it did not start, or could not go on.
 pub fn server(config: Config) -> Result<(), Fatal> {
-    block_on(serve(config))
+    let mut inheritance = Inheritance::receive().map_err(Fatal::Inheritance)?;
+    let mut signals = block_on(async { Signals::listen().map_err(Fatal::Signals) })?;
+    // Whatever a server has begun ends with its runtime.
+    while let Some(estate) = block_on(serve(config.clone(), inheritance, &mut signals))? {
+        match block_on(handover::to_successor(estate, &mut signals))? {
+            Some(back) => inheritance = back,
+            None => break,
+        }
+    }
+    Ok(())
 }
 
 /// One thread is enough: the kernel moves the packets, and one task owns the state.
@@ -168,28 +183,28 @@ pub fn block_on<T>(work: impl Future<Output = Result<T, Fatal>>) -> Result<T, Fa
     ended
 }
 
-async fn serve(config: Config) -> Result<(), Fatal> {
+/// `None` when it was asked to stop.
+async fn serve(config: Config, mut inheritance: Inheritance, signals: &mut Signals) -> Result<Option<Estate>, Fatal> {
     info!("Starting the Steel Load-Balancer");
-    let mut terminate = Signals::listen()?;
-    let checked = preflight::check(&config).await?;
+    let checked = preflight::check(&config, &mut inheritance).await?;
     let changes_host = checked.plane.changes_host();
     let Config { adapter, dataplane, vips, listen, state_dir, reconcile_interval, timeouts, commands, file } = config;
     let follower = file.map(|file| Follower::new(&file, commands)).transpose().map_err(Fatal::Signals)?;
     let mut store = Redb::open(&state_dir).map_err(Fatal::Store)?;
     let snapshot = store.load().await.map_err(Fatal::Records)?;
-    let (plane, user) = open_plane(dataplane, checked.plane, timeouts, &snapshot).await?;
+    let (plane, user) = open_plane(dataplane, checked.plane, timeouts, &snapshot, &mut inheritance).await?;
     let identity = identity(&mut store, &snapshot).await?;
     info!("API Server will be exposed on [{listen}]");
     let Opened { pool, announce, uplink } = tokio::select! {
         // Neither is asked again.
         opened = pool::open(vips, identity, snapshot.uplink.as_ref()) => opened?,
-        () = terminate.next() => return Ok(()),
+        () = signals.stop() => return Ok(None),
     };
     if let Some(uplink) = uplink.filter(|uplink| snapshot.uplink.as_ref() != Some(uplink)) {
         store.commit(vec![Write::Uplink(uplink)]).await.map_err(Fatal::Records)?;
     }
     if changes_host {
-        change_adapter(&mut store, &snapshot, &adapter).await?;
+        adapter::change(&mut store, &snapshot, &adapter).await?;
         if user.is_some() {
             dataplane::leave_ipvs(snapshot.load_balancers.iter()).await.map_err(Fatal::LeaveIpvs)?;
         }
@@ -199,7 +214,6 @@ async fn serve(config: Config) -> Result<(), Fatal> {
     let host = Linux::new(&adapter).map_err(Fatal::Host)?;
     let host = if has_ipv6 { host.with_ipv6() } else { host };
     let monitor = Monitor::open(&adapter).await.map_err(Fatal::Host)?;
-    let listener = TcpListener::from_std(checked.listener).map_err(Fatal::Api)?;
     let board = Arc::new(Board::new(Journal::new(Uuid::new_v4(), SystemTime::now)));
     board.post_statistics(plane.statistics());
     let announce = if changes_host { announce } else { Announce::Nobody };
@@ -230,8 +244,8 @@ async fn serve(config: Config) -> Result<(), Fatal> {
         tell_settings(has_ipv6);
     }
     let options = slb_api::Options { commands, dataplane: name, ..slb_api::Options::default() };
-    Server { controller, monitor, adapter, follower, _alone: checked.alone }
-        .run(listener, board, begin, terminate, options)
+    Server { controller, monitor, adapter, follower, alone: checked.alone, predecessor: inheritance.predecessor }
+        .run(checked.listener, board, begin, signals, options)
         .await
 }
 
@@ -241,11 +255,16 @@ async fn open_plane(
     planned: Planned,
     timeouts: Timeouts,
     before: &Snapshot,
+    inheritance: &mut Inheritance,
 ) -> Result<(Plane, Option<User>), Fatal> {
+    let inherited = inheritance.for_clients();
     let user = match planned {
         Planned::User(user) => user,
         Planned::Ipvs(source_nat) => match dataplane::ipvs(&source_nat).await {
-            Ok(ipvs) => return Ok((Plane::Ipvs(ipvs.with_timeouts(timeouts)), None)),
+            Ok(ipvs) => {
+                inherited.close().into_iter().for_each(handover::tell_unclaimed);
+                return Ok((Plane::Ipvs(ipvs.with_timeouts(timeouts)), None));
+            }
             Err(fatal) if wanted.gives_up_ipvs(modules::load_ipvs().await.map_err(Fatal::Host)?) => {
                 User { binds_vips: true, instead: Some(Obstacle::kernel(Chain(&fatal).to_string())) }
             }
@@ -263,7 +282,12 @@ async fn open_plane(
     } else {
         info!("{user}");
     }
-    Ok((Plane::User(dataplane::proxy(&user, timeouts).map_err(Fatal::Proxy)?), Some(user)))
+    if let Some(proxy) = inheritance.proxy.take() {
+        return Ok((Plane::User(proxy), Some(user)));
+    }
+    let mut proxy = dataplane::proxy(&user, timeouts).map_err(Fatal::Proxy)?;
+    proxy.inherit(inherited);
+    Ok((Plane::User(proxy), Some(user)))
 }
 
 fn tell_settings(has_ipv6: bool) {
@@ -284,64 +308,56 @@ async fn identity(store: &mut Redb, snapshot: &Snapshot) -> Result<Uuid, Fatal> 
     Ok(identity)
 }
 
-/// A server that was started on another adapter before left its VIPs there: they are taken off before any is bound here.
-async fn change_adapter(store: &mut Redb, snapshot: &Snapshot, adapter: &str) -> Result<(), Fatal> {
-    let before = match snapshot.adapter.as_deref() {
-        Some(before) if before == adapter => return Ok(()),
-        before => before,
-    };
-    if let Some(before) = before {
-        let vips = snapshot.load_balancers.iter().flat_map(|load_balancer| load_balancer.vips);
-        leave(before, vips).await.map_err(|cause| Fatal::Leave { adapter: before.to_owned(), cause })?;
-    }
-    store.commit(vec![Write::Adapter(adapter.to_owned())]).await.map_err(Fatal::Records)
-}
-
-async fn leave(adapter: &str, vips: impl Iterator<Item = Vip>) -> Result<(), Cause> {
-    let mut host = Linux::new(adapter)?;
-    let bound = host.observe().await?.bound;
-    let steps: Vec<HostStep> = vips.filter(|vip| bound.contains(vip)).map(HostStep::Unbind).collect();
-    for verdict in host.apply(&steps).await {
-        match verdict {
-            Verdict::Applied => {}
-            Verdict::Retry(cause) | Verdict::Refused(cause) => return Err(cause),
-        }
-    }
-    Ok(())
-}
-
 struct Server {
     controller: Controller<Linuxes>,
     monitor: Monitor,
     adapter: String,
     follower: Option<Follower>,
-    _alone: Option<Alone>,
+    alone: Option<Alone>,
+    predecessor: Option<Predecessor>,
 }
 
 impl Server {
     async fn run(
         mut self,
-        listener: TcpListener,
+        listener: net::TcpListener,
         board: Arc<Board>,
         begin: Begin,
-        mut terminate: Signals,
+        signals: &mut Signals,
         options: slb_api::Options,
-    ) -> Result<(), Fatal> {
+    ) -> Result<Option<Estate>, Fatal> {
         let (mailbox, mut requests) = mailbox();
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let (stop, stopped) = oneshot::channel();
+        let (open, opened) = oneshot::channel();
+        let (settle, mut settled) = oneshot::channel();
+        let mut is_settled = false;
         let stopping = match options.dataplane {
             DataplaneName::Ipvs => "stopping; load-balancers stay as they are, `slb cleanup` takes them away",
             DataplaneName::User => "stopping; load-balancers come back with the next start, connections end now",
         };
-        let mut api = serve_api(listener, mailbox.clone(), Arc::clone(&board), stopped, options);
+        let own = listener.try_clone().and_then(TcpListener::from_std).map_err(Fatal::Api)?;
+        // For a successor; who comes when there is to be none is refused at once.
+        let mut to_hand_over = Some(listener);
+        let mut api = serve_api(own, mailbox.clone(), Arc::clone(&board), opened, stopped, options);
+        // Requests wait for the moment of the handover, if there is one.
+        let open = self.predecessor.is_some().then_some(open);
         if self.follower.is_some() {
             self.controller.expect_declarations();
         }
         self.controller.reconcile(Instant::now()).await;
+        if let Some(predecessor) = self.predecessor.take() {
+            predecessor.take_over().await.map_err(Fatal::Inheritance)?;
+        }
+        drop(open);
+        if let Plane::User(proxy) = self.controller.dataplane() {
+            proxy.open();
+        }
         begin.begin();
         if let Some(follower) = self.follower.take() {
             // It ends with the mailbox, or with the runtime.
-            tokio::spawn(follower.follow(mailbox, board));
+            tokio::spawn(follower.follow(mailbox, board, settle));
+        } else {
+            drop(settle);
         }
         notify(&[NotifyState::Ready]);
         let mut stop = Some(stop);
@@ -362,15 +378,47 @@ impl Server {
                 event = self.monitor.next() => self.host_changed(event).await,
                 // Cancel-safe: made anew from the deadline each time.
                 () = sleep_until(deadline.into()) => self.controller.tick(Instant::now()).await,
-                // Cancel-safe: a signal stays pending until it is returned.
-                () = terminate.next(), if stop.is_some() => {
-                    info!("{stopping}");
-                    notify(&[NotifyState::Stopping]);
-                    stop = None;
+                // Cancel-safe: polled on by reference.
+                _ = &mut settled, if !is_settled => {
+                    is_settled = true;
+                    self.close_unclaimed();
                 }
+                // Cancel-safe: says so itself.
+                asked = signals.next(), if stop.is_some() => match asked {
+                    Asked::Stop => {
+                        info!("{stopping}");
+                        notify(&[NotifyState::Stopping]);
+                        to_hand_over = None;
+                        stop = None;
+                    }
+                    Asked::HandOver if handover::is_possible() => {
+                        info!("handing over to a successor; requests to the API wait for it");
+                        stop = None;
+                    }
+                    Asked::HandOver => {}
+                },
                 // Cancel-safe: a task goes on when its handle is not polled.
-                ended = &mut api => return ended.map_err(|panic| Fatal::Api(panic.into())),
+                ended = &mut api => {
+                    ended.map_err(|panic| Fatal::Api(panic.into()))?;
+                    return Ok(to_hand_over.map(|listener| self.leave(listener)));
+                }
             }
+        }
+    }
+
+    /// All but what is to be handed over ends.
+    fn leave(self, api: net::TcpListener) -> Estate {
+        let proxy = match self.controller.into_dataplane() {
+            Plane::User(proxy) => Some(proxy),
+            Plane::Ipvs(_) => None,
+        };
+        Estate { api, alone: self.alone, proxy }
+    }
+
+    /// All that the store and the file have is there.
+    fn close_unclaimed(&mut self) {
+        if let Plane::User(proxy) = self.controller.dataplane() {
+            proxy.close_unclaimed().into_iter().for_each(handover::tell_unclaimed);
         }
     }
 
@@ -408,42 +456,27 @@ fn serve_api(
     listener: TcpListener,
     mailbox: Mailbox,
     board: Arc<Board>,
-    stopped: tokio::sync::oneshot::Receiver<()>,
+    opened: oneshot::Receiver<()>,
+    stopped: oneshot::Receiver<()>,
     options: slb_api::Options,
 ) -> JoinHandle<()> {
     let journal = Arc::clone(board.journal());
     let router = slb_api::router(mailbox, board, options);
-    tokio::spawn(slb_api::serve(listener, router, async move {
-        // A sender that is gone stops the API as well as one that says so.
-        drop(stopped.await);
-        // Whoever follows what happens would follow for ever.
-        journal.close();
-    }))
+    tokio::spawn(async move {
+        // Senders that are gone open and stop the API as well as those that say so.
+        drop(opened.await);
+        let stopped = async move {
+            drop(stopped.await);
+            // Whoever follows what happens would follow for ever.
+            journal.close();
+        };
+        slb_api::serve(listener, router, stopped).await;
+    })
 }
 
 /// Tells systemd, if it wants to know.
-fn notify(states: &[NotifyState<'_>]) {
+pub fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         warn!(%error, "could not notify systemd");
-    }
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, Fatal> {
-        let listen = |kind| signal(kind).map_err(Fatal::Signals);
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            // Cancel-safe, both: a signal stays pending until it is returned.
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }

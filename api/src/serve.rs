@@ -28,9 +28,9 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     select,
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 use tracing::{debug, warn};
 
@@ -119,11 +119,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let handling = AtomicBool::new(false);
+    let asked = Notify::new();
     let service = TowerToHyperService::new(router);
     let watched = service_fn(|request| {
         let answer = service.call(request);
         async {
             handling.store(true, Ordering::Relaxed);
+            asked.notify_one();
             let answer = answer.await;
             handling.store(false, Ordering::Relaxed);
             answer
@@ -140,11 +142,23 @@ where
         // Cancel-safe, both: the connection is polled on by reference, and the sender stays dropped.
         ended = &mut connection => ended,
         _ = open.changed() => {
-            connection.as_mut().graceful_shutdown();
-            match timeout(limits.silence, &mut connection).await {
-                Ok(ended) => ended,
-                Err(_elapsed) if handling.load(Ordering::Relaxed) => connection.await,
-                Err(_elapsed) => Ok(()),
+            let deadline = Instant::now() + limits.silence;
+            // Who has just been let in is about to ask, and would be cut off by hyper.
+            let ended_before = select! {
+                // Cancel-safe, all: the connection is polled on by reference, and that something was asked is not forgotten.
+                ended = &mut connection => Some(ended),
+                () = asked.notified() => None,
+                () = sleep_until(deadline) => None,
+            };
+            if let Some(ended) = ended_before {
+                ended
+            } else {
+                connection.as_mut().graceful_shutdown();
+                match timeout_at(deadline, &mut connection).await {
+                    Ok(ended) => ended,
+                    Err(_elapsed) if handling.load(Ordering::Relaxed) => connection.await,
+                    Err(_elapsed) => Ok(()),
+                }
             }
         }
     };

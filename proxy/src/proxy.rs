@@ -3,8 +3,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
     io,
     num::NonZeroUsize,
+    os::fd::BorrowedFd,
     sync::{Arc, MutexGuard, PoisonError},
     thread::available_parallelism,
     time::Duration,
@@ -17,22 +19,21 @@ use slb_core::{
     statistics::Connections,
     step::DataplaneStep,
 };
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    net::UdpSocket,
-    task::JoinHandle,
-};
+use tokio::{sync::mpsc, time::sleep};
 
 use crate::{
+    entrance::Entrance,
+    inherited::Inherited,
     meter::{self, Meter},
-    relay::Patience,
     room::{self, Room, Shares},
     service::{Service, Services},
     socket::{self, Binding},
-    tcp::{self, Times},
-    udp, unserved,
+    unserved,
     workers::Workers,
 };
+
+/// For answers of UDP backends that are under way when another process takes over. Resolvers ask again after five.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 /// A step that failed, and may succeed later.
 #[derive(Debug, thiserror::Error)]
@@ -86,8 +87,15 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Proxy {
     services: Services,
-    /// What accepts, by service: a task on each worker.
-    acceptors: BTreeMap<ServiceKey, Vec<JoinHandle<()>>>,
+    entrances: BTreeMap<ServiceKey, Entrance>,
+    /// Sockets of services to come.
+    inherited: Inherited,
+    /// Whether clients are taken.
+    is_open: bool,
+    /// Every service has one, and whatever is relayed has its service.
+    alive: mpsc::Sender<Infallible>,
+    /// Ends with the last of them.
+    over: mpsc::Receiver<Infallible>,
     options: Options,
     room: Arc<Room>,
     workers: Workers,
@@ -106,7 +114,9 @@ impl Proxy {
         if let Some(worker) = workers.handles().first() {
             worker.spawn(meter::estimate(Arc::clone(&services)));
         }
-        Ok(Self { services, acceptors: BTreeMap::new(), options, room, workers })
+        let (alive, over) = mpsc::channel(1);
+        let (entrances, inherited) = (BTreeMap::new(), Inherited::default());
+        Ok(Self { services, entrances, inherited, is_open: true, alive, over, options, room, workers })
     }
 
     /// Reads what it counts.
@@ -131,16 +141,17 @@ impl Proxy {
                 unserved::source(&settings).map_err(refused)?;
                 match self.service(at) {
                     Some(service) => service.set(method, settings),
-                    None => self.listen(endpoint, &Arc::new(Service::new(endpoint, method, settings)))?,
+                    None => {
+                        let service = Service::new(endpoint, method, settings, self.alive.clone());
+                        self.listen(endpoint, &Arc::new(service))?;
+                    }
                 }
             }
             DataplaneStep::RemoveService(at) => {
                 let removed = self.services().remove(&at.key());
-                let acceptors = self.acceptors.remove(&at.key()).unwrap_or_default();
-                acceptors.iter().for_each(JoinHandle::abort);
-                for acceptor in acceptors {
-                    // It was cancelled. Its socket is closed now, so the endpoint can be taken again.
-                    drop(acceptor.await);
+                if let Some(mut entrance) = self.entrances.remove(&at.key()) {
+                    entrance.shut().await;
+                    // Its sockets are closed with it, so the endpoint can be taken again.
                 }
                 removed.iter().for_each(|service| service.cut());
             }
@@ -163,53 +174,82 @@ impl Proxy {
             Some(unserved) => refused(unserved),
             None => Verdict::Retry(Error::Listen { endpoint, source: error }.into()),
         };
-        // Beside sockets of somebody else, slb would have a part of the clients.
-        if socket::is_taken(endpoint) {
-            return Err(failed(io::ErrorKind::AddrInUse.into()));
-        }
         let (workers, most) = (self.workers.handles(), self.room.half());
-        if (self.acceptors.len() + 1) * workers.len() > most {
+        let inherited = self.inherited.take(endpoint);
+        let entrance = if !inherited.is_empty() {
+            Entrance::over(endpoint, inherited, workers)
+        } else if socket::is_taken(endpoint) {
+            // Beside sockets of somebody else, slb would have a part of the clients.
+            Err(io::ErrorKind::AddrInUse.into())
+        } else if (self.entrances.len() + 1) * workers.len() > most {
             return Err(Verdict::Retry(Error::TooMany { endpoint, most }.into()));
-        }
-        let binding = Binding { is_shared: workers.len() > 1, is_early: self.options.binds_vips };
-        let acceptors = match endpoint.protocol {
-            Protocol::Udp => self.receive(endpoint, service, binding),
-            Protocol::Tcp | Protocol::Sctp => self.accept(endpoint, service, binding),
+        } else {
+            let binding = Binding { is_shared: workers.len() > 1, is_early: self.options.binds_vips };
+            Entrance::bind(endpoint, binding, workers)
         };
-        let acceptors = acceptors.map_err(failed)?;
+        let mut entrance = entrance.map_err(failed)?;
+        if self.is_open {
+            entrance.open(service, &self.room, &self.options, workers);
+        }
         self.services().insert(endpoint.into(), Arc::clone(service));
-        self.acceptors.insert(endpoint.into(), acceptors);
+        self.entrances.insert(endpoint.into(), entrance);
         Ok(())
     }
 }
 
-/// What runs on each worker. All sockets or none: the kernel gives each one its share of clients from the moment that it is there.
+/// Taking over from another process, and giving over to one.
 impl Proxy {
-    fn accept(&self, endpoint: Endpoint, service: &Arc<Service>, binding: Binding) -> io::Result<Vec<JoinHandle<()>>> {
-        let Options { connect_timeout, tcp_timeout, tcp_fin_timeout, .. } = self.options;
-        let patience = Patience { open: tcp_timeout, half_closed: tcp_fin_timeout };
-        let times = Times { connect: connect_timeout, patience };
-        let workers = self.workers.handles();
-        let sockets: Vec<_> = workers.iter().map(|_| socket::listen(endpoint, binding)).collect::<Result<_, _>>()?;
-        let on_each = workers.iter().zip(sockets).map(|(worker, socket)| {
-            let _within = worker.enter();
-            #[expect(deprecated, reason = "what its successor has callers promise, a `TcpListener` keeps by itself")]
-            let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
-            Ok(worker.spawn(tcp::accept(socket, Arc::clone(service), Arc::clone(&self.room), times)))
-        });
-        on_each.collect()
+    /// Services to come have these sockets; clients wait in them, and in any others, until [`open`](Self::open).
+    pub fn inherit(&mut self, inherited: Inherited) {
+        self.inherited = inherited;
+        self.is_open = false;
     }
 
-    fn receive(&self, endpoint: Endpoint, service: &Arc<Service>, binding: Binding) -> io::Result<Vec<JoinHandle<()>>> {
-        let limit = self.options.udp_timeout;
-        let workers = self.workers.handles();
-        let sockets: Vec<_> = workers.iter().map(|_| socket::receive(endpoint, binding)).collect::<Result<_, _>>()?;
-        let on_each = workers.iter().zip(sockets).map(|(worker, socket)| {
-            let _within = worker.enter();
-            let socket = UdpSocket::from_std(socket)?;
-            Ok(worker.spawn(udp::serve(socket, Arc::clone(service), Arc::clone(&self.room), limit)))
-        });
-        on_each.collect()
+    /// Takes clients, unless it does already.
+    pub fn open(&mut self) {
+        self.is_open = true;
+        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, entrance) in &mut self.entrances {
+            if let Some(service) = services.get(key) {
+                entrance.open(service, &self.room, &self.options, self.workers.handles());
+            }
+        }
+    }
+
+    /// Closes inherited sockets that no service has asked for, and says which they were.
+    pub fn close_unclaimed(&mut self) -> Vec<Endpoint> {
+        std::mem::take(&mut self.inherited).close()
+    }
+
+    /// What clients come to, for a process that is to go on with it.
+    #[must_use]
+    pub fn sockets(&self) -> Vec<BorrowedFd<'_>> {
+        self.entrances.values().flat_map(Entrance::sockets).collect()
+    }
+
+    /// Takes nobody any more, until [`open`](Self::open); clients wait. What is relayed goes on.
+    pub async fn shut(&mut self) {
+        self.is_open = false;
+        for entrance in self.entrances.values_mut() {
+            entrance.shut().await;
+        }
+    }
+
+    /// Closes the sockets that clients come to, which another process has now, and ends when nothing is relayed any more. UDP clients are
+    /// that process's from now on; answers to what they have asked before still go out for a moment.
+    pub async fn retire(mut self) {
+        self.shut().await;
+        let services = std::mem::take(&mut *self.services());
+        let udp: Vec<_> = services.into_values().filter(|each| each.endpoint().protocol == Protocol::Udp).collect();
+        self.entrances.retain(|key, _| udp.iter().any(|service| *key == service.endpoint().into()));
+        if !udp.is_empty() {
+            sleep(LAST_ANSWERS).await;
+            udp.iter().for_each(|service| service.cut());
+        }
+        let Self { entrances, alive, mut over, workers, .. } = self;
+        drop((udp, entrances, alive));
+        let never = over.recv().await;
+        drop((never, workers));
     }
 }
 
@@ -224,7 +264,7 @@ impl Dataplane for Proxy {
 
     async fn exists(&mut self, service: VirtualService) -> Result<bool, Cause> {
         Ok(match service {
-            VirtualService::Endpoint(endpoint) => socket::is_taken(endpoint),
+            VirtualService::Endpoint(endpoint) => !self.inherited.has(endpoint) && socket::is_taken(endpoint),
             VirtualService::Mark(..) => false,
         })
     }

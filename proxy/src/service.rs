@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
@@ -13,7 +14,7 @@ use slb_core::{
     observed::ServiceView,
     statistics::{BackendCount, Connections, ServiceCount},
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     balance::{Balancer, Method, Ticket},
@@ -36,6 +37,7 @@ pub struct Service {
     endpoint: Endpoint,
     balancer: Mutex<Balancer<Arc<Backend>>>,
     traffic: Traffic,
+    _alive: mpsc::Sender<Infallible>,
 }
 
 /// A connection to a backend, counted until it is dropped.
@@ -49,9 +51,10 @@ pub struct Lease {
 }
 
 impl Service {
-    /// One without backends.
-    pub fn new(endpoint: Endpoint, method: Method, settings: ServiceSettings) -> Self {
-        Self { endpoint, balancer: Mutex::new(Balancer::new(method, settings)), traffic: Traffic::default() }
+    /// One without backends. It goes, and `alive` with it, once it is removed and its last connection is over.
+    pub fn new(endpoint: Endpoint, method: Method, settings: ServiceSettings, alive: mpsc::Sender<Infallible>) -> Self {
+        let balancer = Mutex::new(Balancer::new(method, settings));
+        Self { endpoint, balancer, traffic: Traffic::default(), _alive: alive }
     }
 
     /// Where clients connect to.

@@ -5,7 +5,7 @@
 
 use std::{
     io::{self, ErrorKind},
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     os::fd::AsFd,
     sync::Arc,
     time::Duration,
@@ -45,7 +45,7 @@ pub struct Times {
 }
 
 /// Accepts for as long as it is not dropped; connections go on without it.
-pub async fn accept(listener: AsyncFd<std::net::TcpListener>, service: Arc<Service>, room: Arc<Room>, times: Times) {
+pub async fn accept(listener: Arc<AsyncFd<TcpListener>>, service: Arc<Service>, room: Arc<Room>, times: Times) {
     // The listener's own.
     let _own = room.place(1).await;
     loop {

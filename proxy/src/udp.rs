@@ -78,10 +78,9 @@ struct Session {
 }
 
 /// Takes what clients send, for as long as it is not dropped; sessions end with their backends, or in silence.
-pub async fn serve(front: UdpSocket, service: Arc<Service>, room: Arc<Room>, limit: Duration) {
+pub async fn serve(front: Arc<UdpSocket>, service: Arc<Service>, room: Arc<Room>, limit: Duration) {
     // The socket's own.
     let _own = room.place(1).await;
-    let front = Arc::new(front);
     let mut sessions = Sessions::new();
     let mut sweeps = interval(SWEEP);
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -290,7 +289,8 @@ mod tests {
         let dead = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let endpoint =
             Endpoint { protocol: Protocol::Udp, ..Endpoint::tcp("127.0.0.1".parse().unwrap(), port(client)) };
-        let service = Arc::new(Service::new(endpoint, Method::Rr, ServiceSettings::default()));
+        let service =
+            Arc::new(Service::new(endpoint, Method::Rr, ServiceSettings::default(), tokio::sync::mpsc::channel(1).0));
         let target = Target { ip: dead.ip().try_into().unwrap(), port: Some(port(dead)) };
         service.put(target, BackendSettings::default());
         let (lease, seat) = (service.lease(client, &[]).unwrap(), Arc::new(Room::new(2)).seat().unwrap());

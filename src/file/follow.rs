@@ -16,7 +16,10 @@ use slb_core::{
     declared::{FileProblem, FileReport},
     errors::Chain,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
 use tracing::{error, info, warn};
 
 use super::{BadFile, File, watch::Watch};
@@ -84,8 +87,9 @@ impl Follower {
         })
     }
 
-    /// Goes on until the server stops.
-    pub async fn follow(mut self, mailbox: Mailbox, board: Arc<Board>) {
+    /// Goes on until the server stops; says when what the file says has been carried out or refused for the first time.
+    pub async fn follow(mut self, mailbox: Mailbox, board: Arc<Board>, first: oneshot::Sender<()>) {
+        let mut first = Some(first);
         board.post_file(self.report.clone());
         if self.unfollowed.is_some() {
             warn!(file = %self.path.display(), "it is not a regular file: what was read at the start counts until the next start");
@@ -104,6 +108,7 @@ impl Follower {
                         return;
                     }
                     board.post_file(self.report.clone());
+                    drop(first.take());
                 }
                 match self.wait(watch.as_ref()).await {
                     // What was read, not what somebody may just be writing.

@@ -213,6 +213,29 @@ async fn errors_of_the_listener_end_nothing_and_are_not_retried_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_was_let_in_just_before_a_stop_is_answered() {
+    let (mut client, served) = duplex(1024);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let client_to_come = Mutex::new(Some(served));
+    let listener = Failing { errors: Mutex::default(), client: client_to_come, asked: Arc::clone(&asked) };
+    let is_in = async move {
+        while asked.load(Ordering::Relaxed) < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let (is_stopped, stopped) = oneshot::channel();
+    let stop = async move {
+        is_in.await;
+        is_stopped.send(()).unwrap();
+    };
+    tokio::spawn(serve_within(LIMITS, listener, hello(), stop));
+    stopped.await.unwrap();
+    tokio::task::yield_now().await;
+    client.write_all(ASK).await.unwrap();
+    assert!(rest(&mut client).await.ends_with("hello"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_does_not_wait_for_the_listener_to_recover() {
     let listener =
         Failing { errors: Mutex::new(vec![errno::EMFILE; 1000]), client: Mutex::default(), asked: Arc::default() };

@@ -209,4 +209,14 @@ impl<W: World> Controller<W> {
     pub fn expect_declarations(&mut self) {
         self.is_declared = true;
     }
+
+    /// What balances, for what is no business of the state: who takes connections while one process goes on for another.
+    pub fn dataplane(&mut self) -> &mut W::Dataplane {
+        &mut self.drivers.dataplane
+    }
+
+    /// Ends, and leaves nothing but what balances: that goes on as it is.
+    pub fn into_dataplane(self) -> W::Dataplane {
+        self.drivers.dataplane
+    }
 }
