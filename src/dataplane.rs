@@ -182,12 +182,18 @@ pub async fn ipvs(source_nat: &SourceNats) -> Result<Ipvs, Fatal> {
 /// This process, beside what other programs have in IPVS.
 #[derive(Debug)]
 pub struct Relays {
-    proxy: Proxy,
+    /// What relays.
+    pub proxy: Proxy,
     /// Whether IPVS, if it is there, may be asked. It takes packets before a listener sees them.
     asks_ipvs: bool,
 }
 
 impl Relays {
+    /// By that.
+    pub fn new(proxy: Proxy, user: &User) -> Self {
+        Self { proxy, asks_ipvs: user.binds_vips }
+    }
+
     async fn is_taken(&mut self, service: VirtualService) -> Result<bool, Cause> {
         if self.proxy.exists(service).await? {
             return Ok(true);
@@ -203,17 +209,16 @@ impl Relays {
 ///
 /// # Errors
 /// There are no threads or descriptors left.
-pub fn proxy(user: &User, timeouts: Timeouts) -> io::Result<Relays> {
+pub fn proxy(user: &User, timeouts: Timeouts) -> io::Result<Proxy> {
     let defaults = slb_proxy::Options::default();
     let or = |seconds: u32, default| if seconds == 0 { default } else { Duration::from_secs(seconds.into()) };
-    let proxy = Proxy::start(slb_proxy::Options {
+    Proxy::start(slb_proxy::Options {
         binds_vips: user.binds_vips,
         tcp_timeout: or(timeouts.tcp, defaults.tcp_timeout),
         tcp_fin_timeout: or(timeouts.tcp_fin, defaults.tcp_fin_timeout),
         udp_timeout: or(timeouts.udp, defaults.udp_timeout),
         ..defaults
-    })?;
-    Ok(Relays { proxy, asks_ipvs: user.binds_vips })
+    })
 }
 
 /// What an earlier server has left in IPVS would take packets away from this process.

@@ -45,7 +45,7 @@ use crate::{
     advertiser::{Advert, Begin},
     alone::{Alone, NotAlone},
     config::{Announce, Config},
-    dataplane::{self, Obstacle, Plane, User, Wanted},
+    dataplane::{self, Obstacle, Plane, Relays, User, Wanted},
     file::follow::Follower,
     handover::{self, Estate, Inheritance, Predecessor},
     host::Node,
@@ -282,12 +282,15 @@ async fn open_plane(
     } else {
         info!("{user}");
     }
-    if let Some(proxy) = inheritance.proxy.take() {
-        return Ok((Plane::User(proxy), Some(user)));
-    }
-    let mut proxy = dataplane::proxy(&user, timeouts).map_err(Fatal::Proxy)?;
-    proxy.inherit(inherited);
-    Ok((Plane::User(proxy), Some(user)))
+    let proxy = match inheritance.proxy.take() {
+        Some(proxy) => proxy,
+        None => {
+            let mut proxy = dataplane::proxy(&user, timeouts).map_err(Fatal::Proxy)?;
+            proxy.inherit(inherited);
+            proxy
+        }
+    };
+    Ok((Plane::User(Relays::new(proxy, &user)), Some(user)))
 }
 
 fn tell_settings(has_ipv6: bool) {
@@ -349,8 +352,8 @@ impl Server {
             predecessor.take_over().await.map_err(Fatal::Inheritance)?;
         }
         drop(open);
-        if let Plane::User(proxy) = self.controller.dataplane() {
-            proxy.open();
+        if let Plane::User(relays) = self.controller.dataplane() {
+            relays.proxy.open();
         }
         begin.begin();
         if let Some(follower) = self.follower.take() {
@@ -409,7 +412,7 @@ impl Server {
     /// All but what is to be handed over ends.
     fn leave(self, api: net::TcpListener) -> Estate {
         let proxy = match self.controller.into_dataplane() {
-            Plane::User(proxy) => Some(proxy),
+            Plane::User(relays) => Some(relays.proxy),
             Plane::Ipvs(_) => None,
         };
         Estate { api, alone: self.alone, proxy }
@@ -417,8 +420,8 @@ impl Server {
 
     /// All that the store and the file have is there.
     fn close_unclaimed(&mut self) {
-        if let Plane::User(proxy) = self.controller.dataplane() {
-            proxy.close_unclaimed().into_iter().for_each(handover::tell_unclaimed);
+        if let Plane::User(relays) = self.controller.dataplane() {
+            relays.proxy.close_unclaimed().into_iter().for_each(handover::tell_unclaimed);
         }
     }
 
