@@ -56,6 +56,29 @@ fn a_weight_of_zero_takes_a_backend_out_of_the_turn() {
     assert_eq!(answers(), ["one", "one", "two", "two"]);
 }
 
+/// From one host all go to one backend, from another one to the next, until nobody is to be remembered.
+fn a_client_that_is_remembered_stays_with_its_backend() {
+    let site = Site::new(SLB);
+    let _web = site.web();
+    let server = site.start(&[]);
+    let web = server.create(
+        r#"{"name":"web","port":80,"persistence":{"timeout":"5m"},"backends":[
+            {"ip":"192.168.0.11","port":80},{"ip":"192.168.0.12","port":80}]}"#,
+    );
+    let first = site.get(&web).unwrap();
+    assert_eq!([0; 4].map(|_| site.get(&web).unwrap()), [0; 4].map(|_| first.clone()));
+    site.client.sh("ip addr add 192.168.0.110/24 dev eth0");
+    let other = || site.client.sh("curl -s --interface 192.168.0.110 http://192.168.0.85/").trim().to_owned();
+    let second = other();
+    assert_ne!(second, first);
+    assert_eq!([other(), other()], [second.clone(), second]);
+    let path = format!("/loadbalancer/{}", web["uuid"].as_str().unwrap());
+    assert_eq!(server.ask("PATCH", &path, r#"{"persistence":null}"#).status, 200);
+    let mut answers = [0; 4].map(|_| site.get(&web).unwrap());
+    answers.sort_unstable();
+    assert_eq!(answers, ["one", "one", "two", "two"]);
+}
+
 /// The next connection goes to what came last.
 fn all_backends_are_replaced_in_one_change() {
     let site = Site::new(SLB);
@@ -140,6 +163,7 @@ fn a_backend_that_is_refused_holds_up_nobody() {
 slb_lab::main! { fast: [
        two_ports_of_one_vip_live_and_die_apart,
        a_weight_of_zero_takes_a_backend_out_of_the_turn,
+       a_client_that_is_remembered_stays_with_its_backend,
        all_backends_are_replaced_in_one_change,
        a_backend_that_could_never_get_a_connection_is_refused,
        a_backend_that_is_refused_holds_up_nobody,
@@ -147,6 +171,7 @@ slb_lab::main! { fast: [
    ], user: [
        two_ports_of_one_vip_live_and_die_apart,
        a_weight_of_zero_takes_a_backend_out_of_the_turn,
+       a_client_that_is_remembered_stays_with_its_backend,
        all_backends_are_replaced_in_one_change,
        a_backend_that_could_never_get_a_connection_is_refused,
        a_backend_that_is_refused_holds_up_nobody,

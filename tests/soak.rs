@@ -91,8 +91,9 @@ fn hours_of_everything_leave_nothing_behind() {
         operating.join().expect("an operator that finds nothing wrong")
     });
     let part = (samples.len() / PARTS).max(1);
-    let [first, last] = [&samples[..part], &samples[samples.len() - part..]].map(Usage::mean);
-    report(time, &done, &load.tally, before, first, last);
+    let means: Vec<Usage> = samples.chunks_exact(part).map(Usage::mean).collect();
+    let (first, last) = (means[0], means[means.len() - 1]);
+    report(time, &done, &load.tally, before, &means);
     let failures = load.tally.failures.lock().unwrap();
     assert!(
         failures.is_empty(),
@@ -146,14 +147,15 @@ impl Drop for Stop<'_> {
 }
 
 #[expect(clippy::print_stdout, reason = "it is what `make soak` is for")]
-fn report(time: Duration, done: &Done, tally: &Tally, before: Usage, first: Usage, last: Usage) {
+fn report(time: Duration, done: &Done, tally: &Tally, before: Usage, means: &[Usage]) {
     println!("{} s; backends: {done:?}", time.as_secs());
     for ((kind, _), answered) in CLIENTS.iter().zip(&tally.answered) {
         println!("{kind:?}: {} requests answered", answered.load(Ordering::Relaxed));
     }
     println!("{} failed because their backend was killed or removed", tally.explained.load(Ordering::Relaxed));
     println!("{} failed for no such reason", tally.failures.lock().unwrap().len());
-    for (when, usage) in [("before", before), ("first tenth", first), ("last tenth", last)] {
-        println!("{when}: {} descriptors, {} kB resident", usage.descriptors, usage.memory);
+    println!("before: {} descriptors, {} kB resident", before.descriptors, before.memory);
+    for usage in means {
+        println!("on average: {} descriptors, {} kB resident", usage.descriptors, usage.memory);
     }
 }
