@@ -203,9 +203,8 @@ impl Begun {
     }
 }
 
-/// Where a connection is all that is asked for. One that goes another way than the usual, or begins with something, needs a
-/// socket of its own, and so does one to an IPv4
-/// address written as IPv6, which would leave its socket an IPv4 one.
+/// Where a connection is all that is asked for. One that goes another way than the usual, or begins with something, needs a socket of its own,
+/// and so does one to an IPv4 address written as IPv6, which would leave its socket an IPv4 one.
 fn connection_alone(watch: &Watch) -> Option<SocketAddr> {
     let check = &*watch.check;
     let to = watch.asked();
