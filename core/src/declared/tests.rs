@@ -94,12 +94,16 @@ fn apply(state: &mut State, declared: &[NewLoadBalancer], wait: bool) -> Result<
             state.erase(*each);
         }
     }
+    // What some are to have is not given to others.
+    let named: Vec<Vip> =
+        difference.created.values().flat_map(|wanted| wanted.each()).filter_map(Wanted::vip).collect();
     for (index, new) in declared.iter().enumerate() {
         if let Some(kept) = difference.kept.get(&index) {
             state.redeclare(*kept, new)?;
         } else {
             let vips = difference.created[&index].named();
-            let vips = vips.unwrap_or_else(|| (50..).map(vip).find(|vip| !state.holds(*vip)).unwrap().into());
+            let is_free = |vip: &Vip| !state.holds(*vip) && !named.contains(vip);
+            let vips = vips.unwrap_or_else(|| (50..).map(vip).find(is_free).unwrap().into());
             state.create_declared(new.clone(), vips, &BTreeSet::new())?;
         }
     }
