@@ -161,16 +161,20 @@ fn exchange(at: SocketAddr, backend: &TcpListener) -> [TcpStream; 2] {
 fn fill(server: &TcpStream) {
     const ENOUGH: Duration = Duration::from_millis(50);
     server.set_nonblocking(true).unwrap();
-    let mut last = Instant::now();
+    let (mut last, mut taken) = (Instant::now(), 0);
     while last.elapsed() < ENOUGH {
         match (&*server).write(&[0; 64 * 1024]) {
-            Ok(_) => last = Instant::now(),
+            Ok(sent) => {
+                taken += sent;
+                last = Instant::now();
+            }
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
                 thread::sleep(ENOUGH / 10);
             }
         }
     }
+    assert_ne!(taken, 0, "nobody is slow");
 }
 
 fn measure(backend: &TcpListener, relay: &Relay, many: usize) -> Cost {
