@@ -145,7 +145,7 @@ impl Room {
         if self.failed_told.is_due() {
             warn!(
                 %error,
-                "there is no room for another connection, and clients wait. Of open files there may be more with LimitNOFILE= of the unit, \
+                "there is no room for another connection: clients wait, or are reset. Of open files there may be more with LimitNOFILE= of the unit, \
                  ulimit -n or fs.file-max, of ports of this host's own with net.ipv4.ip_local_port_range"
             );
         }

@@ -107,11 +107,13 @@ async fn serve(
                 }
                 return;
             }
-            Err(error) if is_out_of_room(&error) => {
-                room.tell_failed(&error);
-                break;
+            Err(error) => {
+                // Of ports, there may be some left towards the next one.
+                if is_out_of_room(&error) {
+                    room.tell_failed(&error);
+                }
+                tried.push(lease.target());
             }
-            Err(_) => tried.push(lease.target()),
         }
     }
 }
