@@ -8,6 +8,7 @@ use slb_lab::{Node, Plane, Sniffer, site::Site, wait};
 /// slb, built by cargo.
 const SLB: &str = env!("CARGO_BIN_EXE_slb");
 
+/// For IPVS.
 const ENABLED: [&str; 2] = ["Enabled IPv4 Forwarding in the kernel", "Enabled Connection tracking in the kernel"];
 
 fn walkthrough() {

@@ -11,10 +11,11 @@
 //!                      ▲                                                             │
 //!                      └───── output as it comes, exit code through a file ◀────────┘
 //! ```
-//! [`harness`] is that; [`kernel`] boots; [`Place`] is a kernel with what balances in it, the [`Plane`]; [`Segment`] and [`Node`] are hosts on a network, each a network namespace;
-//! [`Process`] is a program on one of them, [`Server`] slb,
-//! [`Site`] a whole site with it, [`Loopback`] slb without privileges and without a kernel of its own, [`Sniffer`] what was on the wire, [`Writes`] what a kernel was asked to change; [`http`] asks,
-//! [`Backend`] answers, [`Dice`] are chance that a seed repeats, [`Schemathesis`] holds a server against its description; [`wait`] is for what has no event.
+//! [`harness`] is that; [`kernel`] boots; [`Place`] is a kernel with what balances in it, the [`Plane`].
+//! [`Segment`] and [`Node`] are hosts on a network, each a network namespace; [`Process`] is a program on one of them, [`Server`] slb,
+//! [`Site`] a whole site with it, [`Sniffer`] what was on the wire, [`Writes`] what a kernel was asked to change; [`http`] asks,
+//! [`Backend`] answers, [`Schemathesis`] holds a server against its description; [`wait`] is for what has no event, and [`Dice`] are
+//! chance that a seed repeats. [`Loopback`] is slb without privileges, for tests that need no kernel of their own.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
