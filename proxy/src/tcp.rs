@@ -6,11 +6,12 @@
 use std::{
     io::{self, ErrorKind},
     net::SocketAddr,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
@@ -20,16 +21,13 @@ use tracing::warn;
 use crate::{
     relay::{Patience, relay},
     service::Service,
+    socket,
 };
 
 /// How long to wait when the process, or the host, has no room for another connection.
 const NO_ROOM: Duration = Duration::from_millis(100);
 /// How often that is told.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
-/// Who is silent for so long is asked whether there still is anybody, so often, and then given up.
-const KEEP_ALIVE: TcpKeepalive =
-    TcpKeepalive::new().with_time(Duration::from_secs(120)).with_interval(Duration::from_secs(30)).with_retries(4);
-
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
@@ -67,25 +65,23 @@ fn is_out_of_room(error: &io::Error) -> bool {
     errors.into_iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-async fn serve(client: TcpStream, from: SocketAddr, service: Arc<Service>, times: Times) {
-    prepare(&client);
+async fn serve(mut client: TcpStream, from: SocketAddr, service: Arc<Service>, times: Times) {
     let mut tried = Vec::new();
     while let Some(mut lease) = service.lease(from, &tried) {
-        let gone = lease.gone();
+        let mut gone = pin!(lease.gone());
         let connected = tokio::select! {
             // Cancel-safe, both: what is dropped is not used any more.
             connected = connect(lease.address(), times.connect) => connected,
-            () = gone => Err(ErrorKind::ConnectionAborted.into()),
+            () = &mut gone => Err(ErrorKind::ConnectionAborted.into()),
         };
         match connected {
-            Ok(backend) => {
+            Ok(mut backend) => {
                 lease.establish();
-                let gone = lease.gone();
-                prepare(&backend);
+                socket::prepare(&backend);
                 let ended = tokio::select! {
                     // Cancel-safe, both: what is dropped is not used any more.
-                    ended = relay(&client, &backend, &lease, times.patience) => ended,
-                    () = gone => Err(ErrorKind::ConnectionAborted.into()),
+                    ended = relay(&mut client, &mut backend, &lease, times.patience) => ended,
+                    () = &mut gone => Err(ErrorKind::ConnectionAborted.into()),
                 };
                 if ended.is_ok() {
                     end(&client);
@@ -101,26 +97,17 @@ async fn serve(client: TcpStream, from: SocketAddr, service: Arc<Service>, times
 
 async fn connect(to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
     let stream = timeout(limit, TcpStream::connect(to)).await.map_err(|_| ErrorKind::TimedOut)??;
-    other_end(stream)
+    other_end(stream, to)
 }
 
 /// Where nobody listens on a port of this host's own range, a connection may get that port itself, and has itself at its other end
 /// (simultaneous open, RFC 9293, 3.5).
-fn other_end(stream: TcpStream) -> io::Result<TcpStream> {
-    if stream.local_addr()? == stream.peer_addr()? {
-        prepare(&stream);
+fn other_end(stream: TcpStream, to: SocketAddr) -> io::Result<TcpStream> {
+    if stream.local_addr()? == to {
+        socket::prepare(&stream);
         return Err(ErrorKind::ConnectionRefused.into());
     }
     Ok(stream)
-}
-
-/// Small answers are not held back, and who vanished is noticed. Unless all has been [said](end), the other end is told by a reset that
-/// something went wrong, also when this process just ends. A socket that refuses is gone, which shows soon.
-fn prepare(stream: &TcpStream) {
-    let _ = stream.set_nodelay(true);
-    let socket = SockRef::from(stream);
-    let _ = socket.set_tcp_keepalive(&KEEP_ALIVE);
-    let _ = socket.set_linger(Some(Duration::ZERO));
 }
 
 /// What has not been taken yet is still sent.
@@ -138,9 +125,10 @@ mod tests {
     async fn nobody_is_connected_to_oneself() {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-        socket.connect(&socket.local_addr().unwrap()).unwrap();
+        let oneself = socket.local_addr().unwrap();
+        socket.connect(&oneself).unwrap();
         socket.set_nonblocking(true).unwrap();
         let stream = TcpStream::from_std(socket.into()).unwrap();
-        assert_eq!(other_end(stream).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        assert_eq!(other_end(stream, oneself.as_socket().unwrap()).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     }
 }
