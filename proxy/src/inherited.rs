@@ -7,6 +7,8 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use slb_core::model::{Endpoint, Port, Protocol, Vip};
 use socket2::{Socket, Type};
 
+use crate::socket::prepare;
+
 /// Sockets that are known by their own addresses.
 #[derive(Debug, Default)]
 pub struct Inherited(BTreeMap<Endpoint, Vec<Socket>>);
@@ -30,9 +32,13 @@ impl Inherited {
         self.0.contains_key(&endpoint)
     }
 
-    /// All that there are for the endpoint.
+    /// All that there are for the endpoint, set up as this process does it.
     pub(crate) fn take(&mut self, endpoint: Endpoint) -> Vec<Socket> {
-        self.0.remove(&endpoint).unwrap_or_default()
+        let sockets = self.0.remove(&endpoint).unwrap_or_default();
+        if endpoint.protocol != Protocol::Udp {
+            sockets.iter().for_each(prepare);
+        }
+        sockets
     }
 
     /// Closes them all, and says which they were.

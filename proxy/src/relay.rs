@@ -4,19 +4,35 @@
 //! Nobody reads more than the other end takes: while a slow reader's socket is full, nothing is taken from who sends.
 
 use std::{
+    cell::RefCell,
+    future::poll_fn,
     io::{self, ErrorKind},
     net::Shutdown,
-    pin::pin,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use socket2::SockRef;
-use tokio::{io::Interest, net::TcpStream, task::consume_budget};
+use tokio::{
+    io::{AsyncRead, Interest, ReadBuf},
+    net::{
+        TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
+    task::consume_budget,
+};
 
 use crate::{clock::Clock, pipe::Pipe, service::Lease, traffic::Traffic};
 
-/// Copied at a time while no pipe is left.
-const BUFFER: usize = 16 * 1024;
+/// Copied at a time.
+const COPIED: usize = 64 * 1024;
+/// Who sends so much at once is spliced from then on, until less comes: that spares copying, and is dearer for little.
+const BULK: usize = 32 * 1024;
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; COPIED].into_boxed_slice());
+}
 
 /// How long nothing may come before the connection is given up.
 #[derive(Clone, Copy, Debug)]
@@ -31,51 +47,74 @@ pub struct Patience {
 ///
 /// # Errors
 /// One end broke off, or nothing came for too long.
-pub async fn relay(client: &TcpStream, backend: &TcpStream, lease: &Lease, patience: Patience) -> io::Result<()> {
+pub async fn relay(
+    client: &mut TcpStream,
+    backend: &mut TcpStream,
+    lease: &Lease,
+    patience: Patience,
+) -> io::Result<()> {
     let clock = Clock::start();
-    let mut there = pin!(pump(client, backend, |bytes| {
+    let (from_client, to_client) = client.split();
+    let (from_backend, to_backend) = backend.split();
+    let mut there = pin!(pump(from_client, &to_backend, |bytes| {
         clock.touch();
         lease.each(|traffic: &Traffic| traffic.stream_in(bytes));
     }));
-    let mut back = pin!(pump(backend, client, |bytes| {
+    let mut back = pin!(pump(from_backend, &to_client, |bytes| {
         clock.touch();
         lease.each(|traffic: &Traffic| traffic.stream_out(bytes));
     }));
     let (mut is_there, mut is_back) = (false, false);
-    while !(is_there && is_back) {
+    loop {
         let limit = if is_there || is_back { patience.half_closed } else { patience.open };
         tokio::select! {
             // Cancel-safe, both: they are polled on, not made anew.
             ended = &mut there, if !is_there => {
                 ended?;
                 is_there = true;
+                if !is_back {
+                    close(to_backend.as_ref())?;
+                }
             }
             ended = &mut back, if !is_back => {
                 ended?;
                 is_back = true;
+                if !is_there {
+                    close(to_client.as_ref())?;
+                }
             }
             // Cancel-safe: made anew from the clock each time.
             () = clock.silence(limit) => return Err(ErrorKind::TimedOut.into()),
+        }
+        // What is left to tell, closing the sockets tells.
+        if is_there && is_back {
+            return Ok(());
+        }
+    }
+}
+
+/// Until `from` closes.
+async fn pump(mut from: ReadHalf<'_>, to: &WriteHalf<'_>, count: impl Fn(u64)) -> io::Result<()> {
+    let (mut is_bulk, mut splices) = (false, true);
+    loop {
+        consume_budget().await;
+        let moved = if is_bulk && splices { carry(&mut from, to).await } else { copy(&mut from, to).await };
+        match moved {
+            Ok(0) => break,
+            Ok(bytes) => {
+                is_bulk = bytes >= BULK;
+                count(u64::try_from(bytes).unwrap_or(u64::MAX));
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if splices && cannot_splice(&error) => splices = false,
+            Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-/// Until `from` closes; then `to` is told.
-async fn pump(from: &TcpStream, to: &TcpStream, count: impl Fn(u64)) -> io::Result<()> {
-    let mut copies = false;
-    loop {
-        consume_budget().await;
-        from.readable().await?;
-        let moved = if copies { copy(from, to).await } else { carry(from, to).await };
-        match moved {
-            Ok(0) => break,
-            Ok(bytes) => count(u64::try_from(bytes).unwrap_or(u64::MAX)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) if !copies && cannot_splice(&error) => copies = true,
-            Err(error) => return Err(error),
-        }
-    }
+/// Tells the other end that nothing comes any more.
+fn close(to: &TcpStream) -> io::Result<()> {
     match SockRef::from(to).shutdown(Shutdown::Write) {
         // It is closed already.
         Err(error) if error.kind() != ErrorKind::NotConnected => Err(error),
@@ -88,8 +127,10 @@ fn cannot_splice(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput | ErrorKind::PermissionDenied)
 }
 
-async fn carry(from: &TcpStream, to: &TcpStream) -> io::Result<usize> {
+async fn carry(from: &mut ReadHalf<'_>, to: &WriteHalf<'_>) -> io::Result<usize> {
+    from.readable().await?;
     let Some(pipe) = Pipe::take() else { return copy(from, to).await };
+    let (from, to): (&TcpStream, &TcpStream) = (from.as_ref(), to.as_ref());
     let filled = from.try_io(Interest::READABLE, || pipe.fill(from));
     let mut left = *filled.as_ref().unwrap_or(&0);
     while left > 0 {
@@ -105,14 +146,28 @@ async fn carry(from: &TcpStream, to: &TcpStream) -> io::Result<usize> {
     filled
 }
 
-async fn copy(from: &TcpStream, to: &TcpStream) -> io::Result<usize> {
-    let mut buffer = vec![0; BUFFER];
-    let read = from.try_read(&mut buffer)?;
-    let mut rest = buffer.get(..read).unwrap_or_default();
-    while !rest.is_empty() {
+/// By the worker's buffer; only what is not taken at once gets one of its own.
+async fn copy(from: &mut ReadHalf<'_>, to: &WriteHalf<'_>) -> io::Result<usize> {
+    let mut pass_on = |context: &mut Context<'_>, buffer: &mut [u8]| {
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(Pin::new(&mut *from).poll_read(context, &mut buffer))?;
+        let read = buffer.filled();
+        if read.is_empty() {
+            return Poll::Ready(Ok((0, Vec::new())));
+        }
+        let written = match to.try_write(read) {
+            Ok(written) => written,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        Poll::Ready(Ok((read.len(), read.get(written..).unwrap_or_default().to_vec())))
+    };
+    let (read, left) = poll_fn(|context| BUFFER.with_borrow_mut(|buffer| pass_on(context, buffer))).await?;
+    let mut left = left.as_slice();
+    while !left.is_empty() {
         to.writable().await?;
-        match to.try_write(rest) {
-            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+        match to.try_write(left) {
+            Ok(written) => left = left.get(written..).unwrap_or_default(),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }

@@ -4,13 +4,19 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener, UdpSocket},
+    os::fd::AsFd,
+    time::Duration,
 };
 
 use slb_core::model::{Endpoint, Protocol};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 /// Connections that wait to be accepted; the kernel takes no more than net.core.somaxconn.
 const BACKLOG: i32 = 4096;
+
+/// Who is silent for so long is asked whether there still is anybody, so often, and then given up.
+const KEEP_ALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(120)).with_interval(Duration::from_secs(30)).with_retries(4);
 
 /// How a socket is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +33,23 @@ pub fn is_taken(endpoint: Endpoint) -> bool {
     bind(endpoint, alone).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
+/// Sets up a connection, or a listener, whose connections have it from there: small answers are not held back, and who vanished is noticed.
+/// Unless all has been said (`tcp`), the other end is told by a reset that something went wrong, also when this process just ends. A
+/// connection that refuses is gone, which shows soon.
+pub fn prepare(socket: &impl AsFd) {
+    let socket = SockRef::from(socket);
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_tcp_keepalive(&KEEP_ALIVE);
+    let _ = socket.set_linger(Some(Duration::ZERO));
+}
+
 /// Listens to the TCP endpoint, and accepts nobody yet.
 ///
 /// # Errors
 /// Those of bind(2) and listen(2).
 pub fn listen(endpoint: Endpoint, binding: Binding) -> io::Result<TcpListener> {
     let socket = bind(endpoint, binding)?;
+    prepare(&socket);
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
@@ -65,4 +82,30 @@ fn bind(endpoint: Endpoint, binding: Binding) -> io::Result<Socket> {
     }
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use slb_core::model::Port;
+
+    use super::*;
+
+    /// So that accepting takes no more than accept(2).
+    #[test]
+    fn connections_are_set_up_as_their_listener() {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let endpoint = Endpoint::tcp("127.0.0.1".parse().unwrap(), Port::try_from(i64::from(free)).unwrap());
+        let listener = listen(endpoint, Binding { is_shared: false, is_early: false }).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let socket = SockRef::from(&accepted);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(120));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(30));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+        assert_eq!(socket.linger().unwrap(), Some(Duration::ZERO));
+    }
 }

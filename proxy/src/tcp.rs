@@ -7,12 +7,13 @@ use std::{
     io::{self, ErrorKind},
     net::{SocketAddr, TcpListener},
     os::fd::AsFd,
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
 use rustix::net::{SocketFlags, acceptfrom_with};
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use tokio::{
     io::unix::AsyncFd,
     net::TcpStream,
@@ -25,15 +26,13 @@ use crate::{
     relay::{Patience, relay},
     room::{Room, is_out_of_room},
     service::{Lease, Service},
+    socket,
 };
 
 /// How long to wait when the process, or the host, has no room for another connection.
 const NO_ROOM: Duration = Duration::from_millis(100);
 /// A connection's files: the client's and the backend's.
 const FILES: u32 = 2;
-/// Who is silent for so long is asked whether there still is anybody, so often, and then given up.
-const KEEP_ALIVE: TcpKeepalive =
-    TcpKeepalive::new().with_time(Duration::from_secs(120)).with_interval(Duration::from_secs(30)).with_retries(4);
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -76,30 +75,28 @@ fn accept_one(listener: impl AsFd) -> io::Result<(TcpStream, SocketAddr)> {
 /// The first argument is dropped last: the place is free once the files are closed.
 async fn serve(
     _place: OwnedSemaphorePermit,
-    client: TcpStream,
+    mut client: TcpStream,
     from: SocketAddr,
     service: Arc<Service>,
     room: Arc<Room>,
     times: Times,
 ) {
-    prepare(&client);
     let mut tried = Vec::new();
     while let Some(mut lease) = service.lease(from, &tried) {
-        let gone = lease.gone();
+        let mut gone = pin!(lease.gone());
         let connected = tokio::select! {
             // Cancel-safe, both: what is dropped is not used any more.
             connected = connect(lease.address(), times.connect) => connected,
-            () = gone => Err(ErrorKind::ConnectionAborted.into()),
+            () = &mut gone => Err(ErrorKind::ConnectionAborted.into()),
         };
         match connected {
-            Ok(backend) => {
+            Ok(mut backend) => {
                 lease.establish();
-                let gone = lease.gone();
-                prepare(&backend);
+                socket::prepare(&backend);
                 let ended = tokio::select! {
                     // Cancel-safe, both: what is dropped is not used any more.
-                    ended = carry(&client, from, &backend, &lease, times.patience) => ended,
-                    () = gone => Err(ErrorKind::ConnectionAborted.into()),
+                    ended = carry(&mut client, from, &mut backend, &lease, times.patience) => ended,
+                    () = &mut gone => Err(ErrorKind::ConnectionAborted.into()),
                 };
                 if ended.is_ok() {
                     end(&client);
@@ -120,9 +117,9 @@ async fn serve(
 
 /// From the first byte to the last.
 async fn carry(
-    client: &TcpStream,
+    client: &mut TcpStream,
     from: SocketAddr,
-    backend: &TcpStream,
+    backend: &mut TcpStream,
     lease: &Lease,
     patience: Patience,
 ) -> io::Result<()> {
@@ -136,26 +133,17 @@ async fn carry(
 
 async fn connect(to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
     let stream = timeout(limit, TcpStream::connect(to)).await.map_err(|_| ErrorKind::TimedOut)??;
-    other_end(stream)
+    other_end(stream, to)
 }
 
 /// Where nobody listens on a port of this host's own range, a connection may get that port itself, and has itself at its other end
 /// (simultaneous open, RFC 9293, 3.5).
-fn other_end(stream: TcpStream) -> io::Result<TcpStream> {
-    if stream.local_addr()? == stream.peer_addr()? {
-        prepare(&stream);
+fn other_end(stream: TcpStream, to: SocketAddr) -> io::Result<TcpStream> {
+    if stream.local_addr()? == to {
+        socket::prepare(&stream);
         return Err(ErrorKind::ConnectionRefused.into());
     }
     Ok(stream)
-}
-
-/// Small answers are not held back, and who vanished is noticed. Unless all has been [said](end), the other end is told by a reset that
-/// something went wrong, also when this process just ends. A socket that refuses is gone, which shows soon.
-fn prepare(stream: &TcpStream) {
-    let _ = stream.set_nodelay(true);
-    let socket = SockRef::from(stream);
-    let _ = socket.set_tcp_keepalive(&KEEP_ALIVE);
-    let _ = socket.set_linger(Some(Duration::ZERO));
 }
 
 /// What has not been taken yet is still sent.
@@ -173,9 +161,10 @@ mod tests {
     async fn nobody_is_connected_to_oneself() {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-        socket.connect(&socket.local_addr().unwrap()).unwrap();
+        let oneself = socket.local_addr().unwrap();
+        socket.connect(&oneself).unwrap();
         socket.set_nonblocking(true).unwrap();
         let stream = TcpStream::from_std(socket.into()).unwrap();
-        assert_eq!(other_end(stream).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        assert_eq!(other_end(stream, oneself.as_socket().unwrap()).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     }
 }
