@@ -18,6 +18,7 @@ use tokio::{
     io::unix::AsyncFd,
     net::TcpStream,
     sync::OwnedSemaphorePermit,
+    task::consume_budget,
     time::{sleep, timeout},
 };
 
@@ -48,6 +49,8 @@ pub async fn accept(listener: Arc<AsyncFd<TcpListener>>, service: Arc<Service>, 
     // The listener's own.
     let _own = room.place(1).await;
     loop {
+        // Those who have been accepted are served in between, however many wait.
+        consume_budget().await;
         let Ok(mut ready) = listener.readable().await else { return };
         // Only now: a place is not to be held while nobody comes.
         let place = room.place(FILES).await;
