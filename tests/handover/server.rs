@@ -61,8 +61,13 @@ impl Server {
 
     /// What it says until that, or one that goes on for it.
     pub fn hear(&mut self, word: &str) -> String {
+        self.hear_all(&[word])
+    }
+
+    /// What both say until all of that has been said, in whatever order.
+    fn hear_all(&mut self, words: &[&str]) -> String {
         let mut said = String::new();
-        while !said.contains(word) {
+        while !words.iter().all(|word| said.contains(word)) {
             assert_ne!(self.said.read_line(&mut said).unwrap(), 0, "{said}");
         }
         said
@@ -92,20 +97,23 @@ impl Server {
         fs::rename(new, self.folder.join("slb")).unwrap();
     }
 
-    /// Asks for a successor, which `id` is from then on; it need not be ready.
+    /// Asks for a successor, which `id` is from then on; it need not be ready. The process that served before.
     pub fn succeed(&mut self) -> u32 {
-        let before = self.id;
-        Self::signal(before, Signal::USR2);
-        let said = self.hear("started a successor");
-        let id = said.rsplit_once("process=").unwrap().1;
-        self.id = id.trim().parse().unwrap();
-        before
+        self.succeed_and_hear(&[])
     }
 
     /// A whole upgrade; the process that served before.
     pub fn upgrade(&mut self) -> u32 {
-        let before = self.succeed();
-        self.hear("] ready");
+        self.succeed_and_hear(&["took over from the server before"])
+    }
+
+    fn succeed_and_hear(&mut self, words: &[&str]) -> u32 {
+        let started = "started a successor";
+        let before = self.id;
+        Self::signal(before, Signal::USR2);
+        let said = self.hear_all(&[&[started], words].concat());
+        let line = said.lines().find(|line| line.contains(started)).unwrap();
+        self.id = line.rsplit_once("process=").unwrap().1.parse().unwrap();
         before
     }
 
