@@ -23,7 +23,7 @@ use tokio::{
     task::consume_budget,
 };
 
-use crate::{clock::Clock, pipe::Pipe, service::Lease, traffic::Traffic};
+use crate::{clock::Clock, pipe::Pipe, service::Lease, socket::keep_alive, traffic::Traffic};
 
 /// Copied at a time.
 const COPIED: usize = 64 * 1024;
@@ -33,6 +33,10 @@ const BULK: usize = 32 * 1024;
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; COPIED].into_boxed_slice());
 }
+
+/// After so long without a byte it is looked whether the backend still is there, as it is with clients from the beginning: for most
+/// connections that spares four system calls.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// How long nothing may come before the connection is given up.
 #[derive(Clone, Copy, Debug)]
@@ -64,9 +68,10 @@ pub async fn relay(
         clock.touch();
         lease.each(|traffic: &Traffic| traffic.stream_out(bytes));
     }));
-    let (mut is_there, mut is_back) = (false, false);
+    let (mut is_there, mut is_back, mut is_kept_alive) = (false, false, false);
     loop {
         let limit = if is_there || is_back { patience.half_closed } else { patience.open };
+        let silence = if is_kept_alive { limit } else { limit.min(QUIET) };
         tokio::select! {
             // Cancel-safe, both: they are polled on, not made anew.
             ended = &mut there, if !is_there => {
@@ -84,7 +89,13 @@ pub async fn relay(
                 }
             }
             // Cancel-safe: made anew from the clock each time.
-            () = clock.silence(limit) => return Err(ErrorKind::TimedOut.into()),
+            () = clock.silence(silence) => {
+                if silence == limit {
+                    return Err(ErrorKind::TimedOut.into());
+                }
+                keep_alive(to_backend.as_ref());
+                is_kept_alive = true;
+            }
         }
         // What is left to tell, closing the sockets tells.
         if is_there && is_back {
@@ -173,4 +184,41 @@ async fn copy(from: &mut ReadHalf<'_>, to: &WriteHalf<'_>) -> io::Result<usize> 
         }
     }
     Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use slb_core::model::{BackendSettings, Endpoint, Port, ServiceSettings, Target};
+    use tokio::{net::TcpListener, sync::mpsc, time::Instant};
+
+    use super::*;
+    use crate::{balance::Method, service::Service};
+
+    /// Both ends of a connection.
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (here, there) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        (here.unwrap(), there.unwrap().0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_quiet_is_looked_after_and_who_is_silent_is_given_up() {
+        let port = Port::try_from(80).unwrap();
+        let endpoint = Endpoint::tcp("127.0.0.1".parse().unwrap(), port);
+        let service = Arc::new(Service::new(endpoint, Method::Rr, ServiceSettings::default(), mpsc::channel(1).0));
+        let target = Target { ip: "127.0.0.2".parse().unwrap(), port: None };
+        service.put(target, BackendSettings::default());
+        let lease = service.lease(([127, 0, 0, 1], 40_000).into(), &[]).unwrap();
+        for open in [QUIET, 15 * QUIET] {
+            let ((mut client, _user), (mut backend, _server)) = (pair().await, pair().await);
+            let begun = Instant::now();
+            let patience = Patience { open, half_closed: QUIET };
+            let ended = relay(&mut client, &mut backend, &lease, patience).await;
+            assert_eq!(ended.unwrap_err().kind(), ErrorKind::TimedOut);
+            assert!(begun.elapsed() >= open);
+            assert_eq!(SockRef::from(&backend).keepalive().unwrap(), open > QUIET);
+        }
+    }
 }

@@ -33,14 +33,23 @@ pub fn is_taken(endpoint: Endpoint) -> bool {
     bind(endpoint, alone).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
-/// Sets up a connection, or a listener, whose connections have it from there: small answers are not held back, and who vanished is noticed.
-/// Unless all has been said (`tcp`), the other end is told by a reset that something went wrong, also when this process just ends. A
-/// connection that refuses is gone, which shows soon.
-pub fn prepare(socket: &impl AsFd) {
-    let socket = SockRef::from(socket);
+/// Sets up a connection: small answers are not held back, and unless all has been said (`tcp`), the other end is told by a reset that
+/// something went wrong, also when this process just ends. A connection that refuses is gone, which shows soon.
+pub fn prepare(connection: &impl AsFd) {
+    let socket = SockRef::from(connection);
     let _ = socket.set_tcp_nodelay(true);
-    let _ = socket.set_tcp_keepalive(&KEEP_ALIVE);
     let _ = socket.set_linger(Some(Duration::ZERO));
+}
+
+/// Notices when the other end has vanished.
+pub fn keep_alive(connection: &impl AsFd) {
+    let _ = SockRef::from(connection).set_tcp_keepalive(&KEEP_ALIVE);
+}
+
+/// Sets up a listener: its connections are all that from the beginning.
+pub fn prepare_listener(listener: &impl AsFd) {
+    prepare(listener);
+    keep_alive(listener);
 }
 
 /// Listens to the TCP endpoint, and accepts nobody yet.
@@ -49,7 +58,7 @@ pub fn prepare(socket: &impl AsFd) {
 /// Those of bind(2) and listen(2).
 pub fn listen(endpoint: Endpoint, binding: Binding) -> io::Result<TcpListener> {
     let socket = bind(endpoint, binding)?;
-    prepare(&socket);
+    prepare_listener(&socket);
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
