@@ -39,7 +39,7 @@ thread_local! {
 pub struct Patience {
     /// While both directions are open.
     pub open: Duration,
-    /// Once one of them is closed.
+    /// Once one of them is closed, from then on.
     pub half_closed: Duration,
 }
 
@@ -71,6 +71,7 @@ pub async fn relay(
             // Cancel-safe, both: they are polled on, not made anew.
             ended = &mut there, if !is_there => {
                 ended?;
+                clock.touch();
                 is_there = true;
                 if !is_back {
                     close(to_backend.as_ref())?;
@@ -78,6 +79,7 @@ pub async fn relay(
             }
             ended = &mut back, if !is_back => {
                 ended?;
+                clock.touch();
                 is_back = true;
                 if !is_there {
                     close(to_client.as_ref())?;

@@ -19,7 +19,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
     task::yield_now,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 fn proxy() -> Proxy {
@@ -153,6 +153,24 @@ async fn half_close_is_carried_through() {
     server.write_all(b"answer").await.unwrap();
     drop(server);
     assert_eq!((question.as_str(), client.await.unwrap().as_str()), ("question", "answer"));
+}
+
+/// It is nobody's fault that nothing was said for longer than a half-closed connection may be silent.
+#[tokio::test]
+async fn half_close_after_a_silence_is_carried_through() {
+    let at = endpoint("127.0.0.102");
+    let (listener, target) = backend().await;
+    let limit = Duration::from_secs(1);
+    let mut proxy = Proxy::start(Options { tcp_fin_timeout: limit, ..Options::default() }).unwrap();
+    apply(&mut proxy, &[add_service(at), add(at, target)]).await;
+    let client = connect(at).await;
+    let (mut server, _) = listener.accept().await.unwrap();
+    sleep(limit + Duration::from_millis(100)).await;
+    let client = tokio::spawn(all(client));
+    assert_eq!(server.read(&mut [0]).await.unwrap(), 0);
+    server.write_all(b"bye").await.unwrap();
+    drop(server);
+    assert_eq!(client.await.unwrap(), "bye");
 }
 
 /// More than sockets and pipes hold: nothing is lost or out of order, however slowly it is read.
