@@ -272,6 +272,28 @@ async fn what_breaks_off_breaks_off_at_the_other_end() {
     assert_eq!(client.read_u8().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
+/// A server that refuses what is being sent to it says so first.
+#[tokio::test]
+async fn what_was_said_before_a_reset_arrives() {
+    let at = endpoint("127.0.0.103");
+    let (listener, target) = backend().await;
+    let _proxy = serving(at, &[target]).await;
+    for _ in 0..50 {
+        let (mut read, mut write) = connect(at).await.into_split();
+        let sender = tokio::spawn(async move { while write.write_all(&[0; 64 * 1024]).await.is_ok() {} });
+        let (mut server, _) = listener.accept().await.unwrap();
+        server.read_exact(&mut [0; 1024]).await.unwrap();
+        server.write_all(b"too much").await.unwrap();
+        // It has not read all, so this resets.
+        drop(server);
+        let mut said = Vec::new();
+        // Of the two that use the connection, one hears of the reset.
+        drop(read.read_to_end(&mut said).await);
+        assert_eq!(said, b"too much");
+        sender.await.unwrap();
+    }
+}
+
 /// A client has to know that there is more to come.
 #[tokio::test]
 async fn the_end_of_the_proxy_is_no_orderly_end() {
