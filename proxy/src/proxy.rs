@@ -108,7 +108,7 @@ impl Proxy {
     /// There are no threads or descriptors left.
     pub fn start(options: Options) -> io::Result<Self> {
         let Shares { connections, pipes } = Shares::of(room::files(), options.workers);
-        let room = Arc::new(Room::new(connections));
+        let room = Arc::new(Room::new(connections, room::ports()));
         let workers = Workers::start(options.workers, pipes)?;
         let services = Services::default();
         if let Some(worker) = workers.handles().first() {

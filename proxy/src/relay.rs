@@ -43,7 +43,7 @@ const QUIET: Duration = Duration::from_secs(60);
 pub struct Patience {
     /// While both directions are open.
     pub open: Duration,
-    /// Once one of them is closed.
+    /// Once one of them is closed, from then on.
     pub half_closed: Duration,
 }
 
@@ -75,14 +75,26 @@ pub async fn relay(
         tokio::select! {
             // Cancel-safe, both: they are polled on, not made anew.
             ended = &mut there, if !is_there => {
-                ended?;
+                if let Err(error) = ended {
+                    if !is_back && is_reset(to_backend.as_ref()) {
+                        last_words(back, &clock, patience).await;
+                    }
+                    return Err(error);
+                }
+                clock.touch();
                 is_there = true;
                 if !is_back {
                     close(to_backend.as_ref())?;
                 }
             }
             ended = &mut back, if !is_back => {
-                ended?;
+                if let Err(error) = ended {
+                    if !is_there && is_reset(to_client.as_ref()) {
+                        last_words(there, &clock, patience).await;
+                    }
+                    return Err(error);
+                }
+                clock.touch();
                 is_back = true;
                 if !is_there {
                     close(to_client.as_ref())?;
@@ -101,6 +113,22 @@ pub async fn relay(
         if is_there && is_back {
             return Ok(());
         }
+    }
+}
+
+/// Whether it was the end that was sent to that broke off, and not the one that was read from.
+fn is_reset(to: &TcpStream) -> bool {
+    to.peer_addr().is_err()
+}
+
+/// What an end has said before it broke off still goes to the other, as it would with nobody in between: a server that refuses what is
+/// being sent to it says why.
+async fn last_words(rest: impl Future<Output = io::Result<()>>, clock: &Clock, patience: Patience) {
+    clock.touch();
+    tokio::select! {
+        // Cancel-safe, both: nothing is used any more. However this ends, the connection has broken off.
+        _ = rest => {}
+        () = clock.silence(patience.half_closed) => {}
     }
 }
 

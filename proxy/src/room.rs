@@ -6,9 +6,10 @@
 //! it the other way round, each listener on each worker would keep a place while nobody comes; were clients accepted first, each would
 //! hold a file beyond the bound, and nobody else who listens there could serve them. Places go to listeners in the order in which they ask.
 //!
-//! UDP has no backlog: see [`sessions`](crate::sessions).
+//! UDP has no backlog: see [`sessions`](crate::sessions). Each session takes a port of this host's own as well, of which there are far fewer.
 
 use std::{
+    fs,
     future::pending,
     io,
     num::NonZeroUsize,
@@ -30,6 +31,8 @@ use crate::sessions::Sessions;
 const FOR_OTHERS: u64 = 1024;
 /// No process has use for more, and it is a number on every machine.
 const MOST: u64 = 1 << 28;
+/// The ports that sockets get which ask for none (`ip_local_port_range`, ip(7)).
+const PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// How often the same is told.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
@@ -62,14 +65,27 @@ pub fn files() -> u64 {
     if raised { maximum } else { current }.unwrap_or(u64::MAX)
 }
 
+/// How many ports this host gives to sockets that ask for none.
+pub fn ports() -> usize {
+    // Where that is hidden, what runs out is told.
+    fs::read_to_string(PORTS).ok().and_then(|range| in_range(&range)).unwrap_or(usize::MAX)
+}
+
+fn in_range(range: &str) -> Option<usize> {
+    let (first, last) = range.trim().split_once(char::is_whitespace)?;
+    let (first, last): (usize, usize) = (first.parse().ok()?, last.trim().parse().ok()?);
+    Some((last + 1).saturating_sub(first))
+}
+
 /// The bound of the process. What takes a place has it until it is dropped, after its files.
 #[derive(Debug)]
 pub struct Room {
     places: usize,
+    ports: usize,
     free: Arc<Semaphore>,
-    /// UDP clients need not even exist: they leave half to others.
     pub(crate) sessions: Mutex<Sessions>,
     full_told: Told,
+    ports_told: Told,
     failed_told: Told,
 }
 
@@ -89,20 +105,28 @@ impl Told {
 }
 
 impl Room {
-    /// For so many files.
-    pub fn new(places: usize) -> Self {
+    /// For so many files, on a host that has so many ports.
+    pub fn new(places: usize, ports: usize) -> Self {
         Self {
             places,
+            ports,
             free: Arc::new(Semaphore::new(places)),
             sessions: Mutex::default(),
             full_told: Told::default(),
+            ports_told: Told::default(),
             failed_told: Told::default(),
         }
     }
 
-    /// So many sockets may listen, and UDP sessions may there be, so that others have room as well.
+    /// So many sockets may listen, so that others have room as well.
     pub fn half(&self) -> usize {
         self.places / 2
+    }
+
+    /// So many UDP sessions may there be. Their clients need not even exist: they leave half of the files to others; and half of the ports
+    /// to a successor, whose sessions begin while answers to this process are still under way.
+    pub fn most_sessions(&self) -> usize {
+        self.half().min(self.ports / 2)
     }
 
     /// Room for so many files, once there is.
@@ -140,6 +164,20 @@ impl Room {
         }
     }
 
+    /// Tells that there are as many UDP sessions as may be.
+    pub fn tell_most_sessions(&self) {
+        if self.half() <= self.ports / 2 {
+            self.tell_full();
+        } else if self.ports_told.is_due() {
+            let sessions = self.most_sessions();
+            warn!(
+                sessions,
+                "UDP clients have all the ports that they may have: new ones take the place of those who have been silent longest. For more, widen \
+                 net.ipv4.ip_local_port_range"
+            );
+        }
+    }
+
     /// Tells of what the process or its host has run out of.
     pub fn tell_failed(&self, error: &io::Error) {
         if self.failed_told.is_due() {
@@ -152,10 +190,12 @@ impl Room {
     }
 }
 
-/// EMFILE, ENFILE, ENOBUFS, ENOMEM; and no port or address of this host's own that is free. It is nobody else's fault.
+/// EMFILE, ENFILE, ENOBUFS, ENOMEM; and no port or address of this host's own that is free, which TCP and UDP put differently. It is
+/// nobody else's fault.
 pub fn is_out_of_room(error: &io::Error) -> bool {
-    let errors = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL, Errno::AGAIN];
-    errors.into_iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    let of_files = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    let of_ports = [Errno::ADDRNOTAVAIL, Errno::ADDRINUSE, Errno::AGAIN];
+    of_files.into_iter().chain(of_ports).any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 #[cfg(test)]
@@ -176,9 +216,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn ports_are_counted_as_the_kernel_writes_them() {
+        assert_eq!(in_range("32768\t60999\n"), Some(28_232));
+        assert_eq!(in_range("2\t1\n"), Some(0));
+        assert_eq!(in_range(""), None);
+        assert!(ports() > 0);
+    }
+
     #[tokio::test]
     async fn places_go_to_who_asked_first() {
-        let room = Room::new(2);
+        let room = Room::new(2, 0);
         let place = room.place(2).await;
         let mut first = std::pin::pin!(room.place(2));
         assert!(polled(&mut first).await.is_none());

@@ -100,9 +100,13 @@ impl Room {
     /// A place for a new session; `None` where nobody can make room.
     pub fn seat(self: &Arc<Self>) -> Option<Seat> {
         let mut sessions = self.sessions();
-        let is_room = sessions.by_silence.len() < self.half() && self.take();
-        if !is_room {
-            self.tell_full();
+        let is_most = sessions.by_silence.len() >= self.most_sessions();
+        if is_most || !self.take() {
+            if is_most {
+                self.tell_most_sessions();
+            } else {
+                self.tell_full();
+            }
             if !sessions.make_room() {
                 return None;
             }
@@ -161,7 +165,7 @@ mod tests {
     #[test]
     fn half_is_left_to_others_and_who_leaves_makes_room() {
         paused(async {
-            let room = Arc::new(Room::new(6));
+            let room = Arc::new(Room::new(6, usize::MAX));
             let seats: Vec<Seat> = (0..3).filter_map(|_| room.seat()).collect();
             assert_eq!(seats.len(), 3);
             let fourth = room.seat().unwrap();
@@ -175,11 +179,21 @@ mod tests {
         });
     }
 
+    /// Each has a port, too, and a successor as many.
+    #[test]
+    fn there_are_no_more_than_ports_for_them() {
+        paused(async {
+            let room = Arc::new(Room::new(100, 4));
+            let seats: Vec<Seat> = (0..3).filter_map(|_| room.seat()).collect();
+            assert_eq!([0, 1, 2].map(|number: usize| seats[number].is_over()), [true, false, false]);
+        });
+    }
+
     /// Files of those who have not left yet are not the bound's.
     #[test]
     fn not_all_can_be_leaving() {
         paused(async {
-            let room = Arc::new(Room::new(4));
+            let room = Arc::new(Room::new(4, usize::MAX));
             let mut seats: Vec<Seat> = (0..2 + LEAVING).map(|_| room.seat().unwrap()).collect();
             assert!(room.seat().is_none());
             assert_eq!(seats.iter().filter(|seat| seat.is_over()).count(), LEAVING);
@@ -194,7 +208,7 @@ mod tests {
         fn who_has_been_silent_longest_makes_room(steps in prop::collection::vec((0..3u8, any::<prop::sample::Index>()), 1..100)) {
             const MANY: usize = 5;
             paused(async {
-                let room = Arc::new(Room::new(2 * MANY));
+                let room = Arc::new(Room::new(2 * MANY, usize::MAX));
                 let mut heard: Vec<Seat> = Vec::new();
                 for (step, which) in steps {
                     advance(Duration::from_millis(1)).await;

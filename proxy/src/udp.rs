@@ -293,7 +293,7 @@ mod tests {
             Arc::new(Service::new(endpoint, Method::Rr, ServiceSettings::default(), tokio::sync::mpsc::channel(1).0));
         let target = Target { ip: dead.ip().try_into().unwrap(), port: Some(port(dead)) };
         service.put(target, BackendSettings::default());
-        let (lease, seat) = (service.lease(client, &[]).unwrap(), Arc::new(Room::new(2)).seat().unwrap());
+        let (lease, seat) = (service.lease(client, &[]).unwrap(), Arc::new(Room::new(2, 2)).seat().unwrap());
         let session = Session::open(client, &Arc::new(front), lease, seat, Vec::new()).unwrap();
         assert!(session.send(b"?").is_ok());
         session.pass_on().await;

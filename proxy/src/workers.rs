@@ -25,11 +25,12 @@ impl Workers {
     /// # Errors
     /// There are no threads or descriptors left.
     pub fn start(many: NonZeroUsize, pipes: usize) -> io::Result<Self> {
-        let stop = watch::Sender::new(());
-        let mut workers = Self { handles: Vec::new(), threads: Vec::new(), stop: None };
+        let (stop, stopped) = watch::channel(());
+        // From the first one on: those that are there end if the next one cannot be had.
+        let mut workers = Self { handles: Vec::new(), threads: Vec::new(), stop: Some(stop) };
         for number in 0..many.get() {
             let runtime = Builder::new_current_thread().enable_all().build()?;
-            let mut stopped = stop.subscribe();
+            let mut stopped = stopped.clone();
             workers.handles.push(runtime.handle().clone());
             workers.threads.push(thread::Builder::new().name(format!("slb-proxy-{number}")).spawn(move || {
                 pipe::allow(pipes);
@@ -38,7 +39,6 @@ impl Workers {
                 runtime.shutdown_background();
             })?);
         }
-        workers.stop = Some(stop);
         Ok(workers)
     }
 

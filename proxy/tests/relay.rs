@@ -19,7 +19,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
     task::yield_now,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 fn proxy() -> Proxy {
@@ -155,6 +155,24 @@ async fn half_close_is_carried_through() {
     assert_eq!((question.as_str(), client.await.unwrap().as_str()), ("question", "answer"));
 }
 
+/// It is nobody's fault that nothing was said for longer than a half-closed connection may be silent.
+#[tokio::test]
+async fn half_close_after_a_silence_is_carried_through() {
+    let at = endpoint("127.0.0.102");
+    let (listener, target) = backend().await;
+    let limit = Duration::from_secs(1);
+    let mut proxy = Proxy::start(Options { tcp_fin_timeout: limit, ..Options::default() }).unwrap();
+    apply(&mut proxy, &[add_service(at), add(at, target)]).await;
+    let client = connect(at).await;
+    let (mut server, _) = listener.accept().await.unwrap();
+    sleep(limit + Duration::from_millis(100)).await;
+    let client = tokio::spawn(all(client));
+    assert_eq!(server.read(&mut [0]).await.unwrap(), 0);
+    server.write_all(b"bye").await.unwrap();
+    drop(server);
+    assert_eq!(client.await.unwrap(), "bye");
+}
+
 /// More than sockets and pipes hold: nothing is lost or out of order, however slowly it is read.
 #[tokio::test]
 async fn much_arrives_as_it_was_sent() {
@@ -252,6 +270,28 @@ async fn what_breaks_off_breaks_off_at_the_other_end() {
     server.set_zero_linger().unwrap();
     drop(server);
     assert_eq!(client.read_u8().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+/// A server that refuses what is being sent to it says so first.
+#[tokio::test]
+async fn what_was_said_before_a_reset_arrives() {
+    let at = endpoint("127.0.0.103");
+    let (listener, target) = backend().await;
+    let _proxy = serving(at, &[target]).await;
+    for _ in 0..50 {
+        let (mut read, mut write) = connect(at).await.into_split();
+        let sender = tokio::spawn(async move { while write.write_all(&[0; 64 * 1024]).await.is_ok() {} });
+        let (mut server, _) = listener.accept().await.unwrap();
+        server.read_exact(&mut [0; 1024]).await.unwrap();
+        server.write_all(b"too much").await.unwrap();
+        // It has not read all, so this resets.
+        drop(server);
+        let mut said = Vec::new();
+        // Of the two that use the connection, one hears of the reset.
+        drop(read.read_to_end(&mut said).await);
+        assert_eq!(said, b"too much");
+        sender.await.unwrap();
+    }
 }
 
 /// A client has to know that there is more to come.

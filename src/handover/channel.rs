@@ -20,7 +20,7 @@ use rustix::{
         recvmsg, sendmsg,
     },
 };
-use tokio::net::UnixStream;
+use tokio::{io::Interest, net::UnixStream};
 
 /// As many as a message takes (`SCM_MAX_FD`, net/scm.h).
 const AT_ONCE: usize = 253;
@@ -32,19 +32,30 @@ const LAST: u8 = 0;
 /// What says that an end is ready, or that it is to go on.
 const READY: u8 = b'R';
 
-/// Sends all of them; they stay open here.
+/// Sends all of them, as the other end takes them: there may be more than the socket holds. They stay open here.
 ///
 /// # Errors
-/// Those of sendmsg(2): the other end is gone, or there are more than the socket takes.
-pub fn give(to: &Blocking, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+/// Those of sendmsg(2): the other end is gone, or may not be given so many.
+pub async fn give(to: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut parts = descriptors.chunks(AT_ONCE).peekable();
     while let Some(part) = parts.next() {
-        let mark = [if parts.peek().is_some() { MORE } else { LAST }];
-        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(AT_ONCE))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        control.push(SendAncillaryMessage::ScmRights(part));
-        sendmsg(to, &[IoSlice::new(&mark)], &mut control, SendFlags::NOSIGNAL)?;
+        let mark = if parts.peek().is_some() { MORE } else { LAST };
+        loop {
+            to.writable().await?;
+            match to.try_io(Interest::WRITABLE, || send(to, mark, part)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                sent => break sent?,
+            }
+        }
     }
+    Ok(())
+}
+
+fn send(to: &UnixStream, mark: u8, part: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(AT_ONCE))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(part));
+    sendmsg(to, &[IoSlice::new(&[mark])], &mut control, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
@@ -112,15 +123,26 @@ pub async fn hear(from: &UnixStream) -> io::Result<()> {
 mod tests {
     use std::{net::TcpListener, os::fd::AsFd};
 
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    use socket2::SockRef;
+    use tokio::task::spawn_blocking;
+
     use super::*;
 
-    #[test]
-    fn many_listeners_arrive() {
-        let (here, there) = Blocking::pair().unwrap();
+    #[tokio::test]
+    async fn many_listeners_arrive() {
+        let (here, there) = UnixStream::pair().unwrap();
+        // It holds a few messages at a time.
+        SockRef::from(&here).set_send_buffer_size(0).unwrap();
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let many = 2 * AT_ONCE + 1;
-        give(&here, &vec![listener.as_fd(); many]).unwrap();
-        let taken = take(&there).unwrap();
+        let many = 12 * AT_ONCE + 1;
+        let there = there.into_std().unwrap();
+        there.set_nonblocking(false).unwrap();
+        let taken = spawn_blocking(move || take(&there).unwrap());
+        give(&here, &vec![listener.as_fd(); many]).await.unwrap();
+        let taken = taken.await.unwrap();
         assert_eq!(taken.len(), many);
         let address = listener.local_addr().unwrap();
         drop(listener);

@@ -2,7 +2,8 @@
 //! The process that is to go on: this program, as it is on disk now, with the same arguments and environment.
 
 use std::{
-    env, io,
+    env,
+    io::{self, ErrorKind},
     os::unix::net::UnixStream as Blocking,
     process::{self, Child, Command, ExitStatus},
     time::Duration,
@@ -71,11 +72,14 @@ async fn stop(signals: &mut Signals, refusal: &str) {
 
 /// Once it goes on, and this process takes nobody any more.
 async fn install(estate: &mut Estate) -> Result<Child, Failed> {
-    let (mut successor, channel) = Successor::start(estate)?;
-    let channel = UnixStream::from_std(channel).map_err(Failed::Channel)?;
-    match timeout(READY_WITHIN, channel::hear(&channel)).await {
+    let (mut successor, channel) = Successor::start()?;
+    let ready = async {
+        channel::give(&channel, &estate.descriptors()).await.map_err(Failed::Give)?;
+        channel::hear(&channel).await.map_err(Failed::Channel)
+    };
+    match timeout(READY_WITHIN, ready).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(successor.end(error)),
+        Ok(Err(failed)) => return Err(successor.end(failed)),
         Err(_elapsed) => return Err(Failed::Late),
     }
     if let Some(proxy) = &mut estate.proxy {
@@ -89,7 +93,7 @@ async fn install(estate: &mut Estate) -> Result<Child, Failed> {
             if let Some(proxy) = &mut estate.proxy {
                 proxy.open();
             }
-            Err(successor.end(error))
+            Err(successor.end(Failed::Channel(error)))
         }
     }
 }
@@ -101,10 +105,10 @@ struct Successor {
 }
 
 impl Successor {
-    fn start(estate: &Estate) -> Result<(Self, Blocking), Failed> {
-        let (here, there) = Blocking::pair().map_err(Failed::Give)?;
-        here.set_nonblocking(true).map_err(Failed::Give)?;
-        channel::give(&here, &estate.descriptors()).map_err(Failed::Give)?;
+    fn start() -> Result<(Self, UnixStream), Failed> {
+        let (here, there) = Blocking::pair().map_err(Failed::Channel)?;
+        here.set_nonblocking(true).map_err(Failed::Channel)?;
+        let here = UnixStream::from_std(here).map_err(Failed::Channel)?;
         let mut arguments = env::args_os();
         // As it was called, so that a link to another version, or a new program at the same place, counts.
         let program = arguments.next().unwrap_or_default();
@@ -121,12 +125,13 @@ impl Successor {
         self.child.as_ref().map_or(0, Child::id)
     }
 
-    /// Its end of the channel is closed.
-    fn end(&mut self, error: io::Error) -> Failed {
-        match self.kill() {
-            Some(Ok(status)) => Failed::Ended(status),
-            Some(Err(error)) => Failed::Channel(error),
-            None => Failed::Channel(error),
+    /// Where its end of the channel is closed, it has ended, and how says more.
+    fn end(&mut self, failed: Failed) -> Failed {
+        match (self.kill(), failed) {
+            (Some(Ok(status)), Failed::Give(error) | Failed::Channel(error)) if is_closed(&error) => {
+                Failed::Ended(status)
+            }
+            (_, failed) => failed,
         }
     }
 
@@ -138,7 +143,7 @@ impl Successor {
 
     /// It goes on by itself.
     fn release(mut self) -> Result<Child, Failed> {
-        self.child.take().ok_or_else(|| Failed::Channel(io::ErrorKind::NotConnected.into()))
+        self.child.take().ok_or_else(|| Failed::Channel(ErrorKind::NotConnected.into()))
     }
 }
 
@@ -147,6 +152,10 @@ impl Drop for Successor {
         // It holds what this process is to go on with.
         drop(self.kill());
     }
+}
+
+fn is_closed(channel: &io::Error) -> bool {
+    matches!(channel.kind(), ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 
 /// What is relayed goes on, until it is over or this process is told to stop.
