@@ -5,15 +5,14 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    process::{Child, ChildStderr, Command, Stdio},
     sync::mpsc::{Receiver, Sender, channel},
     thread::{self, available_parallelism},
 };
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use serde_json::Value;
+use slb_lab::{Loopback, loopback::free_port, site::endpoint};
 
 /// slb, built by cargo.
 const SLB: &str = env!("CARGO_BIN_EXE_slb");
@@ -23,84 +22,38 @@ const FOR_CONNECTIONS: usize = 224;
 /// More than there is room for.
 const CLIENTS: usize = 150;
 
-/// A server that may open few files, killed at the end.
-struct Server {
-    child: Child,
-    said: BufReader<ChildStderr>,
-    port: u16,
+/// A server that may open few files.
+fn start(name: &str, range: &str) -> Loopback {
+    let state_dir = format!("{}/bound-{name}", env!("CARGO_TARGET_TMPDIR"));
+    let _ = std::fs::remove_dir_all(&state_dir);
+    let limited = format!(r#"ulimit -n {FILES} && exec "$0" "$@""#);
+    let options = ["--dataplane", "user", "--adapter", "lo", "--ipamRange", range, "--stateDir", &state_dir];
+    Loopback::start_by("sh", &["-c", &limited, SLB], &options)
 }
 
-impl Server {
-    /// Once it says that it is ready.
-    fn start(name: &str, range: &str) -> Self {
-        let state_dir = format!("{}/bound-{name}", env!("CARGO_TARGET_TMPDIR"));
-        let _ = std::fs::remove_dir_all(&state_dir);
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut child = Command::new("sh")
-            .args(["-c", &format!(r#"ulimit -n {FILES} && exec "$0" "$@""#), SLB, "server", "--dataplane", "user"])
-            .args(["--adapter", "lo", "--ipamRange", range, "--stateDir", &state_dir])
-            .args(["--address", "127.0.0.1", "--port", &port.to_string()])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let said = BufReader::new(child.stderr.take().unwrap());
-        let mut server = Self { child, said, port };
-        server.hear("] ready");
-        server
-    }
-
-    /// What it says until that.
-    fn hear(&mut self, word: &str) -> String {
-        let mut said = String::new();
-        while !said.contains(word) {
-            assert_ne!(self.said.read_line(&mut said).unwrap(), 0, "{said}");
-        }
-        said
-    }
-
-    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
-        let length = body.len();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        let body = answer.split_once("\r\n\r\n").unwrap().1;
-        (status, serde_json::from_str(body).unwrap_or_default())
-    }
-
-    /// A load-balancer with one backend on this host, and where it is.
-    fn balance(&self, protocol: &str, backend: u16) -> SocketAddr {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let body = format!(
-            r#"{{"name":"{protocol} {port}","port":{port},"protocol":"{protocol}","backends":[{{"ip":"127.0.0.1","port":{backend}}}]}}"#
-        );
-        let (status, created) = self.ask("POST", "/loadbalancer", &body);
-        assert_eq!(status, 201, "{created}");
-        SocketAddr::new(created["eip"].as_str().unwrap().parse().unwrap(), port)
-    }
-
-    fn connections(&self) -> u64 {
-        let (status, statistics) = self.ask("GET", "/statistics", "");
-        assert_eq!(status, 200, "{statistics}");
-        statistics.as_array().unwrap().iter().map(|each| each["connections"].as_u64().unwrap()).sum()
-    }
-
-    fn may_open(&self, files: u64) {
-        let limit = Rlimit { current: Some(files), maximum: Some(FILES) };
-        prlimit(Some(Pid::from_child(&self.child)), Resource::Nofile, limit).unwrap();
-    }
+/// What it says with these words in it, once it does.
+fn hear(server: &Loopback, words: &str) -> String {
+    server.process().line(words, |line| line.contains(words))
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
+/// A load-balancer with one backend on this host, and where it is.
+fn balance(server: &Loopback, protocol: &str, backend: u16) -> SocketAddr {
+    let port = free_port(Ipv4Addr::LOCALHOST);
+    let body = format!(
+        r#"{{"name":"{protocol} {port}","port":{port},"protocol":"{protocol}","backends":[{{"ip":"127.0.0.1","port":{backend}}}]}}"#
+    );
+    endpoint(&server.create("/loadbalancer", &body))
+}
+
+fn connections(server: &Loopback) -> u64 {
+    let statistics = server.show("/statistics");
+    statistics.as_array().unwrap().iter().map(|each| each["connections"].as_u64().unwrap()).sum()
+}
+
+fn may_open(server: &Loopback, files: u64) {
+    let limit = Rlimit { current: Some(files), maximum: Some(FILES) };
+    let id = Pid::from_raw(server.process().id().cast_signed());
+    prlimit(id, Resource::Nofile, limit).unwrap();
 }
 
 /// Greets whoever comes, and waits for the end of what they say.
@@ -167,20 +120,20 @@ impl Clients {
 
 #[test]
 fn idle_clients_leave_slb_what_is_its_own() {
-    let mut server = Server::start("tcp", "127.0.5.85-127.0.5.90");
-    let at = server.balance("tcp", greeter());
+    let server = start("tcp", "127.0.5.85-127.0.5.90");
+    let at = balance(&server, "tcp", greeter());
     let mut clients = Clients::none();
     (0..CLIENTS).for_each(|_| clients.connect(at));
-    let said = server.hear("raise the limit of open files");
+    let said = hear(&server, "raise the limit of open files");
     assert!(said.contains("WARN"), "{said}");
     // Each worker has a socket that listens.
     let room = (FOR_CONNECTIONS - available_parallelism().unwrap().get()) / 2;
     let idle = clients.greeted(room);
 
     // All that takes files of slb's own, while clients have all of theirs; and those of another load-balancer get none of either.
-    let other = server.balance("tcp", greeter());
+    let other = balance(&server, "tcp", greeter());
     clients.connect(other);
-    assert_eq!(server.connections(), u64::try_from(room).unwrap());
+    assert_eq!(connections(&server), u64::try_from(room).unwrap());
 
     // Who waits is served once there is room.
     drop(idle);
@@ -192,8 +145,8 @@ fn idle_clients_leave_slb_what_is_its_own() {
 /// Every new one is answered, at the cost of those who have been silent longest; TCP has room beside them.
 #[test]
 fn udp_clients_make_room_for_each_other() {
-    let mut server = Server::start("udp", "127.0.6.85-127.0.6.90");
-    let (web, names) = (server.balance("tcp", greeter()), server.balance("udp", echo()));
+    let server = start("udp", "127.0.6.85-127.0.6.90");
+    let (web, names) = (balance(&server, "tcp", greeter()), balance(&server, "udp", echo()));
     let ask = |client: &UdpSocket| {
         client.send(b"?").unwrap();
         client.recv(&mut [0]).unwrap();
@@ -206,9 +159,9 @@ fn udp_clients_make_room_for_each_other() {
             client
         })
         .collect();
-    server.hear("raise the limit of open files");
+    hear(&server, "raise the limit of open files");
     served(&mut TcpStream::connect(web).unwrap());
-    let _ = server.balance("tcp", greeter());
+    let _ = balance(&server, "tcp", greeter());
     // Also those who have lost their place.
     clients.iter().for_each(ask);
 }
@@ -216,14 +169,14 @@ fn udp_clients_make_room_for_each_other() {
 /// A limit that falls below what there is.
 #[test]
 fn a_lack_of_files_is_survived() {
-    let mut server = Server::start("lack", "127.0.7.85");
-    let at = server.balance("tcp", greeter());
+    let server = start("lack", "127.0.7.85");
+    let at = balance(&server, "tcp", greeter());
     let mut first = TcpStream::connect(at).unwrap();
     served(&mut first);
-    server.may_open(8);
+    may_open(&server, 8);
     let mut second = TcpStream::connect(at).unwrap();
-    let said = server.hear("there is no room for another connection");
+    let said = hear(&server, "there is no room for another connection");
     assert!(said.contains("Too many open files") && said.contains("LimitNOFILE"), "{said}");
-    server.may_open(FILES);
+    may_open(&server, FILES);
     served(&mut second);
 }

@@ -89,7 +89,7 @@ fn mini_balancers_file_sends_the_third_connection_to_the_first_backend() {
     let file = format!("{state_dir}/mini-balancer.local.toml");
     let with_ports = [("7070", front), ("8080", first), ("9090", second)]
         .into_iter()
-        .fold(MINI_BALANCER.to_owned(), |text, (from, to)| text.replace(from, &to.to_string()));
+        .fold(MINI_BALANCER.to_owned(), |text, (from, to)| text.replace(&format!(":{from}\""), &format!(":{to}\"")));
     std::fs::write(&file, with_ports).unwrap();
     let server = Loopback::start(SLB, &["--config", &file, "--stateDir", &state_dir]);
     server.process().line("that the file is carried out", |line| line.contains("is carried out"));

@@ -24,9 +24,19 @@ impl Loopback {
     /// It ends instead.
     #[must_use]
     pub fn start(exe: &str, options: &[&str]) -> Self {
+        Self::start_by(exe, &[], options)
+    }
+
+    /// The same by a program that ends in slb, and the words that make it so.
+    ///
+    /// # Panics
+    /// It ends instead.
+    #[must_use]
+    pub fn start_by(program: &str, words: &[&str], options: &[&str]) -> Self {
         let api = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(Ipv4Addr::LOCALHOST)));
         let port = api.port().to_string();
-        let process = Process::here(exe, &[&["server", "--address", "127.0.0.1", "--port", &port], options].concat());
+        let server = ["server", "--address", "127.0.0.1", "--port", &port];
+        let process = Process::here(program, &[words, &server, options].concat());
         process.line("that it is ready", |line| line.contains("] ready"));
         Self { process, api }
     }

@@ -39,7 +39,8 @@ impl Plane {
 
 impl Node {
     /// Services and their backends, as `ipvsadm -Sn` prints them. In user space a service is what is listened on, its settings are
-    /// those that the API shows, and its backends those that it says are programmed; a listener that the API does not know has no settings.
+    /// those that the API shows, once it says that they are programmed, and so are its backends; a listener that the API does not know has
+    /// no settings.
     ///
     /// # Panics
     /// They cannot be read.
@@ -93,7 +94,9 @@ fn programmed(load_balancer: &Value) -> Vec<(String, String)> {
     for eip in load_balancer["eips"].as_array().into_iter().flatten() {
         let Some(vip) = at(eip, &load_balancer["port"]) else { continue };
         let service = format!("{protocol} {vip}");
-        lines.push((service.clone(), format!("-A {service}{}", settings(load_balancer, vip.is_ipv4()))));
+        let is_programmed = load_balancer["observed"]["programmed"]["is"] == true;
+        let settings = if is_programmed { settings(load_balancer, vip.is_ipv4()) } else { String::new() };
+        lines.push((service.clone(), format!("-A {service}{settings}")));
         for backend in load_balancer["backends"].as_array().into_iter().flatten() {
             let is_programmed = backend["observed"]["programmed"]["is"] == true;
             if let Some(to) =

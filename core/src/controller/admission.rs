@@ -10,6 +10,7 @@
 //! A creation has all of its addresses or none: what it leaves when it fails is given back at the end of the queue.
 
 use std::{
+    borrow::Cow,
     collections::BTreeSet,
     future::Future,
     pin::{Pin, pin},
@@ -36,6 +37,8 @@ use crate::{
 
 /// Why an address is set aside.
 const ANOTHERS: &str = "the address of another program's service";
+/// Why an address is not given to any load-balancer of a file.
+const NAMED: &str = "named by another load-balancer of the file";
 
 /// Who waits for an answer, and the span of log lines about it.
 pub(super) struct Asker {
@@ -199,7 +202,13 @@ impl<W: World> Controller<W> {
                 return Ok(None);
             }
         }
-        let mut acquiring = Box::pin(self.drivers.pool.acquire(wanted, self.avoid.all()));
+        let mut avoid = Cow::Borrowed(self.avoid.all());
+        if wanted.vip().is_none() {
+            for named in self.declaration.iter().flat_map(|declaration| declaration.kept_from(&creation.purpose)) {
+                avoid.to_mut().insert(named.address(), NAMED.to_owned());
+            }
+        }
+        let mut acquiring = Box::pin(self.drivers.pool.acquire(wanted, &avoid));
         match (&mut acquiring).now_or_never() {
             Some(found) => self.acquired(creation, wanted, found, now).await.map(|()| None),
             None => {

@@ -29,6 +29,7 @@ use crate::{
     declared::Difference,
     errors::Chain,
     model::{LoadBalancer, LoadBalancerId, Mark, Phase, Vip, Vips},
+    ports::Wanted,
     state::{Change, State},
 };
 
@@ -39,9 +40,16 @@ pub(super) struct Declaration {
     asker: Asker,
     /// What those have got that are to be made.
     vips: BTreeMap<usize, Option<Vips>>,
+    /// What those of them name that name one VIP of two.
+    named: BTreeSet<Vip>,
 }
 
 impl Declaration {
+    /// What a creation is not to be given, free or not, since others of the same declaration name it and have not got it yet.
+    pub(super) fn kept_from(&self, purpose: &Purpose) -> impl Iterator<Item = Vip> {
+        self.named.iter().copied().filter(|_| purpose.is_part_of(self.number))
+    }
+
     fn is_complete(&self) -> bool {
         self.vips.values().all(Option::is_some)
     }
@@ -72,13 +80,12 @@ impl<W: World> Controller<W> {
             .into_iter()
             .filter_map(|(index, vips)| Some((index, NewLoadBalancer { vips, ..load_balancers.get(index)?.clone() })))
             .collect();
-        // Before any are given out, the named ones are held.
-        parts.sort_by_key(|(_, new)| {
-            let named = new.vips.each().filter(|wanted| wanted.vip().is_some()).count();
-            (named == 0, named < new.vips.each().count())
-        });
+        // Before any are given out, those are held that are all that somebody wants; what somebody names beside one of any kind is kept.
+        parts.sort_by_key(|(_, new)| new.vips.named().is_none());
+        let of_two = parts.iter().filter(|(_, new)| new.vips.named().is_none());
+        let named = of_two.flat_map(|(_, new)| new.vips.each()).filter_map(Wanted::vip).collect();
         let vips = parts.iter().map(|(index, _)| (*index, None)).collect();
-        self.declaration = Some(Declaration { number, load_balancers, asker, vips });
+        self.declaration = Some(Declaration { number, load_balancers, asker, vips, named });
         for (index, new) in parts {
             if self.declaration.is_none() {
                 return;

@@ -37,10 +37,11 @@ impl LoadBalancer {
             None => None,
             Some(vip) => Some(Through { vip, port: self.port, mark: self.check_marks.of(backend.id)? }),
         };
+        let target = backend.target.at(self.port);
         // Another port is another server, which may know nothing of it.
-        let is_told = check.port.is_none() && check.question.connects();
+        let is_told = check.port.is_none_or(|port| port.get() == target.port()) && check.question.connects();
         let proxy_protocol = self.service.proxy_protocol.filter(|_| is_told);
-        Some(Watch { target: backend.target.at(self.port), check, through, proxy_protocol })
+        Some(Watch { target, check, through, proxy_protocol })
     }
 
     /// The VIP that the backend is asked for, if it is: one of its own family, or else of the other one by its tunnel.

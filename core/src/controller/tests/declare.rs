@@ -4,7 +4,7 @@
 use super::*;
 use crate::{
     command::{Declaration, Tally, WantedVips, Wish},
-    model::{Origin, Phase},
+    model::{Families, Origin, Phase},
 };
 
 /// One of the file, with those backends, on any VIP.
@@ -16,6 +16,11 @@ fn new(number: u128, name: &str, at: i64, backends: &[u8]) -> NewLoadBalancer {
 
 fn on(vip: Vip, new: NewLoadBalancer) -> NewLoadBalancer {
     NewLoadBalancer { vips: Some(vip).into(), ..new }
+}
+
+/// One of each family, with these among them.
+fn dual(named: &[Vip]) -> WantedVips {
+    WantedVips::new(Some(Families::Dual), named).unwrap()
 }
 
 fn tally(created: usize, changed: usize, removed: usize) -> Tally {
@@ -93,7 +98,7 @@ fn a_load_balancer_that_moves_keeps_its_vip() {
 fn addresses_that_the_file_names_are_given_to_nobody_else() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
-    let dual = WantedVips::new(Some(crate::model::Families::Dual), &[vip(86)]).unwrap();
+    let dual = dual(&[vip(86)]);
     let edit = [
         new(1, "any", 80, &[]),
         NewLoadBalancer { vips: dual, ..new(2, "dual", 80, &[]) },
@@ -105,6 +110,25 @@ fn addresses_that_the_file_names_are_given_to_nobody_else() {
     all.sort();
     let at = |name: &str, last| (name.to_owned(), vip(last), 80);
     assert_eq!(all, [at("any", 87), at("dual", 86), at("named", 85)]);
+}
+
+/// Each names one of two, which is the lowest of what the other one may have.
+#[test]
+fn what_one_names_beside_any_is_not_the_others() {
+    for pool_takes in [0, 3] {
+        let sim = Sim::default();
+        sim.with(|remains| remains.pool_takes = pool_takes);
+        let mut server = Server::start(&sim).unwrap();
+        let edit = [
+            NewLoadBalancer { vips: dual(&[vip(85)]), ..new(1, "one", 80, &[]) },
+            NewLoadBalancer { vips: dual(&[ipv6(85)]), ..new(2, "other", 80, &[]) },
+        ];
+        assert_eq!(declare(&mut server, &edit).unwrap().unwrap(), tally(2, 0, 0));
+        server.check();
+        let vips = |number| server.board.get(lb(number)).unwrap().vips;
+        assert_eq!([vips(1).first(), vips(2).first()], [vip(85), vip(86)]);
+        assert_eq!([vips(1).second(), vips(2).second()], [Some(ipv6(86)), Some(ipv6(85))]);
+    }
 }
 
 /// Whatever fails: a contradiction, an address, a step, the disk.

@@ -10,7 +10,7 @@ use crate::{
     events::Event,
     health::Standing,
     model::{
-        Fallback,
+        Fallback, ProxyProtocol, ServiceSettings,
         check::{Address, Check, HealthCheck, OnFailure, PanicThreshold, Question, Reaction, SlowStart, Timing},
     },
 };
@@ -327,6 +327,27 @@ fn a_check_at_other_times_goes_on_from_what_is_known() {
     changed.port = Some(port(8080));
     assert_eq!(begun(&mut server, changed), [Beginning::New, Beginning::New]);
     server.check();
+}
+
+/// Also on its own port by number. Another port is another server, and not every question is a connection.
+#[test]
+fn a_backend_that_expects_a_header_is_asked_with_one() {
+    let sim = Sim::default();
+    let service = ServiceSettings { proxy_protocol: Some(ProxyProtocol::V2), ..ServiceSettings::default() };
+    let mut server = start(&sim, NewLoadBalancer { service, ..checked(1, 1, Reaction::default()) });
+    for (question, at, expected) in [
+        (Question::Tcp, None, Some(ProxyProtocol::V2)),
+        (Question::Tcp, Some(80), Some(ProxyProtocol::V2)),
+        (Question::Tcp, Some(8080), None),
+        (Question::Icmp, None, None),
+    ] {
+        let port = at.map(port);
+        let asked = Check { question, port, ..Check::clone(&check(Reaction::default()).check) };
+        let asked = HealthCheck { check: Arc::new(asked), reaction: Reaction::default() };
+        let change = LoadBalancerChange { check: Some(Some(Arc::new(asked))), ..Default::default() };
+        server.ask(Command::Update(lb(1), change)).unwrap();
+        assert_eq!(watch(&server, 1).proxy_protocol, expected, "{at:?}");
+    }
 }
 
 #[test]
