@@ -173,7 +173,7 @@ impl Room {
             warn!(
                 sessions,
                 "UDP clients have all the ports that they may have: new ones take the place of those who have been silent longest. For more, widen \
-                 net.ipv4.ip_local_port_range"
+                 net.ipv4.ip_local_port_range and start slb anew"
             );
         }
     }
