@@ -40,6 +40,20 @@ fn there_and_back_again() {
     assert!(site.get(&created).is_ok());
 }
 
+/// Neither nftables nor iptables, which relaying takes none of.
+fn a_host_without_a_firewall_is_left_as_clean() {
+    let site = Site::new(SLB);
+    let before = site.lb.kernel_state();
+    let server = site.start(&["--dataplane", "user"]);
+    let _ = site.balanced(&server);
+    server.stop();
+    let hide = "for each in /usr/sbin/*tables*-save /usr/sbin/*tables*-restore; do mount --bind /dev/null $each; done";
+    let clean = format!("{hide}; exec {SLB} cleanup --stateDir {}", site.state_dir());
+    let output = site.lb.output("unshare", &["-m", "sh", "-c", &clean]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(site.lb.kernel_state(), before);
+}
+
 /// A node without IPVS beside one with it sends clients to the same backends.
 fn who_hashes_chooses_as_the_kernel_does() {
     let site = Site::new(SLB);
@@ -68,5 +82,6 @@ fn who_hashes_chooses_as_the_kernel_does() {
 slb_lab::main! { fast: [
     neighbours_reach_what_is_relayed,
     there_and_back_again,
+    a_host_without_a_firewall_is_left_as_clean,
     who_hashes_chooses_as_the_kernel_does,
 ] }
