@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The adapter of the last run, if it was another one.
+//! What a server before this one has left on the host, and this one has no use for: VIPs on another adapter, and rules of IPVS.
+
+use std::collections::BTreeSet;
 
 use slb_core::{
     model::Vip,
+    observed::HostView,
     ports::{Cause, Host, Snapshot, Store, Verdict, Write},
     step::HostStep,
 };
@@ -30,7 +33,23 @@ pub async fn change(store: &mut Redb, snapshot: &Snapshot, adapter: &str) -> Res
 async fn leave(adapter: &str, vips: impl Iterator<Item = Vip>) -> Result<(), Cause> {
     let mut host = Linux::new(adapter)?;
     let bound = host.observe().await?.bound;
-    let steps: Vec<HostStep> = vips.filter(|vip| bound.contains(vip)).map(HostStep::Unbind).collect();
+    apply(&mut host, vips.filter(|vip| bound.contains(vip)).map(HostStep::Unbind).collect()).await
+}
+
+/// Takes the source NAT and the marks of VIPs away, which nobody looks after where connections are relayed.
+///
+/// # Errors
+/// The host cannot be read, or does not let them go.
+pub async fn leave_rules(snapshot: &Snapshot, adapter: &str) -> Result<(), Cause> {
+    let mut host = Linux::new(adapter)?;
+    let HostView { source_nat, mut marks, .. } = host.observe().await?;
+    let vips: BTreeSet<Vip> = snapshot.load_balancers.iter().flat_map(|load_balancer| load_balancer.vips).collect();
+    let translated = vips.iter().filter(|vip| source_nat.contains_key(vip)).copied().map(HostStep::DisableSourceNat);
+    let marked = vips.iter().filter_map(|vip| marks.remove(vip)).flatten().map(HostStep::Unmark);
+    apply(&mut host, translated.chain(marked).collect()).await
+}
+
+async fn apply(host: &mut Linux, steps: Vec<HostStep>) -> Result<(), Cause> {
     for verdict in host.apply(&steps).await {
         match verdict {
             Verdict::Applied => {}

@@ -11,7 +11,7 @@ use std::{
 
 use slb_core::{
     errors::Chain,
-    model::{LoadBalancer, ServiceKey, Target, VirtualService},
+    model::{ServiceKey, Target, VirtualService},
     observed::Services,
     ports::{Cause, Dataplane, SettingChange, Settings, Snapshot, Verdict},
     statistics::{Connections, Statistics},
@@ -21,7 +21,7 @@ use slb_dataplane::{Ipvs, Meter, Timeouts};
 use slb_host::{SourceNats, capability, modules};
 use slb_proxy::Proxy;
 
-use crate::run::Fatal;
+use crate::{adapter, run::Fatal};
 
 /// What `--dataplane` asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -221,20 +221,24 @@ pub fn proxy(user: &User, timeouts: Timeouts) -> io::Result<Proxy> {
     })
 }
 
-/// What an earlier server has left in IPVS would take packets away from this process.
+/// What an earlier server has left in IPVS would take packets away from this process. With it goes what the firewall does for it, and first:
+/// so whoever breaks off in between finds that there is still something to do.
 ///
 /// # Errors
-/// IPVS is there, and cannot be asked.
-pub async fn leave_ipvs<'a>(load_balancers: impl Iterator<Item = &'a Arc<LoadBalancer>>) -> Result<(), Cause> {
+/// IPVS is there, and cannot be asked; or what is there does not go.
+pub async fn leave_ipvs(snapshot: &Snapshot, adapter: &str) -> Result<(), Cause> {
     if !modules::has_ipvs() {
         return Ok(());
     }
-    let services = load_balancers.flat_map(|each| {
-        let of_checks = each.vips.into_iter().flat_map(|vip| each.check_services(vip)).map(|check| check.service);
-        each.virtual_services().chain(of_checks)
-    });
-    let steps: Vec<DataplaneStep> = services.map(DataplaneStep::RemoveService).collect();
-    for verdict in Ipvs::open().await?.apply(&steps).await {
+    let services: Vec<VirtualService> = snapshot.load_balancers.iter().flat_map(|each| each.all_services()).collect();
+    let mut ipvs = Ipvs::open().await?;
+    let there = ipvs.keys().await?;
+    if !services.iter().any(|service| there.contains(&service.key())) {
+        return Ok(());
+    }
+    adapter::leave_rules(snapshot, adapter).await?;
+    let steps: Vec<DataplaneStep> = services.into_iter().map(DataplaneStep::RemoveService).collect();
+    for verdict in ipvs.apply(&steps).await {
         match verdict {
             Verdict::Applied => {}
             Verdict::Retry(cause) | Verdict::Refused(cause) => return Err(cause),
@@ -333,7 +337,8 @@ impl Settings for Plane {
 #[cfg(test)]
 mod tests {
     use slb_core::model::{
-        Advertise, CheckMarks, LoadBalancerId, Name, Origin, Phase, Protocol, ServiceSettings, SourceNat, Vip,
+        Advertise, CheckMarks, LoadBalancer, LoadBalancerId, Name, Origin, Phase, Protocol, ServiceSettings, SourceNat,
+        Vip,
     };
     use uuid::Uuid;
 

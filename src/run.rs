@@ -206,7 +206,7 @@ async fn serve(config: Config, mut inheritance: Inheritance, signals: &mut Signa
     if changes_host {
         adapter::change(&mut store, &snapshot, &adapter).await?;
         if user.is_some() {
-            dataplane::leave_ipvs(snapshot.load_balancers.iter()).await.map_err(Fatal::LeaveIpvs)?;
+            dataplane::leave_ipvs(&snapshot, &adapter).await.map_err(Fatal::LeaveIpvs)?;
         }
     }
     let has_ipv6 = pool.has_ipv6()

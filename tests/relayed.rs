@@ -22,22 +22,48 @@ fn neighbours_reach_what_is_relayed() {
     assert!(!site.lb.sh("ip -o addr show dev eth0").contains("192.168.0.85/32"));
 }
 
-/// What IPVS still had would take packets away from who listens.
+/// What IPVS still had would take packets away from who listens. What only IPVS can do waits for it.
 fn there_and_back_again() {
     let site = Site::new(SLB);
     let _backends = site.web();
     let server = site.start(&[]);
     let created = site.balanced(&server);
+    let _ = server.create(r#"{"name":"ports","ports":["8000-8010"]}"#);
+    let _ = server.create(r#"{"name":"never","port":81,"sourceNat":"never"}"#);
     assert!(site.get(&created).is_ok());
+    let rules =
+        || ["MASQUERADE", "MARK"].map(|target| site.lb.sh("iptables-legacy-save").contains(&format!("-j {target}")));
+    assert_eq!(rules(), [true; 2]);
     server.stop();
     let server = site.start(&["--dataplane", "user"]);
-    assert_eq!(site.lb.sh("ipvsadm -Sn"), "");
+    assert_eq!((site.lb.sh("ipvsadm -Sn").as_str(), rules()), ("", [false; 2]));
     assert!(site.get(&created).is_ok());
+    let listed = server.list();
+    let programmed = [0, 1, 2].map(|index| &listed[index]["observed"]["programmed"]);
+    assert_eq!(programmed.map(|programmed| programmed["is"] == true), [true, false, false], "{listed}");
+    for (programmed, why) in programmed[1..].iter().zip(["one port for each load-balancer", "source NAT never"]) {
+        assert!(programmed["why"].as_str().unwrap().contains(why), "{listed}");
+    }
     server.stop();
     assert!(site.get(&created).is_err(), "what is relayed ends with slb");
     let _server = site.start(&["--dataplane", "ipvs"]);
     assert!(site.lb.sh("ipvsadm -Sn").contains("-A -t 192.168.0.85:"));
     assert!(site.get(&created).is_ok());
+    assert_eq!(rules(), [true; 2]);
+}
+
+/// Neither nftables nor iptables, which relaying takes none of.
+fn a_host_without_a_firewall_is_left_as_clean() {
+    let site = Site::new(SLB);
+    let before = site.lb.kernel_state();
+    let server = site.start(&["--dataplane", "user"]);
+    let _ = site.balanced(&server);
+    server.stop();
+    let hide = "for each in /usr/sbin/*tables*-save /usr/sbin/*tables*-restore; do mount --bind /dev/null $each; done";
+    let clean = format!("{hide}; exec {SLB} cleanup --stateDir {}", site.state_dir());
+    let output = site.lb.output("unshare", &["-m", "sh", "-c", &clean]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(site.lb.kernel_state(), before);
 }
 
 /// A node without IPVS beside one with it sends clients to the same backends.
@@ -68,5 +94,6 @@ fn who_hashes_chooses_as_the_kernel_does() {
 slb_lab::main! { fast: [
     neighbours_reach_what_is_relayed,
     there_and_back_again,
+    a_host_without_a_firewall_is_left_as_clean,
     who_hashes_chooses_as_the_kernel_does,
 ] }

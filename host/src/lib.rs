@@ -183,7 +183,13 @@ impl Linux {
         for rule in self.marks.observe().await? {
             marks.entry(rule.vip).or_default().insert(rule);
         }
-        Ok(HostView { source_nat: self.nat().await?.observe(&networks).await?, marks, ..view })
+        let source_nat = match self.nat().await {
+            Ok(nat) => nat.observe(&networks).await?,
+            // Where nothing can translate, nothing does; who relays gets along with that.
+            Err(Error::NoIptables { .. }) => BTreeMap::new(),
+            Err(error) => return Err(error),
+        };
+        Ok(HostView { source_nat, marks, ..view })
     }
 
     /// The settings without which bound VIPs would be told of by ARP where they should not be.
