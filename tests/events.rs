@@ -23,10 +23,14 @@ fn told(curl: &Process) -> Vec<Value> {
     said.iter().filter_map(|line| line.strip_prefix("data: ")).map(|data| serde_json::from_str(data).unwrap()).collect()
 }
 
-/// What was told, by name, up to the first of that name.
+/// What was told, by name, up to the first of that name, all of which has been heard.
 fn names(curl: &Process, last: &str) -> Vec<String> {
+    // The last line of each.
+    let event = |line: &str| {
+        line.strip_prefix("data: ").map(|data| serde_json::from_str::<Value>(data).unwrap()["event"].clone())
+    };
+    curl.line(last, |line| event(line).is_some_and(|event| event == last));
     let is_last = |line: &str| line == format!("event: {last}");
-    curl.line(last, is_last);
     let said = curl.said();
     let count = said.iter().position(|line| is_last(line)).unwrap() + 1;
     said[..count].iter().filter_map(|line| line.strip_prefix("event: ")).map(str::to_owned).collect()
