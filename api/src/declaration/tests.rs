@@ -37,41 +37,6 @@ forward_to = "127.0.0.1:9090"
 }
 
 #[test]
-fn everything_that_a_body_has_can_be_said() {
-    let file = r#"
-[[loadbalancer]]
-name = "web"
-ports = ["80", 443]
-family = "dual"
-scheduler = "sh"
-persistence = { timeout = "5m" }
-healthCheck = { type = "http", path = "/up", interval = "2s" }
-fallback = { ip = "10.0.0.99" }
-
-[[loadbalancer.backend]]
-ip = "10.0.0.11"
-weight = 3
-
-[[loadbalancer.backend]]
-ip = "10.0.0.12"
-[loadbalancer.backend.healthCheck]
-type = "tcp"
-port = 22
-
-[[loadbalancer]]
-name = "dns"
-eip = "192.0.2.53"
-port = 53
-protocol = "udp"
-"#;
-    let declared = read(file).unwrap();
-    let at = |index: usize| format!("loadbalancer/{index}");
-    let [web, dns] = [(at(0), "10.0.0.11 10.0.0.12 10.0.0.99".to_owned()), (at(1), String::new())];
-    assert_eq!(places(&declared), [web, dns]);
-    assert!(declared[0].load_balancer.check.is_some() && declared[0].load_balancer.service.persistence.is_some());
-}
-
-#[test]
 fn what_is_wrong_is_said_with_its_place() {
     let one = "[[loadbalancer]]\nname = \"web\"\nport = 80\n";
     for (file, at, why) in [

@@ -88,13 +88,16 @@ proptest! {
     }
 }
 
+/// Everything that a body has can be said.
 #[test]
 fn the_whole_is_read() {
     let read = Document::parse(WHOLE).unwrap().load_balancers(false).unwrap();
-    assert_eq!(
-        read.iter().map(|each| each.at.as_str()).collect::<Vec<_>>(),
-        ["loadbalancer/0", "loadbalancer/1", "frontend"]
-    );
+    let targets = |each: &Declared| each.load_balancer.targets().map(|target| target.to_string()).collect::<Vec<_>>();
+    let places: Vec<_> = read.iter().map(|each| (each.at.as_str(), targets(each).join(" "))).collect();
+    let expected =
+        [("loadbalancer/0", "10.0.0.11 10.0.0.12 10.0.0.99"), ("loadbalancer/1", ""), ("frontend", "127.0.0.1:8080")];
+    assert_eq!(places, expected.map(|(at, targets)| (at, targets.to_owned())));
+    assert!(read[0].load_balancer.check.is_some() && read[0].load_balancer.service.persistence.is_some());
 }
 
 #[test]
