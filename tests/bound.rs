@@ -5,14 +5,18 @@
 
 use std::{
     collections::BTreeMap,
-    io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    io::Read,
+    net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
     sync::mpsc::{Receiver, Sender, channel},
     thread::{self, available_parallelism},
 };
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use slb_lab::{Loopback, loopback::free_port, site::endpoint};
+use slb_lab::{
+    Loopback,
+    loopback::{free_port, greeter},
+    site::endpoint,
+};
 
 /// slb, built by cargo.
 const SLB: &str = env!("CARGO_BIN_EXE_slb");
@@ -54,22 +58,6 @@ fn may_open(server: &Loopback, files: u64) {
     let limit = Rlimit { current: Some(files), maximum: Some(FILES) };
     let id = Pid::from_raw(server.process().id().cast_signed());
     prlimit(id, Resource::Nofile, limit).unwrap();
-}
-
-/// Greets whoever comes, and waits for the end of what they say.
-fn greeter() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            thread::spawn(move || {
-                let mut client = client.unwrap();
-                client.write_all(b"!").unwrap();
-                let _ = client.read_to_end(&mut Vec::new());
-            });
-        }
-    });
-    port
 }
 
 /// Sends back whatever comes.
@@ -121,7 +109,7 @@ impl Clients {
 #[test]
 fn idle_clients_leave_slb_what_is_its_own() {
     let server = start("tcp", "127.0.5.85-127.0.5.90");
-    let at = balance(&server, "tcp", greeter());
+    let at = balance(&server, "tcp", greeter("!"));
     let mut clients = Clients::none();
     (0..CLIENTS).for_each(|_| clients.connect(at));
     let said = hear(&server, "raise the limit of open files");
@@ -131,7 +119,7 @@ fn idle_clients_leave_slb_what_is_its_own() {
     let idle = clients.greeted(room);
 
     // All that takes files of slb's own, while clients have all of theirs; and those of another load-balancer get none of either.
-    let other = balance(&server, "tcp", greeter());
+    let other = balance(&server, "tcp", greeter("!"));
     clients.connect(other);
     assert_eq!(connections(&server), u64::try_from(room).unwrap());
 
@@ -146,7 +134,7 @@ fn idle_clients_leave_slb_what_is_its_own() {
 #[test]
 fn udp_clients_make_room_for_each_other() {
     let server = start("udp", "127.0.6.85-127.0.6.90");
-    let (web, names) = (balance(&server, "tcp", greeter()), balance(&server, "udp", echo()));
+    let (web, names) = (balance(&server, "tcp", greeter("!")), balance(&server, "udp", echo()));
     let ask = |client: &UdpSocket| {
         client.send(b"?").unwrap();
         client.recv(&mut [0]).unwrap();
@@ -161,7 +149,7 @@ fn udp_clients_make_room_for_each_other() {
         .collect();
     hear(&server, "raise the limit of open files");
     served(&mut TcpStream::connect(web).unwrap());
-    let _ = balance(&server, "tcp", greeter());
+    let _ = balance(&server, "tcp", greeter("!"));
     // Also those who have lost their place.
     clients.iter().for_each(ask);
 }
@@ -170,7 +158,7 @@ fn udp_clients_make_room_for_each_other() {
 #[test]
 fn a_lack_of_files_is_survived() {
     let server = start("lack", "127.0.7.85");
-    let at = balance(&server, "tcp", greeter());
+    let at = balance(&server, "tcp", greeter("!"));
     let mut first = TcpStream::connect(at).unwrap();
     served(&mut first);
     may_open(&server, 8);

@@ -15,7 +15,11 @@ use std::{
 
 use rustix::process::Signal;
 use serde_json::Value;
-use slb_lab::{Loopback, loopback::free_port, site::endpoint};
+use slb_lab::{
+    Loopback,
+    loopback::{free_port, greeter},
+    site::endpoint,
+};
 
 /// slb, built by cargo.
 const SLB: &str = env!("CARGO_BIN_EXE_slb");
@@ -38,22 +42,6 @@ fn refused(server: &Loopback, method: &str, path: &str, body: &str, status: u16)
     let answer = server.ask(method, path, body);
     assert_eq!(answer.status, status, "{}", answer.body);
     answer.json()
-}
-
-/// Says its name to whoever comes, and waits for the end of what they say.
-fn backend(name: &'static str) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            thread::spawn(move || {
-                let mut client = client.unwrap();
-                client.write_all(name.as_bytes()).unwrap();
-                let _ = client.read_to_end(&mut Vec::new());
-            });
-        }
-    });
-    port
 }
 
 fn connect(at: SocketAddr) -> (TcpStream, String) {
@@ -88,7 +76,7 @@ fn three_commands_balance_and_survive_a_restart() {
     assert_eq!((&advertised["is"], &advertised["why"]), (&false.into(), &"this server announces no VIPs".into()));
     let of = |port: u16, more: &str| format!(r#"{{"ip":"127.0.0.1","port":{port}{more}}}"#);
     for name in ["a", "b"] {
-        let _ = server.create(&format!("{path}/backend"), &of(backend(name), ""));
+        let _ = server.create(&format!("{path}/backend"), &of(greeter(name), ""));
     }
     let names: Vec<String> = (0..4).map(|_| connect(at).1).collect();
     assert_eq!(names, ["a", "b", "a", "b"]);
@@ -124,7 +112,7 @@ fn clean_up(state_dir: &str) -> String {
 fn a_drain_waits_for_connections() {
     let server = start(&state_dir("drain"), "127.0.2.85");
     let port = free_port(Ipv4Addr::new(127, 0, 2, 85));
-    let (first, second) = (backend("a"), backend("b"));
+    let (first, second) = (greeter("a"), greeter("b"));
     let body = format!(
         r#"{{"name":"web","port":{port},"backends":[{{"ip":"127.0.0.1","port":{first}}},{{"ip":"127.0.0.1","port":{second}}}]}}"#
     );
@@ -164,7 +152,7 @@ fn the_frontend_of_a_file_is_marked_and_stays() {
     let file = format!("{state_dir}/config.toml");
     let frontend = format!("[frontend]\nbind_on = \"127.0.0.1:{port}\"\n\n");
     let forward = |to: u16| format!("[[frontend.backend]]\nforward_to = \"127.0.0.1:{to}\"\n\n");
-    std::fs::write(&file, [frontend, forward(backend("a")), forward(backend("b"))].concat()).unwrap();
+    std::fs::write(&file, [frontend, forward(greeter("a")), forward(greeter("b"))].concat()).unwrap();
     let server = Loopback::start(SLB, &["--config", &file, "--stateDir", &state_dir]);
     hear(&server, "is carried out");
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! slb in user space on the loopback adapter of where the test runs: it needs no privileges, no IPVS and no kernel of its own.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    thread,
+};
 
 use serde_json::Value;
 
@@ -87,4 +91,24 @@ impl Loopback {
 pub fn free_port(address: Ipv4Addr) -> u16 {
     let listener = TcpListener::bind((address, 0)).expect("a free port");
     listener.local_addr().expect("an address").port()
+}
+
+/// A backend that says its name to whoever comes, and waits for the end of what they say; its port.
+///
+/// # Panics
+/// No port is free.
+#[must_use]
+pub fn greeter(name: &'static str) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            thread::spawn(move || {
+                let mut client = client.expect("a client");
+                client.write_all(name.as_bytes()).expect("a client that listens");
+                let _ = client.read_to_end(&mut Vec::new());
+            });
+        }
+    });
+    port
 }
