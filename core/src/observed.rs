@@ -7,7 +7,16 @@ use std::{
     net::IpAddr,
 };
 
-use crate::model::{BackendSettings, MarkRule, ServiceKey, ServiceSettings, SourceNat, Target, Vip};
+use crate::model::{BackendSettings, Family, MarkRule, ServiceKey, ServiceSettings, SourceNat, Target, Vip};
+
+/// How much there is of what brings answers to clients' own addresses back to this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Something is missing: they do not come.
+    Part,
+    /// All of it.
+    Whole,
+}
 
 /// What a host reports of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +32,8 @@ pub struct HostView {
     pub is_relaying: bool,
     /// The VIPs for which slb's source NAT is in place, and for which connections it is.
     pub source_nat: BTreeMap<Vip, SourceNat>,
+    /// The families in which something is there that brings answers to clients' own addresses back to this host.
+    pub answers: BTreeMap<Family, Extent>,
     /// What slb has the firewall mark, by VIP. No set is empty.
     pub marks: BTreeMap<Vip, BTreeSet<MarkRule>>,
 }

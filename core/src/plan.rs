@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! take away   withdraw ▶ unbind ▶ remove service
-//! build up    enable source NAT ▶ program service and backends ▶ prune backends ▶ mark ▶ bind ▶ advertise
-//! last        disable source NAT
+//! build up    enable source NAT, catch answers ▶ program service and backends ▶ prune backends ▶ mark ▶ bind ▶ advertise
+//! last        disable source NAT, release answers
 //! ```
 //! Each VIP is planned for by itself, also where a load-balancer has another one beside it. It is advertised if one of its load-balancers is
 //! to be told of (`LoadBalancer::is_to_be_told`). Without, it stays bound, for the connections that there are.
@@ -13,11 +13,13 @@
 //! binding is already telling. For the same reason it is unbound before they are removed. Backends that are no longer
 //! wanted go after new ones have come, so that there is no moment without any.
 //!
+//! Answers to clients' own addresses are caught for a whole family, from the first VIP that needs it to the last.
+//!
 //! What the firewall marks changes in one piece, after the services: neither a mark without a service nor a service whose mark nobody
 //! gets does anything, and a port that goes from one range to another is never without.
 //!
 //! What is ours is decided here and nowhere else: whatever belongs to a load-balancer in the [`State`], whose record was
-//! written before the kernel was touched and is erased after the kernel is clean; and slb's own rules for source NAT and marks. Everything
+//! written before the kernel was touched and is erased after the kernel is clean; and slb's own rules for source NAT, answers and marks. Everything
 //! else is foreign and no step ever names it.
 
 #[cfg(test)]
@@ -27,10 +29,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     model::{
-        BackendSettings, CheckService, LoadBalancer, MarkRule, Phase, ServiceSettings, SourceNat, Target, Time, Vip,
-        VirtualService,
+        BackendSettings, CheckService, Family, LoadBalancer, MarkRule, Phase, ServiceSettings, SourceNat, Target, Time,
+        Vip, VirtualService,
     },
-    observed::{HostView, ServiceView, Services},
+    observed::{Extent, HostView, ServiceView, Services},
     state::State,
     step::{AdvertStep, DataplaneStep, HostStep, Step},
 };
@@ -64,7 +66,7 @@ pub enum Stage {
     Unbind,
     /// [`DataplaneStep::RemoveService`].
     RemoveService,
-    /// [`HostStep::EnableSourceNat`].
+    /// [`HostStep::EnableSourceNat`] and [`HostStep::CatchAnswers`].
     EnableSourceNat,
     /// Services and backends that are new or changed.
     Program,
@@ -76,7 +78,7 @@ pub enum Stage {
     Bind,
     /// [`AdvertStep::Advertise`].
     Advertise,
-    /// [`HostStep::DisableSourceNat`].
+    /// [`HostStep::DisableSourceNat`] and [`HostStep::ReleaseAnswers`].
     DisableSourceNat,
 }
 
@@ -86,7 +88,7 @@ pub type Plan = BTreeMap<Stage, Vec<Step>>;
 /// The steps from `observed` to `state` as it is to be at that time, for the part in `scope`. Empty when there is nothing to do.
 #[must_use]
 pub fn plan(state: &State, observed: &Observed, scope: &Scope, now: Time) -> Plan {
-    let mut steps = Steps { now, plan: Plan::new() };
+    let mut steps = Steps { now, kept: kept_answers(state, observed), plan: Plan::new() };
     match scope {
         Scope::Vips(vips) => vips.iter().for_each(|vip| steps.of_vip(state, observed, *vip)),
         Scope::All => {
@@ -108,8 +110,8 @@ impl Step {
             Self::Advert(AdvertStep::Advertise(_)) => Stage::Advertise,
             Self::Host(HostStep::Unbind(_)) => Stage::Unbind,
             Self::Host(HostStep::Bind(_)) => Stage::Bind,
-            Self::Host(HostStep::EnableSourceNat(..)) => Stage::EnableSourceNat,
-            Self::Host(HostStep::DisableSourceNat(_)) => Stage::DisableSourceNat,
+            Self::Host(HostStep::EnableSourceNat(..) | HostStep::CatchAnswers(_)) => Stage::EnableSourceNat,
+            Self::Host(HostStep::DisableSourceNat(_) | HostStep::ReleaseAnswers(_)) => Stage::DisableSourceNat,
             Self::Host(HostStep::Mark(_) | HostStep::Unmark(_)) => Stage::Mark,
             Self::Dataplane(DataplaneStep::RemoveService(_)) => Stage::RemoveService,
             Self::Dataplane(DataplaneStep::RemoveBackend(..)) => Stage::Prune,
@@ -131,6 +133,18 @@ impl Observed {
         ServiceSettings { source_nat, ..load_balancer.service_on(vip) }
     }
 
+    /// Whether backends of the load-balancer answer to clients' own addresses, and the answers have to be brought back.
+    #[must_use]
+    pub fn needs_answers(&self, load_balancer: &LoadBalancer) -> bool {
+        self.host.is_relaying && load_balancer.phase == Phase::Active && load_balancer.source_nat == SourceNat::Never
+    }
+
+    /// Whether they are.
+    #[must_use]
+    pub fn has_answers(&self, family: Family) -> bool {
+        self.host.answers.get(&family) == Some(&Extent::Whole)
+    }
+
     /// Takes note of a step that was carried out.
     pub fn note(&mut self, step: &Step) {
         match *step {
@@ -140,6 +154,8 @@ impl Observed {
             Step::Host(HostStep::Unbind(vip)) => drop(self.host.bound.remove(&vip)),
             Step::Host(HostStep::EnableSourceNat(vip, choice)) => drop(self.host.source_nat.insert(vip, choice)),
             Step::Host(HostStep::DisableSourceNat(vip)) => drop(self.host.source_nat.remove(&vip)),
+            Step::Host(HostStep::CatchAnswers(vip)) => drop(self.host.answers.insert(vip.family(), Extent::Whole)),
+            Step::Host(HostStep::ReleaseAnswers(vip)) => drop(self.host.answers.remove(&vip.family())),
             Step::Host(HostStep::Mark(rule)) => drop(self.host.marks.entry(rule.vip).or_default().insert(rule)),
             Step::Host(HostStep::Unmark(rule)) => {
                 let left = self.host.marks.remove(&rule.vip).map(|mut rules| {
@@ -179,6 +195,8 @@ struct Wanted {
 
 struct Steps {
     now: Time,
+    /// The families whose answers somebody needs, of those in which there is something that may go.
+    kept: BTreeSet<Family>,
     plan: Plan,
 }
 
@@ -190,6 +208,7 @@ impl Steps {
     fn of_vip(&mut self, state: &State, observed: &Observed, vip: Vip) {
         let mut held = false;
         let (mut wanted, mut told) = (false, false);
+        let mut answered = false;
         let mut translated = SourceNat::Never;
         let mut marked = BTreeSet::new();
         for load_balancer in state.on(vip) {
@@ -199,19 +218,24 @@ impl Steps {
                 wanted = true;
                 marked.extend(load_balancer.mark_rules(vip));
                 told |= load_balancer.is_to_be_told(vip);
+                answered |= observed.needs_answers(load_balancer);
                 translated = translated.max(source_nat_for(load_balancer, vip));
             }
         }
         let host = &observed.host;
         let is_translated = translated != SourceNat::Never && !host.is_relaying;
         let is_so = host.source_nat.get(&vip) == Some(&translated);
+        let (family, has_answers) = (vip.family(), observed.has_answers(vip.family()));
+        let is_last = held && host.answers.contains_key(&family) && !self.kept.contains(&family);
         let steps = [
             (!told && observed.advertised.contains(&vip), Step::Advert(AdvertStep::Withdraw(vip))),
             (held && !wanted && host.bound.contains(&vip), Step::Host(HostStep::Unbind(vip))),
             (is_translated && !is_so, Step::Host(HostStep::EnableSourceNat(vip, translated))),
+            (answered && !has_answers, Step::Host(HostStep::CatchAnswers(vip))),
             (wanted && !host.bound.contains(&vip), Step::Host(HostStep::Bind(vip))),
             (told && !observed.advertised.contains(&vip), Step::Advert(AdvertStep::Advertise(vip))),
             (!is_translated && host.source_nat.contains_key(&vip), Step::Host(HostStep::DisableSourceNat(vip))),
+            (is_last, Step::Host(HostStep::ReleaseAnswers(vip))),
         ];
         steps.into_iter().filter(|(needed, _)| *needed).for_each(|(_, step)| self.push(step));
         self.of_marks(&marked, host.marks.get(&vip).unwrap_or(&BTreeSet::new()));
@@ -275,6 +299,15 @@ impl Steps {
             self.push(Step::Dataplane(DataplaneStep::RemoveBackend(service, *target)));
         }
     }
+}
+
+/// The families in which answers are needed, of those in which something is there to bring them.
+fn kept_answers(state: &State, observed: &Observed) -> BTreeSet<Family> {
+    let is_needed = |family: &Family| {
+        let is_of = |each: &LoadBalancer| each.vips.into_iter().any(|vip| vip.family() == *family);
+        state.load_balancers().any(|each| observed.needs_answers(each) && is_of(each))
+    };
+    observed.host.answers.keys().copied().filter(is_needed).collect()
 }
 
 /// Which of the load-balancer's connections to that VIP need it.

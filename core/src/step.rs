@@ -40,6 +40,10 @@ pub enum HostStep {
     EnableSourceNat(Vip, SourceNat),
     /// Stop that.
     DisableSourceNat(Vip),
+    /// Bring what backends answer to clients' own addresses back to this host, for connections of this VIP, and of all others of its family.
+    CatchAnswers(Vip),
+    /// Stop that, since no other VIP of its family needs it.
+    ReleaseAnswers(Vip),
     /// Have the firewall mark these packets.
     Mark(MarkRule),
     /// Stop that.
@@ -73,7 +77,9 @@ impl Step {
                 HostStep::Bind(vip)
                 | HostStep::Unbind(vip)
                 | HostStep::EnableSourceNat(vip, _)
-                | HostStep::DisableSourceNat(vip),
+                | HostStep::DisableSourceNat(vip)
+                | HostStep::CatchAnswers(vip)
+                | HostStep::ReleaseAnswers(vip),
             ) => vip,
             Self::Host(HostStep::Mark(rule) | HostStep::Unmark(rule)) => rule.vip,
             Self::Dataplane(step) => step.service().vip(),
@@ -151,6 +157,8 @@ impl fmt::Display for HostStep {
             Self::Unbind(vip) => write!(f, "unbind {vip}"),
             Self::EnableSourceNat(vip, choice) => write!(f, "enable source NAT for {vip} ({choice})"),
             Self::DisableSourceNat(vip) => write!(f, "disable source NAT for {vip}"),
+            Self::CatchAnswers(vip) => write!(f, "bring answers to clients of {vip} back to this host"),
+            Self::ReleaseAnswers(vip) => write!(f, "let answers to clients of {vip} go their own way"),
             Self::Mark(rule) => write!(f, "mark {rule}"),
             Self::Unmark(rule) => write!(f, "stop marking {rule}"),
         }

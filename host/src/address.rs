@@ -41,9 +41,12 @@ impl Change {
         match *step {
             HostStep::Bind(vip) => Some(Self::Bind(vip)),
             HostStep::Unbind(vip) => Some(Self::Unbind(vip)),
-            HostStep::EnableSourceNat(..) | HostStep::DisableSourceNat(_) | HostStep::Mark(_) | HostStep::Unmark(_) => {
-                None
-            }
+            HostStep::EnableSourceNat(..)
+            | HostStep::DisableSourceNat(_)
+            | HostStep::CatchAnswers(_)
+            | HostStep::ReleaseAnswers(_)
+            | HostStep::Mark(_)
+            | HostStep::Unmark(_) => None,
         }
     }
 

@@ -141,6 +141,28 @@ pub enum Error {
         /// The program that was looked for last.
         program: &'static str,
     },
+    /// Nothing in the kernel knows which packets a socket of this host waits for.
+    #[error(
+        "find a way to know answers to clients: the kernel's nftables has no match of sockets for {family} (CONFIG_NFT_SOCKET and \
+         CONFIG_NFT_TPROXY, Linux 5.11) and there is no program {program}; install the package iptables, or leave sourceNat at always"
+    )]
+    NoSocketMatch {
+        /// The family.
+        family: Family,
+        /// The program that was looked for last.
+        program: &'static str,
+    },
+    /// The kernel refused to bring answers back.
+    #[error(
+        "lead answers to clients back to this host over {family}, by a rule for routes (CONFIG_IP_MULTIPLE_TABLES)"
+    )]
+    Answers {
+        /// The family.
+        family: Family,
+        /// What the kernel said.
+        #[source]
+        source: netlink::KernelError,
+    },
     /// iptables is all there is, and works for root alone.
     #[error("look for iptables rules, which are for root alone: run slb as root, or on a kernel with nftables")]
     Tables(#[source] io::Error),
@@ -201,6 +223,7 @@ impl Error {
             Self::Bind { source, .. }
             | Self::Unbind { source, .. }
             | Self::Nftables(source)
+            | Self::Answers { source, .. }
             | Self::Refused(source) => is_final(source),
             Self::Open { source, .. } | Self::Read { source, .. } | Self::Change { source, .. } => {
                 source.refusal().is_some_and(is_final)
@@ -208,6 +231,7 @@ impl Error {
             Self::Port { .. }
             | Self::Ipv6Off { .. }
             | Self::NoIptables { .. }
+            | Self::NoSocketMatch { .. }
             | Self::Tables(_)
             | Self::NoModule { .. }
             | Self::SettingName(_) => true,

@@ -9,7 +9,7 @@
 //! ```
 //! The rooms, in the order to read: [`Linux`] is the driver and asks the others; `routing` is the connection to the kernel's
 //! rtnetlink; `link` and `address` say what its messages mean; `reception` waits until an address works; `sysctl` is the table of settings
-//! with their reasons; `nat` and `marks` have each a driver for nftables and one for iptables, which `nft` and `iptables` talk to; `modules`
+//! with their reasons; `nat`, `marks` and `answers` have each a driver for nftables and one for iptables, which `nft` and `iptables` talk to; `modules`
 //! and `capability` are what preflight asks; `way_out` asks whether clients' packets may come in; `monitor` listens; `program` runs
 //! modprobe and iptables. [`Relaying`] is the driver where connections end on this host. `backend` is for another host than the rest: one that a load-balancer sends packets to.
 //!
@@ -30,6 +30,7 @@ use slb_core::{
 };
 
 mod address;
+mod answers;
 #[cfg(test)]
 mod any;
 pub mod backend;
@@ -58,6 +59,7 @@ pub use relaying::Relaying;
 pub use sysctl::{Ipv6, Need, Setting, quiet, settings};
 
 use address::{Address, Change, Gateway};
+use answers::Answers;
 use error::shared_verdict;
 use routing::Routing;
 
@@ -70,6 +72,7 @@ pub struct Linux {
     nat: Option<nat::Drivers>,
     /// Each chosen when it is first needed.
     marks: marks::Drivers,
+    answers: Answers,
     /// Whether VIPs may be of IPv6.
     has_ipv6: bool,
     /// Whether backends are asked for VIPs, and answer from there.
@@ -89,6 +92,7 @@ impl Linux {
             routing: Routing::open()?,
             nat: None,
             marks: marks::Drivers::default(),
+            answers: Answers::default(),
             has_ipv6: false,
             hears_vips: false,
         })
@@ -168,12 +172,13 @@ impl Linux {
         self.routing.addresses(Address::of).await
     }
 
-    /// The host but for what is translated and marked.
+    /// The host but for what is translated and marked: all that there is where connections end on it.
     async fn view_of_addresses(&mut self) -> Result<HostView, Error> {
         let adapters = self.adapters().await?;
         let addresses = self.addresses().await?;
         let gateways: Vec<Gateway> = self.routing.routes(Gateway::of).await?;
-        Ok(address::view(&self.adapter, &adapters, &addresses, &gateways))
+        let answers = self.answers.observe(&mut self.routing).await?;
+        Ok(HostView { answers, ..address::view(&self.adapter, &adapters, &addresses, &gateways) })
     }
 
     async fn view(&mut self) -> Result<HostView, Error> {
@@ -233,11 +238,15 @@ impl Linux {
             return Ok(changes.iter().map(|change| change.without_adapter(&self.adapter, &there)).collect());
         };
         let requests = address::requests(changes, link.header.index);
-        let answers = self.routing.change_addresses(requests).await?;
+        let answers = self.routing.change("addresses", requests).await?;
         let bound: Vec<Ipv6Addr> =
             changes.iter().zip(&answers).filter_map(|(change, answer)| change.begins(answer)).collect();
         reception::begun(&mut self.routing, link.header.index, &bound).await?;
         Ok(changes.iter().zip(answers).map(|(change, answer)| change.verdict(&self.adapter, answer)).collect())
+    }
+
+    async fn change_answers(&mut self, steps: &[HostStep]) -> answers::Outcome {
+        self.answers.apply(steps, &mut self.routing).await
     }
 
     async fn change_marks(&mut self, steps: &[HostStep], family: Family) -> Result<(), Arc<Error>> {
@@ -263,8 +272,8 @@ impl Host for Linux {
         Ok(self.view().await?)
     }
 
-    /// Addresses first, all in one pack, then all source NAT and all marks, each in one piece. Steps about addresses take effect in their
-    /// order; of several about the source NAT of one VIP, or about one mark, the last counts.
+    /// Addresses first, all in one pack, then all source NAT, all marks and all answers, each in one piece. Steps about addresses take effect
+    /// in their order; of several about the source NAT of one VIP, about one mark, or about the answers of one family, the last counts.
     async fn apply(&mut self, steps: &[HostStep]) -> Vec<Verdict> {
         let changes: Vec<Change> = steps.iter().filter_map(Change::of).collect();
         let wishes: nat::Wishes = steps.iter().filter_map(nat::wish).collect();
@@ -276,6 +285,7 @@ impl Host for Linux {
         let of_ipv6 = self.change_nat(Family::Ipv6, &wishes).await;
         let marks_of_ipv4 = self.change_marks(steps, Family::Ipv4).await;
         let marks_of_ipv6 = self.change_marks(steps, Family::Ipv6).await;
+        let of_answers = self.change_answers(steps).await;
         let mut of_addresses = of_addresses.into_iter();
         let verdict = |step: &HostStep| match step {
             HostStep::Bind(_) | HostStep::Unbind(_) => {
@@ -288,6 +298,7 @@ impl Host for Linux {
                 };
                 of_nat.as_ref().map_or_else(shared_verdict, |()| Verdict::Applied)
             }
+            HostStep::CatchAnswers(vip) | HostStep::ReleaseAnswers(vip) => answers::verdict(&of_answers, vip.family()),
             HostStep::Mark(rule) | HostStep::Unmark(rule) => {
                 let of_marks = match rule.vip.family() {
                     Family::Ipv4 => &marks_of_ipv4,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The host around a data plane in user space: connections end here, so nothing is forwarded, translated or marked. With privileges VIPs
-//! are bound as ever; without, they have to be addresses of this host already, and nothing is changed.
+//! are bound as ever, and answers to clients' own addresses are brought back; without, VIPs have to be addresses of this host already, and
+//! nothing is changed.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,11 @@ use slb_core::{
     step::HostStep,
 };
 
-use crate::{Linux, address::Change, error::shared_verdict, sysctl};
+use crate::{Linux, address::Change, answers, error::shared_verdict, sysctl};
+
+/// Why backends do not see clients' own addresses.
+const UNSHOWN: &str = "connections are relayed from this host's address: source NAT never takes VIPs that slb binds itself, as root or with \
+                       CAP_NET_ADMIN and CAP_NET_RAW, or IPVS (--dataplane ipvs); \"proxyProtocol\" tells backends who their clients are";
 
 /// The driver.
 #[derive(Debug)]
@@ -33,6 +38,14 @@ impl Relaying {
     #[must_use]
     pub fn bound() -> Self {
         Self { linux: None, bound: BTreeSet::new() }
+    }
+
+    /// Where nothing is changed, nobody can be shown whose address it is.
+    async fn change_answers(&mut self, steps: &[HostStep]) -> Option<answers::Outcome> {
+        match &mut self.linux {
+            Some(linux) => Some(linux.change_answers(steps).await),
+            None => None,
+        }
     }
 
     /// On the adapter, or as if.
@@ -71,6 +84,7 @@ impl Host for Relaying {
 
     async fn apply(&mut self, steps: &[HostStep]) -> Vec<Verdict> {
         let changes: Vec<Change> = steps.iter().filter_map(Change::of).collect();
+        let of_answers = self.change_answers(steps).await;
         let mut of_addresses = self.change_addresses(&changes).await.into_iter();
         let mut verdict = |step: &HostStep| match *step {
             HostStep::Bind(_) | HostStep::Unbind(_) => {
@@ -78,6 +92,11 @@ impl Host for Relaying {
             }
             HostStep::EnableSourceNat(..) => Verdict::Refused(Unserved("source NAT is for IPVS".to_owned()).into()),
             HostStep::DisableSourceNat(_) => Verdict::Applied,
+            HostStep::CatchAnswers(vip) | HostStep::ReleaseAnswers(vip) => match &of_answers {
+                Some(outcome) => answers::verdict(outcome, vip.family()),
+                None if matches!(step, HostStep::ReleaseAnswers(_)) => Verdict::Applied,
+                None => Verdict::Refused(Unserved(UNSHOWN.to_owned()).into()),
+            },
             HostStep::Mark(_) => Verdict::Refused(Unserved("marks are for IPVS".to_owned()).into()),
             HostStep::Unmark(_) => Verdict::Applied,
         };

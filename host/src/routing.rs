@@ -10,6 +10,7 @@ use netlink_packet_route::{
     address::AddressMessage,
     link::{LinkAttribute, LinkExtentMask, LinkMessage},
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
+    rule::RuleMessage,
 };
 
 use crate::Error;
@@ -141,15 +142,44 @@ impl Routing {
         }
     }
 
-    /// Carries out changes of addresses, packed; one answer each.
-    pub(crate) async fn change_addresses(
+    /// What `pick` makes of every rule for routes. A kernel without such rules has none.
+    pub(crate) async fn rules<I: IntoIterator>(
         &mut self,
+        pick: impl Fn(&RuleMessage) -> I,
+    ) -> Result<Vec<I::Item>, Error> {
+        let mut all = Vec::new();
+        for family in FAMILIES {
+            let mut query = RuleMessage::default();
+            query.header.family = family;
+            let found = self.dump("the rules for routes", RouteNetlinkMessage::GetRule(query), |message| {
+                let picked = if let RouteNetlinkMessage::NewRule(rule) = message
+                    && rule.header.family == family
+                {
+                    Some(pick(&rule))
+                } else {
+                    None
+                };
+                picked.into_iter().flatten()
+            });
+            match found.await {
+                Ok(mut found) => all.append(&mut found),
+                Err(Error::Read { source, .. }) if source.refusal().is_some_and(has_no_rules) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Carries out changes, packed; one answer each.
+    pub(crate) async fn change(
+        &mut self,
+        what: &'static str,
         requests: impl Iterator<Item = Request<RouteNetlinkMessage>>,
     ) -> Result<Vec<Result<(), KernelError>>, Error> {
         self.0
             .transact(requests.map(|Request { payload, flags }| Request::new(Message(Some(payload)), flags)))
             .await
-            .map_err(|source| Error::Change { what: "addresses", source })
+            .map_err(|source| Error::Change { what, source })
     }
 
     async fn dump<I: IntoIterator>(
@@ -172,6 +202,11 @@ impl Routing {
             }
         }
     }
+}
+
+/// What a kernel answers that was built without rules, or without the family.
+fn has_no_rules(refusal: &KernelError) -> bool {
+    matches!(refusal.errno(), libc::EOPNOTSUPP | libc::EAFNOSUPPORT)
 }
 
 fn no_such_link(errno: i32) -> bool {

@@ -57,6 +57,9 @@ impl<W: World> Controller<W> {
         let lacking = fallback.map(|fallback| fallback.target).filter(|it| !compared.is_as_planned(*it));
         if load_balancer.phase == Phase::Deleting {
             Err(why(failed, |step| is_of_removal(step, service), "it is being deleted"))
+        } else if self.observed.needs_answers(load_balancer) && !self.observed.has_answers(vip.family()) {
+            let is_about_it = |step: &Step| matches!(step, Step::Host(HostStep::CatchAnswers(_)));
+            Err(why(failed, is_about_it, "answers to its clients do not come back to this host"))
         } else if compared.observed.is_none_or(|observed| observed.settings != asked) {
             Err(why(failed, |step| is_of_service(step, service), "the kernel has no such service"))
         } else if !load_balancer.mark_rules(vip).all(|rule| self.has_mark(&rule)) {

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::model::{
-    Advertise, Backend, BackendId, CheckMarks, Encapsulation, Endpoint, Family, Forwarding, LoadBalancerId, Mark,
-    Marked, Name, Port, Ports, Protocol, Scheduler, ServiceKey, ServiceSettings, Thresholds, Weight,
+    Advertise, Backend, BackendId, CheckMarks, Encapsulation, Endpoint, Forwarding, LoadBalancerId, Mark, Marked, Name,
+    Port, Ports, Protocol, Scheduler, ServiceKey, ServiceSettings, Thresholds, Weight,
 };
 
 fn vip(last: u8) -> Vip {
@@ -135,9 +135,26 @@ fn kernels() -> impl Strategy<Value = Observed> {
     let services = prop::collection::btree_map(keys, service, 0..8);
     let choices = prop::sample::select(SourceNat::ALL[..2].to_vec());
     let source_nat = prop::collection::btree_map(vips(), choices, 0..6);
-    (set(), (source_nat, marks()), set(), services).prop_map(|(bound, (source_nat, marks), advertised, services)| {
-        Observed { host: HostView { bound, source_nat, marks, ..HostView::default() }, services, advertised }
-    })
+    let extents = prop::sample::select(vec![Extent::Part, Extent::Whole]);
+    let families = prop::sample::select(vec![Family::Ipv4, Family::Ipv6]);
+    let answers = prop::collection::btree_map(families, extents, 0..3);
+    (set(), (source_nat, marks()), answers, set(), services).prop_map(
+        |(bound, (source_nat, marks), answers, advertised, services)| {
+            let host = HostView { bound, source_nat, answers, marks, ..HostView::default() };
+            Observed { host, services, advertised }
+        },
+    )
+}
+
+fn relaying(kernel: Observed) -> Observed {
+    Observed { host: HostView { is_relaying: true, ..kernel.host }, ..kernel }
+}
+
+/// The families in which some backend answers to clients' own addresses.
+fn answered(state: &State) -> BTreeSet<Family> {
+    let active = state.load_balancers().filter(|each| each.phase == Phase::Active);
+    let shown = active.filter(|each| each.source_nat == SourceNat::Never);
+    shown.flat_map(|each| each.vips).map(|vip| vip.family()).collect()
 }
 
 fn carried_out(plan: &Plan, mut kernel: Observed) -> Observed {
@@ -184,7 +201,7 @@ proptest! {
     /// Where connections end on the host, the data plane is asked whose address backends are to see, and there is no rule.
     #[test]
     fn who_relays_is_asked_whose_address_to_show(state in states(), kernel in kernels()) {
-        let kernel = Observed { host: HostView { is_relaying: true, ..kernel.host }, ..kernel };
+        let kernel = relaying(kernel);
         let kernel = carried_out(&plan(&state, &kernel, &Scope::All, Time::FIRST), kernel);
         prop_assert!(kernel.host.source_nat.is_empty());
         for load_balancer in state.load_balancers().filter(|each| each.phase == Phase::Active) {
@@ -194,6 +211,36 @@ proptest! {
             }
         }
         prop_assert_eq!(plan(&state, &kernel, &Scope::All, Time::FIRST), Plan::new());
+    }
+
+    /// Answers to clients' own addresses are brought back as long as somebody relays and somebody needs it, whatever was there.
+    #[test]
+    fn answers_come_back_where_somebody_needs_them(state in states(), kernel in kernels(), relays in any::<bool>()) {
+        let kernel = if relays { relaying(kernel) } else { kernel };
+        let after = carried_out(&plan(&state, &kernel, &Scope::All, Time::FIRST), kernel);
+        let needed = if relays { answered(&state) } else { BTreeSet::new() };
+        for family in needed.iter().copied().chain(state.vips().map(|vip| vip.family())) {
+            let expected = needed.contains(&family).then_some(Extent::Whole);
+            prop_assert_eq!(after.host.answers.get(&family).copied(), expected);
+        }
+    }
+
+    /// Nobody is shown clients whose answers go astray, at no moment of the way there and back.
+    #[test]
+    fn answers_come_back_before_the_first_and_until_the_last(state in states()) {
+        let mut kernel = relaying(Observed::default());
+        let mut going = state.clone();
+        let ids: Vec<LoadBalancerId> = state.load_balancers().map(|each| each.id).collect();
+        ids.iter().for_each(|id| drop(going.mark_deleting(*id).unwrap()));
+        for state in [state, going] {
+            for step in plan(&state, &kernel, &Scope::All, Time::FIRST).values().flatten() {
+                kernel.note(step);
+                let mut services = kernel.services.iter();
+                let is_shown = |service: &ServiceView| service.settings.unwrap().source_nat == Some(SourceNat::Never);
+                prop_assert!(services.all(|(_, service)| !is_shown(service) || kernel.has_answers(Family::Ipv4)));
+            }
+        }
+        prop_assert_eq!(kernel, relaying(Observed::default()));
     }
 
     /// A VIP that is advertised is bound, and its services are programmed, at every moment of the plan.

@@ -179,7 +179,7 @@ impl Kernel {
     }
 
     async fn send(&mut self, request: Request<RouteNetlinkMessage>) -> Result<(), crate::Error> {
-        let answers = self.routing.change_addresses(std::iter::once(request)).await?;
+        let answers = self.routing.change("addresses", std::iter::once(request)).await?;
         answers.into_iter().find_map(Result::err).map_or(Ok(()), |refusal| Err(Refused(refusal)))
     }
 }

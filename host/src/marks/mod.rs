@@ -53,7 +53,9 @@ impl Wishes {
                 | HostStep::Bind(_)
                 | HostStep::Unbind(_)
                 | HostStep::EnableSourceNat(..)
-                | HostStep::DisableSourceNat(_) => {}
+                | HostStep::DisableSourceNat(_)
+                | HostStep::CatchAnswers(_)
+                | HostStep::ReleaseAnswers(_) => {}
             }
         }
         wishes

@@ -62,7 +62,12 @@ pub(crate) fn wish(step: &HostStep) -> Option<(Vip, Choice)> {
     match *step {
         HostStep::EnableSourceNat(vip, choice) => Some((vip, choice)),
         HostStep::DisableSourceNat(vip) => Some((vip, Choice::Never)),
-        HostStep::Bind(_) | HostStep::Unbind(_) | HostStep::Mark(_) | HostStep::Unmark(_) => None,
+        HostStep::Bind(_)
+        | HostStep::Unbind(_)
+        | HostStep::CatchAnswers(_)
+        | HostStep::ReleaseAnswers(_)
+        | HostStep::Mark(_)
+        | HostStep::Unmark(_) => None,
     }
 }
 

@@ -84,6 +84,12 @@ pub(crate) fn add_chain(family: Family, table: &str, chain: &str, Place { kind, 
     change(family, NfTablesMessage::NewChain(ChainMessage { attributes }), NLM_F_CREATE)
 }
 
+/// One that takes no packets by itself.
+pub(crate) fn add_plain_chain(family: Family, table: &str, chain: &str) -> Change {
+    let attributes = vec![ChainAttribute::Table(table.to_owned()), ChainAttribute::Name(chain.to_owned())];
+    change(family, NfTablesMessage::NewChain(ChainMessage { attributes }), NLM_F_CREATE)
+}
+
 pub(crate) fn add_rule(
     family: Family,
     table: &str,
