@@ -29,7 +29,7 @@ fn there_and_back_again() {
     let server = site.start(&[]);
     let created = site.balanced(&server);
     let _ = server.create(r#"{"name":"ports","ports":["8000-8010"]}"#);
-    let _ = server.create(r#"{"name":"never","port":81,"sourceNat":"never"}"#);
+    let _ = server.create(r#"{"name":"near","port":81,"sourceNat":"sameNetwork"}"#);
     assert!(site.get(&created).is_ok());
     let rules =
         || ["MASQUERADE", "MARK"].map(|target| site.lb.sh("iptables-legacy-save").contains(&format!("-j {target}")));
@@ -41,7 +41,7 @@ fn there_and_back_again() {
     let listed = server.list();
     let programmed = [0, 1, 2].map(|index| &listed[index]["observed"]["programmed"]);
     assert_eq!(programmed.map(|programmed| programmed["is"] == true), [true, false, false], "{listed}");
-    for (programmed, why) in programmed[1..].iter().zip(["one port for each load-balancer", "source NAT never"]) {
+    for (programmed, why) in programmed[1..].iter().zip(["one port for each load-balancer", "sameNetwork needs IPVS"]) {
         assert!(programmed["why"].as_str().unwrap().contains(why), "{listed}");
     }
     server.stop();

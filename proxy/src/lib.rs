@@ -8,7 +8,7 @@
 //! ```
 //! `balance` decides who gets a connection, purely and as IPVS does. A `service` is what all workers share of it, with what `traffic`
 //! counts. `socket` binds, an `entrance` is what workers take clients from, `inherited` sockets are of the process before. `tcp` accepts
-//! and connects, `relay` carries bytes both ways, through a `pipe` where it can; a `preface` tells backends who their clients are; `udp`
+//! and connects, from where `source` says, `relay` carries bytes both ways, through a `pipe` where it can; a `preface` tells backends who their clients are; `udp`
 //! passes on datagrams. A `clock` knows who is silent. There is `room` for so many connections, and `sessions` of UDP make room for each
 //! other. [`Proxy`] is the
 //! driver, [`Meter`] reads the counters, `unserved` says what only a kernel can do.
@@ -26,6 +26,7 @@ mod room;
 mod service;
 mod sessions;
 mod socket;
+mod source;
 mod tcp;
 mod traffic;
 mod udp;

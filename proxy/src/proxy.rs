@@ -140,7 +140,12 @@ impl Proxy {
                 let method = unserved::method(&settings).map_err(refused)?;
                 unserved::source(&settings).map_err(refused)?;
                 match self.service(at) {
-                    Some(service) => service.set(method, settings),
+                    Some(service) => {
+                        for target in service.targets() {
+                            unserved::way_back(&settings, target).map_err(refused)?;
+                        }
+                        service.set(method, settings);
+                    }
                     None => {
                         let service = Service::new(endpoint, method, settings, self.alive.clone());
                         self.listen(endpoint, &Arc::new(service))?;
@@ -158,6 +163,7 @@ impl Proxy {
             DataplaneStep::AddBackend(at, target, settings) | DataplaneStep::SetBackend(at, target, settings) => {
                 unserved::forwarding(&settings).map_err(refused)?;
                 let service = self.service(at).ok_or_else(|| Verdict::Retry(Error::NoService(at).into()))?;
+                unserved::way_back(&service.settings(), target).map_err(refused)?;
                 service.put(target, settings);
             }
             DataplaneStep::RemoveBackend(at, target) => {

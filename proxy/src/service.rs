@@ -10,14 +10,14 @@ use std::{
 };
 
 use slb_core::{
-    model::{BackendSettings, Endpoint, ProxyProtocol, ServiceKey, ServiceSettings, Target},
+    model::{BackendSettings, Endpoint, ProxyProtocol, ServiceKey, ServiceSettings, SourceNat, Target},
     observed::ServiceView,
     statistics::{BackendCount, Connections, ServiceCount},
 };
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    balance::{Balancer, Method, Ticket},
+    balance::{Balancer, Destination, Method, Ticket},
     traffic::Traffic,
 };
 
@@ -28,7 +28,8 @@ pub type Services = Arc<Mutex<BTreeMap<ServiceKey, Arc<Service>>>>;
 #[derive(Debug)]
 pub struct Backend {
     traffic: Traffic,
-    gone: watch::Sender<bool>,
+    /// How often its connections were cut.
+    cuts: watch::Sender<u64>,
 }
 
 /// Connections to an endpoint, and who takes them.
@@ -47,7 +48,15 @@ pub struct Lease {
     backend: Arc<Backend>,
     target: Target,
     ticket: Ticket,
-    proxy_protocol: Option<ProxyProtocol>,
+    /// Its backend's cuts before it.
+    cuts: u64,
+    settings: ServiceSettings,
+}
+
+impl Backend {
+    fn cut(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
+    }
 }
 
 impl Service {
@@ -71,38 +80,47 @@ impl Service {
         self.balancer().settings()
     }
 
-    /// Balances otherwise from now on.
+    /// Balances otherwise from now on. Where clients' own addresses are not shown any more, nobody brings answers to them back: their
+    /// connections are cut.
     pub fn set(&self, method: Method, settings: ServiceSettings) {
-        self.balancer().set(method, settings);
+        let mut balancer = self.balancer();
+        let were_shown = shows_clients(&balancer.settings());
+        balancer.set(method, settings);
+        if were_shown && !shows_clients(&settings) {
+            balancer.destinations().iter().for_each(|destination| destination.handle().cut());
+        }
+    }
+
+    /// Its backends.
+    pub fn targets(&self) -> Vec<Target> {
+        self.balancer().destinations().iter().map(Destination::target).collect()
     }
 
     /// Adds the backend, or changes the one that is there.
     pub fn put(&self, target: Target, settings: BackendSettings) {
-        let backend = || Arc::new(Backend { traffic: Traffic::default(), gone: watch::Sender::new(false) });
+        let backend = || Arc::new(Backend { traffic: Traffic::default(), cuts: watch::Sender::new(0) });
         self.balancer().put(target, settings, backend);
     }
 
     /// Takes the backend out and cuts its connections.
     pub fn remove(&self, target: Target) {
         if let Some(backend) = self.balancer().remove(target) {
-            backend.gone.send_replace(true);
+            backend.cut();
         }
     }
 
     /// Cuts all connections.
     pub fn cut(&self) {
-        for destination in self.balancer().destinations() {
-            destination.handle().gone.send_replace(true);
-        }
+        self.balancer().destinations().iter().for_each(|destination| destination.handle().cut());
     }
 
     /// A backend for a new connection; those that were tried in vain are passed over.
     pub fn lease(self: &Arc<Self>, client: SocketAddr, tried: &[Target]) -> Option<Lease> {
         let mut balancer = self.balancer();
         let (ticket, target, backend) = balancer.choose(client, Instant::now(), tried)?;
-        let proxy_protocol = balancer.settings().proxy_protocol;
+        let (settings, cuts) = (balancer.settings(), *backend.cuts.borrow());
         drop(balancer);
-        Some(Lease { service: Arc::clone(self), backend, target, ticket, proxy_protocol })
+        Some(Lease { service: Arc::clone(self), backend, target, ticket, cuts, settings })
     }
 
     /// As the plan compares it.
@@ -148,18 +166,23 @@ impl Lease {
 
     /// How the backend is told who its client is, if it is.
     pub fn proxy_protocol(&self) -> Option<ProxyProtocol> {
-        self.proxy_protocol
+        self.settings.proxy_protocol
     }
 
-    /// Whether the backend has been taken out.
+    /// The client, if it is in its name that the backend is connected to.
+    pub fn shown(&self, client: SocketAddr) -> Option<SocketAddr> {
+        shows_clients(&self.settings).then_some(client)
+    }
+
+    /// Whether the connection is cut: the backend has been taken out, for instance.
     pub fn is_gone(&self) -> bool {
-        *self.backend.gone.borrow()
+        *self.backend.cuts.borrow() != self.cuts
     }
 
-    /// Ends when the backend is taken out.
+    /// Ends when the connection is cut.
     pub fn gone(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut gone = self.backend.gone.subscribe();
-        async move { drop(gone.wait_for(|gone| *gone).await) }
+        let (mut cuts, before) = (self.backend.cuts.subscribe(), self.cuts);
+        async move { drop(cuts.wait_for(|cuts| *cuts != before).await) }
     }
 
     /// The connection is established.
@@ -173,6 +196,11 @@ impl Lease {
         count(&self.backend.traffic);
         count(&self.service.traffic);
     }
+}
+
+/// Whether backends see clients' own addresses.
+fn shows_clients(settings: &ServiceSettings) -> bool {
+    settings.source_nat == Some(SourceNat::Never)
 }
 
 impl Drop for Lease {

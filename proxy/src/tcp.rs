@@ -27,7 +27,7 @@ use crate::{
     relay::{Patience, relay},
     room::{Room, is_out_of_room},
     service::{Lease, Service},
-    socket,
+    socket, source,
 };
 
 /// How long to wait when the process, or the host, has no room for another connection.
@@ -89,7 +89,7 @@ async fn serve(
         let mut gone = pin!(lease.gone());
         let connected = tokio::select! {
             // Cancel-safe, both: what is dropped is not used any more.
-            connected = connect(lease.address(), times.connect) => connected,
+            connected = connect(lease.shown(from), lease.address(), times.connect) => connected,
             () = &mut gone => Err(ErrorKind::ConnectionAborted.into()),
         };
         match connected {
@@ -134,8 +134,8 @@ async fn carry(
     relay(client, backend, lease, patience).await
 }
 
-async fn connect(to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
-    let stream = timeout(limit, TcpStream::connect(to)).await.map_err(|_| ErrorKind::TimedOut)??;
+async fn connect(client: Option<SocketAddr>, to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+    let stream = timeout(limit, source::stream(client, to)).await.map_err(|_| ErrorKind::TimedOut)??;
     other_end(stream, to)
 }
 

@@ -8,7 +8,7 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     io::{self, ErrorKind},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -30,6 +30,7 @@ use crate::{
     room::{Room, is_out_of_room},
     service::{Lease, Service},
     sessions::Seat,
+    source,
     traffic::Traffic,
 };
 
@@ -180,9 +181,7 @@ impl Session {
         refused: Vec<Target>,
     ) -> io::Result<Self> {
         let to = lease.address();
-        let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let back = connect(std::net::UdpSocket::bind(SocketAddr::new(any, 0))?, to)?;
-        back.set_nonblocking(true)?;
+        let back = connect(source::datagrams(lease.shown(client), to)?, to)?;
         let (back, front) = (UdpSocket::from_std(back)?, Arc::downgrade(front));
         Ok(Self { client, back, front, lease, seat, refused, is_refused: AtomicBool::new(false) })
     }

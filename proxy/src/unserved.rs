@@ -4,11 +4,11 @@
 use std::io::{self, ErrorKind};
 
 use slb_core::{
-    model::{BackendSettings, Endpoint, Forwarding, Protocol, ServiceSettings, SourceNat, VirtualService},
+    model::{BackendSettings, Endpoint, Forwarding, Protocol, ServiceSettings, SourceNat, Target, VirtualService},
     ports::Unserved,
 };
 
-use crate::balance::Method;
+use crate::{balance::Method, source};
 
 /// Where clients connect to.
 ///
@@ -41,18 +41,32 @@ pub fn method(settings: &ServiceSettings) -> Result<Method, Unserved> {
     })
 }
 
-/// Whose address backends see: this host's.
+/// Whose address backends see: this host's, or all clients' own.
 ///
 /// # Errors
-/// They are to see others'.
+/// It depends on where clients are.
 pub fn source(settings: &ServiceSettings) -> Result<(), Unserved> {
     match settings.source_nat {
-        None | Some(SourceNat::Always) => Ok(()),
-        Some(choice @ (SourceNat::SameNetwork | SourceNat::Never)) => Err(Unserved(format!(
-            "the user-space data plane relays connections, so backends see this host's address: source NAT {choice} needs IPVS \
+        None | Some(SourceNat::Always | SourceNat::Never) => Ok(()),
+        Some(choice @ SourceNat::SameNetwork) => Err(Unserved(format!(
+            "the user-space data plane shows backends this host's address, or with source NAT never all clients' own: {choice} needs IPVS \
              (--dataplane ipvs); \"proxyProtocol\" tells backends who their clients are"
         ))),
     }
+}
+
+/// Whether what the backend answers to clients' own addresses can be brought back to this host, if it is to.
+///
+/// # Errors
+/// The backend is this host: its answers do not come in from anywhere.
+pub fn way_back(settings: &ServiceSettings, target: Target) -> Result<(), Unserved> {
+    if settings.source_nat == Some(SourceNat::Never) && source::is_own(target.ip.address()) {
+        return Err(Unserved(format!(
+            "the backend {target} is this host itself, and what it answers to clients' own addresses goes past the user-space data plane: source NAT \
+             never needs backends on other hosts, or IPVS (--dataplane ipvs); \"proxyProtocol\" tells backends who their clients are"
+        )));
+    }
+    Ok(())
 }
 
 /// Whether connections can be relayed to a backend of that kind.

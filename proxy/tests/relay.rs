@@ -348,7 +348,7 @@ async fn what_takes_a_kernel_is_refused_with_a_reason() {
     let by = |forwarding| AddBackend(at.into(), target, BackendSettings { forwarding, ..BackendSettings::default() });
     let sctp = Endpoint { protocol: Protocol::Sctp, ..at };
     let elsewhere = Endpoint { vip: "192.0.2.1".parse().unwrap(), ..at };
-    let seen = ServiceSettings { source_nat: Some(SourceNat::Never), ..ServiceSettings::default() };
+    let seen = ServiceSettings { source_nat: Some(SourceNat::SameNetwork), ..ServiceSettings::default() };
     let hashed = ServiceSettings { scheduler: Scheduler::Dh, ..ServiceSettings::default() };
     for (step, why) in [
         (by(Forwarding::DirectRoute), "type DR needs IPVS"),
@@ -357,7 +357,7 @@ async fn what_takes_a_kernel_is_refused_with_a_reason() {
         (AddService(sctp.into(), ServiceSettings::default()), "no sctp"),
         (AddService(VirtualService::Mark(at.vip, Mark::all().next().unwrap()), ServiceSettings::default()), "one port"),
         (AddService(at.into(), hashed), "no scheduler dh"),
-        (AddService(at.into(), seen), "source NAT never needs IPVS"),
+        (AddService(at.into(), seen), "sameNetwork needs IPVS"),
         (add_service(elsewhere), "192.0.2.1 is no address of this host"),
     ] {
         match &proxy.apply(&[step]).await[..] {
