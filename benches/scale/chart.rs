@@ -81,7 +81,6 @@ impl Axis {
     fn of(values: impl Iterator<Item = f64> + Clone, from: f64, to: f64) -> Self {
         let least = values.clone().fold(f64::MAX, f64::min);
         let most = values.fold(f64::MIN_POSITIVE, f64::max);
-        #[expect(clippy::cast_possible_truncation, reason = "powers of ten are few")]
         let [first, last] = [least.log10().floor() as i32, most.log10().ceil() as i32];
         Self { first, last: last.max(first + 1), from, to }
     }

@@ -119,7 +119,6 @@ impl Told<'_> {
 
 /// Three digits that count.
 fn short(value: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of digits")]
     let digits = (2.0 - value.abs().max(1e-9).log10().floor()).max(0.0) as usize;
     format!("{value:.digits$}")
 }

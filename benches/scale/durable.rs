@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File},
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process,
     time::Instant,
 };
@@ -51,14 +51,13 @@ fn bodies(count: usize) -> Vec<String> {
 }
 
 /// A second's writes of a page that the disk has confirmed.
-fn confirmed(path: &PathBuf) -> f64 {
+fn confirmed(path: &Path) -> f64 {
     let mut file = File::create(path).unwrap();
     let start = Instant::now();
     for _ in 0..WRITES {
         file.write_all(&[7; 4096]).unwrap();
         file.sync_data().unwrap();
     }
-    #[expect(clippy::cast_precision_loss, reason = "a hundred")]
     let writes = WRITES as f64;
     writes / start.elapsed().as_secs_f64()
 }

@@ -32,7 +32,6 @@ pub fn median(values: &[f64]) -> f64 {
 pub fn part(values: &[f64], part: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "few")]
     let at = ((sorted.len() - 1) as f64 * part).round() as usize;
     sorted[at]
 }

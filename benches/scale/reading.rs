@@ -27,7 +27,6 @@ const WATCH: Duration = Duration::from_secs(30);
 const WATCHED: [u32; 2] = [1, 10_000];
 
 pub fn measure() {
-    #[expect(clippy::cast_precision_loss, reason = "some millions")]
     tell(ROOM, "binary", 1, "B", &[fs::metadata(SLB).unwrap().len() as f64]);
     SCALES.into_iter().for_each(measure_at);
 }

@@ -14,7 +14,7 @@ use ipvs::{Client, Request};
 use slb_core::{
     model::{LoadBalancer, SourceNat, Time},
     observed::HostView,
-    plan::{Observed, Plan, Scope, plan},
+    plan::{Observed, Plan, Scope, Stage, plan},
     ports::{Dataplane, Verdict},
     state::State,
     step::{DataplaneStep, Step},
@@ -45,7 +45,7 @@ fn measure_at(fleet: Fleet) {
     host.node.inside(|| {
         limit::send(fleet);
         let load_balancers = fleet.load_balancers().map(Into::into).collect();
-        let mut controller = on_a_runtime(async { Looker::new(load_balancers).await });
+        let mut controller = Looker::new(load_balancers);
         for _ in 0..ROUNDS {
             dump.push(limit::dump(fleet).0.as_secs_f64());
             unchanged.push(on_a_runtime(controller.time(0)));
@@ -69,7 +69,7 @@ struct Looker {
 }
 
 impl Looker {
-    async fn new(load_balancers: Vec<Arc<LoadBalancer>>) -> Self {
+    fn new(load_balancers: Vec<Arc<LoadBalancer>>) -> Self {
         let state = State::restore(load_balancers, 0).unwrap();
         let vips: Vec<_> = state.vips().collect();
         let host = HostView {
@@ -98,8 +98,9 @@ impl Looker {
 }
 
 fn of_ipvs(plan: Plan) -> Vec<DataplaneStep> {
-    let of_ipvs = |step| if let Step::Dataplane(step) = step { step } else { panic!("{step} is not of IPVS") };
-    plan.into_values().flatten().map(of_ipvs).collect()
+    assert!(plan.keys().all(|stage| *stage == Stage::Program), "only IPVS has drifted");
+    let of_ipvs = |step| if let Step::Dataplane(step) = step { Some(step) } else { None };
+    plan.into_values().flatten().filter_map(of_ipvs).collect()
 }
 
 async fn lose_some(fleet: Fleet) {

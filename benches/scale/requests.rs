@@ -60,7 +60,6 @@ impl Rates {
 
     /// Rates by round, and which latencies so many of all did not go beyond.
     pub fn tell(&self, clients: usize, mut tell: impl FnMut(&str, &str, &[f64])) {
-        #[expect(clippy::cast_precision_loss, reason = "some thousands")]
         for (what, timed) in [("POST", &self.created), ("DELETE", &self.deleted)] {
             let rates: Vec<f64> = timed.iter().map(|timed| timed.each.len() as f64 / timed.all).collect();
             tell(&format!("{what}, {clients} at a time"), "/s", &rates);
