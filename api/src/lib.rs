@@ -35,6 +35,7 @@ mod json;
 mod loadbalancers;
 mod observed;
 mod peer;
+mod pieces;
 pub mod problem;
 mod query;
 mod read;

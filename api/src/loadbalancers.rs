@@ -4,7 +4,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{extract::State, http::Uri, response::Response};
-use serde::{Serialize, Serializer};
 use slb_core::{
     board::Seen,
     command::{Answer, Command, DrainWish, Failure, LoadBalancerChange, Rejected},
@@ -17,6 +16,7 @@ use crate::{
     drain,
     extract::{LoadBalancerPath, Wish},
     observed::Observer,
+    pieces::{self, Pieces},
     problem::{Kind, Members, Problem},
     query, reply,
     wire::{BackendEdit, LoadBalancerEdit, LoadBalancerView, LoadBalancerWish, Partial, Whole},
@@ -24,18 +24,11 @@ use crate::{
 
 /// All, in the order they were created; null before the first was ever created.
 pub(crate) async fn list(State(api): State<Api>) -> Response {
-    reply::ok(&api.board.list().map(|all| List(&api, all)))
-}
-
-struct List<'a>(&'a Api, Vec<Seen>);
-
-impl Serialize for List<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(api, all) = self;
-        serializer.collect_seq(
-            all.iter().map(|seen| LoadBalancerView::observed(&seen.load_balancer, Some(observer(api, seen)))),
-        )
-    }
+    let Some(all) = api.board.list() else { return reply::ok(&()) };
+    let write = move |piece: &mut Vec<u8>, seen: Seen| {
+        pieces::write(piece, &LoadBalancerView::observed(&seen.load_balancer, Some(observer(&api, &seen))));
+    };
+    reply::typed("application/json", Pieces::of(all.into_iter(), write).into_body())
 }
 
 /// One of them.

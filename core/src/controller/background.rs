@@ -14,7 +14,7 @@ use super::{Controller, World, converge::Failures};
 use crate::{
     errors::Chain,
     model::{Family, Phase, Vip},
-    plan::{Scope, plan},
+    plan::{Plan, Scope, plan},
     ports::{Cause, Host, HostEvent, SettingChange, Settings, Store, Write},
     step::{AdvertStep, Step},
 };
@@ -126,10 +126,12 @@ impl<W: World> Controller<W> {
         let starting = !self.board.is_ready();
         let mut failed = match self.observe(now).await {
             Ok(()) => {
+                let time = self.time();
+                let plan = plan(&self.state, &self.observed, scope, time);
                 if !starting {
-                    self.log_repairs(scope);
+                    log_repairs(&plan);
                 }
-                self.converge(scope, &[], now).await
+                self.follow(plan, scope, &[], time, now).await
             }
             Err(cause) => {
                 warn!(error = %Chain(&*cause), "could not read the state of the kernel; it is tried again");
@@ -147,17 +149,6 @@ impl<W: World> Controller<W> {
         if starting && !self.retries.values().any(|retry| retry.may_pass) {
             self.board.post_ready();
             info!(load_balancers = self.state.load_balancers().count(), "ready");
-        }
-    }
-
-    fn log_repairs(&self, scope: &Scope) {
-        let steps: Vec<Step> = plan(&self.state, &self.observed, scope, self.time()).into_values().flatten().collect();
-        let steps = steps.iter().filter(|step| !matches!(step, Step::Advert(AdvertStep::Advertise(_))));
-        let steps: Vec<&Step> = steps.collect();
-        if steps.len() > NAMED_STEPS {
-            warn!(steps = steps.len(), "the kernel is not as desired: repairing");
-        } else {
-            steps.iter().for_each(|step| warn!(%step, vip = %step.vip(), "the kernel is not as desired: repairing"));
         }
     }
 
@@ -195,6 +186,16 @@ async fn set(driver: &mut impl Settings, changes: Vec<SettingChange>) -> Result<
         info!(setting = name, from, to, "set");
     }
     Ok(())
+}
+
+fn log_repairs(plan: &Plan) {
+    let steps = plan.values().flatten().filter(|step| !matches!(step, Step::Advert(AdvertStep::Advertise(_))));
+    let steps: Vec<&Step> = steps.collect();
+    if steps.len() > NAMED_STEPS {
+        warn!(steps = steps.len(), "the kernel is not as desired: repairing");
+    } else {
+        steps.iter().for_each(|step| warn!(%step, vip = %step.vip(), "the kernel is not as desired: repairing"));
+    }
 }
 
 fn log_failures(failed: &Failures) {

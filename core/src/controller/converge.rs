@@ -16,7 +16,7 @@ use crate::{
     command::Failure,
     errors::{Chain, Shared},
     model::{LoadBalancer, Phase, Time, Vip, VirtualService},
-    plan::{Observed, Scope, plan},
+    plan::{Observed, Plan, Scope, plan},
     ports::{Advertiser, Cause, Dataplane, Host, Verdict},
     state::Change,
     step::{AdvertStep, DataplaneStep, HostStep, Step},
@@ -82,10 +82,23 @@ impl<W: World> Controller<W> {
     /// Carries out the plan for `scope`, from what was last observed. `asked` is what requests have
     /// changed in the state; a creation among it that fails will be undone.
     pub(super) async fn converge(&mut self, scope: &Scope, asked: &[Change], now: Instant) -> Failures {
+        let time = self.time();
+        let plan = plan(&self.state, &self.observed, scope, time);
+        self.follow(plan, scope, asked, time, now).await
+    }
+
+    /// The same by a plan that has been made for that time.
+    pub(super) async fn follow(
+        &mut self,
+        plan: Plan,
+        scope: &Scope,
+        asked: &[Change],
+        time: Time,
+        now: Instant,
+    ) -> Failures {
         let mut failed = Failures::new();
         let mut held_up = BTreeSet::new();
-        let time = self.time();
-        for mut steps in plan(&self.state, &self.observed, scope, time).into_values() {
+        for mut steps in plan.into_values() {
             steps.retain(|step| {
                 !held_up.contains(&step.vip()) && (!step.tells() || self.serves(step.vip(), asked, &failed, time))
             });

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{Controller, World};
 use crate::{
     command::{Command, Failure, LoadBalancerChange, NewLoadBalancer},
-    model::{Endpoint, Listen, Mark, Protocol, ServiceKey, Vip, Vips},
+    model::{Endpoint, Family, Listen, Mark, Protocol, ServiceKey, Vip, Vips},
     ports::{Cause, Dataplane},
 };
 
@@ -67,9 +67,11 @@ impl<W: World> Controller<W> {
         Ok(marks(keys.iter()))
     }
 
-    /// The marks that services had when the kernel was last looked at.
+    /// The marks that services had when the kernel was last looked at. Each request asks; they come after all endpoints, which it need not
+    /// look through.
     pub(super) fn marks_seen(&self) -> BTreeSet<Mark> {
-        marks(self.observed.services.keys())
+        let first = ServiceKey::Mark(Family::Ipv4, Mark::FIRST);
+        marks(self.observed.services.range(first..).map(|(key, _)| key))
     }
 }
 

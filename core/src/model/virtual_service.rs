@@ -15,6 +15,8 @@ use super::{Endpoint, Family, Invalid, Vip};
 pub struct Mark(NonZeroU32);
 
 impl Mark {
+    /// The lowest that there is, whoever's.
+    pub const FIRST: Self = Self(NonZeroU32::MIN);
     /// The first of slb's own.
     pub const LOWEST: u32 = 0x51b0_0001;
     /// The last of them.

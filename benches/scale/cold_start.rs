@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From an empty kernel until all is programmed.
+//!
+//! | | what it does |
+//! | --- | --- |
+//! | packed | makes the IPVS requests and sends them packed, and nothing else: the limit |
+//! | programmed | reads the store, plans, and programs the same services, with the parts that slb is made of |
+//! | slb | the program, from its start: checks, programs, binds, translates and announces, until it says that it is ready |
+//! | keepalived | from its start until the last backend is there; no addresses, no checks |
+//! | ipvsadm | reads the same services as text; once, since it takes long |
+//!
+//! The first two run in this process, with memory that it has already: the fast kernel takes about 0.15 ms for a page that is touched
+//! for the first time, a hundred times as long as others do, and that would be most of what is measured. slb has it all to pay.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use ipvs::Client;
+use slb_core::{
+    model::Time,
+    plan::{Observed, Scope, Stage, plan},
+    ports::{Dataplane, Store, Verdict},
+    state::State,
+    step::Step,
+};
+use slb_dataplane::Ipvs;
+use slb_store::Redb;
+
+use crate::{
+    finding::{median, tell},
+    fleet::{Fleet, Host, file, on_a_runtime},
+    limit,
+    process::{self, SLB},
+};
+
+const ROOM: &str = "coldStart";
+/// How many load-balancers, how often each is measured, and whether with the programs that take long.
+const SCALES: [(u32, usize, bool); 4] = [(100, 5, true), (1_000, 3, false), (2_000, 3, true), (10_000, 3, false)];
+/// How many times as long as the limit programming may take.
+const AIM: f64 = 2.0;
+
+pub fn measure() {
+    keep_memory();
+    for (load_balancers, rounds, is_slow_measured) in SCALES {
+        measure_at(Fleet(load_balancers), rounds, is_slow_measured);
+    }
+}
+
+fn measure_at(fleet: Fleet, rounds: usize, is_slow_measured: bool) {
+    let tell = |what, times: &[f64]| tell(ROOM, what, fleet.0, "s", times);
+    // A host that goes makes work for the kernel at a time of its own, and services of all hosts are in one table of the kernel's:
+    // the hosts stay to the end, and each is emptied at once.
+    let hosts: Vec<_> = (0..rounds).map(|_| (Host::new(), Host::new(), Host::new())).collect();
+    let (mut packed, mut programmed, mut slb) = (Vec::new(), Vec::new(), Vec::new());
+    for (one, two, three) in &hosts {
+        packed.push(one.node.inside(|| limit::send(fleet)).as_secs_f64());
+        assert_eq!(one.objects(), fleet.objects());
+        one.flush();
+        programmed.push(time_programmed(fleet, two).as_secs_f64());
+        two.flush();
+        slb.push(time_slb(fleet, three).as_secs_f64());
+        three.flush();
+    }
+    tell("packed", &packed);
+    tell("programmed", &programmed);
+    tell("slb", &slb);
+    if fleet.0 > 1_000 || is_slow_measured {
+        tell("keepalived", &[time_keepalived(fleet).as_secs_f64()]);
+    }
+    if is_slow_measured {
+        tell("ipvsadm -R", &[time_ipvsadm(fleet).as_secs_f64()]);
+    }
+    let ratio = median(&programmed) / median(&packed);
+    assert!(ratio <= AIM, "programming takes {ratio:.2} times as long as the limit");
+}
+
+/// The allocator of glibc gives back what is larger than the largest piece that was ever freed, mallopt(3), `M_MMAP_THRESHOLD`; let
+/// that be more than anything here.
+fn keep_memory() {
+    drop(std::hint::black_box(vec![1_u8; 31 << 20]));
+}
+
+fn time_programmed(fleet: Fleet, host: &Host) -> Duration {
+    let folder = fleet.store(&host.node);
+    host.node.inside(|| {
+        on_a_runtime(async {
+            let mut store = Redb::open(Path::new(&folder)).unwrap();
+            let mut ipvs = Ipvs::open().await.unwrap();
+            let start = Instant::now();
+            let snapshot = store.load().await.unwrap();
+            let state = State::restore(snapshot.load_balancers, snapshot.last_serial).unwrap();
+            let observed = Observed { services: ipvs.observe().await.unwrap(), ..Observed::default() };
+            let steps = plan(&state, &observed, &Scope::All, Time::FIRST).remove(&Stage::Program).unwrap();
+            let of_ipvs = |step: Step| if let Step::Dataplane(step) = step { Some(step) } else { None };
+            let steps: Vec<_> = steps.into_iter().filter_map(of_ipvs).collect();
+            let verdicts = ipvs.apply(&steps).await;
+            let time = start.elapsed();
+            assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Applied)));
+            assert_eq!(verdicts.len(), fleet.objects() as usize);
+            time
+        })
+    })
+}
+
+fn time_slb(fleet: Fleet, host: &Host) -> Duration {
+    let (folder, range) = (fleet.store(&host.node), fleet.range(0));
+    let words = ["server", "--arp", "--adapter", "eth0", "--ipamRange", &range, "--stateDir", &folder];
+    let start = Instant::now();
+    let mut slb = host.node.spawn(SLB, &words);
+    process::wait_for(&mut slb);
+    let time = start.elapsed();
+    assert_eq!(host.objects(), fleet.objects());
+    let bound = host.node.sh("ip -o -4 addr show dev eth0");
+    assert_eq!(bound.lines().filter(|line| line.contains("/32")).count(), fleet.0 as usize);
+    slb.kill();
+    time
+}
+
+fn time_keepalived(fleet: Fleet) -> Duration {
+    let host = Host::new();
+    let config = file("keepalived", &fleet.for_keepalived());
+    let pids = [format!("--pid={config}.pid"), format!("--checkers_pid={config}-check.pid")];
+    let words = ["--dont-fork", "--check", "--log-console", "--no-syslog", "--use-file", &config];
+    let start = Instant::now();
+    let mut keepalived = host.node.spawn("keepalived", &[&words[..], &[&pids[0], &pids[1]]].concat());
+    host.node.inside(|| {
+        on_a_runtime(async {
+            let mut client = Client::open().await.unwrap();
+            while !fleet.is_there(&mut client).await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+    });
+    let time = start.elapsed();
+    assert_eq!(host.objects(), fleet.objects());
+    keepalived.kill();
+    host.flush();
+    time
+}
+
+fn time_ipvsadm(fleet: Fleet) -> Duration {
+    let host = Host::new();
+    let file = file("ipvsadm", &fleet.for_ipvsadm());
+    let start = Instant::now();
+    host.node.sh(&format!("ipvsadm -R <{file}"));
+    let time = start.elapsed();
+    assert_eq!(host.objects(), fleet.objects());
+    host.flush();
+    time
+}

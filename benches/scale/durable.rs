@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Creations and deletions that are on this machine's disk when they are answered: slb in user space on the loopback adapter, one client
+//! and 64. Beside it, how many small files in turn the disk confirms in a second.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::{Path, PathBuf},
+    process,
+    time::Instant,
+};
+
+use slb_lab::Loopback;
+
+use crate::{finding::Findings, fleet::on_a_runtime, process::SLB, requests::Rates};
+
+const ROOM: &str = "durable";
+const CLIENTS: [(usize, usize); 2] = [(1, 100), (64, 640)];
+const ROUNDS: usize = 5;
+/// Writes that are confirmed, for the limit.
+const WRITES: usize = 100;
+
+pub fn measure(findings: &mut Findings) {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("durable-{}", process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let state = folder.join("state").display().to_string();
+    let options = ["--dataplane", "user", "--adapter", "lo", "--ipamRange", "127.86.0.1", "--stateDir", &state];
+    let slb = Loopback::start(SLB, &options);
+    let mut found = [Rates::default(), Rates::default()];
+    let mut disk = Vec::new();
+    for _ in 0..ROUNDS {
+        disk.push(confirmed(&folder.join("file")));
+        for ((clients, count), found) in CLIENTS.iter().zip(&mut found) {
+            on_a_runtime(found.round_of(slb.api(), *clients, bodies(*count)));
+        }
+    }
+    drop(slb);
+    fs::remove_dir_all(&folder).unwrap();
+    findings.tell(ROOM, "fsync", 1, "/s", &disk);
+    for ((clients, _), found) in CLIENTS.iter().zip(&found) {
+        found.tell(*clients, |what, unit, values| findings.tell(ROOM, what, 1, unit, values));
+    }
+}
+
+/// Each on a port of its own.
+fn bodies(count: usize) -> Vec<String> {
+    let body = |port| {
+        format!(r#"{{"name":"one","eip":"127.86.0.1","port":{port},"backends":[{{"ip":"127.0.0.1","port":9}}]}}"#)
+    };
+    (20_000..20_000 + count).map(body).collect()
+}
+
+/// A second's writes of a page that the disk has confirmed.
+fn confirmed(path: &Path) -> f64 {
+    let mut file = File::create(path).unwrap();
+    let start = Instant::now();
+    for _ in 0..WRITES {
+        file.write_all(&[7; 4096]).unwrap();
+        file.sync_data().unwrap();
+    }
+    let writes = WRITES as f64;
+    writes / start.elapsed().as_secs_f64()
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the kernel allows: requests packed and sent, and its dumps taken in and not looked at.
+
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
+
+use ipvs::{Client, Request};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
+
+use crate::fleet::{Fleet, on_a_runtime};
+
+/// About as many requests as travel in one send.
+const PACK: usize = 512;
+/// `NLM_F_REQUEST`, with `NLM_F_DUMP` or `NLM_F_ACK`.
+const DUMP: u16 = 0x301;
+const ASK: u16 = 0x5;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+/// The controller of families, its question, and the attributes that hold their number and name.
+const GENL_ID_CTRL: u16 = 16;
+const CTRL_CMD_GETFAMILY: u8 = 3;
+const CTRL_ATTR_FAMILY_ID: u16 = 1;
+const CTRL_ATTR_FAMILY_NAME: u16 = 2;
+/// Of linux/ip_vs.h.
+const IPVS_CMD_GET_SERVICE: u8 = 4;
+const IPVS_CMD_GET_DEST: u8 = 8;
+const IPVS_CMD_ATTR_SERVICE: u16 = 1;
+const IPVS_SVC_ATTR_AF: u16 = 1;
+const IPVS_SVC_ATTR_PROTOCOL: u16 = 2;
+const IPVS_SVC_ATTR_ADDR: u16 = 3;
+const IPVS_SVC_ATTR_PORT: u16 = 4;
+
+/// Makes the requests and sends them packed, nothing else.
+pub fn send(fleet: Fleet) -> Duration {
+    on_a_runtime(async {
+        let mut client = Client::open().await.unwrap();
+        let mut left = fleet.requests();
+        let start = Instant::now();
+        loop {
+            let pack: Vec<Request> = left.by_ref().take(PACK).collect();
+            if pack.is_empty() {
+                return start.elapsed();
+            }
+            assert!(client.batch(&pack).await.unwrap().iter().all(Result::is_ok));
+        }
+    })
+}
+
+/// Asks for all services and for the destinations of each, and takes in what comes. Also says how many bytes.
+pub fn dump(fleet: Fleet) -> (Duration, usize) {
+    let socket = Socket::new(NETLINK_GENERIC).unwrap();
+    socket.connect(&SocketAddr::new(0, 0)).unwrap();
+    let mut buffer = Vec::with_capacity(64 << 10);
+    let family = family(&socket, &mut buffer);
+    let questions: Vec<Vec<u8>> = fleet.vips().map(|vip| destinations_of(family, vip)).collect();
+    let services = message(family, DUMP, IPVS_CMD_GET_SERVICE, &[]);
+    let start = Instant::now();
+    let mut bytes = take(&socket, &services, &mut buffer);
+    for question in &questions {
+        bytes += take(&socket, question, &mut buffer);
+    }
+    (start.elapsed(), bytes)
+}
+
+/// One dump to its end, which is the first message of the last datagram or comes after the others in it.
+fn take(socket: &Socket, question: &[u8], buffer: &mut Vec<u8>) -> usize {
+    socket.send(question, 0).unwrap();
+    let mut bytes = 0;
+    loop {
+        buffer.clear();
+        bytes += socket.recv(buffer, 0).unwrap();
+        if kinds(buffer).any(|kind| kind == NLMSG_DONE) {
+            return bytes;
+        }
+    }
+}
+
+/// What kinds of messages a datagram has.
+fn kinds(mut datagram: &[u8]) -> impl Iterator<Item = u16> {
+    std::iter::from_fn(move || {
+        let length = u32::from_ne_bytes(datagram.get(..4)?.try_into().unwrap()) as usize;
+        let kind = u16::from_ne_bytes([datagram[4], datagram[5]]);
+        assert_ne!(kind, NLMSG_ERROR, "the kernel refuses");
+        datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(kind)
+    })
+}
+
+/// The number that the kernel has given to IPVS.
+fn family(socket: &Socket, buffer: &mut Vec<u8>) -> u16 {
+    let name = attribute(CTRL_ATTR_FAMILY_NAME, b"IPVS\0");
+    socket.send(&message(GENL_ID_CTRL, ASK, CTRL_CMD_GETFAMILY, &name), 0).unwrap();
+    buffer.clear();
+    socket.recv(buffer, 0).unwrap();
+    let mut attributes = &buffer[20..];
+    let number = loop {
+        let length = usize::from(u16::from_ne_bytes([attributes[0], attributes[1]]));
+        if u16::from_ne_bytes([attributes[2], attributes[3]]) == CTRL_ATTR_FAMILY_ID {
+            break u16::from_ne_bytes([attributes[4], attributes[5]]);
+        }
+        attributes = &attributes[length.next_multiple_of(4)..];
+    };
+    buffer.clear();
+    socket.recv(buffer, 0).unwrap();
+    number
+}
+
+fn destinations_of(family: u16, vip: Ipv4Addr) -> Vec<u8> {
+    let mut address = [0; 16];
+    address[..4].copy_from_slice(&vip.octets());
+    let service = [
+        attribute(IPVS_SVC_ATTR_AF, &2_u16.to_ne_bytes()),
+        attribute(IPVS_SVC_ATTR_PROTOCOL, &6_u16.to_ne_bytes()),
+        attribute(IPVS_SVC_ATTR_ADDR, &address),
+        attribute(IPVS_SVC_ATTR_PORT, &Fleet::PORT.to_be_bytes()),
+    ];
+    message(family, DUMP, IPVS_CMD_GET_DEST, &attribute(IPVS_CMD_ATTR_SERVICE, &service.concat()))
+}
+
+fn message(family: u16, flags: u16, command: u8, attributes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(20 + attributes.len()).unwrap();
+    let head = [&length.to_ne_bytes()[..], &family.to_ne_bytes(), &flags.to_ne_bytes(), &[0; 8], &[command, 1, 0, 0]];
+    [&head.concat(), attributes].concat()
+}
+
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(4 + value.len()).unwrap();
+    let mut attribute = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
+    attribute.resize(attribute.len().next_multiple_of(4), 0);
+    attribute
+}

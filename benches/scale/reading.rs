@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The program at each scale: the whole list and one of it, as one client gets them; what it holds of the machine's memory, and how much
+//! more while it gives out the list; and what it takes of the processor while nothing happens and while it looks at the kernel.
+
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use slb_lab::Server;
+
+use crate::{
+    client::{Client, ask_all},
+    finding::tell,
+    fleet::{Fleet, Host, on_a_runtime},
+    process::{self, SLB},
+};
+
+const ROOM: &str = "reading";
+const ROUNDS: usize = 5;
+const SCALES: [Fleet; 5] = [Fleet(1), Fleet(100), Fleet(1_000), Fleet(2_000), Fleet(10_000)];
+/// How often one load-balancer is asked for.
+const LOOKS: usize = 200;
+/// How long nothing happens: once in that time slb looks at the kernel of its own accord.
+const WATCH: Duration = Duration::from_secs(30);
+/// At these scales.
+const WATCHED: [u32; 2] = [1, 10_000];
+
+pub fn measure() {
+    tell(ROOM, "binary", 1, "B", &[fs::metadata(SLB).unwrap().len() as f64]);
+    SCALES.into_iter().for_each(measure_at);
+}
+
+fn measure_at(fleet: Fleet) {
+    let host = Host::new();
+    let slb = process::start(fleet, 0, &host);
+    let tell = |what, unit, values: &[f64]| tell(ROOM, what, fleet.0, unit, values);
+    tell("memory", "KiB", &[process::memory(&slb)]);
+    if WATCHED.contains(&fleet.0) {
+        let before = process::processor(&slb);
+        thread::sleep(WATCH);
+        tell("processor, idle", "s/s", &[(process::processor(&slb) - before).as_secs_f64() / WATCH.as_secs_f64()]);
+    }
+    process::forget_peak(&slb);
+    let held = process::memory(&slb);
+    let (mut whole, mut one) = (Vec::new(), Vec::new());
+    host.node.inside(|| {
+        on_a_runtime(async {
+            let mut client = Client::connect(Server::api()).await;
+            for _ in 0..ROUNDS {
+                let start = Instant::now();
+                client.ask("GET", "/loadbalancers", "").await;
+                whole.push(start.elapsed().as_secs_f64());
+            }
+            let all: serde_json::Value = serde_json::from_slice(client.ask("GET", "/loadbalancers", "").await).unwrap();
+            let path = format!("/loadbalancer/{}", all[fleet.0 as usize / 2]["uuid"].as_str().unwrap());
+            one = ask_all(Server::api(), 1, vec![("GET", path, String::new()); LOOKS]).await.each;
+        });
+    });
+    tell("list", "s", &whole);
+    tell("list, memory more", "KiB", &[process::peak(&slb) - held]);
+    tell("one", "s", &one[LOOKS - 50..]);
+    drop(slb);
+    host.flush();
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A look at the kernel when nothing changed, and when a hundredth of the backends is missing.
+//!
+//! | | what it does |
+//! | --- | --- |
+//! | dump | asks for every service and its destinations, and takes in what the kernel says: the limit |
+//! | unchanged | the same, understood and compared with the state, which leaves nothing to do |
+//! | drifted | the same where a hundredth of the destinations is missing, and adds them |
+//! | `ipvsadm -Sn` | prints the services; once, since it takes long |
+
+use std::{sync::Arc, time::Instant};
+
+use ipvs::{Client, Request};
+use slb_core::{
+    model::{LoadBalancer, SourceNat, Time},
+    observed::HostView,
+    plan::{Observed, Plan, Scope, Stage, plan},
+    ports::{Dataplane, Verdict},
+    state::State,
+    step::{DataplaneStep, Step},
+};
+use slb_dataplane::Ipvs;
+
+use crate::{
+    finding::tell,
+    fleet::{BACKENDS, Fleet, Host, on_a_runtime},
+    limit,
+};
+
+const ROOM: &str = "reconcile";
+const ROUNDS: usize = 5;
+/// One destination of so many is missing where there is drift.
+const DRIFT: usize = 100;
+
+pub fn measure() {
+    for load_balancers in [1_000, 10_000] {
+        measure_at(Fleet(load_balancers));
+    }
+}
+
+fn measure_at(fleet: Fleet) {
+    let host = Host::new();
+    let tell = |what, times: &[f64]| tell(ROOM, what, fleet.0, "s", times);
+    let (mut dump, mut unchanged, mut drifted) = (Vec::new(), Vec::new(), Vec::new());
+    host.node.inside(|| {
+        limit::send(fleet);
+        let load_balancers = fleet.load_balancers().map(Into::into).collect();
+        let mut controller = Looker::new(load_balancers);
+        for _ in 0..ROUNDS {
+            dump.push(limit::dump(fleet).0.as_secs_f64());
+            unchanged.push(on_a_runtime(controller.time(0)));
+            on_a_runtime(lose_some(fleet));
+            drifted.push(on_a_runtime(controller.time((fleet.0 * BACKENDS) as usize / DRIFT)));
+        }
+    });
+    tell("dump", &dump);
+    tell("unchanged", &unchanged);
+    tell("drifted", &drifted);
+    let start = Instant::now();
+    host.node.sh("ipvsadm -Sn >/run/saved");
+    tell("ipvsadm -Sn", &[start.elapsed().as_secs_f64()]);
+    host.flush();
+}
+
+/// What reconciles the data plane: the parts that slb is made of.
+struct Looker {
+    state: State,
+    host: HostView,
+}
+
+impl Looker {
+    fn new(load_balancers: Vec<Arc<LoadBalancer>>) -> Self {
+        let state = State::restore(load_balancers, 0).unwrap();
+        let vips: Vec<_> = state.vips().collect();
+        let host = HostView {
+            bound: vips.iter().copied().collect(),
+            source_nat: vips.iter().map(|vip| (*vip, SourceNat::Always)).collect(),
+            ..HostView::default()
+        };
+        Self { state, host }
+    }
+
+    /// How long one look takes that has so many things to repair.
+    async fn time(&mut self, repairs: usize) -> f64 {
+        let mut ipvs = Ipvs::open().await.unwrap();
+        let mut observed = Observed { host: self.host.clone(), ..Observed::default() };
+        observed.advertised = observed.host.bound.clone();
+        let start = Instant::now();
+        observed.services = ipvs.observe().await.unwrap();
+        let plan = plan(&self.state, &observed, &Scope::All, Time::FIRST);
+        let steps = of_ipvs(plan);
+        assert_eq!(steps.len(), repairs);
+        let verdicts = ipvs.apply(&steps).await;
+        let time = start.elapsed();
+        assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Applied)));
+        time.as_secs_f64()
+    }
+}
+
+fn of_ipvs(plan: Plan) -> Vec<DataplaneStep> {
+    assert!(plan.keys().all(|stage| *stage == Stage::Program), "only IPVS has drifted");
+    let of_ipvs = |step| if let Step::Dataplane(step) = step { Some(step) } else { None };
+    plan.into_values().flatten().filter_map(of_ipvs).collect()
+}
+
+async fn lose_some(fleet: Fleet) {
+    let removal = |request| {
+        if let Request::NewDestination(service, destination) = request {
+            Some(Request::DelDestination(service, destination.id))
+        } else {
+            None
+        }
+    };
+    let lost: Vec<Request> = fleet.requests().filter_map(removal).step_by(DRIFT).collect();
+    assert!(Client::open().await.unwrap().batch(&lost).await.unwrap().iter().all(Result::is_ok));
+}
