@@ -51,6 +51,12 @@ impl Loopback {
         &self.process
     }
 
+    /// Where its API listens.
+    #[must_use]
+    pub fn api(&self) -> SocketAddr {
+        self.api
+    }
+
     /// Asks its API.
     ///
     /// # Panics
