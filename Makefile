@@ -1,6 +1,6 @@
 # One word for each chore; .ci/run says the same ones.
 
-.PHONY: build setup lint test lab demo bench soak fuzz
+.PHONY: build setup lint test lab demo bench soak dist dist-test fuzz
 
 build:
 	cargo build --release
@@ -32,6 +32,17 @@ bench: setup
 SOAK_SECONDS ?= 600
 soak:
 	SLB_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --test soak -- --nocapture
+
+# dist/: static binaries and Debian packages for amd64, arm64 and armv7, what they are made of, checksums. Needs Debian.
+dist:
+	packaging/setup
+	packaging/dist
+
+# That these keep what was promised, on processors, kernels and a Debian host under emulation. No packet leaves.
+dist-test: setup
+	lab/dist
+	cargo test --test dist --no-run
+	unshare --map-root-user --net sh -ec 'ip link set lo up; exec cargo test --offline --test dist'
 
 # Each fuzz target for so many seconds. Needs a nightly toolchain and `cargo install cargo-fuzz`.
 FUZZ_SECONDS ?= 60

@@ -2,7 +2,7 @@
 //! slb turns a Linux box into a load-balancer appliance. This crate is wiring only: [`args`] is what was typed, [`config`]
 //! what it means, [`file`](mod@file) the configuration file and its load-balancers, [`preflight`] the checks before anything is changed,
 //! [`alone`] that no other slb is at work, [`adapter`] the one of the last run, [`pool`], [`advertiser`], [`dataplane`] and [`host`] what was chosen of several, [`run`] the
-//! server, [`signals`] what it is asked for, [`handover`] how another one goes on for it, [`cleanup`] its undoing, [`backend`] what is done on the host of a
+//! server, [`signals`] what it is asked for, [`watchdog`] that it is alive, [`handover`] how another one goes on for it, [`cleanup`] its undoing, [`backend`] what is done on the host of a
 //! backend, [`log`] how to log.
 
 mod adapter;
@@ -21,6 +21,7 @@ mod pool;
 mod preflight;
 mod run;
 mod signals;
+mod watchdog;
 
 use std::process::ExitCode;
 

@@ -52,6 +52,7 @@ use crate::{
     pool::{self, Opened, Pool},
     preflight::{self, Planned},
     signals::{Asked, Signals},
+    watchdog::Watchdog,
 };
 
 /// At most this many requests are taken from the mailbox into one round, so that events are not kept waiting.
@@ -364,6 +365,7 @@ impl Server {
         }
         notify(&[NotifyState::Ready]);
         let mut stop = Some(stop);
+        let mut watchdog = Watchdog::asked_for();
         loop {
             let deadline = self.controller.next_deadline();
             tokio::select! {
@@ -381,6 +383,8 @@ impl Server {
                 event = self.monitor.next() => self.host_changed(event).await,
                 // Cancel-safe: made anew from the deadline each time.
                 () = sleep_until(deadline.into()) => self.controller.tick(Instant::now()).await,
+                // Cancel-safe: says so itself.
+                () = watchdog.say() => {}
                 // Cancel-safe: polled on by reference.
                 _ = &mut settled, if !is_settled => {
                     is_settled = true;

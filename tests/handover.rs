@@ -243,3 +243,18 @@ fn listeners_are_taken_from_systemd() {
     come_and_go(at);
     assert!(server.first_ends().success());
 }
+
+/// systemd is to hear that a server is alive from whichever is the main process.
+#[test]
+fn the_watchdog_hears_of_a_successor() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut server = Server::command(&folder("watchdog"), "127.0.16.85", port, |command| {
+        command.args(["-c", r#"WATCHDOG_PID=$$ WATCHDOG_USEC=100000 exec "$@""#, "sh"]);
+    });
+    assert_eq!(server.notification(), "READY=1");
+    assert_eq!(server.notification(), "WATCHDOG=1");
+    server.upgrade();
+    assert!(server.first_ends().success(), "it relays nothing");
+    while server.notification() != "READY=1" {}
+    assert_eq!(server.notification(), "WATCHDOG=1");
+}

@@ -4,7 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
-    fs, thread,
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -82,6 +86,37 @@ fn wakes_for_its_timers_alone() {
     assert!((1..=timers * STEPS).contains(&wakes), "{wakes} times awake for {timers} timers");
 }
 
+/// An SD card is worn out by what is written; checks, announcements and comparisons with the kernel are no reason to.
+fn writes_nothing_to_disk() {
+    /// How many announcements are watched, each of them after another comparison.
+    const TIMES: usize = 10;
+
+    let site = Site::new(SLB);
+    let _web = site.web();
+    let sniffer = Sniffer::start(&site.client, "eth0", ANNOUNCEMENTS);
+    let server = start(&site, &["--reconcileInterval", "1s", "--arpInterval", "1s"]);
+    let backend = r#"{"ip":"192.168.0.11","port":80}"#;
+    let check = r#"{"type":"tcp","interval":"1s"}"#;
+    let body = format!(r#"{{"name":"web","port":80,"healthCheck":{check},"backends":[{backend}]}}"#);
+    let web = endpoint(&server.create(&body));
+    announced(&sniffer, FIRST_ANNOUNCEMENTS);
+    let before = files(&site.state_dir());
+    assert!(!before.is_empty());
+    announced(&sniffer, sniffer.packets().len() / FRAMES + TIMES);
+    assert_eq!(http::get(&site.client, web).unwrap(), "one");
+    assert_eq!(files(&site.state_dir()), before);
+}
+
+/// The files of a folder, each with its length and, in seconds and nanoseconds, when something was written there last.
+fn files(folder: &str) -> BTreeMap<PathBuf, [i64; 5]> {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let state = |file: fs::DirEntry| {
+        let of = file.metadata().unwrap();
+        (file.path(), [of.size().cast_signed(), of.mtime(), of.mtime_nsec(), of.ctime(), of.ctime_nsec()])
+    };
+    files.map(state).collect()
+}
+
 fn start<'a>(site: &'a Site, more: &[&str]) -> Server<'a> {
     let state_dir = site.state_dir();
     let options = ["--arp", "--adapter", "eth0", "--ipamRange", RANGE, "--arpProbeInterval", "1ms", "--stateDir"];
@@ -132,4 +167,4 @@ impl Sleeper {
     }
 }
 
-slb_lab::main! { fast: [small_and_asleep, wakes_for_its_timers_alone] }
+slb_lab::main! { fast: [small_and_asleep, wakes_for_its_timers_alone, writes_nothing_to_disk] }

@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 
 /// Who may use whom of our packages; the drawing is in docs/ARCHITECTURE.md.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("slb-core", &[]),
     ("netlink-batch", &[]),
     ("ipvs-netlink", &["netlink-batch"]),
@@ -25,6 +25,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("slb-host", &["slb-core", "netlink-batch"]),
     ("slb-dataplane", &["slb-core", "ipvs-netlink"]),
     ("slb-lab", &[]),
+    ("slb-pages", &[]),
     (
         "slb",
         &[

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Options and load-balancers in one file, and where its mistakes are.
 
+use clap::CommandFactory;
 use proptest::prelude::*;
 
 use super::*;
+use crate::args::CommandLine;
 
 fn file(text: &str) -> File {
     File { path: "slb.toml".into(), text: text.to_owned(), is_regular: true }
@@ -35,6 +37,22 @@ fn options_and_load_balancers_share_a_file() {
     assert_eq!(file("").load_balancers(false).unwrap().len(), 0);
     assert_eq!(both.blame(Some("loadbalancer/1"), "taken").to_string(), "slb.toml:10: loadbalancer/1: taken");
     assert_eq!(both.blame(None, "no disk").to_string(), "slb.toml: no disk");
+}
+
+/// The file of the packages: as it stands it makes no setting, and it has an example of each.
+#[test]
+fn the_installed_file_has_every_option() {
+    let text = include_str!("../../deploy/slb.toml");
+    assert_eq!(file(text).options().unwrap(), Given::default());
+    let setting = |line: &'static str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line);
+    let made = text.lines().map(setting).collect::<Vec<_>>().join("\n");
+    file(&made).options().unwrap();
+    assert_eq!(file(&made).load_balancers(false).unwrap().len(), 1);
+    let made: toml::Table = made.parse().unwrap();
+    let server = CommandLine::command().find_subcommand("server").unwrap().clone();
+    let options = server.get_arguments().filter_map(|option| option.get_long()).filter(|option| *option != "config");
+    let missing: Vec<&str> = options.filter(|option| !made.contains_key(*option)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 /// Compilers say it in this way, and editors understand it.

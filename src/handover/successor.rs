@@ -113,7 +113,8 @@ impl Successor {
         // As it was called, so that a link to another version, or a new program at the same place, counts.
         let program = arguments.next().unwrap_or_default();
         let mut command = Command::new(&program);
-        command.args(arguments).env(VARIABLE, process::id().to_string());
+        // The watchdog is for whoever is the main process.
+        command.args(arguments).env(VARIABLE, process::id().to_string()).env_remove("WATCHDOG_PID");
         let child = command.stdin(std::os::fd::OwnedFd::from(there)).spawn();
         let child =
             child.map_err(|source| Failed::Start { program: program.to_string_lossy().into_owned(), source })?;

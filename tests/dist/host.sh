@@ -1,0 +1,85 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The life of the package on a Debian host with systemd: installed, set up, serves, is upgraded under load, restarted, purged.
+# What it says is read by tests/dist/package.rs. Two packages are in /packages, the second newer.
+set -eu
+say() { sed "s/^/host: $1 /"; }
+trap 'code=$?; { systemctl status slb || true; journalctl -u slb --no-pager || true; echo "ended with $code"; } | say end; sync; systemctl --force --force poweroff' EXIT
+
+# What slb may change of a host.
+kernel() {
+    ipvsadm -Sn
+    ip -4 -o addr show | sed 's/  */ /g; s/ valid_lft.*//'
+    nft list ruleset
+    sysctl --all --pattern '^net\.ipv4\.(ip_forward$|vs|conf)'
+}
+get() { curl --silent --show-error --fail --max-time 20 "$@"; }
+api() { get "$@" --header 'Content-Type: application/json'; }
+
+# A switch of the host's, a client and two web servers on it.
+modprobe -a ip_vs ip_vs_rr nf_conntrack nf_tables
+ip link add br0 type bridge
+ip addr add 192.168.0.1/24 dev br0
+ip link set br0 up
+for node in client:10 one:11 two:12; do
+    name=${node%:*}
+    ip netns add "$name"
+    ip link add "$name" type veth peer name eth0 netns "$name"
+    ip link set "$name" master br0 up
+    ip -n "$name" link set lo up
+    ip -n "$name" addr add "192.168.0.${node#*:}/24" dev eth0
+    ip -n "$name" link set eth0 up
+    mkdir -p "/www/$name"
+    echo "$name" >"/www/$name/index.html"
+done
+for name in one two; do ip netns exec "$name" busybox httpd -p 80 -h "/www/$name"; done
+kernel >/before
+
+apt-get install -y /packages/slb_1.deb 2>&1 | say apt
+systemctl is-enabled slb | say enabled || true
+cat >>/etc/slb/slb.toml <<'TOML'
+adapter = "br0"
+arp = true
+ipamRange = "192.168.0.85-192.168.0.90"
+TOML
+systemctl enable --quiet --now slb
+systemctl show slb --property=ActiveState,User,WatchdogUSec | say service
+systemd-analyze security slb.service | grep Overall | say rating
+
+uuid=$(api 127.0.0.1:10001/loadbalancer -d '{"name":"test loadbalancer","port":80}' | sed 's/^{"uuid":"\([^"]*\)".*/\1/')
+for ip in 192.168.0.11 192.168.0.12; do api "127.0.0.1:10001/loadbalancer/$uuid/backend" -d "{\"ip\":\"$ip\",\"port\":80}" >/dev/null; done
+for _ in 1 2 3 4; do ip netns exec client curl --silent --max-time 20 192.168.0.85; done | sort | uniq -c | say served
+
+# Load of clients and of an operator, until told to stop.
+cat >/visits <<'LOOP'
+while [ ! -e "$2" ]; do
+    if curl --silent --show-error --fail --max-time 20 --output /dev/null "$1"; then echo good; else echo bad; fi
+done
+LOOP
+sh /visits 127.0.0.1:10001/loadbalancers /stop-operator >/operator 2>&1 &
+operator=$!
+ip netns exec client sh /visits 192.168.0.85 /stop >/client1 2>&1 &
+ip netns exec client sh /visits 192.168.0.85 /stop >/client2 2>&1 &
+until [ "$(cat /client1 /client2 | wc -l)" -ge 10 ] && [ -s /operator ]; do sleep 0.2; done
+before=$(systemctl show slb --property=MainPID --value)
+apt-get install -y /packages/slb_2.deb 2>&1 | say apt
+until [ "$(systemctl show slb --property=MainPID --value)" != "$before" ]; do sleep 0.2; done
+until get 127.0.0.1:10001/readyz >/dev/null; do sleep 0.2; done
+readlink "/proc/$(systemctl show slb --property=MainPID --value)/exe" | say runs
+cat /client1 /client2 | wc -l >/count
+until [ "$(cat /client1 /client2 | wc -l)" -ge $(($(cat /count) + 10)) ]; do sleep 0.2; done
+# The API is away for a moment now, and nothing else.
+touch /stop-operator
+wait $operator
+systemctl restart slb
+until get 127.0.0.1:10001/readyz >/dev/null; do sleep 0.2; done
+touch /stop
+wait
+sort /client1 /client2 | uniq -c | say clients
+sort /operator | uniq -c | say operator
+
+apt-get purge -y slb 2>&1 | say apt
+kernel >/after
+diff /before /after | say left || true
+ls -d /etc/slb /var/lib/slb /usr/bin/slb 2>/dev/null | say left || true
+echo 'host: done'

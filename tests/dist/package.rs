@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The Debian packages: what they are like, and the life of one on a host with systemd, a stock kernel under emulation.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{DIST, said};
+
+/// Where lab/stock-kernel and lab/debian-host put what they make.
+const LAB: &str = "/var/cache/slb-lab";
+const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dist");
+
+fn packages() -> Vec<PathBuf> {
+    let all = fs::read_dir(DIST).unwrap().map(|entry| entry.unwrap().path());
+    all.filter(|path| path.extension().is_some_and(|end| end == "deb")).collect()
+}
+
+#[test]
+fn lintian_has_no_errors() {
+    let packages = packages();
+    assert_eq!(packages.len(), 3, "{packages:?}");
+    let words: Vec<&str> = packages.iter().map(|path| path.to_str().unwrap()).collect();
+    said("lintian", &[&["--allow-root", "--fail-on", "error"], &words[..]].concat());
+}
+
+#[test]
+fn a_package_is_installed_upgraded_and_purged() {
+    let said_of = boot();
+    let said = |of: &str| -> Vec<String> {
+        let start = format!("host: {of} ");
+        let lines = said_of.lines().filter_map(|line| Some(line.trim_end().strip_prefix(&start)?.trim().to_owned()));
+        lines.collect()
+    };
+    assert!(said_of.contains("host: done"), "{said_of}");
+    assert_eq!(said("enabled"), ["disabled"], "nobody has said what it is to do");
+    let service = said("service");
+    for line in ["ActiveState=active", "User=slb", "WatchdogUSec=3min"] {
+        assert!(service.iter().any(|said| said == line), "{service:?}");
+    }
+    assert_eq!(said("served"), ["2 one", "2 two"]);
+    assert_eq!(said("runs"), ["/usr/bin/slb"], "the new one, and not the file that was replaced");
+    for clients in [said("clients"), said("operator")] {
+        assert!(clients.len() == 1 && clients[0].ends_with(" good"), "{clients:?}\n{said_of}");
+    }
+    assert!(said("left").is_empty(), "{said_of}");
+}
+
+/// The same package with a higher version and another binary.
+fn rebuild(from: &Path, to: &Path) {
+    let script = "dpkg-deb -R \"$1\" tree && sed -i 's/^\\(Version: .*\\)$/\\1+rebuilt/' tree/DEBIAN/control && \
+                  printf x >>tree/usr/bin/slb && (cd tree && md5sum $(find usr lib -type f) >DEBIAN/md5sums) && \
+                  dpkg-deb --root-owner-group -Zgzip -z1 -b tree \"$2\" && rm -r tree";
+    let words = ["-ec", script, "rebuild", from.to_str().unwrap(), to.to_str().unwrap()];
+    let status = Command::new("sh").args(words).current_dir(to.parent().unwrap()).status().unwrap();
+    assert!(status.success(), "{status}");
+}
+
+/// All that the host's console said.
+fn boot() -> String {
+    assert!(Path::new(LAB).join("host/root").exists(), "run lab/debian-host");
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("host");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(folder.join("packages")).unwrap();
+    let package = packages().into_iter().find(|path| path.to_string_lossy().ends_with("_amd64.deb")).unwrap();
+    fs::copy(&package, folder.join("packages/slb_1.deb")).unwrap();
+    rebuild(&package, &folder.join("packages/slb_2.deb"));
+    for script in ["boot.sh", "host.sh"] {
+        fs::copy(Path::new(HERE).join(script), folder.join(script)).unwrap();
+    }
+    let init = folder.join("boot.sh");
+    let mut qemu = Command::new("timeout");
+    qemu.args(["1500", "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-smp", "2", "-m", "1536M", "-cpu", "max"]);
+    qemu.args(["-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio"]);
+    qemu.args(["-fsdev", "local,id=host,path=/,security_model=none,multidevs=remap,readonly=on"]);
+    qemu.args(["-device", "virtio-9p-pci,fsdev=host,mount_tag=host", "-kernel"]).arg(format!("{LAB}/stock/vmlinuz"));
+    qemu.arg("-initrd").arg(format!("{LAB}/stock/initrd")).arg("-append");
+    let (init, folder) = (init.display(), folder.display());
+    qemu.arg(format!("console=ttyS0 quiet panic=-1 systemd.show_status=0 slb_init={init} slb_folder={folder}"));
+    let output = qemu.output().unwrap();
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
