@@ -13,7 +13,7 @@ use slb_core::{
     errors::Chain,
     model::{ServiceKey, Target, VirtualService},
     observed::Services,
-    ports::{Cause, Dataplane, SettingChange, Settings, Snapshot, Verdict},
+    ports::{Cause, Dataplane, SettingChange, Settings, Snapshot, Unserved, Verdict},
     statistics::{Connections, Statistics},
     step::DataplaneStep,
 };
@@ -300,6 +300,13 @@ impl Dataplane for Plane {
         match self {
             Self::Ipvs(ipvs) => ipvs.connections(service).await,
             Self::User(relays) => relays.proxy.connections(service).await,
+        }
+    }
+
+    fn unserved(&self, step: &DataplaneStep) -> Option<Unserved> {
+        match self {
+            Self::Ipvs(ipvs) => ipvs.unserved(step),
+            Self::User(relays) => relays.proxy.unserved(step),
         }
     }
 

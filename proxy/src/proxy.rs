@@ -15,7 +15,7 @@ use std::{
 use slb_core::{
     model::{Endpoint, Protocol, ServiceKey, Target, VirtualService},
     observed,
-    ports::{Cause, Dataplane, SettingChange, Settings, Verdict},
+    ports::{Cause, Dataplane, SettingChange, Settings, Unserved, Verdict},
     statistics::Connections,
     step::DataplaneStep,
 };
@@ -138,7 +138,6 @@ impl Proxy {
             DataplaneStep::AddService(at, settings) | DataplaneStep::SetService(at, settings) => {
                 let endpoint = unserved::endpoint(at).map_err(refused)?;
                 let method = unserved::method(&settings).map_err(refused)?;
-                unserved::source(&settings).map_err(refused)?;
                 match self.service(at) {
                     Some(service) => service.set(method, settings),
                     None => {
@@ -156,7 +155,6 @@ impl Proxy {
                 removed.iter().for_each(|service| service.cut());
             }
             DataplaneStep::AddBackend(at, target, settings) | DataplaneStep::SetBackend(at, target, settings) => {
-                unserved::forwarding(&settings).map_err(refused)?;
                 let service = self.service(at).ok_or_else(|| Verdict::Retry(Error::NoService(at).into()))?;
                 service.put(target, settings);
             }
@@ -171,7 +169,7 @@ impl Proxy {
 
     fn listen(&mut self, endpoint: Endpoint, service: &Arc<Service>) -> Result<(), Verdict> {
         let failed = |error: io::Error| match unserved::listening(endpoint, &error) {
-            Some(unserved) => refused(unserved),
+            Some(denied) => Verdict::Refused(denied.into()),
             None => Verdict::Retry(Error::Listen { endpoint, source: error }.into()),
         };
         let (workers, most) = (self.workers.handles(), self.room.half());
@@ -253,7 +251,7 @@ impl Proxy {
     }
 }
 
-fn refused(unserved: slb_core::ports::Unserved) -> Verdict {
+fn refused(unserved: Unserved) -> Verdict {
     Verdict::Refused(unserved.into())
 }
 
@@ -275,6 +273,10 @@ impl Dataplane for Proxy {
 
     async fn connections(&mut self, service: VirtualService) -> Result<BTreeMap<Target, Connections>, Cause> {
         Ok(self.service(service).map(|service| service.connections()).unwrap_or_default())
+    }
+
+    fn unserved(&self, step: &DataplaneStep) -> Option<Unserved> {
+        unserved::of(step).err()
     }
 
     async fn apply(&mut self, steps: &[DataplaneStep]) -> Vec<Verdict> {

@@ -5,10 +5,27 @@ use std::io::{self, ErrorKind};
 
 use slb_core::{
     model::{BackendSettings, Endpoint, Forwarding, Protocol, ServiceSettings, SourceNat, VirtualService},
-    ports::Unserved,
+    ports::{Denied, Unserved},
+    step::DataplaneStep,
 };
 
 use crate::balance::Method;
+
+/// Nothing, if the step can be taken as far as this data plane goes.
+///
+/// # Errors
+/// It cannot.
+pub fn of(step: &DataplaneStep) -> Result<(), Unserved> {
+    match step {
+        DataplaneStep::AddService(at, settings) | DataplaneStep::SetService(at, settings) => {
+            endpoint(*at)?;
+            method(settings)?;
+            source(settings)
+        }
+        DataplaneStep::AddBackend(_, _, settings) | DataplaneStep::SetBackend(_, _, settings) => forwarding(settings),
+        DataplaneStep::RemoveService(_) | DataplaneStep::RemoveBackend(..) => Ok(()),
+    }
+}
 
 /// Where clients connect to.
 ///
@@ -69,8 +86,8 @@ pub fn forwarding(settings: &BackendSettings) -> Result<(), Unserved> {
     }
 }
 
-/// Why an endpoint cannot be listened on, if that will not pass.
-pub fn listening(endpoint: Endpoint, error: &io::Error) -> Option<Unserved> {
+/// Why an endpoint cannot be listened on, if this host, as it is, does not let it.
+pub fn listening(endpoint: Endpoint, error: &io::Error) -> Option<Denied> {
     let kind = error.kind();
     let why = if kind == ErrorKind::AddrNotAvailable {
         let vip = endpoint.vip;
@@ -85,5 +102,5 @@ pub fn listening(endpoint: Endpoint, error: &io::Error) -> Option<Unserved> {
     } else {
         return None;
     };
-    Some(Unserved(why))
+    Some(Denied(why))
 }
