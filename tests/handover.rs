@@ -209,6 +209,22 @@ fn a_successor_that_dies_early_has_taken_nobody() {
     assert!(rustix::process::test_kill_process(successor).is_err());
 }
 
+/// Whichever signal it hears of first, and however far the successor has come.
+#[test]
+fn a_server_that_is_to_stop_leaves_no_successor() {
+    for round in 0..10 {
+        let mut server = Server::start("stopped", "127.0.16.85");
+        Server::signal(server.id, Signal::USR2);
+        if round % 2 == 1 {
+            server.hear("handing over to a successor");
+        }
+        Server::signal(server.id, Signal::TERM);
+        let said = server.hear_out();
+        assert!(server.first_ends().success(), "{said}");
+        assert!(!said.contains("took over"), "{said}");
+    }
+}
+
 /// Also before there is a server, as with systemd's sockets: clients wait for it.
 #[test]
 fn listeners_are_taken_from_systemd() {
