@@ -27,6 +27,7 @@ use crate::{
     meter::{self, Meter},
     room::{self, Room, Shares},
     service::{Service, Services},
+    shared::Shared,
     socket::{self, Binding},
     unserved,
     workers::Workers,
@@ -90,6 +91,8 @@ pub struct Proxy {
     entrances: BTreeMap<ServiceKey, Entrance>,
     /// Sockets of services to come.
     inherited: Inherited,
+    /// UDP sockets that the process before this one may still have open.
+    shared: Shared,
     /// Whether clients are taken.
     is_open: bool,
     /// Every service has one, and whatever is relayed has its service.
@@ -115,8 +118,8 @@ impl Proxy {
             worker.spawn(meter::estimate(Arc::clone(&services)));
         }
         let (alive, over) = mpsc::channel(1);
-        let (entrances, inherited) = (BTreeMap::new(), Inherited::default());
-        Ok(Self { services, entrances, inherited, is_open: true, alive, over, options, room, workers })
+        let (entrances, inherited, shared) = (BTreeMap::new(), Inherited::default(), Shared::default());
+        Ok(Self { services, entrances, inherited, shared, is_open: true, alive, over, options, room, workers })
     }
 
     /// Reads what it counts.
@@ -150,7 +153,8 @@ impl Proxy {
                 let removed = self.services().remove(&at.key());
                 if let Some(mut entrance) = self.entrances.remove(&at.key()) {
                     entrance.shut().await;
-                    // Its sockets are closed with it, so the endpoint can be taken again.
+                    // Its sockets are closed with it, so the endpoint can be taken again, unless somebody else has them open.
+                    self.shared.keep(at, entrance.sockets());
                 }
                 removed.iter().for_each(|service| service.cut());
             }
@@ -174,6 +178,8 @@ impl Proxy {
         };
         let (workers, most) = (self.workers.handles(), self.room.half());
         let inherited = self.inherited.take(endpoint);
+        let inherited =
+            if inherited.is_empty() { self.shared.take(endpoint) } else { self.shared.note(endpoint, inherited) };
         let entrance = if !inherited.is_empty() {
             Entrance::over(endpoint, inherited, workers)
         } else if socket::is_taken(endpoint) {
@@ -206,6 +212,7 @@ impl Proxy {
     /// Takes clients, unless it does already.
     pub fn open(&mut self) {
         self.is_open = true;
+        self.shared.ends_after(LAST_ANSWERS);
         let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, entrance) in &mut self.entrances {
             if let Some(service) = services.get(key) {
@@ -257,12 +264,16 @@ fn refused(unserved: Unserved) -> Verdict {
 
 impl Dataplane for Proxy {
     async fn observe(&mut self) -> Result<observed::Services, Cause> {
+        self.shared.close_if_over();
         Ok(self.services().iter().map(|(key, service)| (*key, service.view())).collect())
     }
 
     async fn exists(&mut self, service: VirtualService) -> Result<bool, Cause> {
         Ok(match service {
-            VirtualService::Endpoint(endpoint) => !self.inherited.has(endpoint) && socket::is_taken(endpoint),
+            VirtualService::Endpoint(endpoint) => {
+                let is_own = self.inherited.has(endpoint) || self.shared.has(endpoint);
+                !is_own && socket::is_taken(endpoint)
+            }
             VirtualService::Mark(..) => false,
         })
     }

@@ -145,6 +145,11 @@ impl Server {
     /// A load-balancer with that backend, and where it is.
     pub fn create(&self, protocol: &str, backend: SocketAddr) -> SocketAddr {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        self.create_on(protocol, port, backend)
+    }
+
+    /// The same on that port.
+    pub fn create_on(&self, protocol: &str, port: u16, backend: SocketAddr) -> SocketAddr {
         let body = format!(
             r#"{{"name":"{protocol}","port":{port},"protocol":"{protocol}","backends":[{{"ip":"{}","port":{}}}]}}"#,
             backend.ip(),
