@@ -13,13 +13,14 @@ use slb_core::{
     errors::Chain,
     model::{ServiceKey, Target, VirtualService},
     observed::Services,
-    ports::{Cause, Dataplane, SettingChange, Settings, Snapshot, Verdict},
+    ports::{Cause, Dataplane, SettingChange, Settings, Snapshot, Unserved, Verdict},
     statistics::{Connections, Statistics},
     step::DataplaneStep,
 };
 use slb_dataplane::{Ipvs, Meter, Timeouts};
 use slb_host::{SourceNats, capability, modules};
 use slb_proxy::Proxy;
+use tracing::warn;
 
 use crate::{adapter, run::Fatal};
 
@@ -55,11 +56,16 @@ impl Wanted {
         self == Self::Auto && !has_ipvs
     }
 
-    /// Whether this process must not balance, for what an earlier server has put into IPVS would go, or take packets away from it. Only a
-    /// server that changes the host writes down its adapter, and a cleanup forgets it.
+    /// Whether this process must not balance, for what an earlier server has put into IPVS would go, or take packets away from it.
     pub fn stays_with_ipvs(self, has_ipvs: bool, before: &Snapshot) -> bool {
-        self == Self::Auto && has_ipvs && before.adapter.is_some() && !before.load_balancers.is_empty()
+        self == Self::Auto && was_in_ipvs(has_ipvs, before)
     }
+}
+
+/// Whether an earlier server may have put load-balancers into IPVS. Only one that changes the host writes down its adapter, and a cleanup
+/// forgets it.
+fn was_in_ipvs(has_ipvs: bool, before: &Snapshot) -> bool {
+    has_ipvs && before.adapter.is_some() && !before.load_balancers.is_empty()
 }
 
 /// What is known of this host, and of what was asked for.
@@ -190,8 +196,8 @@ pub struct Relays {
 
 impl Relays {
     /// By that.
-    pub fn new(proxy: Proxy, user: &User) -> Self {
-        Self { proxy, asks_ipvs: user.binds_vips }
+    pub fn new(proxy: Proxy) -> Self {
+        Self { proxy, asks_ipvs: may_ask_ipvs() }
     }
 
     async fn is_taken(&mut self, service: VirtualService) -> Result<bool, Cause> {
@@ -203,6 +209,10 @@ impl Relays {
         }
         Ipvs::open().await?.exists(service).await
     }
+}
+
+fn may_ask_ipvs() -> bool {
+    capability::lacking(false).is_ok_and(|lacking| lacking.is_empty())
 }
 
 /// Starts the workers.
@@ -222,12 +232,18 @@ pub fn proxy(user: &User, timeouts: Timeouts) -> io::Result<Proxy> {
 }
 
 /// What an earlier server has left in IPVS would take packets away from this process. With it goes what the firewall does for it, and first:
-/// so whoever breaks off in between finds that there is still something to do.
+/// so whoever breaks off in between finds that there is still something to do. Without privileges it is said what to run.
 ///
 /// # Errors
 /// IPVS is there, and cannot be asked; or what is there does not go.
 pub async fn leave_ipvs(snapshot: &Snapshot, adapter: &str) -> Result<(), Cause> {
-    if !modules::has_ipvs() {
+    if !was_in_ipvs(modules::has_ipvs(), snapshot) {
+        return Ok(());
+    }
+    if !may_ask_ipvs() {
+        warn!(
+            "load-balancers of an earlier server may still be in IPVS, which takes their packets before this server does: run `slb cleanup` as root"
+        );
         return Ok(());
     }
     let services: Vec<VirtualService> = snapshot.load_balancers.iter().flat_map(|each| each.all_services()).collect();
@@ -300,6 +316,13 @@ impl Dataplane for Plane {
         match self {
             Self::Ipvs(ipvs) => ipvs.connections(service).await,
             Self::User(relays) => relays.proxy.connections(service).await,
+        }
+    }
+
+    fn unserved(&self, step: &DataplaneStep) -> Option<Unserved> {
+        match self {
+            Self::Ipvs(ipvs) => ipvs.unserved(step),
+            Self::User(relays) => relays.proxy.unserved(step),
         }
     }
 

@@ -206,9 +206,9 @@ async fn serve(config: Config, mut inheritance: Inheritance, signals: &mut Signa
     }
     if changes_host {
         adapter::change(&mut store, &snapshot, &adapter).await?;
-        if user.is_some() {
-            dataplane::leave_ipvs(&snapshot, &adapter).await.map_err(Fatal::LeaveIpvs)?;
-        }
+    }
+    if user.is_some() {
+        dataplane::leave_ipvs(&snapshot, &adapter).await.map_err(Fatal::LeaveIpvs)?;
     }
     let has_ipv6 = pool.has_ipv6()
         || snapshot.load_balancers.iter().flat_map(|each| each.vips).any(|vip| vip.family() == Family::Ipv6);
@@ -291,7 +291,7 @@ async fn open_plane(
             proxy
         }
     };
-    Ok((Plane::User(Relays::new(proxy, &user)), Some(user)))
+    Ok((Plane::User(Relays::new(proxy)), Some(user)))
 }
 
 fn tell_settings(has_ipv6: bool) {

@@ -35,6 +35,19 @@ fn echo() -> SocketAddr {
     at
 }
 
+/// The same by UDP.
+fn udp_echo() -> SocketAddr {
+    let backend = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let at = backend.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut datagram = [0; 16];
+        while let Ok((length, client)) = backend.recv_from(&mut datagram) {
+            backend.send_to(&datagram[..length], client).unwrap();
+        }
+    });
+    at
+}
+
 fn say(stream: &mut TcpStream, what: &[u8; 4]) {
     stream.write_all(what).unwrap();
     let mut said = [0; 4];
@@ -122,14 +135,7 @@ fn twenty_upgrades_refuse_nobody() {
 #[test]
 fn no_datagram_is_lost() {
     let mut server = Server::start("udp", "127.0.12.85");
-    let backend = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let at = server.create("udp", backend.local_addr().unwrap());
-    thread::spawn(move || {
-        let mut datagram = [0; 16];
-        while let Ok((length, client)) = backend.recv_from(&mut datagram) {
-            backend.send_to(&datagram[..length], client).unwrap();
-        }
-    });
+    let at = server.create("udp", udp_echo());
     let clients = Crowd::of(4, move || {
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.connect(at).unwrap();
@@ -148,6 +154,26 @@ fn no_datagram_is_lost() {
     clients.come();
     println!("{} datagrams", 100 * clients.end());
     assert!(server.first_ends().success());
+}
+
+/// The server before has its sockets for its last answers, so they cannot be bound anew.
+#[test]
+fn a_udp_endpoint_is_given_up_and_taken_again_at_once() {
+    let mut server = Server::start("again", "127.0.17.85");
+    let (backend, client) = (udp_echo(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let at = server.create("udp", backend);
+    server.upgrade();
+    for _ in 0..2 {
+        let (_, listed) = server.ask("GET", "/loadbalancers", "");
+        let path = format!("/loadbalancer/{}", listed[0]["uuid"].as_str().unwrap());
+        assert_eq!(server.ask("DELETE", &path, "").0, 204);
+        assert_eq!(server.create_on("udp", at.port(), backend), at);
+        client.send_to(b"here", at).unwrap();
+        let mut said = [0; 16];
+        assert_eq!(client.recv_from(&mut said).unwrap(), (4, at));
+    }
+    assert!(server.first_is_there(), "it waits for answers");
 }
 
 #[test]
@@ -207,6 +233,22 @@ fn a_successor_that_dies_early_has_taken_nobody() {
     assert!(server.first_ends().success(), "with the successor that was not ready");
     let successor = rustix::process::Pid::from_raw(server.id.try_into().unwrap()).unwrap();
     assert!(rustix::process::test_kill_process(successor).is_err());
+}
+
+/// Whichever signal it hears of first, and however far the successor has come.
+#[test]
+fn a_server_that_is_to_stop_leaves_no_successor() {
+    for round in 0..10 {
+        let mut server = Server::start("stopped", "127.0.16.85");
+        Server::signal(server.id, Signal::USR2);
+        if round % 2 == 1 {
+            server.hear("handing over to a successor");
+        }
+        Server::signal(server.id, Signal::TERM);
+        let said = server.hear_out();
+        assert!(server.first_ends().success(), "{said}");
+        assert!(!said.contains("took over"), "{said}");
+    }
 }
 
 /// Also before there is a server, as with systemd's sockets: clients wait for it.

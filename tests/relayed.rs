@@ -3,7 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use slb_lab::site::Site;
+use rustix::process::Signal;
+use slb_lab::{Server, site::Site};
 
 /// slb, built by cargo.
 const SLB: &str = env!("CARGO_BIN_EXE_slb");
@@ -52,6 +53,34 @@ fn there_and_back_again() {
     assert_eq!(rules(), [true; 2]);
 }
 
+/// Where VIPs are not bound, as on the loopback adapter, IPVS would take their packets all the same.
+fn ipvs_is_left_also_where_nothing_is_bound() {
+    let site = Site::new(SLB);
+    let _backends = site.web();
+    let server = site.start(&[]);
+    let created = site.balanced(&server);
+    server.stop();
+    assert!(site.lb.sh("ipvsadm -Sn").contains("-A -t 192.168.0.85:"));
+    let state_dir = site.state_dir();
+    let words = ["--adapter", "lo", "--ipamRange", "127.0.0.85", "--stateDir", &state_dir, "--dataplane", "user"];
+
+    let unprivileged = ["--bounding-set", "-net_admin,-net_raw", "--inh-caps", "-all", SLB, "server"];
+    let mut server = site.lb.spawn("setpriv", &[&unprivileged[..], &words[..]].concat());
+    server.line("what to run", |line| line.contains("run `slb cleanup` as root"));
+    server.line("that it is ready", |line| line.contains("] ready"));
+    server.signal(Signal::TERM);
+    assert!(server.wait().success());
+    assert!(site.lb.sh("ipvsadm -Sn").contains("-A -t 192.168.0.85:"));
+
+    let server = Server::start(&site.lb, SLB, &words);
+    assert_eq!(site.lb.sh("ipvsadm -Sn"), "");
+    assert!(!site.lb.sh("iptables-legacy-save").contains("-j MASQUERADE"));
+    assert!(site.get(&created).is_ok());
+    site.lb.sh("ipvsadm -A -t 127.0.0.85:81");
+    let taken = server.ask("POST", "/loadbalancer", r#"{"name":"x","port":81,"eip":"127.0.0.85"}"#);
+    assert_eq!(taken.status, 409, "{}", taken.body);
+}
+
 /// Neither nftables nor iptables, which relaying takes none of.
 fn a_host_without_a_firewall_is_left_as_clean() {
     let site = Site::new(SLB);
@@ -94,6 +123,7 @@ fn who_hashes_chooses_as_the_kernel_does() {
 slb_lab::main! { fast: [
     neighbours_reach_what_is_relayed,
     there_and_back_again,
+    ipvs_is_left_also_where_nothing_is_bound,
     a_host_without_a_firewall_is_left_as_clean,
     who_hashes_chooses_as_the_kernel_does,
 ] }

@@ -63,15 +63,7 @@ fn nucleons_web_servers_come_and_go_at_run_time() {
 }
 
 /// The example of its README but for the ports, which may be in use here.
-const MINI_BALANCER: &str = r#"[frontend]
-bind_on = "127.0.0.1:7070"
-
-[[frontend.backend]]
-forward_to = "127.0.0.1:8080"
-
-[[frontend.backend]]
-forward_to = "127.0.0.1:9090"
-"#;
+const MINI_BALANCER: &str = include_str!("seeds/mini-balancer.toml");
 
 /// The same, `socat -v tcp-l:8080,fork exec:'/bin/cat'`; it shows what it is sent.
 fn echo(port: u16) -> Process {

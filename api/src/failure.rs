@@ -17,7 +17,7 @@ use slb_core::{
     command::{Failure, Rejected},
     errors::Chain,
     model::Invalid,
-    ports::{Cause, Lacking, PoolError, Unserved},
+    ports::{Cause, Denied, Lacking, PoolError, Unserved},
 };
 
 use crate::problem::{Kind, Members, Problem};
@@ -72,7 +72,7 @@ impl From<Failure> for Problem {
             Failure::Step { step, may_pass, undone, cause } => caused(
                 match &cause {
                     cause if cause.is::<Lacking>() => Kind::Unsupported,
-                    cause if cause.is::<Unserved>() => Kind::Unserved,
+                    cause if cause.is::<Unserved>() || cause.is::<Denied>() => Kind::Unserved,
                     _ if may_pass => Kind::StepFailed,
                     _ => Kind::StepRefused,
                 },

@@ -43,10 +43,16 @@ pub enum Verdict {
 #[error("the kernel has no {0}")]
 pub struct Lacking(pub String);
 
-/// The data plane that slb runs with cannot do what is asked for, by its nature. Drivers give it as the cause of [`Verdict::Refused`].
-#[derive(Debug, thiserror::Error)]
+/// The data plane that slb runs with cannot do what is asked for, by its nature: see [`Dataplane::unserved`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unserved(pub String);
+
+/// This host, as it is, does not let the data plane do what is asked for: it has no such address, or gives no privilege. Drivers give it as
+/// the cause of [`Verdict::Refused`].
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Denied(pub String);
 
 /// One record to write or erase; a commit takes many.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -277,6 +283,9 @@ pub trait Dataplane: Settings {
         &mut self,
         service: VirtualService,
     ) -> impl Future<Output = Result<BTreeMap<Target, Connections>, Cause>> + Send;
+
+    /// Why it can never carry out the step, whatever becomes of this host, if it cannot. It is not asked to.
+    fn unserved(&self, step: &DataplaneStep) -> Option<Unserved>;
 
     /// Carries out the steps in order, packed; one verdict a step. A failed step does not hold up the others.
     fn apply(&mut self, steps: &[DataplaneStep]) -> impl Future<Output = Vec<Verdict>> + Send;

@@ -24,8 +24,8 @@ use crate::{
     observed::{HostView, Services},
     plan::Observed,
     ports::{
-        Advertiser, Cause, Dataplane, Host, Pool, PoolError, Probe, SettingChange, Settings, Snapshot, Store, Verdict,
-        Wanted, Write,
+        Advertiser, Cause, Dataplane, Host, Pool, PoolError, Probe, SettingChange, Settings, Snapshot, Store, Unserved,
+        Verdict, Wanted, Write,
     },
     statistics::Connections,
     step::{AdvertStep, DataplaneStep, HostStep, Step},
@@ -54,6 +54,8 @@ pub struct Remains {
     pub fuse: Option<usize>,
     /// Steps that fail, with whether it may pass.
     pub broken: Vec<(Step, bool)>,
+    /// Steps that the data plane can never take.
+    pub unserved: Vec<DataplaneStep>,
     /// Whether the disk refuses writes.
     pub disk_full: bool,
     /// Steps carried out, in order.
@@ -352,9 +354,15 @@ impl Dataplane for SimDataplane {
         })
     }
 
+    fn unserved(&self, step: &DataplaneStep) -> Option<Unserved> {
+        self.0
+            .with(|remains| remains.unserved.contains(step).then(|| Unserved("it takes another data plane".to_owned())))
+    }
+
     async fn apply(&mut self, steps: &[DataplaneStep]) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         for step in steps {
+            assert!(self.unserved(step).is_none(), "{step}");
             if self
                 .0
                 .with(|remains| needs_a_service(step) && !remains.kernel.services.contains_key(&step.service().key()))

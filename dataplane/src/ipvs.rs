@@ -8,7 +8,7 @@ use slb_core::{
     errors::Shared,
     model::{ServiceKey, Target, VirtualService},
     observed::{ServiceView, Services},
-    ports::{Cause, Dataplane, Lacking, Verdict},
+    ports::{Cause, Dataplane, Lacking, Unserved, Verdict},
     statistics::Connections,
     step::DataplaneStep,
 };
@@ -89,6 +89,10 @@ impl Dataplane for Ipvs {
         Ok(destinations?.iter().filter_map(|each| Some((translate::target(each)?, meter::connections(each)))).collect())
     }
 
+    fn unserved(&self, step: &DataplaneStep) -> Option<Unserved> {
+        unserved::of(step)
+    }
+
     async fn apply(&mut self, steps: &[DataplaneStep]) -> Vec<Verdict> {
         let mut verdicts = Vec::with_capacity(steps.len());
         for pack in steps.chunks(PACK) {
@@ -119,8 +123,7 @@ impl Ipvs {
 
     /// If the batch breaks off, any step may or may not have been taken, so each is tried again.
     async fn apply_pack(&mut self, steps: &[DataplaneStep], verdicts: &mut Vec<Verdict>) {
-        let requests: Vec<_> =
-            steps.iter().filter(|step| unserved::of(step).is_none()).map(translate::request).collect();
+        let requests: Vec<_> = steps.iter().map(translate::request).collect();
         let mut answers = match self.client.batch(&requests).await {
             Ok(answers) => answers.into_iter(),
             Err(error) => {
@@ -129,13 +132,10 @@ impl Ipvs {
             }
         };
         for step in steps {
-            verdicts.push(match unserved::of(step) {
-                Some(unserved) => Verdict::Refused(unserved.into()),
-                None => match answers.next() {
-                    Some(Ok(())) => Verdict::Applied,
-                    Some(Err(refusal)) => self.refused(step, refusal).await,
-                    None => Verdict::Retry("the kernel's answer is missing".into()),
-                },
+            verdicts.push(match answers.next() {
+                Some(Ok(())) => Verdict::Applied,
+                Some(Err(refusal)) => self.refused(step, refusal).await,
+                None => Verdict::Retry("the kernel's answer is missing".into()),
             });
         }
     }

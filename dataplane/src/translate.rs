@@ -81,7 +81,7 @@ pub fn may_pass(refusal: &Refusal) -> bool {
 
 /// The service that slb asks for: nothing else set.
 pub fn service(id: ServiceId, settings: ServiceSettings) -> Service {
-    // Services that are to speak the PROXY protocol are refused before; source NAT is the host's.
+    // What is to speak the PROXY protocol is `unserved`; source NAT is the host's.
     let ServiceSettings { scheduler: name, flags, persistence, one_packet, proxy_protocol: _, source_nat: _ } =
         settings;
     let flag = |set, flag| if set { flag } else { ServiceFlags::default() };

@@ -19,3 +19,22 @@ pub fn of(step: &DataplaneStep) -> Option<Unserved> {
         | DataplaneStep::RemoveBackend(..) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use slb_core::model::{Endpoint, ProxyProtocol, ServiceSettings};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_added_to_what_is_passed_on() {
+        let at = Endpoint::tcp("192.168.0.85".parse().unwrap(), 80.try_into().unwrap()).into();
+        let plain = ServiceSettings::default();
+        let proxied = ServiceSettings { proxy_protocol: Some(ProxyProtocol::V2), ..plain };
+        for step in [DataplaneStep::AddService, DataplaneStep::SetService] {
+            assert_eq!(of(&step(at, plain)), None);
+            let why = of(&step(at, proxied)).unwrap().to_string();
+            assert!(why.contains("(v2)") && why.contains("--dataplane user"), "{why}");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use slb_core::{
         Weight,
     },
     observed::{ServiceView, Services},
-    ports::{Dataplane, Lacking, Unserved, Verdict},
+    ports::{Dataplane, Lacking, Verdict},
     statistics::{Connections, Statistics},
     step::DataplaneStep::{self, AddBackend, AddService, RemoveBackend, RemoveService, SetBackend, SetService},
 };
@@ -162,22 +162,6 @@ fn schedulers_are_set_and_observed() {
     });
 }
 
-/// IPVS adds nothing to what it passes on. Whatever is asked for beside is done.
-fn a_header_for_backends_is_refused() {
-    let node = Node::new("lb");
-    on(&node, async |ipvs| {
-        let proxied = ServiceSettings { proxy_protocol: Some(ProxyProtocol::V2), ..RR };
-        let steps = [AddService(service(81), proxied), AddService(service(80), RR), SetService(service(80), proxied)];
-        let verdicts = ipvs.apply(&steps).await;
-        let [Verdict::Refused(first), Verdict::Applied, Verdict::Refused(last)] = &verdicts[..] else {
-            panic!("{verdicts:?}");
-        };
-        assert!([first, last].iter().all(|cause| cause.is::<Unserved>()), "{verdicts:?}");
-        let observed = ipvs.observe().await.unwrap();
-        assert_eq!(observed.keys().collect::<Vec<_>>(), [&service(80).key()]);
-    });
-}
-
 /// What can be asked for of a service, for each protocol.
 fn settings_of_services_are_set_and_observed() {
     let node = Node::new("lb");
@@ -278,8 +262,7 @@ slb_lab::main! {
         what_was_asked_for_is_observed,
         what_is_there_in_another_shape_is_seen_and_put_right,
         schedulers_are_set_and_observed,
-        a_header_for_backends_is_refused,
-        settings_of_services_are_set_and_observed,
+            settings_of_services_are_set_and_observed,
         services_by_mark_are_told_apart_by_family,
         services_of_other_kinds_are_not_seen,
         a_backend_of_a_service_that_is_gone_may_come_later,

@@ -20,11 +20,16 @@ impl Inherited {
         let mut others = Vec::new();
         for socket in sockets {
             match endpoint(&socket) {
-                Some(endpoint) => inherited.0.entry(endpoint).or_default().push(socket),
+                Some(endpoint) => inherited.keep(endpoint, [socket]),
                 None => others.push(socket),
             }
         }
         (inherited, others)
+    }
+
+    /// Holds these for the endpoint as well.
+    pub(crate) fn keep(&mut self, endpoint: Endpoint, sockets: impl IntoIterator<Item = Socket>) {
+        self.0.entry(endpoint).or_default().extend(sockets);
     }
 
     /// Whether there are any for the endpoint.

@@ -15,7 +15,7 @@ use std::{
 use slb_core::{
     model::{Endpoint, Protocol, ServiceKey, Target, VirtualService},
     observed,
-    ports::{Cause, Dataplane, SettingChange, Settings, Verdict},
+    ports::{Cause, Dataplane, SettingChange, Settings, Unserved, Verdict},
     statistics::Connections,
     step::DataplaneStep,
 };
@@ -27,6 +27,7 @@ use crate::{
     meter::{self, Meter},
     room::{self, Room, Shares},
     service::{Service, Services},
+    shared::Shared,
     socket::{self, Binding},
     unserved,
     workers::Workers,
@@ -90,6 +91,8 @@ pub struct Proxy {
     entrances: BTreeMap<ServiceKey, Entrance>,
     /// Sockets of services to come.
     inherited: Inherited,
+    /// UDP sockets that the process before this one may still have open.
+    shared: Shared,
     /// Whether clients are taken.
     is_open: bool,
     /// Every service has one, and whatever is relayed has its service.
@@ -115,8 +118,8 @@ impl Proxy {
             worker.spawn(meter::estimate(Arc::clone(&services)));
         }
         let (alive, over) = mpsc::channel(1);
-        let (entrances, inherited) = (BTreeMap::new(), Inherited::default());
-        Ok(Self { services, entrances, inherited, is_open: true, alive, over, options, room, workers })
+        let (entrances, inherited, shared) = (BTreeMap::new(), Inherited::default(), Shared::default());
+        Ok(Self { services, entrances, inherited, shared, is_open: true, alive, over, options, room, workers })
     }
 
     /// Reads what it counts.
@@ -138,7 +141,6 @@ impl Proxy {
             DataplaneStep::AddService(at, settings) | DataplaneStep::SetService(at, settings) => {
                 let endpoint = unserved::endpoint(at).map_err(refused)?;
                 let method = unserved::method(&settings).map_err(refused)?;
-                unserved::source(&settings).map_err(refused)?;
                 match self.service(at) {
                     Some(service) => {
                         for target in service.targets() {
@@ -156,12 +158,12 @@ impl Proxy {
                 let removed = self.services().remove(&at.key());
                 if let Some(mut entrance) = self.entrances.remove(&at.key()) {
                     entrance.shut().await;
-                    // Its sockets are closed with it, so the endpoint can be taken again.
+                    // Its sockets are closed with it, so the endpoint can be taken again, unless somebody else has them open.
+                    self.shared.keep(at, entrance.sockets());
                 }
                 removed.iter().for_each(|service| service.cut());
             }
             DataplaneStep::AddBackend(at, target, settings) | DataplaneStep::SetBackend(at, target, settings) => {
-                unserved::forwarding(&settings).map_err(refused)?;
                 let service = self.service(at).ok_or_else(|| Verdict::Retry(Error::NoService(at).into()))?;
                 unserved::way_back(&service.settings(), target).map_err(refused)?;
                 service.put(target, settings);
@@ -177,11 +179,13 @@ impl Proxy {
 
     fn listen(&mut self, endpoint: Endpoint, service: &Arc<Service>) -> Result<(), Verdict> {
         let failed = |error: io::Error| match unserved::listening(endpoint, &error) {
-            Some(unserved) => refused(unserved),
+            Some(denied) => Verdict::Refused(denied.into()),
             None => Verdict::Retry(Error::Listen { endpoint, source: error }.into()),
         };
         let (workers, most) = (self.workers.handles(), self.room.half());
         let inherited = self.inherited.take(endpoint);
+        let inherited =
+            if inherited.is_empty() { self.shared.take(endpoint) } else { self.shared.note(endpoint, inherited) };
         let entrance = if !inherited.is_empty() {
             Entrance::over(endpoint, inherited, workers)
         } else if socket::is_taken(endpoint) {
@@ -214,6 +218,8 @@ impl Proxy {
     /// Takes clients, unless it does already.
     pub fn open(&mut self) {
         self.is_open = true;
+        // The other process may be slower to begin with that.
+        self.shared.ends_after(2 * LAST_ANSWERS);
         let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, entrance) in &mut self.entrances {
             if let Some(service) = services.get(key) {
@@ -259,18 +265,22 @@ impl Proxy {
     }
 }
 
-fn refused(unserved: slb_core::ports::Unserved) -> Verdict {
-    Verdict::Refused(unserved.into())
+fn refused(why: impl Into<Cause>) -> Verdict {
+    Verdict::Refused(why.into())
 }
 
 impl Dataplane for Proxy {
     async fn observe(&mut self) -> Result<observed::Services, Cause> {
+        self.shared.close_if_over();
         Ok(self.services().iter().map(|(key, service)| (*key, service.view())).collect())
     }
 
     async fn exists(&mut self, service: VirtualService) -> Result<bool, Cause> {
         Ok(match service {
-            VirtualService::Endpoint(endpoint) => !self.inherited.has(endpoint) && socket::is_taken(endpoint),
+            VirtualService::Endpoint(endpoint) => {
+                let is_own = self.inherited.has(endpoint) || self.shared.has(endpoint);
+                !is_own && socket::is_taken(endpoint)
+            }
             VirtualService::Mark(..) => false,
         })
     }
@@ -281,6 +291,10 @@ impl Dataplane for Proxy {
 
     async fn connections(&mut self, service: VirtualService) -> Result<BTreeMap<Target, Connections>, Cause> {
         Ok(self.service(service).map(|service| service.connections()).unwrap_or_default())
+    }
+
+    fn unserved(&self, step: &DataplaneStep) -> Option<Unserved> {
+        unserved::of(step).err()
     }
 
     async fn apply(&mut self, steps: &[DataplaneStep]) -> Vec<Verdict> {

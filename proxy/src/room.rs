@@ -11,7 +11,8 @@
 use std::{
     fs,
     future::pending,
-    io,
+    io::{self, ErrorKind},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -87,6 +88,7 @@ pub struct Room {
     full_told: Told,
     ports_told: Told,
     failed_told: Told,
+    address_told: Told,
 }
 
 /// When something was told last.
@@ -115,6 +117,7 @@ impl Room {
             full_told: Told::default(),
             ports_told: Told::default(),
             failed_told: Told::default(),
+            address_told: Told::default(),
         }
     }
 
@@ -190,6 +193,27 @@ impl Room {
     }
 }
 
+impl Room {
+    /// Tells why a backend could not be connected to, if that is not the backend's fault.
+    pub fn tell_unconnected(&self, to: SocketAddr, error: &io::Error) {
+        if error.kind() == ErrorKind::AddrNotAvailable && lacks_address(to) {
+            if self.address_told.is_due() {
+                let backend = to.ip();
+                warn!(%backend, "this host has no address from which to reach it: give it one of that family, or remove such backends");
+            }
+        } else if is_out_of_room(error) {
+            self.tell_failed(error);
+        }
+    }
+}
+
+/// TCP says the same where no port is left (`__inet_hash_connect`), while UDP has its port before it looks for an address.
+fn lacks_address(to: SocketAddr) -> bool {
+    let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let probe = UdpSocket::bind(SocketAddr::new(any, 0)).and_then(|socket| socket.connect(to));
+    probe.is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
+}
+
 /// EMFILE, ENFILE, ENOBUFS, ENOMEM; and no port or address of this host's own that is free, which TCP and UDP put differently. It is
 /// nobody else's fault.
 pub fn is_out_of_room(error: &io::Error) -> bool {
@@ -222,6 +246,11 @@ mod tests {
         assert_eq!(in_range("2\t1\n"), Some(0));
         assert_eq!(in_range(""), None);
         assert!(ports() > 0);
+    }
+
+    #[test]
+    fn where_there_is_an_address_it_is_ports_that_ran_out() {
+        assert!(!lacks_address(([127, 0, 0, 1], 1).into()));
     }
 
     #[tokio::test]

@@ -109,9 +109,7 @@ async fn serve(
             }
             Err(error) => {
                 // Of ports, there may be some left towards the next one.
-                if is_out_of_room(&error) {
-                    room.tell_failed(&error);
-                }
+                room.tell_unconnected(lease.address(), &error);
                 tried.push(lease.target());
             }
         }

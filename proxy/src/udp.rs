@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    room::{Room, is_out_of_room},
+    room::Room,
     service::{Lease, Service},
     sessions::Seat,
     source,
@@ -133,7 +133,7 @@ fn receive(
         // Those that refused are asked again once all have.
         let lease = |refused: &[Target]| service.lease(client, refused).or_else(|| service.lease(client, &[]));
         while let Some(lease) = lease(&refused) {
-            let target = lease.target();
+            let (target, to) = (lease.target(), lease.address());
             let is_last_chance = refused.contains(&target);
             lease.each(Traffic::connection);
             let key = (client, is_one_packet.then_some(target));
@@ -154,9 +154,7 @@ fn receive(
                             continue;
                         }
                         Err(error) => {
-                            if is_out_of_room(&error) {
-                                room.tell_failed(&error);
-                            }
+                            room.tell_unconnected(to, &error);
                             return Ok(());
                         }
                     }

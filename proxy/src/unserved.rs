@@ -5,10 +5,27 @@ use std::io::{self, ErrorKind};
 
 use slb_core::{
     model::{BackendSettings, Endpoint, Forwarding, Protocol, ServiceSettings, SourceNat, Target, VirtualService},
-    ports::Unserved,
+    ports::{Denied, Unserved},
+    step::DataplaneStep,
 };
 
 use crate::{balance::Method, source};
+
+/// Nothing, if the step can be taken as far as this data plane goes.
+///
+/// # Errors
+/// It cannot.
+pub fn of(step: &DataplaneStep) -> Result<(), Unserved> {
+    match step {
+        DataplaneStep::AddService(at, settings) | DataplaneStep::SetService(at, settings) => {
+            endpoint(*at)?;
+            method(settings)?;
+            source(settings)
+        }
+        DataplaneStep::AddBackend(_, _, settings) | DataplaneStep::SetBackend(_, _, settings) => forwarding(settings),
+        DataplaneStep::RemoveService(_) | DataplaneStep::RemoveBackend(..) => Ok(()),
+    }
+}
 
 /// Where clients connect to.
 ///
@@ -59,9 +76,9 @@ pub fn source(settings: &ServiceSettings) -> Result<(), Unserved> {
 ///
 /// # Errors
 /// The backend is this host: its answers do not come in from anywhere.
-pub fn way_back(settings: &ServiceSettings, target: Target) -> Result<(), Unserved> {
+pub fn way_back(settings: &ServiceSettings, target: Target) -> Result<(), Denied> {
     if settings.source_nat == Some(SourceNat::Never) && source::is_own(target.ip.address()) {
-        return Err(Unserved(format!(
+        return Err(Denied(format!(
             "the backend {target} is this host itself, and what it answers to clients' own addresses goes past the user-space data plane: source NAT \
              never needs backends on other hosts, or IPVS (--dataplane ipvs); \"proxyProtocol\" tells backends who their clients are"
         )));
@@ -83,8 +100,8 @@ pub fn forwarding(settings: &BackendSettings) -> Result<(), Unserved> {
     }
 }
 
-/// Why an endpoint cannot be listened on, if that will not pass.
-pub fn listening(endpoint: Endpoint, error: &io::Error) -> Option<Unserved> {
+/// Why an endpoint cannot be listened on, if this host, as it is, does not let it.
+pub fn listening(endpoint: Endpoint, error: &io::Error) -> Option<Denied> {
     let kind = error.kind();
     let why = if kind == ErrorKind::AddrNotAvailable {
         let vip = endpoint.vip;
@@ -99,5 +116,5 @@ pub fn listening(endpoint: Endpoint, error: &io::Error) -> Option<Unserved> {
     } else {
         return None;
     };
-    Some(Unserved(why))
+    Some(Denied(why))
 }

@@ -10,7 +10,7 @@ use slb_core::{
         BackendSettings, Encapsulation, Endpoint, Forwarding, Mark, Port, Protocol, Scheduler, ServiceSettings,
         SourceNat, Target, VirtualService, Weight,
     },
-    ports::{Dataplane, Unserved, Verdict},
+    ports::{Dataplane, Denied, Verdict},
     statistics::{ServiceCount, Statistics},
     step::DataplaneStep::{self, AddBackend, AddService, RemoveBackend, RemoveService, SetBackend},
 };
@@ -341,7 +341,7 @@ async fn the_driver_tells_what_it_has() {
 }
 
 #[tokio::test]
-async fn what_takes_a_kernel_is_refused_with_a_reason() {
+async fn what_takes_a_kernel_is_named_with_a_reason() {
     let at = endpoint("127.0.0.95");
     let target = echo("x").await;
     let mut proxy = serving(at, &[]).await;
@@ -358,12 +358,18 @@ async fn what_takes_a_kernel_is_refused_with_a_reason() {
         (AddService(VirtualService::Mark(at.vip, Mark::all().next().unwrap()), ServiceSettings::default()), "one port"),
         (AddService(at.into(), hashed), "no scheduler dh"),
         (AddService(at.into(), seen), "sameNetwork needs IPVS"),
-        (add_service(elsewhere), "192.0.2.1 is no address of this host"),
     ] {
-        match &proxy.apply(&[step]).await[..] {
-            [Verdict::Refused(cause)] if cause.is::<Unserved>() => assert!(cause.to_string().contains(why), "{cause}"),
-            other => panic!("{step}: {other:?}"),
+        let said = proxy.unserved(&step).expect("a reason").to_string();
+        assert!(said.contains(why), "{step}: {said}");
+    }
+    for step in [add_service(at), by(Forwarding::Masquerade), RemoveService(sctp.into())] {
+        assert_eq!(proxy.unserved(&step), None, "{step}");
+    }
+    match &proxy.apply(&[add_service(elsewhere)]).await[..] {
+        [Verdict::Refused(cause)] if cause.is::<Denied>() => {
+            assert!(cause.to_string().contains("192.0.2.1 is no address of this host"), "{cause}");
         }
+        other => panic!("{other:?}"),
     }
 }
 

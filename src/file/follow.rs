@@ -15,6 +15,7 @@ use slb_core::{
     command::{Answer, Declaration, Failure, Mailbox, Tally},
     declared::{FileProblem, FileReport},
     errors::Chain,
+    ports::Unserved,
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -50,7 +51,7 @@ pub struct Follower {
 
 /// Why what the file says is not carried out.
 enum Refused {
-    /// It is wrong in itself.
+    /// It is wrong in itself, or nothing that this server can do.
     Broken(BadFile),
     /// It may be carried out later.
     ForNow(BadFile),
@@ -153,7 +154,9 @@ impl Follower {
             Err(Failure::Stopping) => Err(Refused::Stopping),
             Err(Failure::Declared { index, why }) => {
                 let at = index.and_then(|index| places.get(index)).map(String::as_str);
-                Err(Refused::ForNow(file.blame(at, &Chain(&*why).to_string())))
+                let bad = file.blame(at, &Chain(&*why).to_string());
+                let is_for_good = matches!(*why, Failure::Step { cause, .. } if cause.is::<Unserved>());
+                Err(if is_for_good { Refused::Broken(bad) } else { Refused::ForNow(bad) })
             }
             Err(other) => Err(Refused::ForNow(file.blame(None, &Chain(&other).to_string()))),
         }

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::{fs::PermissionsExt, fs::symlink, net::UnixDatagram},
     path::{Path, PathBuf},
@@ -63,6 +63,13 @@ impl Server {
     /// What it says until that, or one that goes on for it.
     pub fn hear(&mut self, word: &str) -> String {
         self.hear_all(&[word])
+    }
+
+    /// The rest of what both say: neither is there any more.
+    pub fn hear_out(&mut self) -> String {
+        let mut said = String::new();
+        self.said.read_to_string(&mut said).unwrap();
+        said
     }
 
     /// What both say until all of that has been said, in whatever order.
@@ -138,6 +145,11 @@ impl Server {
     /// A load-balancer with that backend, and where it is.
     pub fn create(&self, protocol: &str, backend: SocketAddr) -> SocketAddr {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        self.create_on(protocol, port, backend)
+    }
+
+    /// The same on that port.
+    pub fn create_on(&self, protocol: &str, port: u16, backend: SocketAddr) -> SocketAddr {
         let body = format!(
             r#"{{"name":"{protocol}","port":{port},"protocol":"{protocol}","backends":[{{"ip":"{}","port":{}}}]}}"#,
             backend.ip(),

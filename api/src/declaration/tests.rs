@@ -19,17 +19,7 @@ fn places(declared: &[Declared]) -> Vec<(String, String)> {
 /// The example of mini-balancer's documentation, as it stands.
 #[test]
 fn mini_balancers_file_is_read() {
-    let file = r#"
-[frontend]
-bind_on = "127.0.0.1:7070"
-
-[[frontend.backend]]
-forward_to = "127.0.0.1:8080"
-
-[[frontend.backend]]
-forward_to = "127.0.0.1:9090"
-"#;
-    let declared = read(file).unwrap();
+    let declared = read(include_str!("../../../tests/seeds/mini-balancer.toml")).unwrap();
     assert_eq!(places(&declared), [("frontend".to_owned(), "127.0.0.1:8080 127.0.0.1:9090".to_owned())]);
     let frontend = &declared[0].load_balancer;
     assert_eq!(frontend.vips.named(), Some("127.0.0.1".parse::<Vip>().unwrap().into()));

@@ -10,21 +10,18 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{Controller, World, converge::Failures};
+use super::{Controller, World, log::log_repairs};
 use crate::{
     errors::Chain,
     model::{Family, Phase, Vip},
-    plan::{Plan, Scope, plan},
+    plan::Scope,
     ports::{Cause, Host, HostEvent, SettingChange, Settings, Store, Write},
-    step::{AdvertStep, Step},
 };
 
 /// The first wait after a failure; it doubles each time.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The longest wait.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
-/// How many repaired steps are named one by one in the log; more are counted.
-const NAMED_STEPS: usize = 20;
 
 /// When a VIP that is not as desired is tried again.
 #[derive(Clone, Copy, Debug)]
@@ -127,11 +124,11 @@ impl<W: World> Controller<W> {
         let mut failed = match self.observe(now).await {
             Ok(()) => {
                 let time = self.time();
-                let plan = plan(&self.state, &self.observed, scope, time);
+                let feasible = self.feasible(scope, time);
                 if !starting {
-                    log_repairs(&plan);
+                    log_repairs(&feasible.plan);
                 }
-                self.follow(plan, scope, &[], time, now).await
+                self.follow(feasible, scope, &[], time, now).await
             }
             Err(cause) => {
                 warn!(error = %Chain(&*cause), "could not read the state of the kernel; it is tried again");
@@ -144,7 +141,7 @@ impl<W: World> Controller<W> {
             }
         };
         self.finish_deletions(scope, &mut failed, now).await;
-        log_failures(&failed);
+        self.log_failures(scope, &failed);
         // What is refused for good is in the log, and no reason to keep the others waiting.
         if starting && !self.retries.values().any(|retry| retry.may_pass) {
             self.board.post_ready();
@@ -186,25 +183,4 @@ async fn set(driver: &mut impl Settings, changes: Vec<SettingChange>) -> Result<
         info!(setting = name, from, to, "set");
     }
     Ok(())
-}
-
-fn log_repairs(plan: &Plan) {
-    let steps = plan.values().flatten().filter(|step| !matches!(step, Step::Advert(AdvertStep::Advertise(_))));
-    let steps: Vec<&Step> = steps.collect();
-    if steps.len() > NAMED_STEPS {
-        warn!(steps = steps.len(), "the kernel is not as desired: repairing");
-    } else {
-        steps.iter().for_each(|step| warn!(%step, vip = %step.vip(), "the kernel is not as desired: repairing"));
-    }
-}
-
-fn log_failures(failed: &Failures) {
-    let all = || failed.iter().flat_map(|(vip, failed)| failed.iter().map(move |failed| (vip, failed)));
-    for (vip, failed) in all().take(NAMED_STEPS) {
-        warn!(%vip, error = failed.describe(), "not as desired; it is tried again");
-    }
-    let count = all().count();
-    if count > NAMED_STEPS {
-        warn!(failures = count, vips = failed.len(), "not as desired; they are tried again");
-    }
 }

@@ -9,15 +9,16 @@ use std::{
     time::Instant,
 };
 
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{Controller, Drivers, World, background::Retry};
 use crate::{
     command::Failure,
     errors::{Chain, Shared},
+    feasible::Feasible,
     model::{LoadBalancer, Phase, Time, Vip, VirtualService},
-    plan::{Observed, Plan, Scope, plan},
-    ports::{Advertiser, Cause, Dataplane, Host, Verdict},
+    plan::{Observed, Scope, plan},
+    ports::{Advertiser, Cause, Dataplane, Host, Unserved, Verdict},
     state::Change,
     step::{AdvertStep, DataplaneStep, HostStep, Step},
 };
@@ -30,6 +31,8 @@ pub(super) type Failures = BTreeMap<Vip, Vec<Failed>>;
 pub(super) enum Failed {
     /// A step of it failed.
     Step { step: Step, may_pass: bool, cause: Cause },
+    /// A step of it was not tried: the data plane can never do that.
+    Untried { step: DataplaneStep, why: Unserved },
     /// The kernel is clean, but the record could not be erased.
     Erase(Cause),
     /// The kernel could not be read.
@@ -40,6 +43,9 @@ impl Failed {
     pub(super) fn into_failure(self, undone: bool) -> Failure {
         match self {
             Self::Step { step, may_pass, cause } => Failure::Step { step, may_pass, undone, cause },
+            Self::Untried { step, why } => {
+                Failure::Step { step: Step::Dataplane(step), may_pass: false, undone, cause: why.into() }
+            }
             Self::Erase(cause) => Failure::Store(cause),
             Self::Observe(cause) => Failure::Ask { doing: "read the state of the kernel".to_owned(), cause },
         }
@@ -48,14 +54,36 @@ impl Failed {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Step { may_pass, .. } => *may_pass,
+            Self::Untried { .. } => false,
             Self::Erase(_) | Self::Observe(_) => true,
+        }
+    }
+
+    /// Whether trying again could make a difference.
+    pub(super) fn was_tried(&self) -> bool {
+        !matches!(self, Self::Untried { .. })
+    }
+
+    /// Whether the step cannot but fail after this: its service is not there.
+    pub(super) fn fails(&self, step: &Step) -> bool {
+        let (Self::Step { step: Step::Dataplane(first), .. } | Self::Untried { step: first, .. }) = self else {
+            return false;
+        };
+        match (first, step) {
+            (
+                DataplaneStep::AddService(added, _),
+                Step::Dataplane(DataplaneStep::AddBackend(service, ..) | DataplaneStep::SetBackend(service, ..)),
+            ) => added == service,
+            _ => false,
         }
     }
 
     /// Whether the change is not carried out for this reason. Nor are others, as long as it is not about a service or a backend.
     pub(super) fn holds_up(&self, change: &Change, now: Time) -> bool {
         match self {
-            Self::Step { step: Step::Dataplane(step), .. } => change.concerns_kernel() && change.touches(step, now),
+            Self::Step { step: Step::Dataplane(step), .. } | Self::Untried { step, .. } => {
+                change.concerns_kernel() && change.touches(step, now)
+            }
             Self::Step { .. } | Self::Erase(_) | Self::Observe(_) => change.concerns_kernel(),
         }
     }
@@ -64,6 +92,7 @@ impl Failed {
     pub(super) fn keeps(&self, service: VirtualService) -> bool {
         match self {
             Self::Step { step: Step::Dataplane(step), .. } => step.service() == service,
+            Self::Untried { .. } => false,
             Self::Step { .. } | Self::Erase(_) | Self::Observe(_) => true,
         }
     }
@@ -72,6 +101,7 @@ impl Failed {
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Step { step, cause, .. } => format!("could not {step}: {}", Chain(&**cause)),
+            Self::Untried { step, why } => format!("could not {step}: {why}"),
             Self::Erase(cause) => format!("could not erase the record: {}", Chain(&**cause)),
             Self::Observe(cause) => format!("could not read the state of the kernel: {}", Chain(&**cause)),
         }
@@ -83,14 +113,14 @@ impl<W: World> Controller<W> {
     /// changed in the state; a creation among it that fails will be undone.
     pub(super) async fn converge(&mut self, scope: &Scope, asked: &[Change], now: Instant) -> Failures {
         let time = self.time();
-        let plan = plan(&self.state, &self.observed, scope, time);
-        self.follow(plan, scope, asked, time, now).await
+        let feasible = self.feasible(scope, time);
+        self.follow(feasible, scope, asked, time, now).await
     }
 
-    /// The same by a plan that has been made for that time.
+    /// The same by steps that have been found for that time.
     pub(super) async fn follow(
         &mut self,
-        plan: Plan,
+        feasible: Feasible,
         scope: &Scope,
         asked: &[Change],
         time: Time,
@@ -98,6 +128,10 @@ impl<W: World> Controller<W> {
     ) -> Failures {
         let mut failed = Failures::new();
         let mut held_up = BTreeSet::new();
+        let Feasible { plan, untried } = feasible;
+        for (step, why) in untried {
+            failed.entry(step.service().vip()).or_default().push(Failed::Untried { step, why });
+        }
         for mut steps in plan.into_values() {
             steps.retain(|step| {
                 !held_up.contains(&step.vip()) && (!step.tells() || self.serves(step.vip(), asked, &failed, time))
@@ -117,7 +151,10 @@ impl<W: World> Controller<W> {
                 if !matches!(step, Step::Dataplane(_)) {
                     held_up.insert(step.vip());
                 }
-                failed.entry(step.vip()).or_default().push(Failed::Step { step, may_pass, cause });
+                let failed = failed.entry(step.vip()).or_default();
+                // What is refused for good is not made to pass by its backends.
+                let may_pass = may_pass && !failed.iter().any(|other| !other.may_pass() && other.fails(&step));
+                failed.push(Failed::Step { step, may_pass, cause });
             }
         }
         self.note_retries(scope, &failed, now);
@@ -127,15 +164,17 @@ impl<W: World> Controller<W> {
         failed
     }
 
+    /// The steps from what was last observed to what is to be at that time.
+    pub(super) fn feasible(&self, scope: &Scope, time: Time) -> Feasible {
+        let plan = plan(&self.state, &self.observed, scope, time);
+        Feasible::of(plan, |step| self.drivers.dataplane.unserved(step))
+    }
+
     /// The same for what nobody asked for: what fails is logged, and what was to go and is gone is forgotten.
     pub(super) async fn converge_unasked(&mut self, scope: &Scope, now: Instant) {
         let mut failed = self.converge(scope, &[], now).await;
         self.finish_deletions(scope, &mut failed, now).await;
-        for (vip, failed) in &failed {
-            for failed in failed {
-                warn!(%vip, error = failed.describe(), "not as desired; it is tried again");
-            }
-        }
+        self.log_failures(scope, &failed);
     }
 
     /// Whether any of the VIP's services is there to stay. That of a creation that failed, on whichever of its VIPs, is not.
@@ -215,13 +254,19 @@ impl<W: World> Controller<W> {
         }
     }
 
+    /// What was not tried is no reason to try again.
     fn note_retries(&mut self, scope: &Scope, failed: &Failures, now: Instant) {
+        let again: BTreeMap<Vip, bool> = failed
+            .iter()
+            .filter(|(_, failed)| failed.iter().any(Failed::was_tried))
+            .map(|(vip, failed)| (*vip, failed.iter().any(Failed::may_pass)))
+            .collect();
         match scope {
-            Scope::All => self.retries.retain(|vip, _| failed.contains_key(vip)),
-            Scope::Vips(vips) => self.retries.retain(|vip, _| !vips.contains(vip) || failed.contains_key(vip)),
+            Scope::All => self.retries.retain(|vip, _| again.contains_key(vip)),
+            Scope::Vips(vips) => self.retries.retain(|vip, _| !vips.contains(vip) || again.contains_key(vip)),
         }
-        for (vip, failed) in failed {
-            self.retry_later(*vip, failed.iter().any(Failed::may_pass), now);
+        for (vip, may_pass) in again {
+            self.retry_later(vip, may_pass, now);
         }
     }
 

@@ -333,7 +333,7 @@ impl<W: World> Controller<W> {
             error!(error = %Chain(&*cause), "a failed edit of the file could not be undone: the store refuses the write");
             return false;
         }
-        self.bring_about(undoing, now).await.is_none()
+        self.bring_about(undoing, now).await.is_none_or(|(_, why)| !why.was_tried())
     }
 }
 

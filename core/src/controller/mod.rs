@@ -8,7 +8,7 @@
 //! Rooms, in reading order: [`admission`](self) finds addresses for each creation; `round` makes wishes durable and carries
 //! them out, or undoes them; `declare` does so with all that the configuration file has; `peers` adds and removes routers that are told; `converge` brings the kernel to the desired state, and `report` says how it is doing; `health` takes out
 //! backends that fail their checks, and `drain` follows those that are drained to their end; `background` does the same without being
-//! asked; `avoid` knows which addresses must not be handed out, and `foreign` what belongs to other programs.
+//! asked, and `log` says what was not as desired; `avoid` knows which addresses must not be handed out, and `foreign` what belongs to other programs.
 //!
 //! A round has at most one request for each VIP, so that undoing a failed one touches no other. The many requests of a
 //! round share one commit and packed sends.
@@ -25,6 +25,7 @@ mod declare;
 mod drain;
 mod foreign;
 mod health;
+mod log;
 mod peers;
 mod report;
 mod round;
@@ -46,6 +47,7 @@ use self::{
     creation::{Asked, Creation, Number},
     declare::Declaration,
     health::Watched,
+    log::Place,
     round::Ready,
 };
 use crate::{
@@ -126,6 +128,8 @@ pub struct Controller<W: World> {
     /// VIPs of load-balancers that make way, which are not given back before it is known who has them.
     kept: BTreeSet<Vip>,
     retries: BTreeMap<Vip, Retry>,
+    /// Services and backends that can never be served as they are, and of which that has been said.
+    unserved: BTreeMap<Vip, BTreeSet<Place>>,
     watched: Watched,
     /// VIPs with backends whose weights are being raised, with the time of the next step.
     raises: BTreeMap<Vip, Instant>,
@@ -184,6 +188,7 @@ impl<W: World> Controller<W> {
             declarations: VecDeque::new(),
             kept: BTreeSet::new(),
             retries: BTreeMap::new(),
+            unserved: BTreeMap::new(),
             watched: Watched::default(),
             raises: BTreeMap::new(),
             draining: BTreeSet::new(),

@@ -153,6 +153,7 @@ fn is_of_removal(step: &Step, service: VirtualService) -> bool {
 fn why(failed: &[Failed], is_about_it: impl Fn(&Step) -> bool, otherwise: &str) -> Arc<str> {
     let culprit = failed.iter().find(|failed| match failed {
         Failed::Step { step, .. } => is_about_it(step),
+        Failed::Untried { step, .. } => is_about_it(&Step::Dataplane(*step)),
         Failed::Erase(_) | Failed::Observe(_) => true,
     });
     culprit.map_or_else(|| otherwise.into(), |failed| failed.describe().into())

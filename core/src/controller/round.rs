@@ -257,7 +257,8 @@ impl<W: World> Controller<W> {
         let mut failed = self.observe_and_converge(&scope, &[], now).await;
         self.finish_deletions(&scope, &mut failed, now).await;
         let time = self.time();
-        !failed.values().flatten().any(|why| why.holds_up(&change, time))
+        // What cannot be served now could not be before.
+        !failed.values().flatten().any(|why| why.was_tried() && why.holds_up(&change, time))
     }
 
     /// Erases the records of load-balancers whose removal has reached the kernel, and gives their addresses back.

@@ -30,6 +30,7 @@ mod shared_checks;
 mod slow_pool;
 mod status;
 mod through;
+mod unserved;
 
 use super::{Controller, Drivers};
 use crate::{
@@ -163,6 +164,13 @@ impl Server {
             Ok(Answer::LoadBalancer(created)) => created,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// One on a VIP that another one has, too.
+    fn creates_on(&mut self, number: u128, vip: Vip, number_of_port: i64) -> VirtualService {
+        let Command::Create(new) = create(number, Some(vip)) else { panic!("no creation") };
+        self.ask(Command::Create(NewLoadBalancer { listen: port(number_of_port).into(), ..new })).unwrap();
+        self.board.get(lb(number)).unwrap().virtual_service(vip)
     }
 
     fn events(&mut self, events: &[HostEvent]) {
