@@ -125,10 +125,14 @@ pub fn ramp(asked: Weight, over: SlowStart, elapsed: Duration) -> Ramp {
     }
     // The step begins when its share of the time is over, to the nanosecond: the same arithmetic says when, and whether it has.
     let begins = |step: u16| (over * step.into()) / steps.into();
+    let weight = |step: u16| {
+        let share = u32::from(asked.get()) * u32::from(step) / u32::from(steps);
+        u16::try_from(share).unwrap_or(u16::MAX).max(1)
+    };
     let step = (0..steps).rev().find(|step| begins(*step) <= elapsed).unwrap_or_default();
-    let weight = u32::from(asked.get()) * u32::from(step) / u32::from(steps);
-    let weight = u16::try_from(weight).unwrap_or(u16::MAX).max(1);
-    Ramp { weight: Weight::from(weight), next: Some(begins(step + 1)) }
+    // The first two steps of a small weight are both 1.
+    let next = (step + 1..=steps).find(|next| weight(*next) != weight(step));
+    Ramp { weight: weight(step).into(), next: next.map(begins) }
 }
 
 /// Whether so many of a load-balancer's backends are down that all of them are sent to: more than the threshold's share. Those that the
