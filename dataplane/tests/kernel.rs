@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The data plane on a real kernel: what was asked for is what is observed, whatever was there before.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use slb_core::{
     model::{
         BackendSettings, Encapsulation, Endpoint, Forwarding, Mark, Persistence, PersistenceTimeout, Port, Protocol,
-        ProxyProtocol, Scheduler, SchedulerFlags, ServiceKey, ServiceSettings, Target, Thresholds, VirtualService,
-        Weight,
+        Scheduler, SchedulerFlags, ServiceKey, ServiceSettings, Target, Thresholds, VirtualService, Weight,
     },
     observed::{ServiceView, Services},
     ports::{Dataplane, Lacking, Verdict},
