@@ -160,20 +160,14 @@ fn a_backend_that_is_refused_holds_up_nobody() {
     server.delete(&web);
 }
 
-slb_lab::main! { fast: [
-       two_ports_of_one_vip_live_and_die_apart,
-       a_weight_of_zero_takes_a_backend_out_of_the_turn,
-       a_client_that_is_remembered_stays_with_its_backend,
-       all_backends_are_replaced_in_one_change,
-       a_backend_that_could_never_get_a_connection_is_refused,
-       a_backend_that_is_refused_holds_up_nobody,
-       source_nat_is_chosen_while_it_serves,
-   ], user: [
-       two_ports_of_one_vip_live_and_die_apart,
-       a_weight_of_zero_takes_a_backend_out_of_the_turn,
-       a_client_that_is_remembered_stays_with_its_backend,
-       all_backends_are_replaced_in_one_change,
-       a_backend_that_could_never_get_a_connection_is_refused,
-       a_backend_that_is_refused_holds_up_nobody,
-   ]
+slb_lab::main! {
+    fast, user: [
+        two_ports_of_one_vip_live_and_die_apart,
+        a_weight_of_zero_takes_a_backend_out_of_the_turn,
+        a_client_that_is_remembered_stays_with_its_backend,
+        all_backends_are_replaced_in_one_change,
+        a_backend_that_could_never_get_a_connection_is_refused,
+        a_backend_that_is_refused_holds_up_nobody,
+    ],
+    fast: [source_nat_is_chosen_while_it_serves],
 }

@@ -70,6 +70,5 @@ fn one_load_balancer_changed_by_all() {
 }
 
 slb_lab::main! {
-    fast: [create_and_delete_at_once, one_load_balancer_changed_by_all],
-    user: [create_and_delete_at_once, one_load_balancer_changed_by_all],
+    fast, user: [create_and_delete_at_once, one_load_balancer_changed_by_all],
 }

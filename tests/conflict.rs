@@ -49,12 +49,7 @@ fn a_claim_is_defended_once_and_reported() {
 }
 
 slb_lab::main! {
-    fast: [
-        an_address_that_answers_is_set_aside,
-        the_hosts_own_address_and_gateway_are_never_handed_out,
-        a_claim_is_defended_once_and_reported,
-    ],
-    user: [
+    fast, user: [
         an_address_that_answers_is_set_aside,
         the_hosts_own_address_and_gateway_are_never_handed_out,
         a_claim_is_defended_once_and_reported,

@@ -136,13 +136,10 @@ fn what_is_deleted_may_be_drained_first() {
     assert_eq!(site.lb.tables(), before);
 }
 
-slb_lab::main! { fast: [
-       a_backend_is_drained_without_a_lost_connection,
-       a_deadline_ends_a_drain,
-       what_is_deleted_may_be_drained_first,
-   ], user: [
-       a_backend_is_drained_without_a_lost_connection,
-       a_deadline_ends_a_drain,
-       what_is_deleted_may_be_drained_first,
-   ]
+slb_lab::main! {
+    fast, user: [
+        a_backend_is_drained_without_a_lost_connection,
+        a_deadline_ends_a_drain,
+        what_is_deleted_may_be_drained_first,
+    ],
 }

@@ -98,12 +98,7 @@ fn another_host_that_claims_a_vip_is_told_of() {
 }
 
 slb_lab::main! {
-    fast: [
-        all_that_happens_is_told_in_order,
-        a_restart_tells_followers_to_look_anew,
-        another_host_that_claims_a_vip_is_told_of,
-    ],
-    user: [
+    fast, user: [
         all_that_happens_is_told_in_order,
         a_restart_tells_followers_to_look_anew,
         another_host_that_claims_a_vip_is_told_of,

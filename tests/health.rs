@@ -162,19 +162,13 @@ fn a_backend_may_be_asked_something_else() {
     becomes(&server, &web, ["up", "down"]);
 }
 
-slb_lab::main! { fast: [
-       a_backend_that_fails_is_out_until_it_is_back,
-       health_is_remembered_over_kill_9,
-       a_dead_backend_is_known_to_who_comes_later,
-       the_fallback_says_sorry,
-       when_too_many_fail_all_are_sent_to,
-       a_backend_may_be_asked_something_else,
-   ], user: [
-       a_backend_that_fails_is_out_until_it_is_back,
-       health_is_remembered_over_kill_9,
-       a_dead_backend_is_known_to_who_comes_later,
-       the_fallback_says_sorry,
-       when_too_many_fail_all_are_sent_to,
-       a_backend_may_be_asked_something_else,
-   ]
+slb_lab::main! {
+    fast, user: [
+        a_backend_that_fails_is_out_until_it_is_back,
+        health_is_remembered_over_kill_9,
+        a_dead_backend_is_known_to_who_comes_later,
+        the_fallback_says_sorry,
+        when_too_many_fail_all_are_sent_to,
+        a_backend_may_be_asked_something_else,
+    ],
 }

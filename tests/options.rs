@@ -271,15 +271,14 @@ fn a_directly_routed_backend_is_asked_on_a_port_of_its_own() {
     assert!(!said.iter().any(|line| line.contains("repairing")), "{said:#?}");
 }
 
-slb_lab::main! { fast: [
-       a_directly_routed_backend_is_asked_on_a_port_of_its_own,
-       every_combination_is_programmed_or_refused,
-       backends_are_told_of_no_clients,
-       settings_of_a_service_are_changed_in_place,
-       settings_of_a_backend_are_changed_in_place,
-   ], user: [
-       every_combination_is_programmed_or_refused,
-       settings_of_a_service_are_changed_in_place,
-       settings_of_a_backend_are_changed_in_place,
-   ]
+slb_lab::main! {
+    fast: [
+        a_directly_routed_backend_is_asked_on_a_port_of_its_own,
+        backends_are_told_of_no_clients,
+    ],
+    fast, user: [
+        every_combination_is_programmed_or_refused,
+        settings_of_a_service_are_changed_in_place,
+        settings_of_a_backend_are_changed_in_place,
+    ],
 }

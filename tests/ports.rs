@@ -345,21 +345,16 @@ fn ports_are_changed_while_it_serves() {
 }
 
 slb_lab::main! {
-    fast: [
+    fast, stock: [
         each_way_reaches_the_backends_on_the_same_port,
         clients_of_both_families_reach_all_ports,
-        all_ports_lead_to_the_port_of_a_backend_that_has_one,
         a_client_that_is_remembered_has_one_backend_on_all_ports,
-        the_kernel_keeps_the_port_of_who_is_remembered,
-        packets_of_udp_are_balanced_as_well,
         killed_and_started_it_is_as_it_was_and_what_is_missing_comes_back,
         ports_are_changed_while_it_serves,
     ],
-    stock: [
-        each_way_reaches_the_backends_on_the_same_port,
-        clients_of_both_families_reach_all_ports,
-        a_client_that_is_remembered_has_one_backend_on_all_ports,
-        killed_and_started_it_is_as_it_was_and_what_is_missing_comes_back,
-        ports_are_changed_while_it_serves,
+    fast: [
+        all_ports_lead_to_the_port_of_a_backend_that_has_one,
+        the_kernel_keeps_the_port_of_who_is_remembered,
+        packets_of_udp_are_balanced_as_well,
     ],
 }

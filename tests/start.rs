@@ -138,19 +138,15 @@ fn addresses_that_nobody_asks_for_are_named() {
 }
 
 slb_lab::main! {
-    fast: [
+    fast, user: [
         what_is_wrong_is_said_and_changes_nothing,
-        missing_privileges_are_named,
-        lost_privileges_take_nobody_out_of_ipvs,
-        iptables_is_for_root_alone,
         a_second_server_is_refused,
         options_come_from_three_places,
         addresses_that_nobody_asks_for_are_named,
     ],
-    user: [
-        what_is_wrong_is_said_and_changes_nothing,
-        a_second_server_is_refused,
-        options_come_from_three_places,
-        addresses_that_nobody_asks_for_are_named,
+    fast: [
+        missing_privileges_are_named,
+        lost_privileges_take_nobody_out_of_ipvs,
+        iptables_is_for_root_alone,
     ],
 }

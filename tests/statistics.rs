@@ -83,10 +83,6 @@ fn what_is_put_right_at_once_is_no_news() {
 }
 
 slb_lab::main! {
-    fast: [
-        counters_are_those_of_ipvsadm,
-        connections_that_stay_are_active,
-        what_is_put_right_at_once_is_no_news,
-    ],
-    user: [connections_that_stay_are_active],
+    fast: [counters_are_those_of_ipvsadm, what_is_put_right_at_once_is_no_news],
+    fast, user: [connections_that_stay_are_active],
 }

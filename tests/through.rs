@@ -226,11 +226,8 @@ slb_lab::main! {
     fast: [
         a_backend_without_the_vip_is_out_until_it_has_it,
         datagrams_reach_whom_they_are_for,
-        several_ports_of_the_vip_take_no_question,
         kill_9_leaves_nothing_behind,
         who_cannot_have_the_vip_is_not_asked_for_it,
     ],
-    stock: [
-        several_ports_of_the_vip_take_no_question,
-    ],
+    fast, stock: [several_ports_of_the_vip_take_no_question],
 }

@@ -159,6 +159,5 @@ fn count(node: &Node, protocol: &str, name: &str) -> u64 {
 }
 
 slb_lab::main! {
-    fast: [nothing_changed_writes_nothing_and_loses_nothing],
-    stock: [nothing_changed_writes_nothing_and_loses_nothing],
+    fast, stock: [nothing_changed_writes_nothing_and_loses_nothing],
 }

@@ -4,7 +4,7 @@
 //! A test file has `harness = false` in its `Cargo.toml`, plain functions that panic when they fail, and ends in a list of them:
 //! ```ignore
 //! fn balances() { … }
-//! slb_lab::main! { fast: [balances], stock: [balances], user: [balances] }
+//! slb_lab::main! { fast, stock, user: [balances] }
 //! ```
 //! ```text
 //!  cargo test ──▶ test binary ──▶ boots a kernel ──▶ the same binary, inside ──▶ the tests, one after the other
@@ -42,16 +42,19 @@ pub use self::{
     schemathesis::Schemathesis, segment::Segment, server::Server, site::Site, sniffer::Sniffer, writes::Writes,
 };
 
-/// The `main` of a test file: for each [`Place`] the tests that run there.
+/// The `main` of a test file: for one [`Place`] or several the tests that run there.
 #[macro_export]
 macro_rules! main {
-    ($($place:ident: [$($test:ident),* $(,)?]),* $(,)?) => {
+    ($($($place:ident),+: $tests:tt),* $(,)?) => {
         fn main() -> std::process::ExitCode {
-            $crate::harness::run(&[$($($crate::harness::Test {
-                place: $crate::Place::$place,
-                name: concat!(stringify!($place), "::", stringify!($test)),
-                body: $test,
-            }),*),*])
+            $crate::harness::run(&[$($(&$crate::main!(@ $place $tests)[..]),+),*].concat())
         }
+    };
+    (@ $place:ident [$($test:ident),* $(,)?]) => {
+        [$($crate::harness::Test {
+            place: $crate::Place::$place,
+            name: concat!(stringify!($place), "::", stringify!($test)),
+            body: $test,
+        }),*]
     };
 }
