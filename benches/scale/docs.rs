@@ -19,23 +19,8 @@ pub fn write(rooms: &BTreeMap<String, Vec<Value>>) {
     let before = fs::read_to_string(&page).unwrap();
     let (head, rest) = before.split_once(BEGIN).unwrap();
     let (_, tail) = rest.split_once(END).unwrap();
-    fs::write(&page, format!("{head}{BEGIN}\n{}\n{}\n{END}{tail}", findings.targets(), findings.tables())).unwrap();
-    let ways = ["ipvsadm -R", "keepalived", "slb", "programmed", "packed"];
-    let cold = Chart {
-        title: "from an empty kernel until all is programmed",
-        x: "load-balancers of ten backends",
-        y: "seconds",
-        lines: ways.map(|way| (way.to_owned(), findings.points("coldStart", way))).into(),
-    };
-    let memory = Chart {
-        title: "resident memory",
-        x: "load-balancers of ten backends",
-        y: "KiB",
-        lines: ["memory", "list, memory more"].map(|what| (what.to_owned(), findings.points("reading", what))).into(),
-    };
-    for (name, chart) in [("scale-cold-start.svg", cold), ("scale-memory.svg", memory)] {
-        fs::write(Path::new(FOLDER).join(name), chart.svg()).unwrap();
-    }
+    let (targets, pictures, tables) = (findings.targets(), findings.pictures(), findings.tables());
+    fs::write(&page, format!("{head}{BEGIN}\n{targets}\n{pictures}{tables}\n{END}{tail}")).unwrap();
 }
 
 struct Told<'a>(&'a BTreeMap<String, Vec<Value>>);
@@ -56,6 +41,37 @@ impl Told<'_> {
     fn of(&self, room: &str, what: &str, load_balancers: u32) -> Option<f64> {
         let at = f64::from(load_balancers);
         self.points(room, what).into_iter().find(|(each, _)| each.total_cmp(&at).is_eq()).map(|(_, value)| value)
+    }
+
+    /// Draws what has been measured, and shows it.
+    fn pictures(&self) -> String {
+        let ways = ["ipvsadm -R", "keepalived", "slb", "programmed", "packed"];
+        let cold = Chart {
+            title: "from an empty kernel until all is programmed",
+            x: "load-balancers of ten backends",
+            y: "seconds",
+            lines: self.lines("coldStart", &ways),
+        };
+        let memory = Chart {
+            title: "resident memory",
+            x: "load-balancers of ten backends",
+            y: "KiB",
+            lines: self.lines("reading", &["memory", "list, memory more"]),
+        };
+        let mut text = String::new();
+        for (name, chart) in [("scale-cold-start.svg", cold), ("scale-memory.svg", memory)] {
+            if !chart.lines.is_empty() {
+                fs::write(Path::new(FOLDER).join(name), chart.svg()).unwrap();
+                writeln!(text, "![{}]({name})\n", chart.title).unwrap();
+            }
+        }
+        text
+    }
+
+    /// Those that were measured.
+    fn lines(&self, room: &str, all: &[&str]) -> Vec<(String, Vec<(f64, f64)>)> {
+        let lines = all.iter().map(|what| ((*what).to_owned(), self.points(room, what)));
+        lines.filter(|(_, points)| !points.is_empty()).collect()
     }
 
     /// What was aimed at, and what came of it.

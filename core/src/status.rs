@@ -100,8 +100,45 @@ impl VipStatus {
 pub struct Status {
     first: VipStatus,
     second: Option<Box<VipStatus>>,
-    /// In the order of the ids.
-    backends: Vec<(BackendId, BackendStatus)>,
+    backends: Backends,
+}
+
+/// How backends are doing. Most of the time there is one thing to say of all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Backends {
+    /// In order.
+    ids: Box<[BackendId]>,
+    are: Standings,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Standings {
+    /// The same of all; `None` if there are none.
+    Alike(Option<BackendStatus>),
+    /// Of each, in the order of the ids.
+    Each(Box<[BackendStatus]>),
+}
+
+impl Backends {
+    fn of(mut all: Vec<(BackendId, BackendStatus)>) -> Self {
+        all.sort_unstable_by_key(|(id, _)| *id);
+        let is_alike = all.windows(2).all(|two| matches!(two, [(_, one), (_, other)] if one == other));
+        let (ids, mut each): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+        let are = if is_alike { Standings::Alike(each.pop()) } else { Standings::Each(each.into()) };
+        Self { ids: ids.into(), are }
+    }
+
+    fn get(&self, id: BackendId) -> Option<&BackendStatus> {
+        let at = self.ids.binary_search(&id).ok()?;
+        match &self.are {
+            Standings::Alike(all) => all.as_ref(),
+            Standings::Each(each) => each.get(at),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (BackendId, &BackendStatus)> {
+        self.ids.iter().filter_map(|id| Some((*id, self.get(*id)?)))
+    }
 }
 
 /// What has changed from one status to the next.
@@ -123,7 +160,7 @@ impl Status {
     pub fn new(load_balancer: &LoadBalancer, now: SystemTime) -> Self {
         let second = load_balancer.vips.second().map(|vip| Box::new(VipStatus::new(vip, now)));
         let first = VipStatus::new(load_balancer.vips.first(), now);
-        Self { first, second, backends: Vec::new() }.with_backends_of(load_balancer, now)
+        Self { first, second, backends: Backends::of(Vec::new()) }.with_backends_of(load_balancer, now)
     }
 
     /// How each of its VIPs is doing.
@@ -148,14 +185,14 @@ impl Status {
     pub fn with_backends_of(&self, load_balancer: &LoadBalancer, now: SystemTime) -> Self {
         let not_yet = || BackendStatus { programmed: Condition::not_yet(now) };
         let of = |id| (id, self.backend(id).cloned().unwrap_or_else(not_yet));
-        self.with(load_balancer.backends().iter().map(|backend| of(backend.id)).collect())
+        let backends = Backends::of(load_balancer.backends().iter().map(|backend| of(backend.id)).collect());
+        Self { first: self.first.clone(), second: self.second.clone(), backends }
     }
 
     /// The backend of that name.
     #[must_use]
     pub fn backend(&self, id: BackendId) -> Option<&BackendStatus> {
-        let at = self.backends.binary_search_by_key(&id, |(id, _)| *id).ok()?;
-        self.backends.get(at).map(|(_, status)| status)
+        self.backends.get(id)
     }
 
     /// The next status, and what is new in it. Nothing if nothing is.
@@ -168,18 +205,12 @@ impl Status {
         let next = Self {
             first: self.first.next(&report.vips, now),
             second: self.second.as_ref().map(|second| Box::new(second.next(&report.vips, now))),
-            backends: Vec::new(),
+            backends: Backends::of(report.backends.into_iter().filter_map(backend).collect()),
         };
-        let next = next.with(report.backends.into_iter().filter_map(backend).collect());
         (next != *self).then(|| {
             let news = next.news_since(self);
             (next, news)
         })
-    }
-
-    fn with(&self, mut backends: Vec<(BackendId, BackendStatus)>) -> Self {
-        backends.sort_unstable_by_key(|(id, _)| *id);
-        Self { first: self.first.clone(), second: self.second.clone(), backends }
     }
 
     fn news_since(&self, before: &Self) -> Vec<News> {
@@ -188,9 +219,10 @@ impl Status {
             Some(why) => Some(News::Failed(of, Arc::clone(why))),
             None => Some(News::Programmed(of)),
         };
-        let backends = self.backends.iter().filter_map(|(id, is)| {
-            programmed(Some(*id), &is.programmed, before.backend(*id).map(|was| &was.programmed))
-        });
+        let backends = self
+            .backends
+            .iter()
+            .filter_map(|(id, is)| programmed(Some(id), &is.programmed, before.backend(id).map(|was| &was.programmed)));
         let advertised = self.vips().zip(before.vips()).filter_map(|(is, was)| {
             match (&is.advertised.why_not, was.advertised.holds()) {
                 (None, false) => Some(News::Advertised(is.vip)),
