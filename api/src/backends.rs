@@ -56,7 +56,7 @@ pub(crate) async fn add(
                 all => reply::created(&place, &BackendsView(Some(all), observer)),
             })
         }
-        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(_) => {
+        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(..) => {
             Err(reply::contradiction())
         }
     }
@@ -86,7 +86,7 @@ pub(crate) async fn replace_all(
             let observer = seen.as_ref().map(|seen| observer(&api, seen));
             Ok(reply::ok(&BackendsView(Some(after.backends()), observer)))
         }
-        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(_) => {
+        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(..) => {
             Err(reply::contradiction())
         }
     }
@@ -121,7 +121,7 @@ pub(crate) async fn remove(
     }
     match api.mailbox.ask(Command::RemoveBackend(id, backend)).await? {
         Answer::Gone => Ok(reply::gone()),
-        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Declared(_) => {
+        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Declared(..) => {
             Err(reply::contradiction())
         }
     }
@@ -149,7 +149,7 @@ async fn change(api: &Api, BackendPath(id, backend): BackendPath, edit: BackendE
             let seen = seen(api, id).ok();
             Ok(reply::ok(&BackendView::observed(&backend, seen.as_ref().map(|seen| observer(api, seen)))))
         }
-        Answer::LoadBalancer(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(_) => {
+        Answer::LoadBalancer(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(..) => {
             Err(reply::contradiction())
         }
     }

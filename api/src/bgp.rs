@@ -37,7 +37,7 @@ pub(crate) async fn peer(State(api): State<Api>, PeerPath(address): PeerPath) ->
 pub(crate) async fn add(State(api): State<Api>, Wish(wish): Wish<Peer>) -> Result<Response, Problem> {
     match api.mailbox.ask(PeerCommand::Add(wish)).await? {
         Answer::Peer(address) => Ok(reply::created(&format!("/bgp/peers/{address}"), &known(&api, address)?)),
-        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Gone | Answer::Declared(_) => {
+        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Gone | Answer::Declared(..) => {
             Err(reply::contradiction())
         }
     }
@@ -47,7 +47,7 @@ pub(crate) async fn add(State(api): State<Api>, Wish(wish): Wish<Peer>) -> Resul
 pub(crate) async fn remove(State(api): State<Api>, PeerPath(address): PeerPath) -> Result<Response, Problem> {
     match api.mailbox.ask(PeerCommand::Remove(address)).await? {
         Answer::Gone => Ok(reply::gone()),
-        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Declared(_) => {
+        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Declared(..) => {
             Err(reply::contradiction())
         }
     }

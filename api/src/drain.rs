@@ -81,6 +81,6 @@ async fn carry_out(api: &Api, command: Command, id: LoadBalancerId) -> Result<Re
     match answer {
         Answer::LoadBalancer(load_balancer) => Ok(reply::ok(&LoadBalancerView::observed(&load_balancer, observer))),
         Answer::Backend(backend) => Ok(reply::ok(&BackendView::observed(&backend, observer))),
-        Answer::Backends(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(_) => Err(reply::contradiction()),
+        Answer::Backends(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(..) => Err(reply::contradiction()),
     }
 }

@@ -6,7 +6,7 @@
 //!                       ▲                                        │     └─────────────▶ Board     reads
 //!                       └── problem ◀── failure ◀────────────────┘
 //! ```
-//! Reading order: [`routes`] has the table of everything there is; `loadbalancers` and `backends` are the handlers, `bgp`
+//! Reading order: [`routes`] has the table of everything there is; `loadbalancers` and `backends` are the handlers, `bulk` is many load-balancers in one change, `bgp`
 //! shows routers, `drain` takes things out gently, `shutdown` asks them for other ways, `statistics` is what the kernel counts, `file` how the configuration file is doing, `events` tells what happens, `health` is for those that know of neither; `wire`, `observed`,
 //! `peer` and `check` are what bodies look like, read by `extract` from `json` through `fields` and `read`, and [`declaration`]
 //! what the configuration file looks like, read through the same;
@@ -20,6 +20,7 @@
 
 mod backends;
 mod bgp;
+mod bulk;
 mod check;
 pub mod declaration;
 mod drain;

@@ -7,7 +7,7 @@ use axum::{extract::State, http::Uri, response::Response};
 use serde::{Serialize, Serializer};
 use slb_core::{
     board::Seen,
-    command::{Answer, Command, DrainWish, Failure, LoadBalancerChange, Rejected},
+    command::{Answer, Command, DrainWish, Failure, LoadBalancerChange, NewLoadBalancer, Rejected},
     model::{Backend, Invalid, LoadBalancer, LoadBalancerId, Phase, Target, Then, check::HealthCheck},
 };
 
@@ -47,11 +47,8 @@ pub(crate) async fn show(State(api): State<Api>, LoadBalancerPath(id): LoadBalan
 /// A new one, with the backends it starts with.
 pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancerWish>) -> Result<Response, Problem> {
     let targets: Vec<Target> = wish.backends.iter().map(|backend| backend.target).collect();
-    check_distinct("#/backends", &targets)?;
-    let backends = wanted(&api, &wish.backends)?;
-    check_commands(&api, &wish.check)?;
     let fallback = wish.fallback.map(|fallback| fallback.target);
-    let new = wish.into_new(backends);
+    let new = asked(&api, "#", wish)?;
     match ask(&api, Command::Create(new), fallback, &targets).await? {
         Answer::LoadBalancer(load_balancer) => {
             let place = format!("/loadbalancer/{}", load_balancer.id);
@@ -59,7 +56,7 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
             let observer = seen.as_ref().map(|seen| observer(&api, seen));
             Ok(reply::created(&place, &LoadBalancerView::observed(&load_balancer, observer)))
         }
-        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(_) => {
+        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(..) => {
             Err(reply::contradiction())
         }
     }
@@ -94,10 +91,19 @@ pub(crate) async fn delete(
     }
     match api.mailbox.ask(Command::Delete(id)).await? {
         Answer::Gone => Ok(reply::gone()),
-        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Declared(_) => {
+        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Declared(..) => {
             Err(reply::contradiction())
         }
     }
+}
+
+/// The load-balancer that is asked for at this pointer of the body.
+pub(crate) fn asked(api: &Api, at: &str, wish: LoadBalancerWish) -> Result<NewLoadBalancer, Problem> {
+    let targets: Vec<Target> = wish.backends.iter().map(|backend| backend.target).collect();
+    check_distinct(&format!("{at}/backends"), &targets)?;
+    let backends = wanted(api, &wish.backends)?;
+    check_commands(api, &wish.check)?;
+    Ok(wish.into_new(backends))
 }
 
 /// The load-balancer as readers see it.
@@ -155,7 +161,7 @@ async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result
             let observer = seen.as_ref().map(|seen| observer(api, seen));
             Ok(reply::ok(&LoadBalancerView::observed(&load_balancer, observer)))
         }
-        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(_) => {
+        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(..) => {
             Err(reply::contradiction())
         }
     }

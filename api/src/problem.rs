@@ -178,6 +178,8 @@ pub(crate) struct Members {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) column: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pointer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) field: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) taken_by: Option<String>,
@@ -241,6 +243,21 @@ impl Problem {
         let mut findings = Findings::default();
         findings.add(|| (pointer.to_owned(), why.to_string()));
         Self::invalid(findings)
+    }
+
+    /// The same of what is at this pointer of the body.
+    pub(crate) fn within(mut self, at: &str) -> Self {
+        let Inner { detail, members, .. } = &mut *self.0;
+        for error in &mut members.errors {
+            let pointer = format!("{at}{}", error.pointer.trim_start_matches('#'));
+            *detail = detail.replace(&error.pointer, &pointer);
+            error.pointer = pointer;
+        }
+        if members.errors.is_empty() {
+            *detail = format!("{at}: {detail}");
+            members.pointer = Some(at.to_owned());
+        }
+        self
     }
 
     /// Which kind it is.

@@ -23,7 +23,7 @@ use crate::{
 };
 
 pub use self::{
-    declared::{Declaration, Tally},
+    declared::{Declaration, Extent, Tally},
     service::ServiceChange,
     wanted::WantedVips,
 };
@@ -94,7 +94,7 @@ pub enum Wish {
     LoadBalancer(Command),
     /// About a peer.
     Peer(PeerCommand),
-    /// About all that the configuration file has.
+    /// About many load-balancers.
     Declare(Declaration),
 }
 
@@ -238,8 +238,8 @@ pub enum Answer {
     Backends(Vec<Backend>),
     /// The peer is told of VIPs.
     Peer(PeerAddress),
-    /// All is as the file has it.
-    Declared(Tally),
+    /// All is as it was declared; the load-balancers as they are now, in the order of the declaration.
+    Declared(Tally, Vec<Arc<LoadBalancer>>),
     /// It is gone.
     Gone,
 }
@@ -417,10 +417,10 @@ pub enum Failure {
         #[source]
         cause: Cause,
     },
-    /// What the file declares cannot be; nothing of it was done.
+    /// What was declared cannot be; nothing of it was done.
     #[error("{why}")]
     Declared {
-        /// Which of its load-balancers is to blame, counted from 0, if one is.
+        /// Which of the load-balancers is to blame, counted from 0, if one is.
         index: Option<usize>,
         /// Why.
         why: Box<Failure>,

@@ -5,6 +5,7 @@
 mod any;
 mod backends;
 mod bgp;
+mod bulk;
 mod client;
 mod conduct;
 mod defects;

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     checker::{Checker, Transition},
-    command::{self, Answer, Command, Failure, NewLoadBalancer, Rejected, Request, Wish},
+    command::{Answer, Command, Failure, NewLoadBalancer, Rejected, Request, Wish},
     errors::Shared,
     model::{Origin, Vip, Vips},
     ports::{Advertiser, Cause, Pool, PoolError, Probe, Wanted},
@@ -37,8 +37,8 @@ use crate::{
 
 /// Why an address is set aside.
 const ANOTHERS: &str = "the address of another program's service";
-/// Why an address is not given to any load-balancer of a file.
-const NAMED: &str = "named by another load-balancer of the file";
+/// Why an address is not given to a load-balancer that would take any.
+const NAMED: &str = "named by another load-balancer that is declared";
 
 /// Who waits for an answer, and the span of log lines about it.
 pub(super) struct Asker {
@@ -83,7 +83,7 @@ impl<W: World> Controller<W> {
             match wish {
                 Wish::LoadBalancer(command) => self.admit(command, asker, now).await,
                 Wish::Peer(command) => asker.answer(self.change_peers(command).await),
-                Wish::Declare(command::Declaration(all)) => self.declare(all, asker, now).await,
+                Wish::Declare(all) => self.declare(all, asker, now).await,
             }
         }
         self.run_queue(now).await;

@@ -190,7 +190,9 @@ impl<W: World> Controller<W> {
     pub(super) fn committed(&mut self, write: Write) {
         match write {
             Write::Put(load_balancer) => {
-                self.acquired.retain(|vip, _| !load_balancer.vips.contains(*vip));
+                for vip in load_balancer.vips {
+                    self.acquired.remove(&vip);
+                }
                 if load_balancer.drains() {
                     self.draining.insert(load_balancer.id);
                 } else {

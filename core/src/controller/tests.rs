@@ -23,6 +23,7 @@ mod failures;
 mod fallback;
 mod health;
 mod laws;
+mod many;
 mod peers;
 mod ports;
 mod settings;

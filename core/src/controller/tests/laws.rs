@@ -117,14 +117,14 @@ fn once_each(acts: Vec<Vec<Act>>) -> Vec<Vec<Act>> {
 }
 
 /// What a creation asks for: a last byte of its VIP, another one of IPv6 or not, a port, or several from there on, and backends.
-type Wanted = (Option<u8>, bool, (i64, bool), BTreeSet<u8>);
+pub(super) type Wanted = (Option<u8>, bool, (i64, bool), BTreeSet<u8>);
 
-fn wanted() -> impl Strategy<Value = Wanted> {
+pub(super) fn wanted() -> impl Strategy<Value = Wanted> {
     let listen = (80_i64..82, any::<bool>());
     (prop::option::of(85_u8..88), any::<bool>(), listen, prop::collection::btree_set(1_u8..5, 0..3))
 }
 
-fn create_as(number: u128, (last, is_dual, (at, alone), backends): &Wanted) -> Command {
+pub(super) fn create_as(number: u128, (last, is_dual, (at, alone), backends): &Wanted) -> Command {
     let name = Name::try_from(format!("lb {number}")).unwrap();
     let backends = Some(backends.iter().copied().map(member).collect());
     let named: Vec<Vip> = last.iter().copied().map(vip).collect();
