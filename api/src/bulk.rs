@@ -18,8 +18,10 @@ use crate::{
     Api,
     extract::{Wishes, check_some},
     loadbalancers::{asked, observer, seen},
+    plan,
     problem::Problem,
     reply,
+    terms::Terms,
     wire::{ListedLoadBalancer, LoadBalancerView, LoadBalancerWish},
 };
 
@@ -29,18 +31,27 @@ const PLACE: &str = "/loadbalancers";
 /// All of these, beside what there is.
 pub(crate) async fn create(
     State(api): State<Api>,
+    terms: Terms,
     Wishes(wishes): Wishes<LoadBalancerWish>,
 ) -> Result<Response, Problem> {
     check_some(&wishes)?;
     let each = wishes.into_iter().enumerate();
     let load_balancers = each.map(|(index, wish)| new(&api, index, wish)).collect::<Result<Vec<_>, _>>()?;
-    let made = declare(&api, Declaration::more(load_balancers)).await?;
-    Ok(reply::created(PLACE, &made))
+    match declare(&api, terms, Declaration::more(load_balancers)).await? {
+        Answer::Declared(_, made) => Ok(reply::created(PLACE, &Shown(&api, made))),
+        other @ (Answer::LoadBalancer(_)
+        | Answer::Backend(_)
+        | Answer::Backends(_)
+        | Answer::Peer(_)
+        | Answer::Gone
+        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
+    }
 }
 
 /// These and no others. Those of the configuration file are no part of it.
 pub(crate) async fn replace(
     State(api): State<Api>,
+    terms: Terms,
     Wishes(listed): Wishes<ListedLoadBalancer>,
 ) -> Result<Response, Problem> {
     let known = distinct(&listed)?;
@@ -50,8 +61,15 @@ pub(crate) async fn replace(
         Ok(NewLoadBalancer { id: uuid.map_or(new.id, LoadBalancerId), ..new })
     });
     let load_balancers = load_balancers.collect::<Result<Vec<_>, Problem>>()?;
-    let declared = declare(&api, Declaration { extent: Extent::Requests, load_balancers, known }).await?;
-    Ok(reply::ok(&declared))
+    match declare(&api, terms, Declaration { extent: Extent::Requests, load_balancers, known }).await? {
+        Answer::Declared(_, declared) => Ok(reply::ok(&Shown(&api, declared))),
+        other @ (Answer::LoadBalancer(_)
+        | Answer::Backend(_)
+        | Answer::Backends(_)
+        | Answer::Peer(_)
+        | Answer::Gone
+        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
+    }
 }
 
 /// The ids that are given, once each.
@@ -71,12 +89,11 @@ fn new(api: &Api, index: usize, wish: LoadBalancerWish) -> Result<NewLoadBalance
     asked(api, &at, wish).map_err(|problem| problem.within(&at))
 }
 
-/// Those that were declared, as they are now, in the same order.
-async fn declare(api: &Api, declaration: Declaration) -> Result<Shown<'_>, Problem> {
+/// Knows which of them is to blame.
+async fn declare(api: &Api, terms: Terms, declaration: Declaration) -> Result<Answer, Problem> {
     let targets: Vec<Vec<Target>> = declaration.load_balancers.iter().map(|each| each.targets().collect()).collect();
-    match api.mailbox.ask(declaration).await {
-        Ok(Answer::Declared(_, all)) => Ok(Shown(api, all)),
-        Ok(_) => Err(reply::contradiction()),
+    match terms.ask(api, declaration).await {
+        Ok(answer) => Ok(answer),
         Err(Failure::Declared { index: Some(index), why }) => {
             let targets = targets.get(index).map_or(&[][..], Vec::as_slice);
             let at = place(index, &why, targets);

@@ -81,6 +81,7 @@ impl From<Failure> for Problem {
                 Members { step: Some(step.to_string()), undone: Some(undone), ..Members::default() },
             ),
             Failure::Declared { why, .. } => (*why).into(),
+            Failure::Unforeseen => Self::new(Kind::Unforeseen, detail),
             Failure::Stopping => Self::new(Kind::Stopping, detail),
         }
     }

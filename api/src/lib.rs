@@ -10,7 +10,7 @@
 //! shows routers, `drain` takes things out gently, `shutdown` asks them for other ways, `statistics` is what the kernel counts, `file` how the configuration file is doing, `events` tells what happens, `health` is for those that know of neither; `wire`, `observed`,
 //! `peer` and `check` are what bodies look like, read by `extract` from `json` through `fields` and `read`, and [`declaration`]
 //! what the configuration file looks like, read through the same;
-//! [`problem`] is every way to say no, and `failure` how the core's errors get there; `exchange` is around all of it, with
+//! `terms` is what is said of a change beside its body, and `plan` what is shown when nothing is to be done; [`problem`] is every way to say no, and `failure` how the core's errors get there; `exchange` is around all of it, with
 //! `guard` against web pages of other sites; [`serve`](fn@serve) is the server.
 //!
 //! The wire contract is the original's, with these differences: a creation answers 201 with the object and its place, a
@@ -36,6 +36,7 @@ mod json;
 mod loadbalancers;
 mod observed;
 mod peer;
+mod plan;
 pub mod problem;
 mod query;
 mod read;
@@ -44,6 +45,7 @@ pub mod routes;
 mod serve;
 mod shutdown;
 mod statistics;
+mod terms;
 mod wire;
 
 use std::{sync::Arc, time::Duration};

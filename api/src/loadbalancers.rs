@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{extract::State, http::Uri, response::Response};
+use axum::{extract::State, response::Response};
 use serde::{Serialize, Serializer};
 use slb_core::{
     board::Seen,
@@ -17,8 +17,10 @@ use crate::{
     drain,
     extract::{LoadBalancerPath, Wish},
     observed::Observer,
+    plan,
     problem::{Kind, Members, Problem},
-    query, reply,
+    reply,
+    terms::Terms,
     wire::{BackendEdit, LoadBalancerEdit, LoadBalancerView, LoadBalancerWish, Partial, Whole},
 };
 
@@ -45,20 +47,27 @@ pub(crate) async fn show(State(api): State<Api>, LoadBalancerPath(id): LoadBalan
 }
 
 /// A new one, with the backends it starts with.
-pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancerWish>) -> Result<Response, Problem> {
+pub(crate) async fn create(
+    State(api): State<Api>,
+    terms: Terms,
+    Wish(wish): Wish<LoadBalancerWish>,
+) -> Result<Response, Problem> {
     let targets: Vec<Target> = wish.backends.iter().map(|backend| backend.target).collect();
     let fallback = wish.fallback.map(|fallback| fallback.target);
     let new = asked(&api, "#", wish)?;
-    match ask(&api, Command::Create(new), fallback, &targets).await? {
+    match ask(&api, terms, Command::Create(new), fallback, &targets).await? {
         Answer::LoadBalancer(load_balancer) => {
             let place = format!("/loadbalancer/{}", load_balancer.id);
             let seen = seen(&api, load_balancer.id).ok();
             let observer = seen.as_ref().map(|seen| observer(&api, seen));
             Ok(reply::created(&place, &LoadBalancerView::observed(&load_balancer, observer)))
         }
-        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(..) => {
-            Err(reply::contradiction())
-        }
+        other @ (Answer::Backend(_)
+        | Answer::Backends(_)
+        | Answer::Peer(_)
+        | Answer::Gone
+        | Answer::Declared(..)
+        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
     }
 }
 
@@ -66,34 +75,39 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
 pub(crate) async fn replace(
     State(api): State<Api>,
     LoadBalancerPath(id): LoadBalancerPath,
+    terms: Terms,
     Wish(Whole(edit)): Wish<Whole<LoadBalancerEdit>>,
 ) -> Result<Response, Problem> {
-    change(&api, id, edit).await
+    change(&api, id, terms, edit).await
 }
 
 /// Part of the object.
 pub(crate) async fn update(
     State(api): State<Api>,
     LoadBalancerPath(id): LoadBalancerPath,
+    terms: Terms,
     Wish(Partial(edit)): Wish<Partial<LoadBalancerEdit>>,
 ) -> Result<Response, Problem> {
-    change(&api, id, edit).await
+    change(&api, id, terms, edit).await
 }
 
 /// Stops balancing and gives the address back; after a drain if `?drain` is said.
 pub(crate) async fn delete(
     State(api): State<Api>,
     LoadBalancerPath(id): LoadBalancerPath,
-    uri: Uri,
+    terms: Terms,
 ) -> Result<Response, Problem> {
-    if let Some(deadline) = query::time(&uri, "drain")? {
-        return drain::begin(&api, id, None, DrainWish { deadline, then: Then::Delete }).await;
+    if let Some(deadline) = terms.time {
+        return drain::begin(&api, terms, id, None, DrainWish { deadline, then: Then::Delete }).await;
     }
-    match api.mailbox.ask(Command::Delete(id)).await? {
+    match terms.ask(&api, Command::Delete(id)).await? {
         Answer::Gone => Ok(reply::gone()),
-        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Declared(..) => {
-            Err(reply::contradiction())
-        }
+        other @ (Answer::LoadBalancer(_)
+        | Answer::Backend(_)
+        | Answer::Backends(_)
+        | Answer::Peer(_)
+        | Answer::Declared(..)
+        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
     }
 }
 
@@ -138,7 +152,7 @@ pub(crate) fn check_commands<'a>(
     Ok(())
 }
 
-async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result<Response, Problem> {
+async fn change(api: &Api, id: LoadBalancerId, terms: Terms, edit: LoadBalancerEdit) -> Result<Response, Problem> {
     check_repeated(&*known(api, id)?, &edit)?;
     check_commands(api, edit.check.iter().flatten())?;
     let fallback = edit.fallback.flatten().map(|fallback| fallback.target);
@@ -155,15 +169,18 @@ async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result
         ports: edit.ports,
         protocol: edit.protocol,
     };
-    match ask(api, Command::Update(id, change), fallback, &[]).await? {
+    match ask(api, terms, Command::Update(id, change), fallback, &[]).await? {
         Answer::LoadBalancer(load_balancer) => {
             let seen = seen(api, id).ok();
             let observer = seen.as_ref().map(|seen| observer(api, seen));
             Ok(reply::ok(&LoadBalancerView::observed(&load_balancer, observer)))
         }
-        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(..) => {
-            Err(reply::contradiction())
-        }
+        other @ (Answer::Backend(_)
+        | Answer::Backends(_)
+        | Answer::Peer(_)
+        | Answer::Gone
+        | Answer::Declared(..)
+        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
     }
 }
 
@@ -236,8 +253,14 @@ fn blamed_on_fallback(rejected: &Rejected, fallback: Target) -> Option<Problem> 
 }
 
 /// Asks for what may name a fallback beside those backends.
-async fn ask(api: &Api, command: Command, fallback: Option<Target>, backends: &[Target]) -> Result<Answer, Problem> {
-    let failure = match api.mailbox.ask(command).await {
+async fn ask(
+    api: &Api,
+    terms: Terms,
+    command: Command,
+    fallback: Option<Target>,
+    backends: &[Target],
+) -> Result<Answer, Problem> {
+    let failure = match terms.ask(api, command).await {
         Ok(answer) => return Ok(answer),
         Err(failure) => failure,
     };

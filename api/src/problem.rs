@@ -106,6 +106,8 @@ kinds! {
     Unsupported = "unsupported" CONFLICT "The kernel lacks what is asked for";
     /// It is on its way out.
     BeingDeleted = "being-deleted" CONFLICT "The load-balancer is being deleted";
+    /// Nobody can say without doing it.
+    Unforeseen = "unforeseen" CONFLICT "The plan depends on what a provider does";
     /// Another host answers for the address.
     AddressInUse = "address-in-use" CONFLICT "Another host uses the address";
     /// The address must not be handed out.

@@ -3,6 +3,7 @@
 
 mod declared;
 mod service;
+mod terms;
 mod wanted;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -19,12 +20,14 @@ use crate::{
     },
     peer::{Peer, PeerAddress},
     ports::{Cause, PoolError},
+    rehearsal::Rehearsed,
     step::Step,
 };
 
 pub use self::{
     declared::{Declaration, Extent, Tally},
     service::ServiceChange,
+    terms::Terms,
     wanted::WantedVips,
 };
 
@@ -242,6 +245,8 @@ pub enum Answer {
     Declared(Tally, Vec<Arc<LoadBalancer>>),
     /// It is gone.
     Gone,
+    /// Nothing was done; this would be.
+    Rehearsed(Rehearsed),
 }
 
 /// A wish that contradicts the desired state. Nothing has been changed.
@@ -425,6 +430,9 @@ pub enum Failure {
         /// Why.
         why: Box<Failure>,
     },
+    /// It cannot be said what would be done.
+    #[error("the address is known only once its provider has reserved it, and so is the plan")]
+    Unforeseen,
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
@@ -434,6 +442,8 @@ pub enum Failure {
 pub struct Request {
     /// The wish.
     pub wish: Wish,
+    /// What is asked beside it.
+    pub terms: Terms,
     /// What log lines about it belong to.
     pub span: Span,
     /// Where the answer goes.
@@ -467,8 +477,16 @@ impl Mailbox {
     /// # Errors
     /// Why the wish was not granted.
     pub async fn ask(&self, wish: impl Into<Wish>) -> Result<Answer, Failure> {
+        self.ask_on(Terms::default(), wish).await
+    }
+
+    /// The same on terms.
+    ///
+    /// # Errors
+    /// Why the wish was not granted.
+    pub async fn ask_on(&self, terms: Terms, wish: impl Into<Wish>) -> Result<Answer, Failure> {
         let (answer, answered) = oneshot::channel();
-        let request = Request { wish: wish.into(), span: Span::current(), answer };
+        let request = Request { wish: wish.into(), terms, span: Span::current(), answer };
         self.0.clone().send(request).await.map_err(|_| Failure::Stopping)?;
         answered.await.map_err(|_| Failure::Stopping)?
     }

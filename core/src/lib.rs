@@ -32,6 +32,7 @@ pub mod ports;
 pub mod prefix;
 mod programmed;
 pub mod proxy_header;
+pub mod rehearsal;
 pub mod routing;
 #[cfg(test)]
 mod sim;

@@ -16,4 +16,5 @@ mod file;
 mod loadbalancers;
 mod memory;
 mod problems;
+mod rehearsals;
 mod statistics;

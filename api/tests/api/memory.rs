@@ -18,7 +18,9 @@ use slb_core::{
     declared::Difference,
     model::{Family, LoadBalancer, LoadBalancerId, Origin, Time, Vip, Vips},
     peer::PeerAddress,
+    plan::Observed,
     ports::{PoolError, Wanted},
+    rehearsal::Rehearsal,
     state::{Change, State},
     status::{Report, VipReport},
 };
@@ -33,8 +35,9 @@ pub fn start(first: Ipv4Addr, size: u32) -> (Mailbox, Arc<Board>, Faults) {
     let mut memory =
         Memory { state: State::default(), board: Arc::clone(&board), faults: Arc::clone(&faults), first, size };
     tokio::spawn(async move {
-        while let Some(Request { wish, answer, .. }) = requests.next().await {
+        while let Some(Request { wish, terms, answer, .. }) = requests.next().await {
             drop(answer.send(match wish {
+                wish if terms.rehearse => memory.rehearse(wish),
                 Wish::LoadBalancer(command) => memory.carry_out(command),
                 Wish::Peer(command) => memory.change_peers(command),
                 Wish::Declare(all) => memory.declare(all),
@@ -70,6 +73,44 @@ impl Memory {
                 Ok(Answer::Gone)
             }
             PeerCommand::Remove(address) => Err(Rejected::UnknownPeer(address).into()),
+        }
+    }
+
+    /// Says what would be done if the kernel had nothing.
+    fn rehearse(&mut self, wish: Wish) -> Result<Answer, Failure> {
+        let before = self.state.clone();
+        let observed = Observed::default();
+        let changes = self.changes(wish);
+        let rehearsed = changes.map(|changes| {
+            let mut rehearsal = Rehearsal::new(&observed, Time::FIRST);
+            rehearsal.follow(&self.state, &changes);
+            Answer::Rehearsed(rehearsal.end(BTreeSet::new()))
+        });
+        self.state = before;
+        rehearsed
+    }
+
+    fn changes(&mut self, wish: Wish) -> Result<Vec<Change>, Failure> {
+        match wish {
+            Wish::LoadBalancer(Command::Create(new)) => {
+                let vips = self.vips_for(&new)?;
+                Ok(vec![self.state.create(new, vips, &BTreeSet::new())?])
+            }
+            Wish::LoadBalancer(command) => {
+                self.check_origin(&command)?;
+                Ok(vec![self.state.apply(&command, Time::FIRST)?])
+            }
+            Wish::Declare(wish) => {
+                let covered = |each: &LoadBalancer| wish.extent.covers(each.origin, true);
+                let difference = Difference::between(&self.state, covered, &wish.load_balancers);
+                let going = difference.removed.iter().filter_map(|id| self.state.get(*id).cloned());
+                let going: Vec<Change> = going.map(|before| Change { before: Some(before), after: None }).collect();
+                match self.apply(&difference, &wish) {
+                    Ok(changes) => Ok(changes.into_iter().chain(going).collect()),
+                    Err((index, why)) => Err(Failure::Declared { index: Some(index), why: Box::new(why) }),
+                }
+            }
+            Wish::Peer(_) => Err(Failure::Unforeseen),
         }
     }
 

@@ -31,14 +31,14 @@ use crate::{
     checker::{Checker, Transition},
     command::{Answer, Command, Failure, NewLoadBalancer, Rejected, Request, Wish},
     errors::Shared,
-    model::{Origin, Vip, Vips},
+    model::{LoadBalancerId, Origin, Vip, Vips},
     ports::{Advertiser, Cause, Pool, PoolError, Probe, Wanted},
 };
 
 /// Why an address is set aside.
-const ANOTHERS: &str = "the address of another program's service";
+pub(super) const ANOTHERS: &str = "the address of another program's service";
 /// Why an address is not given to a load-balancer that would take any.
-const NAMED: &str = "named by another load-balancer that is declared";
+pub(super) const NAMED: &str = "named by another load-balancer that is declared";
 
 /// Who waits for an answer, and the span of log lines about it.
 pub(super) struct Asker {
@@ -78,9 +78,10 @@ enum Progress {
 impl<W: World> Controller<W> {
     /// Takes requests in and carries out those that need no probe.
     pub async fn handle(&mut self, requests: Vec<Request>, now: Instant) {
-        for Request { wish, span, answer } in requests {
+        for Request { wish, terms, span, answer } in requests {
             let asker = Asker { span, answer };
             match wish {
+                wish if terms.rehearse => asker.answer(self.rehearse(wish).await),
                 Wish::LoadBalancer(command) => self.admit(command, asker, now).await,
                 Wish::Peer(command) => asker.answer(self.change_peers(command).await),
                 Wish::Declare(all) => self.declare(all, asker, now).await,
@@ -117,10 +118,18 @@ impl<W: World> Controller<W> {
             self.last_creation += 1;
             return self.advance(self.last_creation, Creation::new(new, Purpose::Request(asker)), now).await;
         }
+        match self.vips_of(id) {
+            Ok(vips) => self.queue.push_back(Ready { command, vips, asker }),
+            Err(rejected) => asker.answer(Err(rejected.into())),
+        }
+    }
+
+    /// Those of a load-balancer that requests may change.
+    pub(super) fn vips_of(&self, id: LoadBalancerId) -> Result<Vips, Rejected> {
         match self.state.get(id).map(|load_balancer| (load_balancer.origin, load_balancer.vips)) {
-            Some((Origin::File, _)) if self.is_declared => asker.answer(Err(Rejected::OfFile(id).into())),
-            Some((_, vips)) => self.queue.push_back(Ready { command, vips, asker }),
-            None => asker.answer(Err(Rejected::UnknownLoadBalancer(id).into())),
+            Some((Origin::File, _)) if self.is_declared => Err(Rejected::OfFile(id)),
+            Some((_, vips)) => Ok(vips),
+            None => Err(Rejected::UnknownLoadBalancer(id)),
         }
     }
 

@@ -26,7 +26,7 @@ use super::{
     report::is_kept,
 };
 use crate::{
-    command::{self, Answer, Failure, NewLoadBalancer, Rejected, Tally},
+    command::{self, Answer, Failure, NewLoadBalancer, Rejected, Tally, WantedVips},
     declared::Difference,
     errors::Chain,
     model::{LoadBalancer, LoadBalancerId, Mark, Origin, Phase, Vip, Vips},
@@ -62,7 +62,7 @@ impl Declaration {
 }
 
 /// Which of the declared load-balancers is to blame, and why.
-type Refusal = (Option<usize>, Failure);
+pub(super) type Refusal = (Option<usize>, Failure);
 
 impl<W: World> Controller<W> {
     /// Looks for what is to be done, and has addresses found for it. One declaration at a time: others wait.
@@ -76,16 +76,7 @@ impl<W: World> Controller<W> {
         }
         self.last_creation += 1;
         let number = self.last_creation;
-        let Difference { created, replacing, .. } = difference;
-        let of = |index: usize| wish.load_balancers.get(index).cloned();
-        let mut parts: Vec<(usize, NewLoadBalancer)> = created
-            .into_iter()
-            .filter_map(|(index, vips)| Some((index, NewLoadBalancer { vips, ..of(index)? })))
-            .collect();
-        // Before any are given out, those are held that are all that somebody wants; what somebody names beside one of any kind is kept.
-        parts.sort_by_key(|(_, new)| new.vips.named().is_none());
-        let of_two = parts.iter().filter(|(_, new)| new.vips.named().is_none());
-        let named = of_two.flat_map(|(_, new)| new.vips.each()).filter_map(Wanted::vip).collect();
+        let (parts, named) = parts(&difference, &wish);
         let vips = parts.iter().map(|(index, _)| (*index, None)).collect();
         self.declaration = Some(Declaration { number, wish, asker, vips, named });
         for (index, new) in parts {
@@ -93,18 +84,18 @@ impl<W: World> Controller<W> {
                 return;
             }
             self.last_creation += 1;
-            let purpose = Purpose::Part { declaration: number, index, replaces: replacing.contains(&index) };
+            let purpose = Purpose::Part { declaration: number, index, replaces: difference.replacing.contains(&index) };
             self.advance(self.last_creation, Creation::new(new, purpose), now).await;
         }
     }
 
-    fn difference(&self, wish: &command::Declaration) -> Difference {
+    pub(super) fn difference(&self, wish: &command::Declaration) -> Difference {
         let is_covered = |each: &LoadBalancer| wish.extent.covers(each.origin, self.is_declared);
         Difference::between(&self.state, is_covered, &wish.load_balancers)
     }
 
     /// Finds contradictions before anybody is asked for an address. Of what has no address yet, none are found.
-    fn try_out(&self, difference: &Difference, wish: &command::Declaration) -> Result<(), Refusal> {
+    pub(super) fn try_out(&self, difference: &Difference, wish: &command::Declaration) -> Result<(), Refusal> {
         let blame = |(index, rejected): (usize, Rejected)| (Some(index), rejected.into());
         difference.check_known(&self.state, wish, self.is_declared).map_err(blame)?;
         for (index, new) in wish.load_balancers.iter().enumerate() {
@@ -249,22 +240,7 @@ impl<W: World> Controller<W> {
         wish: &command::Declaration,
         vips: &BTreeMap<usize, Vips>,
     ) -> Result<Vec<(usize, Change)>, Refusal> {
-        for (index, new) in wish.load_balancers.iter().enumerate() {
-            let kept = difference.kept.get(&index).and_then(|id| self.state.get(*id));
-            let grows = kept.filter(|is| is.ranges() != new.listen.ranges()).map(|is| is.vips);
-            let made_anew = vips.get(&index).filter(|_| difference.replacing.contains(&index)).copied();
-            for vip in grows.or(made_anew).into_iter().flatten() {
-                let found = self.foreign_service(vip, new.protocol, &new.listen).await;
-                if let Some(foreign) = found.map_err(|failure| (Some(index), failure))? {
-                    return Err((Some(index), Failure::Foreign(foreign)));
-                }
-            }
-        }
-        let marks = if vips.is_empty() {
-            self.marks_seen()
-        } else {
-            self.marks_now().await.map_err(|failure| (None, failure))?
-        };
+        let marks = self.marks_for(difference, wish, vips).await?;
         let mut state = self.state.clone();
         let changes = apply(&mut state, difference, wish, vips, &marks)?;
         self.state = state;
@@ -273,6 +249,34 @@ impl<W: World> Controller<W> {
             None => (index, change),
         });
         Ok(informed.collect())
+    }
+
+    /// The marks that are not to be given out; refused if a place that none of ours has is another program's.
+    pub(super) async fn marks_for(
+        &mut self,
+        difference: &Difference,
+        wish: &command::Declaration,
+        vips: &BTreeMap<usize, Vips>,
+    ) -> Result<BTreeSet<Mark>, Refusal> {
+        for (index, new) in wish.load_balancers.iter().enumerate() {
+            let kept = difference.kept.get(&index).and_then(|id| self.state.get(*id));
+            let own = kept.map(|is| is.id);
+            let grows = kept.filter(|is| is.ranges() != new.listen.ranges()).map(|is| is.vips);
+            let made_anew = vips.get(&index).filter(|_| difference.replacing.contains(&index)).copied();
+            for vip in grows.or(made_anew).into_iter().flatten() {
+                if self.state.check_ports(vip, new.protocol, &new.listen.ranges(), own).is_err() {
+                    continue;
+                }
+                let found = self.foreign_service(vip, new.protocol, &new.listen).await;
+                if let Some(foreign) = found.map_err(|failure| (Some(index), failure))? {
+                    return Err((Some(index), Failure::Foreign(foreign)));
+                }
+            }
+        }
+        if vips.is_empty() {
+            return Ok(self.marks_seen());
+        }
+        self.marks_now().await.map_err(|failure| (None, failure))
     }
 
     /// Brings the kernel along; the first that fails, by its place among the changes.
@@ -347,8 +351,24 @@ impl<W: World> Controller<W> {
     }
 }
 
+/// Those that are to be made, in the order in which they get addresses; and what is named by those of them that name one VIP of two.
+pub(super) fn parts(
+    difference: &Difference,
+    wish: &command::Declaration,
+) -> (Vec<(usize, NewLoadBalancer)>, BTreeSet<Vip>) {
+    let of = |(index, vips): (&usize, &WantedVips)| {
+        Some((*index, NewLoadBalancer { vips: *vips, ..wish.load_balancers.get(*index)?.clone() }))
+    };
+    let mut parts: Vec<(usize, NewLoadBalancer)> = difference.created.iter().filter_map(of).collect();
+    // Before any are given out, those are held that are all that somebody wants; what somebody names beside one of any kind is kept.
+    parts.sort_by_key(|(_, new)| new.vips.named().is_none());
+    let of_two = parts.iter().filter(|(_, new)| new.vips.named().is_none());
+    let named = of_two.flat_map(|(_, new)| new.vips.each()).filter_map(Wanted::vip).collect();
+    (parts, named)
+}
+
 /// Applies it to a state that is thrown away if there is a contradiction.
-fn apply(
+pub(super) fn apply(
     state: &mut State,
     difference: &Difference,
     wish: &command::Declaration,
@@ -379,7 +399,7 @@ fn undoing(change: Change) -> Change {
     }
 }
 
-fn blamed((index, why): Refusal) -> Failure {
+pub(super) fn blamed((index, why): Refusal) -> Failure {
     Failure::Declared { index, why: Box::new(why) }
 }
 

@@ -119,7 +119,7 @@ impl<W: World> Controller<W> {
     }
 
     /// No server has an address that means all hosts of a network.
-    fn check_backends(&self, command: &Command) -> Result<(), Rejected> {
+    pub(super) fn check_backends(&self, command: &Command) -> Result<(), Rejected> {
         let (added, fallback) = match command {
             Command::Create(new) => (new.backends.as_deref().unwrap_or_default(), new.fallback),
             Command::AddBackends(_, backends) | Command::ReplaceBackends(_, backends) => (backends.as_slice(), None),

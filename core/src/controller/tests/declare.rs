@@ -31,7 +31,12 @@ fn tally(created: usize, changed: usize, removed: usize) -> Tally {
 pub(super) fn declare(server: &mut Server, all: &[NewLoadBalancer]) -> Option<Result<Tally, (Option<usize>, Failure)>> {
     let (answer, mut answered) = oneshot::channel();
     server.controller.expect_declarations();
-    server.run(vec![Request { wish: Declaration::of_file(all.to_vec()).into(), span: Span::none(), answer }])?;
+    server.run(vec![Request {
+        wish: Declaration::of_file(all.to_vec()).into(),
+        terms: Terms::default(),
+        span: Span::none(),
+        answer,
+    }])?;
     match answered.try_recv().ok().flatten()? {
         Ok(Answer::Declared(tally, _)) => Some(Ok(tally)),
         Err(Failure::Declared { index, why }) => Some(Err((index, *why))),

@@ -15,7 +15,7 @@ type Outcome = Result<(Tally, Vec<Arc<LoadBalancer>>), (Option<usize>, Failure)>
 /// `None` if it crashed on the way.
 fn ask(server: &mut Server, wish: Declaration) -> Option<Outcome> {
     let (answer, mut answered) = oneshot::channel();
-    server.run(vec![Request { wish: wish.into(), span: Span::none(), answer }])?;
+    server.run(vec![Request { wish: wish.into(), terms: Terms::default(), span: Span::none(), answer }])?;
     match answered.try_recv().ok().flatten()? {
         Ok(Answer::Declared(tally, all)) => Some(Ok((tally, all))),
         Err(Failure::Declared { index, why }) => Some(Err((index, *why))),

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+//! On which terms something is asked for.
+
+/// What is asked beside a wish.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// To be told what would be done, and to have nothing done.
+    pub rehearse: bool,
+}
