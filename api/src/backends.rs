@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `/loadbalancer/{uuid}/backend` and `/loadbalancer/{uuid}/backend/{backenduuid}`.
 
-use axum::{extract::State, response::Response};
+use axum::{extract::State, http::HeaderMap, response::Response};
 use slb_core::{
     command::{Answer, Command, DrainWish, Rejected},
     model::{Backend, Invalid, Target, Then},
+    tag::Tag,
 };
 
 use crate::{
     Api, drain,
+    expected::{self, tagged},
     extract::{BackendPath, LoadBalancerPath, OneOrMore, Wish, Wishes},
     loadbalancers::{blamed, check_commands, check_distinct, known, observer, seen},
     plan,
@@ -19,16 +21,26 @@ use crate::{
 };
 
 /// All backends of a load-balancer, in the order they were added.
-pub(crate) async fn list(State(api): State<Api>, LoadBalancerPath(id): LoadBalancerPath) -> Result<Response, Problem> {
+pub(crate) async fn list(
+    State(api): State<Api>,
+    LoadBalancerPath(id): LoadBalancerPath,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let seen = seen(&api, id)?;
-    Ok(reply::ok(&BackendsView(Some(seen.load_balancer.backends()), Some(observer(&api, &seen)))))
+    let shown = || reply::ok(&BackendsView(Some(seen.load_balancer.backends()), Some(observer(&api, &seen))));
+    expected::show(&headers, Some(Tag::of_backends(&seen.load_balancer)), shown)
 }
 
 /// One of them.
-pub(crate) async fn show(State(api): State<Api>, BackendPath(id, backend): BackendPath) -> Result<Response, Problem> {
+pub(crate) async fn show(
+    State(api): State<Api>,
+    BackendPath(id, backend): BackendPath,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let seen = seen(&api, id)?;
     let found = seen.load_balancer.backend(backend).ok_or(Rejected::UnknownBackend { load_balancer: id, backend })?;
-    Ok(reply::ok(&BackendView::observed(found, Some(observer(&api, &seen)))))
+    let shown = || reply::ok(&BackendView::observed(found, Some(observer(&api, &seen))));
+    expected::show(&headers, Some(Tag::of_backend(found)), shown)
 }
 
 /// One more, or a list of them: all or none.
@@ -91,7 +103,8 @@ pub(crate) async fn replace_all(
         Answer::LoadBalancer(after) => {
             let seen = seen(&api, id).ok();
             let observer = seen.as_ref().map(|seen| observer(&api, seen));
-            Ok(reply::ok(&BackendsView(Some(after.backends()), observer)))
+            let replaced = reply::ok(&BackendsView(Some(after.backends()), observer));
+            Ok(tagged(replaced, Tag::of_backends(&after)))
         }
         other @ (Answer::Backend(_)
         | Answer::Backends(_)
@@ -167,7 +180,8 @@ async fn change(
     match terms.ask(api, Command::UpdateBackend(id, backend, edit.change)).await? {
         Answer::Backend(backend) => {
             let seen = seen(api, id).ok();
-            Ok(reply::ok(&BackendView::observed(&backend, seen.as_ref().map(|seen| observer(api, seen)))))
+            let changed = reply::ok(&BackendView::observed(&backend, seen.as_ref().map(|seen| observer(api, seen))));
+            Ok(tagged(changed, Tag::of_backend(&backend)))
         }
         other @ (Answer::LoadBalancer(_)
         | Answer::Backends(_)

@@ -3,18 +3,20 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{extract::State, response::Response};
+use axum::{extract::State, http::HeaderMap, response::Response};
 use serde::{Serialize, Serializer};
 use slb_core::{
     board::Seen,
     command::{Answer, Command, DrainWish, Failure, LoadBalancerChange, NewLoadBalancer, Rejected},
     model::{Backend, Invalid, LoadBalancer, LoadBalancerId, Phase, Target, Then, check::HealthCheck},
+    tag::Tag,
 };
 
 use crate::{
     Api,
     backends::wanted,
     drain,
+    expected::{self, tagged},
     extract::{LoadBalancerPath, Wish},
     observed::Observer,
     plan,
@@ -25,8 +27,10 @@ use crate::{
 };
 
 /// All, in the order they were created; null before the first was ever created.
-pub(crate) async fn list(State(api): State<Api>) -> Response {
-    reply::ok(&api.board.list().map(|all| List(&api, all)))
+pub(crate) async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
+    let all = api.board.list();
+    let tag = all.as_ref().map(|all| Tag::of_all(all.iter().map(|seen| &*seen.load_balancer)));
+    expected::show(&headers, tag, || reply::ok(&all.map(|all| List(&api, all))))
 }
 
 struct List<'a>(&'a Api, Vec<Seen>);
@@ -41,9 +45,14 @@ impl Serialize for List<'_> {
 }
 
 /// One of them.
-pub(crate) async fn show(State(api): State<Api>, LoadBalancerPath(id): LoadBalancerPath) -> Result<Response, Problem> {
+pub(crate) async fn show(
+    State(api): State<Api>,
+    LoadBalancerPath(id): LoadBalancerPath,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let seen = seen(&api, id)?;
-    Ok(reply::ok(&LoadBalancerView::observed(&seen.load_balancer, Some(observer(&api, &seen)))))
+    let shown = || reply::ok(&LoadBalancerView::observed(&seen.load_balancer, Some(observer(&api, &seen))));
+    expected::show(&headers, Some(Tag::of(&seen.load_balancer)), shown)
 }
 
 /// A new one, with the backends it starts with.
@@ -60,7 +69,8 @@ pub(crate) async fn create(
             let place = format!("/loadbalancer/{}", load_balancer.id);
             let seen = seen(&api, load_balancer.id).ok();
             let observer = seen.as_ref().map(|seen| observer(&api, seen));
-            Ok(reply::created(&place, &LoadBalancerView::observed(&load_balancer, observer)))
+            let created = reply::created(&place, &LoadBalancerView::observed(&load_balancer, observer));
+            Ok(tagged(created, Tag::of(&load_balancer)))
         }
         other @ (Answer::Backend(_)
         | Answer::Backends(_)
@@ -173,7 +183,8 @@ async fn change(api: &Api, id: LoadBalancerId, terms: Terms, edit: LoadBalancerE
         Answer::LoadBalancer(load_balancer) => {
             let seen = seen(api, id).ok();
             let observer = seen.as_ref().map(|seen| observer(api, seen));
-            Ok(reply::ok(&LoadBalancerView::observed(&load_balancer, observer)))
+            let changed = reply::ok(&LoadBalancerView::observed(&load_balancer, observer));
+            Ok(tagged(changed, Tag::of(&load_balancer)))
         }
         other @ (Answer::Backend(_)
         | Answer::Backends(_)

@@ -62,6 +62,8 @@ kinds! {
     NotJson = "not-json" BAD_REQUEST "The body is not JSON";
     /// Something else than the path takes.
     BadQuery = "bad-query" BAD_REQUEST "The query is not what this path takes";
+    /// It cannot be read.
+    BadHeader = "bad-header" BAD_REQUEST "A header is not what it should be";
     /// The connection broke, or the body's encoding is wrong.
     BodyIncomplete = "body-incomplete" BAD_REQUEST "The body did not arrive whole";
     /// A web page of another site sent the request.
@@ -116,6 +118,8 @@ kinds! {
     AddressOutsideRange = "address-outside-range" CONFLICT "The address is not in this server's range";
     /// The kernel has a service there that slb did not make.
     ForeignService = "foreign-service" CONFLICT "Another program balances this address and port";
+    /// Its tag is another one than the request expects.
+    NotAsExpected = "not-as-expected" PRECONDITION_FAILED "It is not as the request expects";
     /// More than the limit.
     TooLarge = "too-large" PAYLOAD_TOO_LARGE "The body is too large";
     /// JSON, but not what is asked for.

@@ -10,7 +10,7 @@ use axum::{
 use slb_core::command::{self, Answer, Failure, Wish};
 
 use crate::{
-    Api,
+    Api, expected,
     problem::Problem,
     query::{self, Said},
 };
@@ -32,7 +32,8 @@ impl FromRequestParts<Api> for Terms {
             _ => None,
         };
         let Said { time, rehearse } = query::said(&parts.uri, name)?;
-        Ok(Self { of_core: command::Terms { rehearse }, time })
+        let expected = expected::read(&parts.headers)?;
+        Ok(Self { of_core: command::Terms { rehearse, expected }, time })
     }
 }
 

@@ -296,6 +296,9 @@ pub enum Rejected {
         /// In words that follow it.
         why: Unfit,
     },
+    /// Somebody has changed it meanwhile.
+    #[error("it is not as expected: its tag is another one; read it again")]
+    NotAsExpected,
     /// The settings do not go together.
     #[error(transparent)]
     Discord(#[from] Discord),

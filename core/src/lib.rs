@@ -40,4 +40,5 @@ pub mod state;
 pub mod statistics;
 pub mod status;
 pub mod step;
+pub mod tag;
 pub mod uplink;

@@ -18,3 +18,4 @@ mod memory;
 mod problems;
 mod rehearsals;
 mod statistics;
+mod tags;

@@ -23,6 +23,7 @@ use slb_core::{
     rehearsal::Rehearsal,
     state::{Change, State},
     status::{Report, VipReport},
+    tag::Tag,
 };
 
 /// Failures that the next commands meet, one each.
@@ -36,6 +37,10 @@ pub fn start(first: Ipv4Addr, size: u32) -> (Mailbox, Arc<Board>, Faults) {
         Memory { state: State::default(), board: Arc::clone(&board), faults: Arc::clone(&faults), first, size };
     tokio::spawn(async move {
         while let Some(Request { wish, terms, answer, .. }) = requests.next().await {
+            if let Err(rejected) = terms.expected.check(|| memory.tag(&wish)) {
+                drop(answer.send(Err(rejected.into())));
+                continue;
+            }
             drop(answer.send(match wish {
                 wish if terms.rehearse => memory.rehearse(wish),
                 Wish::LoadBalancer(command) => memory.carry_out(command),
@@ -73,6 +78,14 @@ impl Memory {
                 Ok(Answer::Gone)
             }
             PeerCommand::Remove(address) => Err(Rejected::UnknownPeer(address).into()),
+        }
+    }
+
+    fn tag(&self, wish: &Wish) -> Option<Tag> {
+        match wish {
+            Wish::LoadBalancer(command) => Tag::of_subject(command, &self.state),
+            Wish::Declare(_) => Tag::of_list(&self.state),
+            Wish::Peer(_) => None,
         }
     }
 

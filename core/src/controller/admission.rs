@@ -29,10 +29,11 @@ use super::{
 };
 use crate::{
     checker::{Checker, Transition},
-    command::{Answer, Command, Failure, NewLoadBalancer, Rejected, Request, Wish},
+    command::{Answer, Command, Failure, NewLoadBalancer, Rejected, Request, Terms, Wish},
     errors::Shared,
     model::{LoadBalancerId, Origin, Vip, Vips},
     ports::{Advertiser, Cause, Pool, PoolError, Probe, Wanted},
+    tag::Expected,
 };
 
 /// Why an address is set aside.
@@ -40,8 +41,9 @@ pub(super) const ANOTHERS: &str = "the address of another program's service";
 /// Why an address is not given to a load-balancer that would take any.
 pub(super) const NAMED: &str = "named by another load-balancer that is declared";
 
-/// Who waits for an answer, and the span of log lines about it.
+/// Who waits for an answer, what is taken for granted there, and the span of log lines about it.
 pub(super) struct Asker {
+    pub(super) expected: Expected,
     pub(super) span: Span,
     pub(super) answer: oneshot::Sender<Result<Answer, Failure>>,
 }
@@ -79,9 +81,13 @@ impl<W: World> Controller<W> {
     /// Takes requests in and carries out those that need no probe.
     pub async fn handle(&mut self, requests: Vec<Request>, now: Instant) {
         for Request { wish, terms, span, answer } in requests {
-            let asker = Asker { span, answer };
+            let Terms { rehearse, expected } = terms;
+            let asker = Asker { expected, span, answer };
             match wish {
-                wish if terms.rehearse => asker.answer(self.rehearse(wish).await),
+                wish if rehearse => {
+                    let rehearsed = self.rehearse(wish, &asker.expected).await;
+                    asker.answer(rehearsed);
+                }
                 Wish::LoadBalancer(command) => self.admit(command, asker, now).await,
                 Wish::Peer(command) => asker.answer(self.change_peers(command).await),
                 Wish::Declare(all) => self.declare(all, asker, now).await,
@@ -115,6 +121,9 @@ impl<W: World> Controller<W> {
     pub(super) async fn admit(&mut self, command: Command, asker: Asker, now: Instant) {
         let id = command.load_balancer();
         if let Command::Create(new) = command {
+            if let Err(rejected) = asker.expected.check(|| None) {
+                return asker.answer(Err(rejected.into()));
+            }
             self.last_creation += 1;
             return self.advance(self.last_creation, Creation::new(new, Purpose::Request(asker)), now).await;
         }

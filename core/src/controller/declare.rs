@@ -32,6 +32,7 @@ use crate::{
     model::{LoadBalancer, LoadBalancerId, Mark, Origin, Phase, Vip, Vips},
     ports::Wanted,
     state::{Change, State},
+    tag::{Expected, Tag},
 };
 
 /// A declaration on its way.
@@ -71,7 +72,8 @@ impl<W: World> Controller<W> {
             return self.declarations.push_back((wish, asker));
         }
         let difference = self.difference(&wish);
-        if let Err(refusal) = self.try_out(&difference, &wish) {
+        let expected = self.check_list(&asker.expected);
+        if let Err(refusal) = expected.and_then(|()| self.try_out(&difference, &wish)) {
             return asker.answer(Err(blamed(refusal)));
         }
         self.last_creation += 1;
@@ -87,6 +89,11 @@ impl<W: World> Controller<W> {
             let purpose = Purpose::Part { declaration: number, index, replaces: difference.replacing.contains(&index) };
             self.advance(self.last_creation, Creation::new(new, purpose), now).await;
         }
+    }
+
+    /// Whether the list is as it is taken for.
+    pub(super) fn check_list(&self, expected: &Expected) -> Result<(), Refusal> {
+        expected.check(|| Tag::of_list(&self.state)).map_err(|rejected| (None, rejected.into()))
     }
 
     pub(super) fn difference(&self, wish: &command::Declaration) -> Difference {
@@ -145,6 +152,9 @@ impl<W: World> Controller<W> {
         if !is_as_it_was || !declaration.vips().all(|vip| self.is_settled(vip)) {
             // Somebody else was quicker, or the last holder of an address is gone.
             return self.declare(declaration.wish, declaration.asker, now).await;
+        }
+        if let Err(refusal) = self.check_list(&declaration.asker.expected) {
+            return declaration.asker.answer(Err(blamed(refusal)));
         }
         let Declaration { wish, asker, vips, .. } = declaration;
         let vips: BTreeMap<usize, Vips> = vips.into_iter().filter_map(|(index, vips)| Some((index, vips?))).collect();

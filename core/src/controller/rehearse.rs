@@ -21,6 +21,7 @@ use crate::{
     ports::{Pool, Wanted},
     rehearsal::{Rehearsal, Rehearsed},
     state::Change,
+    tag::{Expected, Tag},
 };
 
 /// Addresses that would be handed out.
@@ -36,20 +37,25 @@ struct Foreseen<P> {
 
 impl<W: World> Controller<W> {
     /// Says what would be done.
-    pub(super) async fn rehearse(&mut self, wish: Wish) -> Result<Answer, Failure> {
+    pub(super) async fn rehearse(&mut self, wish: Wish, expected: &Expected) -> Result<Answer, Failure> {
         let rehearsed = match wish {
             Wish::LoadBalancer(Command::Create(new)) => {
+                expected.check(|| None)?;
                 self.rehearse_declaration(&Declaration::more(vec![new])).await.map_err(|(_, failure)| failure)
             }
-            Wish::LoadBalancer(command) => self.rehearse_command(&command).await,
-            Wish::Declare(wish) => self.rehearse_declaration(&wish).await.map_err(blamed),
+            Wish::LoadBalancer(command) => self.rehearse_command(&command, expected).await,
+            Wish::Declare(wish) => {
+                self.check_list(expected).map_err(blamed)?;
+                self.rehearse_declaration(&wish).await.map_err(blamed)
+            }
             Wish::Peer(_) => Err(Failure::Unforeseen),
         };
         rehearsed.map(Answer::Rehearsed)
     }
 
-    async fn rehearse_command(&mut self, command: &Command) -> Result<Rehearsed, Failure> {
+    async fn rehearse_command(&mut self, command: &Command, expected: &Expected) -> Result<Rehearsed, Failure> {
         let vips = self.vips_of(command.load_balancer())?;
+        expected.check(|| Tag::of_subject(command, &self.state))?;
         self.check_backends(command)?;
         self.marks_in_use(command, vips).await?;
         let mut state = self.state.clone();

@@ -18,6 +18,7 @@ use crate::{
     plan::Scope,
     ports::{Cause, Store, Write},
     state::Change,
+    tag::Tag,
 };
 
 /// A request whose VIPs are known, and free to be used.
@@ -69,7 +70,8 @@ impl<W: World> Controller<W> {
                 Box::pin(self.admit(command, asker, now)).await;
                 continue;
             }
-            if let Err(rejected) = self.check_backends(&command) {
+            let expected = asker.expected.check(|| Tag::of_subject(&command, &self.state));
+            if let Err(rejected) = expected.and_then(|()| self.check_backends(&command)) {
                 asker.answer(Err(rejected.into()));
                 continue;
             }

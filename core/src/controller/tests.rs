@@ -31,6 +31,7 @@ mod settings;
 mod shared_checks;
 mod slow_pool;
 mod status;
+mod terms;
 mod through;
 
 use super::{Controller, Drivers};

@@ -15,7 +15,7 @@ use crate::{
 /// `None` if there is no answer.
 fn ask(server: &mut Server, wish: Wish, rehearse: bool) -> Option<Result<Answer, Failure>> {
     let (answer, mut answered) = oneshot::channel();
-    let terms = Terms { rehearse };
+    let terms = Terms { rehearse, ..Terms::default() };
     server.run(vec![Request { wish, terms, span: Span::none(), answer }])?;
     answered.try_recv().ok().flatten()
 }
