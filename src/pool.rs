@@ -116,6 +116,13 @@ impl ports::Pool for Pool {
         }
     }
 
+    fn trial(&self) -> Option<Self> {
+        match self {
+            Self::Ranges(ranges) => ranges.trial().map(Self::Ranges),
+            Self::Equinix(equinix) => equinix.trial().map(Self::Equinix),
+        }
+    }
+
     fn release(&mut self, vip: Vip) {
         match self {
             Self::Ranges(ranges) => ranges.release(vip),

@@ -1,38 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `/loadbalancer/{uuid}/backend` and `/loadbalancer/{uuid}/backend/{backenduuid}`.
 
-use axum::{extract::State, http::Uri, response::Response};
+use axum::{extract::State, http::HeaderMap, response::Response};
 use slb_core::{
     command::{Answer, Command, DrainWish, Rejected},
     model::{Backend, Invalid, Target, Then},
+    tag::Tag,
 };
 
 use crate::{
     Api, drain,
+    expected::{self, tagged},
     extract::{BackendPath, LoadBalancerPath, OneOrMore, Wish, Wishes},
     loadbalancers::{blamed, check_commands, check_distinct, known, observer, seen},
+    plan,
     problem::Problem,
-    query, reply,
+    reply,
+    terms::Terms,
     wire::{BackendEdit, BackendView, BackendWish, BackendsView, ListedBackend, Partial, Whole},
 };
 
 /// All backends of a load-balancer, in the order they were added.
-pub(crate) async fn list(State(api): State<Api>, LoadBalancerPath(id): LoadBalancerPath) -> Result<Response, Problem> {
+pub(crate) async fn list(
+    State(api): State<Api>,
+    LoadBalancerPath(id): LoadBalancerPath,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let seen = seen(&api, id)?;
-    Ok(reply::ok(&BackendsView(Some(seen.load_balancer.backends()), Some(observer(&api, &seen)))))
+    let shown = || reply::ok(&BackendsView(Some(seen.load_balancer.backends()), Some(observer(&api, &seen))));
+    expected::show(&headers, Some(Tag::of_backends(&seen.load_balancer)), shown)
 }
 
 /// One of them.
-pub(crate) async fn show(State(api): State<Api>, BackendPath(id, backend): BackendPath) -> Result<Response, Problem> {
+pub(crate) async fn show(
+    State(api): State<Api>,
+    BackendPath(id, backend): BackendPath,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let seen = seen(&api, id)?;
     let found = seen.load_balancer.backend(backend).ok_or(Rejected::UnknownBackend { load_balancer: id, backend })?;
-    Ok(reply::ok(&BackendView::observed(found, Some(observer(&api, &seen)))))
+    let shown = || reply::ok(&BackendView::observed(found, Some(observer(&api, &seen))));
+    expected::show(&headers, Some(Tag::of_backend(found)), shown)
 }
 
 /// One more, or a list of them: all or none.
 pub(crate) async fn add(
     State(api): State<Api>,
     LoadBalancerPath(id): LoadBalancerPath,
+    terms: Terms,
     wishes: OneOrMore<BackendWish>,
 ) -> Result<Response, Problem> {
     let (wishes, alone) = match wishes {
@@ -42,7 +57,7 @@ pub(crate) async fn add(
     let targets: Vec<Target> = wishes.iter().map(|wish| wish.target).collect();
     check_distinct("#", &targets)?;
     let backends = wanted(&api, &wishes)?;
-    let answer = api.mailbox.ask(Command::AddBackends(id, backends)).await;
+    let answer = terms.ask(&api, Command::AddBackends(id, backends)).await;
     let answer = answer.map_err(|failure| if alone { failure.into() } else { blamed("#", failure, &targets) })?;
     match answer {
         Answer::Backends(added) => {
@@ -56,9 +71,12 @@ pub(crate) async fn add(
                 all => reply::created(&place, &BackendsView(Some(all), observer)),
             })
         }
-        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(_) => {
-            Err(reply::contradiction())
-        }
+        other @ (Answer::LoadBalancer(_)
+        | Answer::Backend(_)
+        | Answer::Peer(_)
+        | Answer::Gone
+        | Answer::Declared(..)
+        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
     }
 }
 
@@ -66,6 +84,7 @@ pub(crate) async fn add(
 pub(crate) async fn replace_all(
     State(api): State<Api>,
     LoadBalancerPath(id): LoadBalancerPath,
+    terms: Terms,
     Wishes(listed): Wishes<ListedBackend>,
 ) -> Result<Response, Problem> {
     let before = known(&api, id)?;
@@ -79,16 +98,20 @@ pub(crate) async fn replace_all(
         }
     }
     let backends = wanted(&api, listed.iter().map(|each| &each.wish))?;
-    let answer = api.mailbox.ask(Command::ReplaceBackends(id, backends)).await;
+    let answer = terms.ask(&api, Command::ReplaceBackends(id, backends)).await;
     match answer.map_err(|failure| blamed("#", failure, &targets))? {
         Answer::LoadBalancer(after) => {
             let seen = seen(&api, id).ok();
             let observer = seen.as_ref().map(|seen| observer(&api, seen));
-            Ok(reply::ok(&BackendsView(Some(after.backends()), observer)))
+            let replaced = reply::ok(&BackendsView(Some(after.backends()), observer));
+            Ok(tagged(replaced, Tag::of_backends(&after)))
         }
-        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(_) => {
-            Err(reply::contradiction())
-        }
+        other @ (Answer::Backend(_)
+        | Answer::Backends(_)
+        | Answer::Peer(_)
+        | Answer::Gone
+        | Answer::Declared(..)
+        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
     }
 }
 
@@ -96,34 +119,39 @@ pub(crate) async fn replace_all(
 pub(crate) async fn replace(
     State(api): State<Api>,
     path: BackendPath,
+    terms: Terms,
     Wish(Whole(edit)): Wish<Whole<BackendEdit>>,
 ) -> Result<Response, Problem> {
-    change(&api, path, edit).await
+    change(&api, path, terms, edit).await
 }
 
 /// Part of the object.
 pub(crate) async fn update(
     State(api): State<Api>,
     path: BackendPath,
+    terms: Terms,
     Wish(Partial(edit)): Wish<Partial<BackendEdit>>,
 ) -> Result<Response, Problem> {
-    change(&api, path, edit).await
+    change(&api, path, terms, edit).await
 }
 
 /// Sends no more connections there; after a drain if `?drain` is said.
 pub(crate) async fn remove(
     State(api): State<Api>,
     BackendPath(id, backend): BackendPath,
-    uri: Uri,
+    terms: Terms,
 ) -> Result<Response, Problem> {
-    if let Some(deadline) = query::time(&uri, "drain")? {
-        return drain::begin(&api, id, Some(backend), DrainWish { deadline, then: Then::Delete }).await;
+    if let Some(deadline) = terms.time {
+        return drain::begin(&api, terms, id, Some(backend), DrainWish { deadline, then: Then::Delete }).await;
     }
-    match api.mailbox.ask(Command::RemoveBackend(id, backend)).await? {
+    match terms.ask(&api, Command::RemoveBackend(id, backend)).await? {
         Answer::Gone => Ok(reply::gone()),
-        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Declared(_) => {
-            Err(reply::contradiction())
-        }
+        other @ (Answer::LoadBalancer(_)
+        | Answer::Backend(_)
+        | Answer::Backends(_)
+        | Answer::Peer(_)
+        | Answer::Declared(..)
+        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
     }
 }
 
@@ -138,19 +166,28 @@ pub(crate) fn wanted<'a>(
     Ok(backends)
 }
 
-async fn change(api: &Api, BackendPath(id, backend): BackendPath, edit: BackendEdit) -> Result<Response, Problem> {
+async fn change(
+    api: &Api,
+    BackendPath(id, backend): BackendPath,
+    terms: Terms,
+    edit: BackendEdit,
+) -> Result<Response, Problem> {
     known(api, id)?.backend(backend).ok_or(Rejected::UnknownBackend { load_balancer: id, backend })?;
     if edit.uuid.is_some_and(|uuid| uuid != backend.0) {
         return Err(Problem::fixed("uuid", format!("uuid is {backend} for as long as the backend exists")));
     }
     check_commands(api, edit.change.check.iter().flatten())?;
-    match api.mailbox.ask(Command::UpdateBackend(id, backend, edit.change)).await? {
+    match terms.ask(api, Command::UpdateBackend(id, backend, edit.change)).await? {
         Answer::Backend(backend) => {
             let seen = seen(api, id).ok();
-            Ok(reply::ok(&BackendView::observed(&backend, seen.as_ref().map(|seen| observer(api, seen)))))
+            let changed = reply::ok(&BackendView::observed(&backend, seen.as_ref().map(|seen| observer(api, seen))));
+            Ok(tagged(changed, Tag::of_backend(&backend)))
         }
-        Answer::LoadBalancer(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(_) => {
-            Err(reply::contradiction())
-        }
+        other @ (Answer::LoadBalancer(_)
+        | Answer::Backends(_)
+        | Answer::Peer(_)
+        | Answer::Gone
+        | Answer::Declared(..)
+        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
     }
 }

@@ -2,7 +2,7 @@
 //! `/bgp/peers`, `/bgp/peers/{address}` and `/bgp/routes`: which routers are told, how they are doing, and what they are told. Without
 //! BGP there are none.
 
-use axum::{extract::State, response::Response};
+use axum::{extract::State, http::Uri, response::Response};
 use serde::Serialize;
 use slb_core::{
     command::{Answer, PeerCommand, Rejected},
@@ -14,8 +14,9 @@ use crate::{
     Api,
     extract::{PeerPath, Wish},
     peer::PeerView,
+    plan,
     problem::{Kind, Problem},
-    reply,
+    query, reply,
 };
 
 #[derive(Serialize)]
@@ -34,22 +35,30 @@ pub(crate) async fn peer(State(api): State<Api>, PeerPath(address): PeerPath) ->
 }
 
 /// One more.
-pub(crate) async fn add(State(api): State<Api>, Wish(wish): Wish<Peer>) -> Result<Response, Problem> {
+pub(crate) async fn add(State(api): State<Api>, uri: Uri, Wish(wish): Wish<Peer>) -> Result<Response, Problem> {
+    query::nothing(&uri)?;
     match api.mailbox.ask(PeerCommand::Add(wish)).await? {
         Answer::Peer(address) => Ok(reply::created(&format!("/bgp/peers/{address}"), &known(&api, address)?)),
-        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Gone | Answer::Declared(_) => {
-            Err(reply::contradiction())
-        }
+        other @ (Answer::LoadBalancer(_)
+        | Answer::Backend(_)
+        | Answer::Backends(_)
+        | Answer::Gone
+        | Answer::Declared(..)
+        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
     }
 }
 
 /// One less.
-pub(crate) async fn remove(State(api): State<Api>, PeerPath(address): PeerPath) -> Result<Response, Problem> {
+pub(crate) async fn remove(State(api): State<Api>, PeerPath(address): PeerPath, uri: Uri) -> Result<Response, Problem> {
+    query::nothing(&uri)?;
     match api.mailbox.ask(PeerCommand::Remove(address)).await? {
         Answer::Gone => Ok(reply::gone()),
-        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Declared(_) => {
-            Err(reply::contradiction())
-        }
+        other @ (Answer::LoadBalancer(_)
+        | Answer::Backend(_)
+        | Answer::Backends(_)
+        | Answer::Peer(_)
+        | Answer::Declared(..)
+        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
     }
 }
 

@@ -15,17 +15,15 @@ use uuid::Uuid;
 
 use crate::{
     Api,
-    fields::{self, Fields, Findings},
+    fields::{Fields, Findings},
     json::Node,
     problem::{Kind, Problem},
     read::{parse_peer_address, parse_uuid},
-    wire::FromFields,
+    wire::{BODY_LIMIT, FromFields, MANY_LIMIT},
 };
 
-/// More than ten thousand backends fit into this. In bytes.
-const BODY_LIMIT: usize = 1024 * 1024;
-/// What is over the limit is read and thrown away up to here: most clients look for an answer only once they have sent all.
-const DISCARD_LIMIT: usize = 16 * BODY_LIMIT;
+/// What is over the limit is read and thrown away up to here: most clients look for an answer only once they have sent all. In bytes.
+const DISCARD_LIMIT: usize = 4 * MANY_LIMIT;
 
 /// The load-balancer that a path names.
 pub(crate) struct LoadBalancerPath(pub(crate) LoadBalancerId);
@@ -104,7 +102,7 @@ impl<T: FromFields> FromRequest<Api> for Wish<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        parse(&body(request, api).await?).map(Self)
+        parse(&body(request, api, BODY_LIMIT).await?).map(Self)
     }
 }
 
@@ -115,7 +113,7 @@ impl<T: FromFields> FromRequest<Api> for Wishes<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        parse_list(&body(request, api).await?).map(Self)
+        parse_list(&body(request, api, T::LIST_LIMIT).await?).map(Self)
     }
 }
 
@@ -129,25 +127,24 @@ impl<T: FromFields> FromRequest<Api> for OneOrMore<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        let body = body(request, api).await?;
+        let body = body(request, api, BODY_LIMIT).await?;
         if body.trim_ascii_start().first() != Some(&b'[') {
             return parse(&body).map(Self::One);
         }
-        match parse_list(&body)? {
-            none if none.is_empty() => Err(Problem::invalid_at("#", &Invalid("has nothing in it".to_owned()))),
-            wishes => Ok(Self::More(wishes)),
-        }
+        let wishes = parse_list(&body)?;
+        check_some(&wishes)?;
+        Ok(Self::More(wishes))
     }
 }
 
-async fn body(request: Request, api: &Api) -> Result<Vec<u8>, Problem> {
+async fn body(request: Request, api: &Api, limit: usize) -> Result<Vec<u8>, Problem> {
     if announced_length(request.headers()).is_some_and(|length| length > DISCARD_LIMIT) {
-        return Err(too_large());
+        return Err(too_large(limit));
     }
     let timeout = api.options.body_timeout;
-    match tokio::time::timeout(timeout, read(request.into_body())).await {
+    match tokio::time::timeout(timeout, read(request.into_body(), limit)).await {
         Ok(Ok(Some(body))) => Ok(body),
-        Ok(Ok(None)) => Err(too_large()),
+        Ok(Ok(None)) => Err(too_large(limit)),
         Ok(Err(error)) => Err(Problem::new(Kind::BodyIncomplete, slb_core::errors::Chain(&error).to_string())),
         Err(_elapsed) => Err(Problem::new(
             Kind::BodySlow,
@@ -157,13 +154,13 @@ async fn body(request: Request, api: &Api) -> Result<Vec<u8>, Problem> {
 }
 
 /// The whole body; `None` if it is too large.
-async fn read(mut body: Body) -> Result<Option<Vec<u8>>, axum::Error> {
+async fn read(mut body: Body, limit: usize) -> Result<Option<Vec<u8>>, axum::Error> {
     let mut read = Vec::new();
     let mut length = 0;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
         length += data.len();
-        if length <= BODY_LIMIT {
+        if length <= limit {
             read.extend_from_slice(&data);
         } else if length <= DISCARD_LIMIT {
             read = Vec::new();
@@ -171,15 +168,15 @@ async fn read(mut body: Body) -> Result<Option<Vec<u8>>, axum::Error> {
             break;
         }
     }
-    Ok((length <= BODY_LIMIT).then_some(read))
+    Ok((length <= limit).then_some(read))
 }
 
 fn announced_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn too_large() -> Problem {
-    Problem::new(Kind::TooLarge, format!("a body has at most {BODY_LIMIT} bytes"))
+fn too_large(limit: usize) -> Problem {
+    Problem::new(Kind::TooLarge, format!("a body has at most {limit} bytes here"))
 }
 
 /// The wish that a body states.
@@ -202,12 +199,21 @@ pub(crate) fn parse<T: FromFields>(body: &[u8]) -> Result<T, Problem> {
 /// As with [`parse`].
 fn parse_list<T: FromFields>(body: &[u8]) -> Result<Vec<T>, Problem> {
     check_not_empty(body, "a JSON array")?;
-    let mut findings = Findings::default();
-    let wishes = fields::list(Node::parse(body)?, "#", &mut findings, T::from_fields);
-    match wishes {
-        Some(wishes) if findings.is_empty() => Ok(wishes),
-        _ => Err(Problem::invalid(findings)),
+    let (mut findings, mut wishes, mut index) = (Findings::default(), Vec::new(), 0_usize);
+    let other = Node::each(body, |item| {
+        let wish = Fields::of(item, format!("#/{index}"), &mut findings).and_then(T::from_fields);
+        wishes.extend(wish);
+        index += 1;
+    })?;
+    if let Some(other) = other {
+        findings.add(|| ("#".to_owned(), format!("must be an array in [], not {}", other.kind())));
     }
+    if findings.is_empty() { Ok(wishes) } else { Err(Problem::invalid(findings)) }
+}
+
+/// A list of nothing asks for nothing.
+pub(crate) fn check_some<T>(wishes: &[T]) -> Result<(), Problem> {
+    if wishes.is_empty() { Err(Problem::invalid_at("#", &Invalid("has nothing in it".to_owned()))) } else { Ok(()) }
 }
 
 fn check_not_empty(body: &[u8], wanted: &str) -> Result<(), Problem> {

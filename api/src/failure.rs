@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | unknown load-balancer, unknown backend, unknown peer | 404 |
 //! | right in itself, but it contradicts what is there: taken, exists, unfit on this host, immutable, of the file, being deleted, in use, foreign | 409 |
+//! | not as the request expects it | 412 |
 //! | wrong whatever is there: a backend that is the VIP, what only another data plane can do | 422 |
 //! | a step failed and will fail again | 500 |
 //! | the provider of addresses failed | 502 |
@@ -32,6 +33,7 @@ impl From<Rejected> for Problem {
             Rejected::UnknownLoadBalancer(_) => Self::new(Kind::UnknownLoadBalancer, detail),
             Rejected::UnknownBackend { .. } => Self::new(Kind::UnknownBackend, detail),
             Rejected::EndpointTaken { by, .. } => taken_by(Kind::EndpointTaken, by.to_string()),
+            Rejected::NotAsExpected => Self::new(Kind::NotAsExpected, detail),
             Rejected::NoMark => Self::new(Kind::MarksExhausted, detail),
             Rejected::BackendExists { by, .. } => taken_by(Kind::BackendExists, by.to_string()),
             Rejected::BackendIsFallback(_) => Self::new(Kind::BackendExists, detail),
@@ -81,6 +83,7 @@ impl From<Failure> for Problem {
                 Members { step: Some(step.to_string()), undone: Some(undone), ..Members::default() },
             ),
             Failure::Declared { why, .. } => (*why).into(),
+            Failure::Unforeseen => Self::new(Kind::Unforeseen, detail),
             Failure::Stopping => Self::new(Kind::Stopping, detail),
         }
     }

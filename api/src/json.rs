@@ -47,17 +47,32 @@ pub(crate) struct NotJson {
 const UNQUOTED: &str =
     "; there are no double quotes in it: a shell takes them away, unless the body is in single quotes";
 
+impl NotJson {
+    fn of(text: &[u8], error: &serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        let why = error.to_string();
+        let position = format!(" at line {line} column {column}");
+        let why = why.strip_suffix(&position).unwrap_or(&why);
+        let hint = if text.contains(&b'"') { "" } else { UNQUOTED };
+        Self { why: format!("{why}{hint}"), line, column }
+    }
+}
+
 impl Node {
     /// Reads exactly one JSON value.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, NotJson> {
-        serde_json::from_slice(text).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            let why = error.to_string();
-            let position = format!(" at line {line} column {column}");
-            let why = why.strip_suffix(&position).unwrap_or(&why);
-            let hint = if text.contains(&b'"') { "" } else { UNQUOTED };
-            NotJson { why: format!("{why}{hint}"), line, column }
-        })
+        serde_json::from_slice(text).map_err(|error| NotJson::of(text, &error))
+    }
+
+    /// Reads exactly one JSON value: an array, whose items `take` is given one by one so that they are never all there, or something else,
+    /// which is returned.
+    pub(crate) fn each(text: &[u8], take: impl FnMut(Self)) -> Result<Option<Self>, NotJson> {
+        if text.trim_ascii_start().first() != Some(&b'[') {
+            return Self::parse(text).map(Some);
+        }
+        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        let read = deserializer.deserialize_seq(Items(take)).and_then(|()| deserializer.end());
+        read.map(|()| None).map_err(|error| NotJson::of(text, &error))
     }
 
     /// What kind of value it is, with its article.
@@ -76,6 +91,24 @@ impl Node {
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+/// Hands on what is in an array.
+struct Items<F>(F);
+
+impl<'de, F: FnMut(Node)> Visitor<'de> for Items<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut access: A) -> Result<(), A::Error> {
+        while let Some(node) = access.next_element()? {
+            (self.0)(node);
+        }
+        Ok(())
     }
 }
 
@@ -161,6 +194,23 @@ mod tests {
             assert_eq!((error.line, error.column), (line, column), "{text}: {}", error.why);
             assert!(!error.why.contains("line"), "{}", error.why);
             assert_eq!(error.why.contains("single quotes"), !text.contains('"'), "{text}: {}", error.why);
+        }
+    }
+
+    #[test]
+    fn items_come_one_by_one_and_all_of_them_are_read() {
+        let each = |text: &str| {
+            let mut items = Vec::new();
+            Node::each(text.as_bytes(), |item| items.push(item)).map(|other| (items, other))
+        };
+        let number = Node::Number;
+        assert_eq!(
+            each(" [1, [2], 3] ").unwrap(),
+            (vec![number(1.0), Node::List(vec![number(2.0)]), number(3.0)], None)
+        );
+        assert_eq!(each("7").unwrap(), (vec![], Some(number(7.0))));
+        for text in ["[1", "[1] 2", "[1,]", "", "["] {
+            assert_eq!(each(text).map(drop), Node::parse(text.as_bytes()).map(drop), "{text}");
         }
     }
 

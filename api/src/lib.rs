@@ -6,11 +6,11 @@
 //!                       ▲                                        │     └─────────────▶ Board     reads
 //!                       └── problem ◀── failure ◀────────────────┘
 //! ```
-//! Reading order: [`routes`] has the table of everything there is; `loadbalancers` and `backends` are the handlers, `bgp`
+//! Reading order: [`routes`] has the table of everything there is; `loadbalancers` and `backends` are the handlers, `bulk` is many load-balancers in one change, `bgp`
 //! shows routers, `drain` takes things out gently, `shutdown` asks them for other ways, `statistics` is what the kernel counts, `file` how the configuration file is doing, `events` tells what happens, `health` is for those that know of neither; `wire`, `observed`,
 //! `peer` and `check` are what bodies look like, read by `extract` from `json` through `fields` and `read`, and [`declaration`]
 //! what the configuration file looks like, read through the same;
-//! [`problem`] is every way to say no, and `failure` how the core's errors get there; `exchange` is around all of it, with
+//! `terms` is what is said of a change beside its body, `expected` what is taken for granted there, and `plan` what is shown when nothing is to be done; [`problem`] is every way to say no, and `failure` how the core's errors get there; `exchange` is around all of it, with
 //! `guard` against web pages of other sites; [`serve`](fn@serve) is the server.
 //!
 //! The wire contract is the original's, with these differences: a creation answers 201 with the object and its place, a
@@ -20,11 +20,13 @@
 
 mod backends;
 mod bgp;
+mod bulk;
 mod check;
 pub mod declaration;
 mod drain;
 mod events;
 mod exchange;
+mod expected;
 mod extract;
 mod failure;
 mod fields;
@@ -36,6 +38,7 @@ mod loadbalancers;
 mod observed;
 mod peer;
 mod pieces;
+mod plan;
 pub mod problem;
 mod query;
 mod read;
@@ -44,6 +47,7 @@ pub mod routes;
 mod serve;
 mod shutdown;
 mod statistics;
+mod terms;
 mod wire;
 
 use std::{sync::Arc, time::Duration};

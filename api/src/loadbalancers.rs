@@ -3,58 +3,78 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{extract::State, http::Uri, response::Response};
+use axum::{extract::State, http::HeaderMap, response::Response};
 use slb_core::{
     board::Seen,
-    command::{Answer, Command, DrainWish, Failure, LoadBalancerChange, Rejected},
+    command::{Answer, Command, DrainWish, Failure, LoadBalancerChange, NewLoadBalancer, Rejected},
     model::{Backend, Invalid, LoadBalancer, LoadBalancerId, Phase, Target, Then, check::HealthCheck},
+    tag::Tag,
 };
 
 use crate::{
     Api,
     backends::wanted,
     drain,
+    expected::{self, tagged},
     extract::{LoadBalancerPath, Wish},
     observed::Observer,
     pieces::{self, Pieces},
+    plan,
     problem::{Kind, Members, Problem},
-    query, reply,
+    reply,
+    terms::Terms,
     wire::{BackendEdit, LoadBalancerEdit, LoadBalancerView, LoadBalancerWish, Partial, Whole},
 };
 
 /// All, in the order they were created; null before the first was ever created.
-pub(crate) async fn list(State(api): State<Api>) -> Response {
-    let Some(all) = api.board.list() else { return reply::ok(&()) };
-    let write = move |piece: &mut Vec<u8>, seen: Seen| {
-        pieces::write(piece, &LoadBalancerView::observed(&seen.load_balancer, Some(observer(&api, &seen))));
-    };
-    reply::typed("application/json", Pieces::of(all.into_iter(), write).into_body())
+pub(crate) async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
+    let all = api.board.list();
+    let tag = all.as_ref().map(|all| Tag::of_all(all.iter().map(|seen| &*seen.load_balancer)));
+    expected::show(&headers, tag, || match all {
+        Some(all) => {
+            let write = move |piece: &mut Vec<u8>, seen: Seen| {
+                pieces::write(piece, &LoadBalancerView::observed(&seen.load_balancer, Some(observer(&api, &seen))));
+            };
+            reply::typed("application/json", Pieces::of(all.into_iter(), write).into_body())
+        }
+        None => reply::ok(&()),
+    })
 }
 
 /// One of them.
-pub(crate) async fn show(State(api): State<Api>, LoadBalancerPath(id): LoadBalancerPath) -> Result<Response, Problem> {
+pub(crate) async fn show(
+    State(api): State<Api>,
+    LoadBalancerPath(id): LoadBalancerPath,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let seen = seen(&api, id)?;
-    Ok(reply::ok(&LoadBalancerView::observed(&seen.load_balancer, Some(observer(&api, &seen)))))
+    let shown = || reply::ok(&LoadBalancerView::observed(&seen.load_balancer, Some(observer(&api, &seen))));
+    expected::show(&headers, Some(Tag::of(&seen.load_balancer)), shown)
 }
 
 /// A new one, with the backends it starts with.
-pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancerWish>) -> Result<Response, Problem> {
+pub(crate) async fn create(
+    State(api): State<Api>,
+    terms: Terms,
+    Wish(wish): Wish<LoadBalancerWish>,
+) -> Result<Response, Problem> {
     let targets: Vec<Target> = wish.backends.iter().map(|backend| backend.target).collect();
-    check_distinct("#/backends", &targets)?;
-    let backends = wanted(&api, &wish.backends)?;
-    check_commands(&api, &wish.check)?;
     let fallback = wish.fallback.map(|fallback| fallback.target);
-    let new = wish.into_new(backends);
-    match ask(&api, Command::Create(new), fallback, &targets).await? {
+    let new = asked(&api, "#", wish)?;
+    match ask(&api, terms, Command::Create(new), fallback, &targets).await? {
         Answer::LoadBalancer(load_balancer) => {
             let place = format!("/loadbalancer/{}", load_balancer.id);
             let seen = seen(&api, load_balancer.id).ok();
             let observer = seen.as_ref().map(|seen| observer(&api, seen));
-            Ok(reply::created(&place, &LoadBalancerView::observed(&load_balancer, observer)))
+            let created = reply::created(&place, &LoadBalancerView::observed(&load_balancer, observer));
+            Ok(tagged(created, Tag::of(&load_balancer)))
         }
-        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(_) => {
-            Err(reply::contradiction())
-        }
+        other @ (Answer::Backend(_)
+        | Answer::Backends(_)
+        | Answer::Peer(_)
+        | Answer::Gone
+        | Answer::Declared(..)
+        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
     }
 }
 
@@ -62,35 +82,49 @@ pub(crate) async fn create(State(api): State<Api>, Wish(wish): Wish<LoadBalancer
 pub(crate) async fn replace(
     State(api): State<Api>,
     LoadBalancerPath(id): LoadBalancerPath,
+    terms: Terms,
     Wish(Whole(edit)): Wish<Whole<LoadBalancerEdit>>,
 ) -> Result<Response, Problem> {
-    change(&api, id, edit).await
+    change(&api, id, terms, edit).await
 }
 
 /// Part of the object.
 pub(crate) async fn update(
     State(api): State<Api>,
     LoadBalancerPath(id): LoadBalancerPath,
+    terms: Terms,
     Wish(Partial(edit)): Wish<Partial<LoadBalancerEdit>>,
 ) -> Result<Response, Problem> {
-    change(&api, id, edit).await
+    change(&api, id, terms, edit).await
 }
 
 /// Stops balancing and gives the address back; after a drain if `?drain` is said.
 pub(crate) async fn delete(
     State(api): State<Api>,
     LoadBalancerPath(id): LoadBalancerPath,
-    uri: Uri,
+    terms: Terms,
 ) -> Result<Response, Problem> {
-    if let Some(deadline) = query::time(&uri, "drain")? {
-        return drain::begin(&api, id, None, DrainWish { deadline, then: Then::Delete }).await;
+    if let Some(deadline) = terms.time {
+        return drain::begin(&api, terms, id, None, DrainWish { deadline, then: Then::Delete }).await;
     }
-    match api.mailbox.ask(Command::Delete(id)).await? {
+    match terms.ask(&api, Command::Delete(id)).await? {
         Answer::Gone => Ok(reply::gone()),
-        Answer::LoadBalancer(_) | Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Declared(_) => {
-            Err(reply::contradiction())
-        }
+        other @ (Answer::LoadBalancer(_)
+        | Answer::Backend(_)
+        | Answer::Backends(_)
+        | Answer::Peer(_)
+        | Answer::Declared(..)
+        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
     }
+}
+
+/// The load-balancer that is asked for at this pointer of the body.
+pub(crate) fn asked(api: &Api, at: &str, wish: LoadBalancerWish) -> Result<NewLoadBalancer, Problem> {
+    let targets: Vec<Target> = wish.backends.iter().map(|backend| backend.target).collect();
+    check_distinct(&format!("{at}/backends"), &targets)?;
+    let backends = wanted(api, &wish.backends)?;
+    check_commands(api, &wish.check)?;
+    Ok(wish.into_new(backends))
 }
 
 /// The load-balancer as readers see it.
@@ -125,7 +159,7 @@ pub(crate) fn check_commands<'a>(
     Ok(())
 }
 
-async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result<Response, Problem> {
+async fn change(api: &Api, id: LoadBalancerId, terms: Terms, edit: LoadBalancerEdit) -> Result<Response, Problem> {
     check_repeated(&*known(api, id)?, &edit)?;
     check_commands(api, edit.check.iter().flatten())?;
     let fallback = edit.fallback.flatten().map(|fallback| fallback.target);
@@ -142,15 +176,19 @@ async fn change(api: &Api, id: LoadBalancerId, edit: LoadBalancerEdit) -> Result
         ports: edit.ports,
         protocol: edit.protocol,
     };
-    match ask(api, Command::Update(id, change), fallback, &[]).await? {
+    match ask(api, terms, Command::Update(id, change), fallback, &[]).await? {
         Answer::LoadBalancer(load_balancer) => {
             let seen = seen(api, id).ok();
             let observer = seen.as_ref().map(|seen| observer(api, seen));
-            Ok(reply::ok(&LoadBalancerView::observed(&load_balancer, observer)))
+            let changed = reply::ok(&LoadBalancerView::observed(&load_balancer, observer));
+            Ok(tagged(changed, Tag::of(&load_balancer)))
         }
-        Answer::Backend(_) | Answer::Backends(_) | Answer::Peer(_) | Answer::Gone | Answer::Declared(_) => {
-            Err(reply::contradiction())
-        }
+        other @ (Answer::Backend(_)
+        | Answer::Backends(_)
+        | Answer::Peer(_)
+        | Answer::Gone
+        | Answer::Declared(..)
+        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
     }
 }
 
@@ -223,8 +261,14 @@ fn blamed_on_fallback(rejected: &Rejected, fallback: Target) -> Option<Problem> 
 }
 
 /// Asks for what may name a fallback beside those backends.
-async fn ask(api: &Api, command: Command, fallback: Option<Target>, backends: &[Target]) -> Result<Answer, Problem> {
-    let failure = match api.mailbox.ask(command).await {
+async fn ask(
+    api: &Api,
+    terms: Terms,
+    command: Command,
+    fallback: Option<Target>,
+    backends: &[Target],
+) -> Result<Answer, Problem> {
+    let failure = match terms.ask(api, command).await {
         Ok(answer) => return Ok(answer),
         Err(failure) => failure,
     };

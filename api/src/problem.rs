@@ -62,6 +62,8 @@ kinds! {
     NotJson = "not-json" BAD_REQUEST "The body is not JSON";
     /// Something else than the path takes.
     BadQuery = "bad-query" BAD_REQUEST "The query is not what this path takes";
+    /// It cannot be read.
+    BadHeader = "bad-header" BAD_REQUEST "A header is not what it should be";
     /// The connection broke, or the body's encoding is wrong.
     BodyIncomplete = "body-incomplete" BAD_REQUEST "The body did not arrive whole";
     /// A web page of another site sent the request.
@@ -106,6 +108,8 @@ kinds! {
     Unsupported = "unsupported" CONFLICT "The kernel lacks what is asked for";
     /// It is on its way out.
     BeingDeleted = "being-deleted" CONFLICT "The load-balancer is being deleted";
+    /// Nobody can say without doing it.
+    Unforeseen = "unforeseen" CONFLICT "The plan depends on what a provider does";
     /// Another host answers for the address.
     AddressInUse = "address-in-use" CONFLICT "Another host uses the address";
     /// The address must not be handed out.
@@ -114,6 +118,8 @@ kinds! {
     AddressOutsideRange = "address-outside-range" CONFLICT "The address is not in this server's range";
     /// The kernel has a service there that slb did not make.
     ForeignService = "foreign-service" CONFLICT "Another program balances this address and port";
+    /// Its tag is another one than the request expects.
+    NotAsExpected = "not-as-expected" PRECONDITION_FAILED "It is not as the request expects";
     /// More than the limit.
     TooLarge = "too-large" PAYLOAD_TOO_LARGE "The body is too large";
     /// JSON, but not what is asked for.
@@ -178,6 +184,8 @@ pub(crate) struct Members {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) column: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pointer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) field: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) taken_by: Option<String>,
@@ -241,6 +249,21 @@ impl Problem {
         let mut findings = Findings::default();
         findings.add(|| (pointer.to_owned(), why.to_string()));
         Self::invalid(findings)
+    }
+
+    /// The same of what is at this pointer of the body.
+    pub(crate) fn within(mut self, at: &str) -> Self {
+        let Inner { detail, members, .. } = &mut *self.0;
+        for error in &mut members.errors {
+            let pointer = format!("{at}{}", error.pointer.trim_start_matches('#'));
+            *detail = detail.replace(&error.pointer, &pointer);
+            error.pointer = pointer;
+        }
+        if members.errors.is_empty() {
+            *detail = format!("{at}: {detail}");
+            members.pointer = Some(at.to_owned());
+        }
+        self
     }
 
     /// Which kind it is.

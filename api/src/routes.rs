@@ -14,7 +14,7 @@ use axum::{
 };
 
 use crate::{
-    Api, backends, bgp, drain, events, file, health, loadbalancers,
+    Api, backends, bgp, bulk, drain, events, file, health, loadbalancers,
     problem::{Kind, Problem},
     shutdown, statistics,
 };
@@ -43,6 +43,8 @@ routes! {
     GET "/readyz" => health::readiness;
     GET "/openapi.yaml" => health::description;
     GET "/loadbalancers" => loadbalancers::list;
+    POST "/loadbalancers" => bulk::create;
+    PUT "/loadbalancers" => bulk::replace;
     POST "/loadbalancer" => loadbalancers::create;
     GET "/loadbalancer/{uuid}" => loadbalancers::show;
     PUT "/loadbalancer/{uuid}" => loadbalancers::replace;

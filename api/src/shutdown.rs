@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{extract::State, response::Response};
+use axum::{extract::State, http::Uri, response::Response};
 use serde::Serialize;
 use slb_core::{
     command::Rejected,
@@ -16,6 +16,7 @@ use crate::{
     extract::Wish,
     fields::Fields,
     problem::Problem,
+    query,
     read::{shutdown_time, words},
     reply,
     wire::FromFields,
@@ -62,14 +63,16 @@ pub(crate) async fn show(State(api): State<Api>) -> Response {
 }
 
 /// Asks for it.
-pub(crate) async fn ask(State(api): State<Api>, Wish(shutdown): Wish<Shutdown>) -> Result<Response, Problem> {
+pub(crate) async fn ask(State(api): State<Api>, uri: Uri, Wish(shutdown): Wish<Shutdown>) -> Result<Response, Problem> {
+    query::nothing(&uri)?;
     let routing = speaker(&api)?;
     routing.shut_down(shutdown);
     Ok(reply::ok(&ShutdownView::from(routing.shutdown())))
 }
 
 /// Takes it back.
-pub(crate) async fn take_back(State(api): State<Api>) -> Result<Response, Problem> {
+pub(crate) async fn take_back(State(api): State<Api>, uri: Uri) -> Result<Response, Problem> {
+    query::nothing(&uri)?;
     speaker(&api)?.come_back();
     Ok(reply::gone())
 }

@@ -126,8 +126,16 @@ impl Serialize for BackendsView<'_> {
     }
 }
 
+/// More than ten thousand backends fit into this. In bytes.
+pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
+/// More than ten thousand load-balancers with ten backends each, as they are asked for. In bytes.
+pub(crate) const MANY_LIMIT: usize = 16 * BODY_LIMIT;
+
 /// A body that is an object.
 pub(crate) trait FromFields: Sized {
+    /// How long a list of them may be, in bytes.
+    const LIST_LIMIT: usize = BODY_LIMIT;
+
     /// Takes the fields. `None` means that there are findings, but there may be findings with `Some`, too.
     fn from_fields(fields: Fields<'_>) -> Option<Self>;
 }
@@ -148,14 +156,49 @@ pub(crate) struct LoadBalancerWish {
 }
 
 impl FromFields for LoadBalancerWish {
+    const LIST_LIMIT: usize = MANY_LIMIT;
+
     fn from_fields(fields: Fields<'_>) -> Option<Self> {
         Self::read(fields, "backends")
+    }
+}
+
+/// A load-balancer of the list that `PUT /loadbalancers` takes: as GET shows it, or new.
+#[derive(Clone, Debug)]
+pub(crate) struct ListedLoadBalancer {
+    pub(crate) uuid: Option<Uuid>,
+    pub(crate) wish: LoadBalancerWish,
+}
+
+impl FromFields for ListedLoadBalancer {
+    const LIST_LIMIT: usize = MANY_LIMIT;
+
+    fn from_fields(mut fields: Fields<'_>) -> Option<Self> {
+        let uuid = fields.optional("uuid", uuid);
+        for shown in ["observed", "drain", "status", "origin"] {
+            fields.pass_over(shown);
+        }
+        let backend = |fields: Fields<'_>| ListedBackend::from_fields(fields).map(|listed| listed.wish);
+        Some(Self { uuid, wish: LoadBalancerWish::of(fields, "backends", backend)? })
     }
 }
 
 impl LoadBalancerWish {
     /// The same where the list of backends has another name.
     pub(crate) fn read(mut fields: Fields<'_>, backends: &'static str) -> Option<Self> {
+        fields.refuse("drain", "is asked for once the load-balancer is there");
+        fields.refuse("uuid", "is chosen by the server");
+        fields.refuse("status", "is set by the server");
+        fields.refuse("origin", "is set by the server");
+        fields.refuse("observed", "is set by the server");
+        Self::of(fields, backends, BackendWish::from_fields)
+    }
+
+    fn of(
+        mut fields: Fields<'_>,
+        backends: &'static str,
+        backend: impl FnMut(Fields<'_>) -> Option<BackendWish>,
+    ) -> Option<Self> {
         let name = fields.optional("name", name).or_else(|| Name::try_from(String::new()).ok());
         let listen = listen(&mut fields);
         let vips = wanted_vips(&mut fields);
@@ -165,12 +208,7 @@ impl LoadBalancerWish {
         let service = service(&mut fields).of(ServiceSettings::default());
         let check = health_check(&mut fields).flatten().map(Arc::new);
         let fallback = fallback(&mut fields).flatten();
-        let backends = fields.list(backends, BackendWish::from_fields);
-        fields.refuse("drain", "is asked for once the load-balancer is there");
-        fields.refuse("uuid", "is chosen by the server");
-        fields.refuse("status", "is set by the server");
-        fields.refuse("origin", "is set by the server");
-        fields.refuse("observed", "is set by the server");
+        let backends = fields.list(backends, backend);
         fields.finish();
         let backends = backends.unwrap_or_default();
         Some(Self {

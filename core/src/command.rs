@@ -3,6 +3,7 @@
 
 mod declared;
 mod service;
+mod terms;
 mod wanted;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -19,12 +20,14 @@ use crate::{
     },
     peer::{Peer, PeerAddress},
     ports::{Cause, PoolError},
+    rehearsal::Rehearsed,
     step::Step,
 };
 
 pub use self::{
-    declared::{Declaration, Tally},
+    declared::{Declaration, Extent, Tally},
     service::ServiceChange,
+    terms::Terms,
     wanted::WantedVips,
 };
 
@@ -94,7 +97,7 @@ pub enum Wish {
     LoadBalancer(Command),
     /// About a peer.
     Peer(PeerCommand),
-    /// About all that the configuration file has.
+    /// About many load-balancers.
     Declare(Declaration),
 }
 
@@ -238,10 +241,12 @@ pub enum Answer {
     Backends(Vec<Backend>),
     /// The peer is told of VIPs.
     Peer(PeerAddress),
-    /// All is as the file has it.
-    Declared(Tally),
+    /// All is as it was declared; the load-balancers as they are now, in the order of the declaration.
+    Declared(Tally, Vec<Arc<LoadBalancer>>),
     /// It is gone.
     Gone,
+    /// Nothing was done; this would be.
+    Rehearsed(Rehearsed),
 }
 
 /// A wish that contradicts the desired state. Nothing has been changed.
@@ -291,6 +296,9 @@ pub enum Rejected {
         /// In words that follow it.
         why: Unfit,
     },
+    /// Somebody has changed it meanwhile.
+    #[error("it is not as expected: its tag is another one; read it again")]
+    NotAsExpected,
     /// The settings do not go together.
     #[error(transparent)]
     Discord(#[from] Discord),
@@ -417,14 +425,17 @@ pub enum Failure {
         #[source]
         cause: Cause,
     },
-    /// What the file declares cannot be; nothing of it was done.
+    /// What was declared cannot be; nothing of it was done.
     #[error("{why}")]
     Declared {
-        /// Which of its load-balancers is to blame, counted from 0, if one is.
+        /// Which of the load-balancers is to blame, counted from 0, if one is.
         index: Option<usize>,
         /// Why.
         why: Box<Failure>,
     },
+    /// It cannot be said what would be done.
+    #[error("the address is known only once its provider has reserved it, and so is the plan")]
+    Unforeseen,
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
@@ -434,6 +445,8 @@ pub enum Failure {
 pub struct Request {
     /// The wish.
     pub wish: Wish,
+    /// What is asked beside it.
+    pub terms: Terms,
     /// What log lines about it belong to.
     pub span: Span,
     /// Where the answer goes.
@@ -467,8 +480,16 @@ impl Mailbox {
     /// # Errors
     /// Why the wish was not granted.
     pub async fn ask(&self, wish: impl Into<Wish>) -> Result<Answer, Failure> {
+        self.ask_on(Terms::default(), wish).await
+    }
+
+    /// The same on terms.
+    ///
+    /// # Errors
+    /// Why the wish was not granted.
+    pub async fn ask_on(&self, terms: Terms, wish: impl Into<Wish>) -> Result<Answer, Failure> {
         let (answer, answered) = oneshot::channel();
-        let request = Request { wish: wish.into(), span: Span::current(), answer };
+        let request = Request { wish: wish.into(), terms, span: Span::current(), answer };
         self.0.clone().send(request).await.map_err(|_| Failure::Stopping)?;
         answered.await.map_err(|_| Failure::Stopping)?
     }

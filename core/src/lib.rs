@@ -33,6 +33,7 @@ pub mod ports;
 pub mod prefix;
 mod programmed;
 pub mod proxy_header;
+pub mod rehearsal;
 pub mod routing;
 #[cfg(test)]
 mod sim;
@@ -40,4 +41,5 @@ pub mod state;
 pub mod statistics;
 pub mod status;
 pub mod step;
+pub mod tag;
 pub mod uplink;

@@ -64,7 +64,7 @@ impl fmt::Display for BackendId {
 }
 
 /// The label an operator gives a load-balancer. Names need not be unique.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
@@ -198,7 +198,7 @@ impl fmt::Display for Target {
 }
 
 /// A backend's share of the connections, 0 to 65535. 0 takes no new ones. Round-robin treats all others alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Weight(u16);
 
@@ -249,7 +249,7 @@ impl fmt::Display for Weight {
 }
 
 /// A server that a load-balancer sends connections to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Backend {
     /// Its name in the API.
     pub id: BackendId,
@@ -285,7 +285,7 @@ fn serves(target: Target, settings: BackendSettings, vip: Vip) -> bool {
 }
 
 /// Where connections go while no backend takes any.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fallback {
     /// Where it listens; none of the backends does there.
     pub target: Target,
@@ -302,7 +302,7 @@ impl Fallback {
 }
 
 /// Where a load-balancer is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Wanted: the kernel is made to serve it.
@@ -312,7 +312,7 @@ pub enum Phase {
 }
 
 /// When the network is told of a load-balancer's VIP; `advertise` in the API.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Advertise {
     /// As long as there is the load-balancer.
@@ -335,7 +335,7 @@ impl FromStr for Advertise {
 }
 
 /// A port of one VIP, or of one of each family, that clients connect to, and the backends behind it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LoadBalancer {
     /// Its name in the API.
     pub id: LoadBalancerId,

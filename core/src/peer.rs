@@ -45,7 +45,7 @@ impl Peer {
 }
 
 /// The address of a single host, of either family. Not a link-local one of IPv6, which is nobody's without an adapter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerAddress(IpAddr);
 
 impl PeerAddress {

@@ -150,6 +150,11 @@ pub trait Pool: Send {
         avoid: &BTreeMap<IpAddr, String>,
     ) -> impl Future<Output = Result<Vip, PoolError>> + Send + 'static;
 
+    /// A copy, to see what would be handed out: what it gives and takes back counts for nothing. `None` if only a provider knows.
+    fn trial(&self) -> Option<Self>
+    where
+        Self: Sized;
+
     /// Gives an address back, once nothing of it is left in the kernel or the store. What a provider has to be told, it is told in the
     /// background.
     fn release(&mut self, vip: Vip);

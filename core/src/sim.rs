@@ -257,6 +257,10 @@ impl Pool for SimPool {
         }
     }
 
+    fn trial(&self) -> Option<Self> {
+        Some(Self { sim: Sim::default(), all: self.all.clone(), held: self.held.clone() })
+    }
+
     fn release(&mut self, vip: Vip) {
         assert!(self.held.remove(&vip), "{vip} was not held");
         assert!(self.sim.with(|remains| remains.reserved.remove(&vip)), "{vip} was not reserved");

@@ -215,6 +215,10 @@ impl Pool for Ranges {
         ready(self.take(wanted, avoid))
     }
 
+    fn trial(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
     fn release(&mut self, vip: Vip) {
         self.note_release(vip);
     }

@@ -148,8 +148,8 @@ impl Follower {
         let declared = file.load_balancers(self.commands).map_err(broken)?;
         let (places, all): (Vec<String>, Vec<_>) =
             declared.into_iter().map(|Declared { at, load_balancer }| (at, load_balancer)).unzip();
-        match mailbox.ask(Declaration(all)).await {
-            Ok(Answer::Declared(tally)) => Ok(tally),
+        match mailbox.ask(Declaration::of_file(all)).await {
+            Ok(Answer::Declared(tally, _)) => Ok(tally),
             Ok(_) => Ok(Tally::default()),
             Err(Failure::Stopping) => Err(Refused::Stopping),
             Err(Failure::Declared { index, why }) => {

@@ -24,7 +24,7 @@ async fn other_methods_are_405_and_allow_says_which_there_are() {
     for (path, allow) in [
         ("/", "GET, HEAD, OPTIONS"),
         ("/loadbalancer", "POST, OPTIONS"),
-        ("/loadbalancers", "GET, HEAD, OPTIONS"),
+        ("/loadbalancers", "GET, HEAD, POST, PUT, OPTIONS"),
         ("/loadbalancer/x", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
         ("/loadbalancer/x/backend", "GET, HEAD, POST, PUT, OPTIONS"),
         ("/loadbalancer/x/backend/y", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
@@ -98,7 +98,7 @@ async fn a_body_is_at_most_a_mebibyte() {
     assert_eq!(server.request(post(Body::from(padded(1 << 20)))).await.status, 201);
     let streamed =
         Body::from_stream(futures_util::stream::repeat_with(|| Ok::<_, io::Error>(Bytes::from_static(&[b' '; 4096]))));
-    for request in [post(Body::from(padded((1 << 20) + 1))), announced("16777217"), post(streamed)] {
+    for request in [post(Body::from(padded((1 << 20) + 1))), announced("67108865"), post(streamed)] {
         assert_eq!(server.request(request).await.problem(), (413, "too-large".to_owned()));
     }
 }

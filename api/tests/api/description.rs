@@ -118,7 +118,7 @@ fn links_lead_to_operations_and_name_all_of_their_parameters() {
         assert_eq!(given, taken.collect(), "{link}");
         count += 1;
     }
-    assert!(count > 20, "only {count} links");
+    assert!(count > 15, "only {count} links");
 }
 
 #[test]

@@ -18,8 +18,8 @@ const FILE: &str =
 async fn what_is_of_the_file_is_marked_and_cannot_be_changed() {
     let server = Server::new();
     let declared = slb_api::declaration::Document::parse(FILE).unwrap().load_balancers(false).unwrap();
-    let declaration = Declaration(declared.into_iter().map(|each| each.load_balancer).collect());
-    assert!(matches!(server.mailbox.ask(declaration).await, Ok(Answer::Declared(_))));
+    let declaration = Declaration::of_file(declared.into_iter().map(|each| each.load_balancer).collect());
+    assert!(matches!(server.mailbox.ask(declaration).await, Ok(Answer::Declared(..))));
     let shown = server.get("/loadbalancers").await.json()[0].clone();
     assert_eq!((&shown["name"], &shown["origin"]), (&json!("web"), &json!("file")));
     let path = format!("/loadbalancer/{}", text(&shown["uuid"]));

@@ -5,6 +5,7 @@
 mod any;
 mod backends;
 mod bgp;
+mod bulk;
 mod client;
 mod conduct;
 mod defects;
@@ -15,4 +16,6 @@ mod file;
 mod loadbalancers;
 mod memory;
 mod problems;
+mod rehearsals;
 mod statistics;
+mod tags;

@@ -12,14 +12,18 @@ use futures_util::StreamExt;
 use slb_core::{
     board::Board,
     command::{
-        Answer, Command, Declaration, Failure, Mailbox, NewLoadBalancer, PeerCommand, Rejected, Request, Tally, Wish,
-        mailbox,
+        Answer, Command, Declaration, Extent, Failure, Mailbox, NewLoadBalancer, PeerCommand, Rejected, Request, Tally,
+        Wish, mailbox,
     },
-    model::{Family, LoadBalancerId, Origin, Time, Vip, Vips},
+    declared::Difference,
+    model::{Family, LoadBalancer, LoadBalancerId, Origin, Time, Vip, Vips},
     peer::PeerAddress,
+    plan::Observed,
     ports::{PoolError, Wanted},
+    rehearsal::Rehearsal,
     state::{Change, State},
     status::{Report, VipReport},
+    tag::Tag,
 };
 
 /// Failures that the next commands meet, one each.
@@ -32,11 +36,16 @@ pub fn start(first: Ipv4Addr, size: u32) -> (Mailbox, Arc<Board>, Faults) {
     let mut memory =
         Memory { state: State::default(), board: Arc::clone(&board), faults: Arc::clone(&faults), first, size };
     tokio::spawn(async move {
-        while let Some(Request { wish, answer, .. }) = requests.next().await {
+        while let Some(Request { wish, terms, answer, .. }) = requests.next().await {
+            if let Err(rejected) = terms.expected.check(|| memory.tag(&wish)) {
+                drop(answer.send(Err(rejected.into())));
+                continue;
+            }
             drop(answer.send(match wish {
+                wish if terms.rehearse => memory.rehearse(wish),
                 Wish::LoadBalancer(command) => memory.carry_out(command),
                 Wish::Peer(command) => memory.change_peers(command),
-                Wish::Declare(Declaration(all)) => memory.declare(all),
+                Wish::Declare(all) => memory.declare(all),
             }));
         }
     });
@@ -72,15 +81,99 @@ impl Memory {
         }
     }
 
-    /// Makes what is declared, once.
-    fn declare(&mut self, all: Vec<NewLoadBalancer>) -> Result<Answer, Failure> {
-        let created = all.len();
-        for new in all {
-            let vips = self.vips_for(&new)?;
-            let change = self.state.create_declared(new, vips, &BTreeSet::new())?;
-            self.post(change);
+    fn tag(&self, wish: &Wish) -> Option<Tag> {
+        match wish {
+            Wish::LoadBalancer(command) => Tag::of_subject(command, &self.state),
+            Wish::Declare(_) => Tag::of_list(&self.state),
+            Wish::Peer(_) => None,
         }
-        Ok(Answer::Declared(Tally { created, ..Tally::default() }))
+    }
+
+    /// Says what would be done if the kernel had nothing.
+    fn rehearse(&mut self, wish: Wish) -> Result<Answer, Failure> {
+        let before = self.state.clone();
+        let observed = Observed::default();
+        let changes = self.changes(wish);
+        let rehearsed = changes.map(|changes| {
+            let mut rehearsal = Rehearsal::new(&observed, Time::FIRST);
+            rehearsal.follow(&self.state, &changes);
+            Answer::Rehearsed(rehearsal.end(BTreeSet::new()))
+        });
+        self.state = before;
+        rehearsed
+    }
+
+    fn changes(&mut self, wish: Wish) -> Result<Vec<Change>, Failure> {
+        match wish {
+            Wish::LoadBalancer(Command::Create(new)) => {
+                let vips = self.vips_for(&new)?;
+                Ok(vec![self.state.create(new, vips, &BTreeSet::new())?])
+            }
+            Wish::LoadBalancer(command) => {
+                self.check_origin(&command)?;
+                Ok(vec![self.state.apply(&command, Time::FIRST)?])
+            }
+            Wish::Declare(wish) => {
+                let covered = |each: &LoadBalancer| wish.extent.covers(each.origin, true);
+                let difference = Difference::between(&self.state, covered, &wish.load_balancers);
+                let going = difference.removed.iter().filter_map(|id| self.state.get(*id).cloned());
+                let going: Vec<Change> = going.map(|before| Change { before: Some(before), after: None }).collect();
+                match self.apply(&difference, &wish) {
+                    Ok(changes) => Ok(changes.into_iter().chain(going).collect()),
+                    Err((index, why)) => Err(Failure::Declared { index: Some(index), why: Box::new(why) }),
+                }
+            }
+            Wish::Peer(_) => Err(Failure::Unforeseen),
+        }
+    }
+
+    /// Makes what is declared, or nothing.
+    fn declare(&mut self, wish: Declaration) -> Result<Answer, Failure> {
+        if let Some(fault) = self.faults.lock().unwrap().pop_front() {
+            return Err(fault);
+        }
+        let covered = |each: &LoadBalancer| wish.extent.covers(each.origin, true);
+        let difference = Difference::between(&self.state, covered, &wish.load_balancers);
+        let before = self.state.clone();
+        match self.apply(&difference, &wish) {
+            Ok(changes) => {
+                difference.removed.iter().for_each(|id| self.board.remove(*id));
+                let after: Vec<_> = changes.into_iter().filter_map(|change| self.post(change)).collect();
+                let (created, removed) = (difference.created.len(), difference.removed.len());
+                Ok(Answer::Declared(Tally { created, changed: 0, removed }, after))
+            }
+            Err((index, why)) => {
+                self.state = before;
+                Err(Failure::Declared { index: Some(index), why: Box::new(why) })
+            }
+        }
+    }
+
+    fn apply(&mut self, difference: &Difference, wish: &Declaration) -> Result<Vec<Change>, (usize, Failure)> {
+        let known = difference.check_known(&self.state, wish, true);
+        known.map_err(|(index, rejected)| (index, rejected.into()))?;
+        difference.removed.iter().for_each(|id| drop(self.state.erase(*id)));
+        let each = wish.load_balancers.iter().enumerate();
+        each.map(|(index, new)| self.apply_one(difference, index, new, wish.extent).map_err(|why| (index, why)))
+            .collect()
+    }
+
+    fn apply_one(
+        &mut self,
+        difference: &Difference,
+        index: usize,
+        new: &NewLoadBalancer,
+        extent: Extent,
+    ) -> Result<Change, Failure> {
+        let change = match difference.created.get(&index) {
+            Some(vips) => {
+                let new = NewLoadBalancer { vips: *vips, ..new.clone() };
+                let vips = self.vips_for(&new)?;
+                self.state.create_declared(extent.origin(), new, vips, &BTreeSet::new())?
+            }
+            None => self.state.redeclare(difference.kept[&index], new, extent)?,
+        };
+        Ok(change)
     }
 
     fn check_origin(&self, command: &Command) -> Result<(), Rejected> {
@@ -134,7 +227,7 @@ impl Memory {
         Answer::LoadBalancer(self.post(change).unwrap())
     }
 
-    fn post(&mut self, change: Change) -> Option<Arc<slb_core::model::LoadBalancer>> {
+    fn post(&mut self, change: Change) -> Option<Arc<LoadBalancer>> {
         change.after.inspect(|after| {
             self.board.post(Arc::clone(after));
             let backends = after.backends().iter().map(|backend| (backend.id, Ok(()))).collect();

@@ -29,19 +29,21 @@ use super::{
 };
 use crate::{
     checker::{Checker, Transition},
-    command::{self, Answer, Command, Failure, NewLoadBalancer, Rejected, Request, Wish},
+    command::{Answer, Command, Failure, NewLoadBalancer, Rejected, Request, Terms, Wish},
     errors::Shared,
-    model::{Origin, Vip, Vips},
+    model::{LoadBalancerId, Origin, Vip, Vips},
     ports::{Advertiser, Cause, Pool, PoolError, Probe, Wanted},
+    tag::Expected,
 };
 
 /// Why an address is set aside.
-const ANOTHERS: &str = "the address of another program's service";
-/// Why an address is not given to any load-balancer of a file.
-const NAMED: &str = "named by another load-balancer of the file";
+pub(super) const ANOTHERS: &str = "the address of another program's service";
+/// Why an address is not given to a load-balancer that would take any.
+pub(super) const NAMED: &str = "named by another load-balancer that is declared";
 
-/// Who waits for an answer, and the span of log lines about it.
+/// Who waits for an answer, what is taken for granted there, and the span of log lines about it.
 pub(super) struct Asker {
+    pub(super) expected: Expected,
     pub(super) span: Span,
     pub(super) answer: oneshot::Sender<Result<Answer, Failure>>,
 }
@@ -78,12 +80,17 @@ enum Progress {
 impl<W: World> Controller<W> {
     /// Takes requests in and carries out those that need no probe.
     pub async fn handle(&mut self, requests: Vec<Request>, now: Instant) {
-        for Request { wish, span, answer } in requests {
-            let asker = Asker { span, answer };
+        for Request { wish, terms, span, answer } in requests {
+            let Terms { rehearse, expected } = terms;
+            let asker = Asker { expected, span, answer };
             match wish {
+                wish if rehearse => {
+                    let rehearsed = self.rehearse(wish, &asker.expected).await;
+                    asker.answer(rehearsed);
+                }
                 Wish::LoadBalancer(command) => self.admit(command, asker, now).await,
                 Wish::Peer(command) => asker.answer(self.change_peers(command).await),
-                Wish::Declare(command::Declaration(all)) => self.declare(all, asker, now).await,
+                Wish::Declare(all) => self.declare(all, asker, now).await,
             }
         }
         self.run_queue(now).await;
@@ -114,13 +121,24 @@ impl<W: World> Controller<W> {
     pub(super) async fn admit(&mut self, command: Command, asker: Asker, now: Instant) {
         let id = command.load_balancer();
         if let Command::Create(new) = command {
+            if let Err(rejected) = asker.expected.check(|| None) {
+                return asker.answer(Err(rejected.into()));
+            }
             self.last_creation += 1;
             return self.advance(self.last_creation, Creation::new(new, Purpose::Request(asker)), now).await;
         }
+        match self.vips_of(id) {
+            Ok(vips) => self.queue.push_back(Ready { command, vips, asker }),
+            Err(rejected) => asker.answer(Err(rejected.into())),
+        }
+    }
+
+    /// Those of a load-balancer that requests may change.
+    pub(super) fn vips_of(&self, id: LoadBalancerId) -> Result<Vips, Rejected> {
         match self.state.get(id).map(|load_balancer| (load_balancer.origin, load_balancer.vips)) {
-            Some((Origin::File, _)) if self.is_declared => asker.answer(Err(Rejected::OfFile(id).into())),
-            Some((_, vips)) => self.queue.push_back(Ready { command, vips, asker }),
-            None => asker.answer(Err(Rejected::UnknownLoadBalancer(id).into())),
+            Some((Origin::File, _)) if self.is_declared => Err(Rejected::OfFile(id)),
+            Some((_, vips)) => Ok(vips),
+            None => Err(Rejected::UnknownLoadBalancer(id)),
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) struct Creation {
 pub(super) enum Purpose {
     /// A request.
     Request(Asker),
-    /// One of those that the configuration file declares.
+    /// One of those that are declared at once.
     Part {
         /// Of which declaration.
         declaration: Number,

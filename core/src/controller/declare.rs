@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The configuration file: makes its load-balancers what it declares, all of them or none.
+//! Declarations, of the configuration file or of one request: all of their load-balancers are made what they say, or none.
 //!
 //! ```text
 //!  difference ──▶ trial ──▶ admission of those to be made ──▶ make way ──▶ create and change ──▶ remove
 //!   (pure)        (pure)    (pool, network)                        ▲              │ fails
 //!                                                                  └── undo ◀─────┘
 //! ```
-//! What is not declared any more goes last, when all else stands; a removal that fails is finished later, like any. What has a port that
-//! another one is to have makes way first. A crash in between leaves what the next start makes what the file says.
+//! All of it is one transaction. What is not declared any more leaves the kernel last, when all else stands; a removal that fails is finished
+//! later, like any. What has a port that another one is to have makes way first. A crash before the transaction changes nothing, and after it
+//! the next start brings the kernel along.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,18 +26,19 @@ use super::{
     report::is_kept,
 };
 use crate::{
-    command::{Answer, Failure, NewLoadBalancer, Rejected, Tally},
+    command::{self, Answer, Failure, NewLoadBalancer, Rejected, Tally, WantedVips},
     declared::Difference,
     errors::Chain,
-    model::{LoadBalancer, LoadBalancerId, Mark, Phase, Vip, Vips},
+    model::{LoadBalancer, LoadBalancerId, Mark, Origin, Phase, Vip, Vips},
     ports::Wanted,
     state::{Change, State},
+    tag::{Expected, Tag},
 };
 
-/// What the file declares, on its way.
+/// A declaration on its way.
 pub(super) struct Declaration {
     number: Number,
-    load_balancers: Vec<NewLoadBalancer>,
+    wish: command::Declaration,
     asker: Asker,
     /// What those have got that are to be made.
     vips: BTreeMap<usize, Option<Vips>>,
@@ -61,52 +63,57 @@ impl Declaration {
 }
 
 /// Which of the declared load-balancers is to blame, and why.
-type Refusal = (Option<usize>, Failure);
+pub(super) type Refusal = (Option<usize>, Failure);
 
 impl<W: World> Controller<W> {
     /// Looks for what is to be done, and has addresses found for it. One declaration at a time: others wait.
-    pub(super) async fn declare(&mut self, load_balancers: Vec<NewLoadBalancer>, asker: Asker, now: Instant) {
+    pub(super) async fn declare(&mut self, wish: command::Declaration, asker: Asker, now: Instant) {
         if self.declaration.is_some() {
-            return self.declarations.push_back((load_balancers, asker));
+            return self.declarations.push_back((wish, asker));
         }
-        let difference = Difference::between(&self.state, &load_balancers);
-        if let Err(refusal) = self.try_out(&difference, &load_balancers) {
+        let difference = self.difference(&wish);
+        let expected = self.check_list(&asker.expected);
+        if let Err(refusal) = expected.and_then(|()| self.try_out(&difference, &wish)) {
             return asker.answer(Err(blamed(refusal)));
         }
         self.last_creation += 1;
         let number = self.last_creation;
-        let Difference { created, replacing, .. } = difference;
-        let mut parts: Vec<(usize, NewLoadBalancer)> = created
-            .into_iter()
-            .filter_map(|(index, vips)| Some((index, NewLoadBalancer { vips, ..load_balancers.get(index)?.clone() })))
-            .collect();
-        // Before any are given out, those are held that are all that somebody wants; what somebody names beside one of any kind is kept.
-        parts.sort_by_key(|(_, new)| new.vips.named().is_none());
-        let of_two = parts.iter().filter(|(_, new)| new.vips.named().is_none());
-        let named = of_two.flat_map(|(_, new)| new.vips.each()).filter_map(Wanted::vip).collect();
+        let (parts, named) = parts(&difference, &wish);
         let vips = parts.iter().map(|(index, _)| (*index, None)).collect();
-        self.declaration = Some(Declaration { number, load_balancers, asker, vips, named });
+        self.declaration = Some(Declaration { number, wish, asker, vips, named });
         for (index, new) in parts {
             if self.declaration.is_none() {
                 return;
             }
             self.last_creation += 1;
-            let purpose = Purpose::Part { declaration: number, index, replaces: replacing.contains(&index) };
+            let purpose = Purpose::Part { declaration: number, index, replaces: difference.replacing.contains(&index) };
             self.advance(self.last_creation, Creation::new(new, purpose), now).await;
         }
     }
 
+    /// Whether the list is as it is taken for.
+    pub(super) fn check_list(&self, expected: &Expected) -> Result<(), Refusal> {
+        expected.check(|| Tag::of_list(&self.state)).map_err(|rejected| (None, rejected.into()))
+    }
+
+    pub(super) fn difference(&self, wish: &command::Declaration) -> Difference {
+        let is_covered = |each: &LoadBalancer| wish.extent.covers(each.origin, self.is_declared);
+        Difference::between(&self.state, is_covered, &wish.load_balancers)
+    }
+
     /// Finds contradictions before anybody is asked for an address. Of what has no address yet, none are found.
-    fn try_out(&self, difference: &Difference, load_balancers: &[NewLoadBalancer]) -> Result<(), Refusal> {
-        for (index, new) in load_balancers.iter().enumerate() {
-            self.check_broadcasts(new.targets()).map_err(|rejected| (Some(index), rejected.into()))?;
+    pub(super) fn try_out(&self, difference: &Difference, wish: &command::Declaration) -> Result<(), Refusal> {
+        let blame = |(index, rejected): (usize, Rejected)| (Some(index), rejected.into());
+        difference.check_known(&self.state, wish, self.is_declared).map_err(blame)?;
+        for (index, new) in wish.load_balancers.iter().enumerate() {
+            self.check_broadcasts(new.targets()).map_err(|rejected| blame((index, rejected)))?;
         }
         let mut state = self.state.clone();
         for id in &difference.removed {
             state.erase(*id);
         }
         let vips = difference.created.iter().filter_map(|(index, wanted)| Some((*index, wanted.named()?))).collect();
-        apply(&mut state, difference, load_balancers, &vips, &BTreeSet::new()).map(drop)
+        apply(&mut state, difference, wish, &vips, &BTreeSet::new()).map(drop)
     }
 
     /// Takes note of what one that is to be made has got.
@@ -130,9 +137,9 @@ impl<W: World> Controller<W> {
             if let Some(declaration) = self.declaration.take_if(|declaration| declaration.is_complete()) {
                 self.run_declaration(declaration, now).await;
             } else if self.declaration.is_none()
-                && let Some((load_balancers, asker)) = self.declarations.pop_front()
+                && let Some((wish, asker)) = self.declarations.pop_front()
             {
-                self.declare(load_balancers, asker, now).await;
+                self.declare(wish, asker, now).await;
             } else {
                 return;
             }
@@ -140,37 +147,40 @@ impl<W: World> Controller<W> {
     }
 
     async fn run_declaration(&mut self, declaration: Declaration, now: Instant) {
-        let difference = Difference::between(&self.state, &declaration.load_balancers);
+        let difference = self.difference(&declaration.wish);
         let is_as_it_was = difference.created.keys().eq(declaration.vips.keys());
         if !is_as_it_was || !declaration.vips().all(|vip| self.is_settled(vip)) {
             // Somebody else was quicker, or the last holder of an address is gone.
-            return self.declare(declaration.load_balancers, declaration.asker, now).await;
+            return self.declare(declaration.wish, declaration.asker, now).await;
         }
-        let Declaration { load_balancers, asker, vips, .. } = declaration;
+        if let Err(refusal) = self.check_list(&declaration.asker.expected) {
+            return declaration.asker.answer(Err(blamed(refusal)));
+        }
+        let Declaration { wish, asker, vips, .. } = declaration;
         let vips: BTreeMap<usize, Vips> = vips.into_iter().filter_map(|(index, vips)| Some((index, vips?))).collect();
         let in_the_way = difference.in_the_way.iter().filter_map(|id| self.state.get(*id));
         let gone: Vec<Arc<LoadBalancer>> = in_the_way.cloned().collect();
         self.kept = gone.iter().flat_map(|gone| gone.vips).chain(vips.values().copied().flatten()).collect();
-        let outcome = self.replace(&difference, &load_balancers, &vips, gone, now).await;
+        let outcome = self.replace(&difference, &wish, &vips, gone, now).await;
         for vip in std::mem::take(&mut self.kept) {
             if self.is_lost(vip) {
                 self.give_back(vip);
             }
         }
-        asker.answer(outcome.map(Answer::Declared).map_err(blamed));
+        asker.answer(outcome.map_err(blamed));
     }
 
     /// Carries it out; `gone` are those in the way.
     async fn replace(
         &mut self,
         difference: &Difference,
-        load_balancers: &[NewLoadBalancer],
+        wish: &command::Declaration,
         vips: &BTreeMap<usize, Vips>,
         gone: Vec<Arc<LoadBalancer>>,
         now: Instant,
-    ) -> Result<Tally, Refusal> {
+    ) -> Result<Answer, Refusal> {
         let prepared = match self.make_way(&gone, now).await {
-            Ok(erased) => self.prepare(difference, load_balancers, vips).await.map(|changes| (erased, changes)),
+            Ok(erased) => self.prepare(difference, wish, vips).await.map(|changes| (erased, changes)),
             Err(failure) => Err((None, failure)),
         };
         let (erased, changes) = match prepared {
@@ -180,25 +190,25 @@ impl<W: World> Controller<W> {
                 return Err(refusal);
             }
         };
+        let after = changes.iter().filter_map(|(_, change)| change.after.clone()).collect();
         let changes = changes.into_iter().filter(|(_, change)| change.write().is_some());
         let (places, changes): (Vec<usize>, Vec<Change>) = changes.unzip();
-        if let Err(cause) = self.commit(&[&erased[..], &changes[..]].concat()).await {
+        let going = self.going(difference.removed.difference(&difference.in_the_way));
+        if let Err(cause) = self.commit(&[&erased[..], &changes[..], &going[..]].concat()).await {
             changes.iter().rev().for_each(|change| self.state.put(&change.clone().inverse()));
             self.come_back(&gone, now).await;
             return Err((None, Failure::Store(cause)));
         }
         if let Some((at, why)) = self.bring_about(&changes, now).await {
-            let undone = self.undo_all(changes, now).await && self.restore(gone, now).await;
+            let all = [changes, going].concat();
+            let undone = self.undo_all(all, now).await && self.restore(gone, now).await;
             return Err((places.get(at).copied(), why.into_failure(undone)));
         }
-        let rest = difference.removed.difference(&difference.in_the_way).copied().collect();
-        if let Err(failure) = self.remove(&rest, now).await {
-            let _undone = self.undo_all(changes, now).await && self.restore(gone, now).await;
-            return Err((None, failure));
-        }
-        changes.iter().for_each(log);
+        self.remove(&going, now).await;
+        changes.iter().chain(&going).for_each(log);
         let created = changes.iter().filter(|change| change.created().is_some()).count();
-        Ok(Tally { created, changed: changes.len() - created, removed: difference.removed.len() })
+        let tally = Tally { created, changed: changes.len() - created, removed: difference.removed.len() };
+        Ok(Answer::Declared(tally, after))
     }
 
     /// Takes what is in the way out of the kernel and the state. The records stay, so that a crash only brings it back, and go in one
@@ -237,33 +247,46 @@ impl<W: World> Controller<W> {
     async fn prepare(
         &mut self,
         difference: &Difference,
-        load_balancers: &[NewLoadBalancer],
+        wish: &command::Declaration,
         vips: &BTreeMap<usize, Vips>,
     ) -> Result<Vec<(usize, Change)>, Refusal> {
-        for (index, new) in load_balancers.iter().enumerate() {
-            let kept = difference.kept.get(&index).and_then(|id| self.state.get(*id));
-            let grows = kept.filter(|is| is.ranges() != new.listen.ranges()).map(|is| is.vips);
-            let made_anew = vips.get(&index).filter(|_| difference.replacing.contains(&index)).copied();
-            for vip in grows.or(made_anew).into_iter().flatten() {
-                let found = self.foreign_service(vip, new.protocol, &new.listen).await;
-                if let Some(foreign) = found.map_err(|failure| (Some(index), failure))? {
-                    return Err((Some(index), Failure::Foreign(foreign)));
-                }
-            }
-        }
-        let marks = if vips.is_empty() {
-            self.marks_seen()
-        } else {
-            self.marks_now().await.map_err(|failure| (None, failure))?
-        };
+        let marks = self.marks_for(difference, wish, vips).await?;
         let mut state = self.state.clone();
-        let changes = apply(&mut state, difference, load_balancers, vips, &marks)?;
+        let changes = apply(&mut state, difference, wish, vips, &marks)?;
         self.state = state;
         let informed = changes.into_iter().map(|(index, change)| match change.write() {
             Some(_) => (index, self.informed(change)),
             None => (index, change),
         });
         Ok(informed.collect())
+    }
+
+    /// The marks that are not to be given out; refused if a place that none of ours has is another program's.
+    pub(super) async fn marks_for(
+        &mut self,
+        difference: &Difference,
+        wish: &command::Declaration,
+        vips: &BTreeMap<usize, Vips>,
+    ) -> Result<BTreeSet<Mark>, Refusal> {
+        for (index, new) in wish.load_balancers.iter().enumerate() {
+            let kept = difference.kept.get(&index).and_then(|id| self.state.get(*id));
+            let own = kept.map(|is| is.id);
+            let grows = kept.filter(|is| is.ranges() != new.listen.ranges()).map(|is| is.vips);
+            let made_anew = vips.get(&index).filter(|_| difference.replacing.contains(&index)).copied();
+            for vip in grows.or(made_anew).into_iter().flatten() {
+                if self.state.check_ports(vip, new.protocol, &new.listen.ranges(), own).is_err() {
+                    continue;
+                }
+                let found = self.foreign_service(vip, new.protocol, &new.listen).await;
+                if let Some(foreign) = found.map_err(|failure| (Some(index), failure))? {
+                    return Err((Some(index), Failure::Foreign(foreign)));
+                }
+            }
+        }
+        if vips.is_empty() {
+            return Ok(self.marks_seen());
+        }
+        self.marks_now().await.map_err(|failure| (None, failure))
     }
 
     /// Brings the kernel along; the first that fails, by its place among the changes.
@@ -284,23 +307,24 @@ impl<W: World> Controller<W> {
         Some((at, failed.remove(&vip)?.swap_remove(which)))
     }
 
-    /// Has load-balancers go, durably. What the kernel does not let go yet goes later.
-    async fn remove(&mut self, ids: &BTreeSet<LoadBalancerId>, now: Instant) -> Result<(), Failure> {
-        if ids.is_empty() {
-            return Ok(());
+    /// Changes that have load-balancers go; the state has not seen them, so that until all else stands the kernel keeps what it has.
+    fn going<'a>(&self, ids: impl Iterator<Item = &'a LoadBalancerId>) -> Vec<Change> {
+        let mut state = self.state.clone();
+        ids.filter_map(|id| state.mark_deleting(*id).ok()).collect()
+    }
+
+    /// Has them leave the kernel. What it does not let go yet goes later.
+    async fn remove(&mut self, going: &[Change], now: Instant) {
+        if going.is_empty() {
+            return;
         }
-        let changes: Vec<Change> = ids.iter().filter_map(|id| self.state.mark_deleting(*id).ok()).collect();
-        if let Err(cause) = self.commit(&changes).await {
-            changes.into_iter().for_each(|change| self.state.put(&change.inverse()));
-            return Err(Failure::Store(cause));
+        going.iter().for_each(|change| self.state.put(change));
+        if let Some((_, why)) = self.bring_about(going, now).await {
+            warn!(
+                error = why.describe(),
+                "could not delete a load-balancer that is not declared any more yet; it is tried again"
+            );
         }
-        if let Some((_, why)) = self.bring_about(&changes, now).await {
-            warn!(error = why.describe(), "could not delete a load-balancer of the file yet; it is tried again");
-        }
-        for LoadBalancer { id: lb, name, .. } in changes.iter().filter_map(|change| change.before.as_deref()) {
-            info!(%lb, %name, "deleted load-balancer of the file");
-        }
-        Ok(())
     }
 
     /// Undoes what has been committed. Whether everything is as it was before.
@@ -330,26 +354,42 @@ impl<W: World> Controller<W> {
         undoing.iter().for_each(|change| self.state.put(change));
         if let Err(cause) = self.commit(undoing).await {
             undoing.iter().rev().for_each(|change| self.state.put(&change.clone().inverse()));
-            error!(error = %Chain(&*cause), "a failed edit of the file could not be undone: the store refuses the write");
+            error!(error = %Chain(&*cause), "a failed declaration could not be undone: the store refuses the write");
             return false;
         }
         self.bring_about(undoing, now).await.is_none_or(|(_, why)| !why.was_tried())
     }
 }
 
+/// Those that are to be made, in the order in which they get addresses; and what is named by those of them that name one VIP of two.
+pub(super) fn parts(
+    difference: &Difference,
+    wish: &command::Declaration,
+) -> (Vec<(usize, NewLoadBalancer)>, BTreeSet<Vip>) {
+    let of = |(index, vips): (&usize, &WantedVips)| {
+        Some((*index, NewLoadBalancer { vips: *vips, ..wish.load_balancers.get(*index)?.clone() }))
+    };
+    let mut parts: Vec<(usize, NewLoadBalancer)> = difference.created.iter().filter_map(of).collect();
+    // Before any are given out, those are held that are all that somebody wants; what somebody names beside one of any kind is kept.
+    parts.sort_by_key(|(_, new)| new.vips.named().is_none());
+    let of_two = parts.iter().filter(|(_, new)| new.vips.named().is_none());
+    let named = of_two.flat_map(|(_, new)| new.vips.each()).filter_map(Wanted::vip).collect();
+    (parts, named)
+}
+
 /// Applies it to a state that is thrown away if there is a contradiction.
-fn apply(
+pub(super) fn apply(
     state: &mut State,
     difference: &Difference,
-    load_balancers: &[NewLoadBalancer],
+    wish: &command::Declaration,
     vips: &BTreeMap<usize, Vips>,
     foreign: &BTreeSet<Mark>,
 ) -> Result<Vec<(usize, Change)>, Refusal> {
     let mut changes = Vec::new();
-    for (index, new) in load_balancers.iter().enumerate() {
+    for (index, new) in wish.load_balancers.iter().enumerate() {
         let change = match (difference.kept.get(&index), vips.get(&index)) {
-            (Some(id), _) => state.redeclare(*id, new),
-            (None, Some(vips)) => state.create_declared(new.clone(), *vips, foreign),
+            (Some(id), _) => state.redeclare(*id, new, wish.extent),
+            (None, Some(vips)) => state.create_declared(wish.extent.origin(), new.clone(), *vips, foreign),
             (None, None) => continue,
         };
         let change = change.and_then(|change| state.with_check_marks(change, foreign));
@@ -369,15 +409,16 @@ fn undoing(change: Change) -> Change {
     }
 }
 
-fn blamed((index, why): Refusal) -> Failure {
+pub(super) fn blamed((index, why): Refusal) -> Failure {
     Failure::Declared { index, why: Box::new(why) }
 }
 
 fn log(change: &Change) {
-    let Some(LoadBalancer { id: lb, name, vips, .. }) = change.after.as_deref() else { return };
-    if change.created().is_some() {
-        info!(%lb, %name, %vips, "created load-balancer of the file");
-    } else {
-        info!(%lb, %name, %vips, "changed load-balancer of the file");
+    let Some(LoadBalancer { id: lb, name, vips, origin, phase, .. }) = change.after.as_deref() else { return };
+    let of = if *origin == Origin::File { " of the file" } else { "" };
+    match (change.created(), phase) {
+        (Some(_), _) => info!(%lb, %name, %vips, "created load-balancer{of}"),
+        (None, Phase::Active) => info!(%lb, %name, %vips, "changed load-balancer{of}"),
+        (None, Phase::Deleting) => info!(%lb, %name, %vips, "deleted load-balancer{of}"),
     }
 }

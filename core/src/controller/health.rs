@@ -17,7 +17,7 @@ use crate::{
     health::Standing,
     model::{Family, LoadBalancer, LoadBalancerId, Phase, Time, Vip, VirtualService},
     plan::Scope,
-    state::Change,
+    state::{Change, State},
 };
 
 /// Who watches what.
@@ -69,10 +69,18 @@ impl Watched {
 impl<W: World> Controller<W> {
     /// The same change for a load-balancer that knows what those know who asked before it: a check that is shared says nothing twice.
     pub(super) fn informed(&mut self, change: Change) -> Change {
+        let mut state = std::mem::take(&mut self.state);
+        let change = self.informed_in(&mut state, change);
+        self.state = state;
+        change
+    }
+
+    /// The same of a change in a state that may be a copy.
+    pub(super) fn informed_in(&self, state: &mut State, change: Change) -> Change {
         let Some(load_balancer) = change.after.clone() else { return change };
         let mut news = BTreeMap::new();
         for watch in load_balancer.backends().iter().filter_map(|backend| load_balancer.watch(backend)) {
-            let other = self.watched.before(load_balancer.id, &watch).and_then(|other| self.state.get(other));
+            let other = self.watched.before(load_balancer.id, &watch).and_then(|other| state.get(other));
             let Some(backend) = other.and_then(|other| other.backend_at(watch.target)) else { continue };
             let known = match backend.condition.down {
                 Some(since) => Known { standing: Standing::Down, since: since.into() },
@@ -80,7 +88,7 @@ impl<W: World> Controller<W> {
             };
             news.insert(watch, known);
         }
-        match self.state.learn(load_balancer.id, &news) {
+        match state.learn(load_balancer.id, &news) {
             Some(learned) => Change { after: learned.after, ..change },
             None => change,
         }

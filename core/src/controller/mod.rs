@@ -6,7 +6,7 @@
 //!  link and address events, interval, retries ───────────────────────────────▶ converge
 //! ```
 //! Rooms, in reading order: [`admission`](self) finds addresses for each creation; `round` makes wishes durable and carries
-//! them out, or undoes them; `declare` does so with all that the configuration file has; `peers` adds and removes routers that are told; `converge` brings the kernel to the desired state, and `report` says how it is doing; `health` takes out
+//! them out, or undoes them; `declare` does so with many load-balancers as one; `rehearse` says what they would do; `peers` adds and removes routers that are told; `converge` brings the kernel to the desired state, and `report` says how it is doing; `health` takes out
 //! backends that fail their checks, and `drain` follows those that are drained to their end; `background` does the same without being
 //! asked, and `log` says what was not as desired; `avoid` knows which addresses must not be handed out, and `foreign` what belongs to other programs.
 //!
@@ -27,6 +27,7 @@ mod foreign;
 mod health;
 mod log;
 mod peers;
+mod rehearse;
 mod report;
 mod round;
 #[cfg(test)]
@@ -53,7 +54,7 @@ use self::{
 use crate::{
     board::Board,
     checker::Checker,
-    command::NewLoadBalancer,
+    command,
     model::{LoadBalancerId, Vip},
     peer::PeerAddress,
     plan::Observed,
@@ -121,10 +122,10 @@ pub struct Controller<W: World> {
     queue: VecDeque<Ready>,
     /// Whether a configuration file has load-balancers of its own.
     is_declared: bool,
-    /// What it declares, while addresses are found for it.
+    /// What is declared, while addresses are found for it.
     declaration: Option<Declaration>,
-    /// What it declared next.
-    declarations: VecDeque<(Vec<NewLoadBalancer>, Asker)>,
+    /// What is declared next.
+    declarations: VecDeque<(command::Declaration, Asker)>,
     /// VIPs of load-balancers that make way, which are not given back before it is known who has them.
     kept: BTreeSet<Vip>,
     retries: BTreeMap<Vip, Retry>,

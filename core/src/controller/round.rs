@@ -18,6 +18,7 @@ use crate::{
     plan::Scope,
     ports::{Cause, Store, Write},
     state::Change,
+    tag::Tag,
 };
 
 /// A request whose VIPs are known, and free to be used.
@@ -69,7 +70,8 @@ impl<W: World> Controller<W> {
                 Box::pin(self.admit(command, asker, now)).await;
                 continue;
             }
-            if let Err(rejected) = self.check_backends(&command) {
+            let expected = asker.expected.check(|| Tag::of_subject(&command, &self.state));
+            if let Err(rejected) = expected.and_then(|()| self.check_backends(&command)) {
                 asker.answer(Err(rejected.into()));
                 continue;
             }
@@ -119,7 +121,7 @@ impl<W: World> Controller<W> {
     }
 
     /// No server has an address that means all hosts of a network.
-    fn check_backends(&self, command: &Command) -> Result<(), Rejected> {
+    pub(super) fn check_backends(&self, command: &Command) -> Result<(), Rejected> {
         let (added, fallback) = match command {
             Command::Create(new) => (new.backends.as_deref().unwrap_or_default(), new.fallback),
             Command::AddBackends(_, backends) | Command::ReplaceBackends(_, backends) => (backends.as_slice(), None),

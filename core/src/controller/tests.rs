@@ -23,12 +23,15 @@ mod failures;
 mod fallback;
 mod health;
 mod laws;
+mod many;
 mod peers;
 mod ports;
+mod rehearse;
 mod settings;
 mod shared_checks;
 mod slow_pool;
 mod status;
+mod terms;
 mod through;
 mod unserved;
 
@@ -37,7 +40,7 @@ use crate::{
     board::Board,
     command::{
         Answer, BackendChange, Command, DrainWish, Failure, LoadBalancerChange, NewLoadBalancer, Rejected, Request,
-        ServiceChange, Unfit,
+        ServiceChange, Terms, Unfit,
     },
     events::Journal,
     model::{
@@ -133,7 +136,7 @@ impl Server {
             .into_iter()
             .map(|command| {
                 let (answer, answered) = oneshot::channel();
-                (Request { wish: command.into(), span: Span::none(), answer }, answered)
+                (Request { wish: command.into(), terms: Terms::default(), span: Span::none(), answer }, answered)
             })
             .unzip();
         let ended = self.run(requests);
@@ -383,7 +386,7 @@ fn a_service_that_came_during_the_probe_is_not_taken_over() {
     for (wanted, found) in [(None, Some(vip(86))), (Some(vip(87)), None)] {
         let (answer, mut answered) = oneshot::channel();
         let command = create(1, wanted);
-        let request = Request { wish: command.into(), span: Span::none(), answer };
+        let request = Request { wish: command.into(), terms: Terms::default(), span: Span::none(), answer };
         server.controller.handle(vec![request], server.now).now_or_never().unwrap();
         let foreign = Endpoint::tcp(wanted.unwrap_or(vip(85)), port(6443));
         sim.with(|remains| remains.kernel.services.insert(foreign.into(), ServiceView::default()));

@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    command::Rejected,
+    command::Extent,
     model::{
-        Advertise, Backend, BackendId, BackendSettings, Name, Port, Ports, Scheduler, ServiceSettings, SourceNat,
+        Advertise, Backend, BackendId, BackendSettings, Name, Origin, Ports, Scheduler, ServiceSettings, SourceNat,
         Target,
     },
 };
@@ -84,9 +84,13 @@ fn backend(last: u8, alone: bool) -> Backend {
     Backend::new(BackendId(id()), target, BackendSettings::default())
 }
 
+fn is_of_file(each: &LoadBalancer) -> bool {
+    each.origin == Origin::File
+}
+
 /// What the controller makes of it, but for the world; `wait` leaves those that go and are in nobody's way where they are.
 fn apply(state: &mut State, declared: &[NewLoadBalancer], wait: bool) -> Result<Difference, Rejected> {
-    let difference = Difference::between(state, declared);
+    let difference = Difference::between(state, is_of_file, declared);
     for each in &difference.removed {
         if wait && !difference.in_the_way.contains(each) {
             state.mark_deleting(*each)?;
@@ -99,12 +103,12 @@ fn apply(state: &mut State, declared: &[NewLoadBalancer], wait: bool) -> Result<
         difference.created.values().flat_map(|wanted| wanted.each()).filter_map(Wanted::vip).collect();
     for (index, new) in declared.iter().enumerate() {
         if let Some(kept) = difference.kept.get(&index) {
-            state.redeclare(*kept, new)?;
+            state.redeclare(*kept, new, Extent::File)?;
         } else {
             let vips = difference.created[&index].named();
             let is_free = |vip: &Vip| !state.holds(*vip) && !named.contains(vip);
             let vips = vips.unwrap_or_else(|| (50..).map(vip).find(is_free).unwrap().into());
-            state.create_declared(new.clone(), vips, &BTreeSet::new())?;
+            state.create_declared(Origin::File, new.clone(), vips, &BTreeSet::new())?;
         }
     }
     Ok(difference)
@@ -158,7 +162,7 @@ proptest! {
         }
 
         // The same file again is nothing to do.
-        let again = Difference::between(&state, &declare(&after));
+        let again = Difference::between(&state, is_of_file, &declare(&after));
         prop_assert_eq!(again.kept.len(), declared.len());
         let mut same = state.clone();
         apply(&mut same, &declare(&after), false).unwrap();

@@ -38,7 +38,7 @@ impl Family {
 }
 
 /// Which families the VIPs of a load-balancer are to be of; `family` in the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Families {
     /// One VIP, of this family.
     One(Family),

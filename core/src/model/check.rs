@@ -21,7 +21,7 @@ use super::{Invalid, Port, Protocol};
 use crate::peer::PeerAddress;
 
 /// What a load-balancer asks its backends, and what comes of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HealthCheck {
     /// What is asked and how often.
     pub check: Arc<Check>,
@@ -38,7 +38,7 @@ impl HealthCheck {
 }
 
 /// What a backend is asked, how often, and how many answers decide. It is asked itself, never by way of the balancing.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Check {
     /// What is asked.
     pub question: Question,
@@ -62,7 +62,7 @@ impl Check {
 }
 
 /// What is asked.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Question {
     /// A TCP connection, which is reset as soon as it stands.
     Tcp,
@@ -107,7 +107,7 @@ impl Question {
 }
 
 /// How TLS is spoken to a backend.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tls {
     /// The name that is asked for (SNI, RFC 6066) and, if the certificate is verified, is in it. None is sent by default, and the certificate
     /// is for the backend's address.
@@ -118,7 +118,7 @@ pub struct Tls {
 }
 
 /// A datagram, and the answer to it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UdpQuestion {
     /// What is sent; may be empty.
     pub payload: Payload,
@@ -128,7 +128,7 @@ pub struct UdpQuestion {
 }
 
 /// A call of grpc.health.v1.Health/Check, which has to answer `SERVING`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GrpcQuestion {
     /// The service that is asked for; empty for the server as a whole.
     pub service: GrpcService,
@@ -137,7 +137,7 @@ pub struct GrpcQuestion {
 }
 
 /// The name of a gRPC service: up to 255 printable ASCII characters, or none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GrpcService(String);
 
 impl GrpcService {
@@ -164,7 +164,7 @@ impl TryFrom<String> for GrpcService {
 /// A program and its arguments: an absolute path and up to 63 more words, 4096 bytes in all. No shell reads them.
 ///
 /// The program is told where the backend is by `SLB_BACKEND_IP` and `SLB_BACKEND_PORT`; it says that all is well by ending with 0.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Command(Vec<String>);
 
 impl Command {
@@ -211,7 +211,7 @@ impl TryFrom<Vec<String>> for Command {
 }
 
 /// What a load-balancer makes of its backends' health.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Reaction {
     /// How a backend that failed is taken out; `None` leaves that to the protocol ([`OnFailure::of`]).
     pub on_failure: Option<OnFailure>,
@@ -222,7 +222,7 @@ pub struct Reaction {
 }
 
 /// How a backend that failed is taken out; `onFailure` in the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OnFailure {
     /// It gets no new connections; those that it has may finish.
     Weight0,
@@ -262,7 +262,7 @@ impl std::str::FromStr for OnFailure {
 }
 
 /// How long a weight is raised: up to an hour, zero for not at all, which is the default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SlowStart(Duration);
 
 impl From<SlowStart> for Duration {
@@ -281,7 +281,7 @@ impl TryFrom<Duration> for SlowStart {
 }
 
 /// The share of backends in percent, 0 to 100, above which failures are not believed. Never, by default, as with 100.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PanicThreshold(u8);
 
 impl PanicThreshold {

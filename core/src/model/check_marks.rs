@@ -9,7 +9,7 @@ use super::{BackendId, Mark};
 ///
 /// One that is needed no more stays until another backend needs it or the load-balancer goes: so whatever is in the kernel by that mark is
 /// known to be slb's, after a crash as well.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CheckMarks(BTreeMap<BackendId, Mark>);
 
 impl CheckMarks {

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// A time of day, in milliseconds since 1970: what is earlier counts as the first of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(NonZeroU64);
 
 impl Time {
@@ -54,7 +54,7 @@ impl From<Time> for SystemTime {
 }
 
 /// What has become of a backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Condition {
     /// Since when it fails its checks; `None` while it passes them, and without any.
     pub down: Option<Time>,
@@ -65,7 +65,7 @@ pub struct Condition {
 }
 
 /// Something takes no new connections, and those that it has may finish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Drain {
     /// Since when.
     pub since: Time,
@@ -78,7 +78,7 @@ pub struct Drain {
 }
 
 /// What comes after a drain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Then {
     /// It stays, without connections, until it is taken back in.
     #[default]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Invalid, Port, Weight};
 
 /// How a packet gets from the load-balancer to the backend; `type` in the API, and `tunnel`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Forwarding {
     /// Network address translation (`IP_VS_CONN_F_MASQ`): answers come back through the load-balancer.
     #[default]
@@ -60,7 +60,7 @@ impl fmt::Display for Forwarding {
 }
 
 /// [`Forwarding`] without the details: `type` in the API.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ForwardingKind {
     /// [`Forwarding::Masquerade`]
     #[default]
@@ -126,7 +126,7 @@ impl fmt::Display for ForwardingKind {
 }
 
 /// What packets to a backend are wrapped in, without checksums of its own; `tunnel` in the API.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Encapsulation {
     /// IP in IP (RFC 2003, RFC 2473).
     #[default]
@@ -183,7 +183,7 @@ impl fmt::Display for Encapsulation {
 }
 
 /// How many connections a backend may have; `upperThreshold` and `lowerThreshold` in the API.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Thresholds {
     upper: u32,
     lower: u32,
@@ -220,7 +220,7 @@ impl Thresholds {
 }
 
 /// What can be changed of a backend while it stays the same backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct BackendSettings {
     /// How packets get there.
     pub forwarding: Forwarding,

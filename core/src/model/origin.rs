@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Who asked for a load-balancer, and is the one to change it; `origin` in the API.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// A client of the API.

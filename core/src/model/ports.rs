@@ -82,7 +82,7 @@ impl fmt::Display for PortRange {
 }
 
 /// The ports of a load-balancer of several: at least one, at most [`MAX_RANGES`] ranges, in order, of which none touch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ports(Box<[PortRange]>);
 
 impl Ports {
@@ -132,7 +132,7 @@ impl fmt::Display for Ports {
 }
 
 /// Which ports of its VIP a load-balancer is to have.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Listen {
     /// This one and no other, ever.
     Port(Port),
@@ -167,7 +167,7 @@ impl Listen {
 }
 
 /// The ports of a load-balancer of several, and the mark that makes them one service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Marked {
     /// The ports.
     pub ports: Ports,

@@ -7,7 +7,7 @@ use super::Invalid;
 
 /// A version of the PROXY protocol (HAProxy's proxy-protocol.txt), by which a backend learns, before anything else on a connection, whose
 /// it is; `proxyProtocol` in the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProxyProtocol {
     /// A line of text.
     V1,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Family, Invalid, Protocol, ProxyProtocol, Scheduler, SourceNat};
 
 /// What a data plane is asked for of a service. The default is the original's: round-robin and nothing else.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ServiceSettings {
     /// Which backend a new connection goes to.
     pub scheduler: Scheduler,
@@ -26,7 +26,7 @@ pub struct ServiceSettings {
 }
 
 /// Flags of the schedulers `sh` and `mh`; `schedulerFlags` in the API, by the names here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SchedulerFlags {
     /// The client's port takes part in the choice (`IP_VS_SVC_F_SCHED_SH_PORT`, `_MH_PORT`).
     pub port: bool,
@@ -54,7 +54,7 @@ impl SchedulerFlags {
 }
 
 /// A client stays with the backend of its first connection (`IP_VS_SVC_F_PERSISTENT`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Persistence {
     /// For how long after its last connection.
     pub timeout: PersistenceTimeout,
@@ -63,7 +63,7 @@ pub struct Persistence {
 }
 
 /// How long a client is remembered after its last connection: whole seconds, from one to 31 days (ipvsadm's limit).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PersistenceTimeout(u32);
 

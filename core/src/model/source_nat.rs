@@ -9,7 +9,7 @@ use super::Invalid;
 
 /// Which connections get the load-balancer's own source address, so that the answers return through it; `sourceNat` in the API. In the
 /// order of how many do: of several load-balancers on one VIP the last in this order counts for all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SourceNat {
     /// None: every backend's way back leads through the load-balancer, and no client is on a backend's own network.

@@ -11,7 +11,7 @@ use super::{
 use crate::checker::{Through, Watch};
 
 /// A service by which a backend is asked for a VIP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CheckService {
     /// What the data plane tells it by.
     pub service: VirtualService,

@@ -6,7 +6,7 @@ use std::fmt;
 use super::{Family, Invalid, Vip};
 
 /// The VIPs of a load-balancer: one, or one of each family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Vips {
     /// Of IPv4, if there are two.
     first: Vip,

@@ -1,36 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Makes load-balancers what the configuration file says of them.
+//! Makes load-balancers what is declared of them.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Change, State, families, targets::check_targets};
 use crate::{
-    command::{NewLoadBalancer, Rejected},
-    model::{Backend, Condition, Listen, LoadBalancer, LoadBalancerId, Mark, Origin, Vips},
+    command::{Extent, NewLoadBalancer, Rejected},
+    model::{Backend, Condition, Drain, Listen, LoadBalancer, LoadBalancerId, Mark, Origin, Vips},
 };
 
 impl State {
-    /// Creates a load-balancer of the file, as [`create`](Self::create) does one of the API.
+    /// Creates a load-balancer of that origin, as [`create`](Self::create) does one of the API.
     ///
     /// # Errors
     /// As there.
     pub fn create_declared(
         &mut self,
+        origin: Origin,
         new: NewLoadBalancer,
         vips: Vips,
         foreign: &BTreeSet<Mark>,
     ) -> Result<Change, Rejected> {
-        self.create_of(Origin::File, new, vips, foreign)
+        self.create_of(origin, new, vips, foreign)
     }
 
-    /// Gives a load-balancer everything that the file says of it, and nothing else. It stays where it is; of several ports there may be
-    /// others. A backend at an address and port that is there already keeps its id, and what checks have found. Nothing is drained: the
-    /// file has no words for it, and there would be nobody to take it back.
+    /// Gives a load-balancer everything that is said of it, and nothing else. It stays where it is; of several ports there may be
+    /// others. A backend at an address and port that is there already keeps its id, and what checks have found. What is drained stays so,
+    /// unless the file says it: it has no words for that, and there would be nobody to take it back.
     ///
     /// # Errors
     /// There is no such load-balancer or it is being deleted, a port is taken, or the settings do not go together. Nothing has changed
     /// then.
-    pub fn redeclare(&mut self, id: LoadBalancerId, new: &NewLoadBalancer) -> Result<Change, Rejected> {
+    pub fn redeclare(&mut self, id: LoadBalancerId, new: &NewLoadBalancer, extent: Extent) -> Result<Change, Rejected> {
+        let drained = |drain: Option<Drain>| drain.filter(|_| extent != Extent::File);
         let before = self.active(id)?;
         let mut after = LoadBalancer::clone(&before);
         if let (Some(marked), Listen::Ports(ports)) = (&mut after.marked, &new.listen) {
@@ -46,12 +51,14 @@ impl State {
         after.service.check(before.protocol, families(before.vips))?;
         after.check.clone_from(&new.check);
         after.fallback = new.fallback.map(Box::new);
-        after.drain = None;
+        after.drain = drained(before.drain);
         let wanted = new.backends.as_deref().unwrap_or_default();
-        let known = |wanted: &Backend| before.backends().iter().find(|each| each.target == wanted.target);
+        let there: BTreeMap<_, _> = before.backends().iter().map(|each| (each.target, each)).collect();
+        let known = |wanted: &Backend| there.get(&wanted.target);
         let kept = wanted.iter().map(|wanted| match known(wanted) {
             Some(known) => {
-                Backend { id: known.id, condition: Condition { drain: None, ..known.condition }, ..wanted.clone() }
+                let condition = Condition { drain: drained(known.condition.drain), ..known.condition };
+                Backend { id: known.id, condition, ..wanted.clone() }
             }
             None => wanted.clone(),
         });

@@ -68,6 +68,10 @@ impl Pool for Equinix {
         }
     }
 
+    fn trial(&self) -> Option<Self> {
+        None
+    }
+
     fn release(&mut self, vip: Vip) {
         self.desk.release(vip);
     }

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::{
-    command::{Declaration, Tally, WantedVips, Wish},
+    command::{Declaration, Tally, WantedVips},
     model::{Families, Origin, Phase},
 };
 
@@ -30,11 +30,15 @@ fn tally(created: usize, changed: usize, removed: usize) -> Tally {
 /// `None` if it crashed on the way.
 pub(super) fn declare(server: &mut Server, all: &[NewLoadBalancer]) -> Option<Result<Tally, (Option<usize>, Failure)>> {
     let (answer, mut answered) = oneshot::channel();
-    let wish = Wish::Declare(Declaration(all.to_vec()));
     server.controller.expect_declarations();
-    server.run(vec![Request { wish, span: Span::none(), answer }])?;
+    server.run(vec![Request {
+        wish: Declaration::of_file(all.to_vec()).into(),
+        terms: Terms::default(),
+        span: Span::none(),
+        answer,
+    }])?;
     match answered.try_recv().ok().flatten()? {
-        Ok(Answer::Declared(tally)) => Some(Ok(tally)),
+        Ok(Answer::Declared(tally, _)) => Some(Ok(tally)),
         Err(Failure::Declared { index, why }) => Some(Err((index, *why))),
         other => panic!("{other:?}"),
     }

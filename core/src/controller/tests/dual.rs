@@ -137,7 +137,7 @@ fn the_network_is_asked_for_both_at_once() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
     let (answer, mut answered) = oneshot::channel();
-    let request = Request { wish: dual(1, &[]).into(), span: Span::none(), answer };
+    let request = Request { wish: dual(1, &[]).into(), terms: Terms::default(), span: Span::none(), answer };
     server.controller.handle(vec![request], server.now).now_or_never().unwrap();
     assert_eq!(server.controller.inquiries.len(), 2);
     // A service of another program comes meanwhile.

@@ -16,7 +16,7 @@ use crate::{
 
 /// What a client may do.
 #[derive(Clone, Debug)]
-enum Act {
+pub(super) enum Act {
     Create(u128, Advertise, bool),
     Delete(u128),
     Add(u128, u8),
@@ -29,7 +29,7 @@ enum Act {
 }
 
 impl Act {
-    fn command(&self) -> Command {
+    pub(super) fn command(&self) -> Command {
         match *self {
             Self::Create(number, advertise, is_dual) => {
                 let Command::Create(new) = create(number, None) else { panic!("no creation") };
@@ -81,7 +81,7 @@ fn ports(first: i64) -> Ports {
     Ports::new([port(first).into(), range]).unwrap()
 }
 
-fn act() -> impl Strategy<Value = Act> {
+pub(super) fn act() -> impl Strategy<Value = Act> {
     let number = 1_u128..5;
     let advertise = prop_oneof![Just(Advertise::Always), Just(Advertise::WithBackends)];
     let create = (number.clone(), advertise, any::<bool>());
@@ -100,7 +100,7 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 /// Creations use an id once: the API makes a fresh one each time.
-fn once_each(acts: Vec<Vec<Act>>) -> Vec<Vec<Act>> {
+pub(super) fn once_each(acts: Vec<Vec<Act>>) -> Vec<Vec<Act>> {
     let mut seen = BTreeSet::new();
     let fresh = |act: &Act, seen: &mut BTreeSet<u128>| match act {
         Act::Create(number, ..) => seen.insert(*number),
@@ -117,14 +117,14 @@ fn once_each(acts: Vec<Vec<Act>>) -> Vec<Vec<Act>> {
 }
 
 /// What a creation asks for: a last byte of its VIP, another one of IPv6 or not, a port, or several from there on, and backends.
-type Wanted = (Option<u8>, bool, (i64, bool), BTreeSet<u8>);
+pub(super) type Wanted = (Option<u8>, bool, (i64, bool), BTreeSet<u8>);
 
-fn wanted() -> impl Strategy<Value = Wanted> {
+pub(super) fn wanted() -> impl Strategy<Value = Wanted> {
     let listen = (80_i64..82, any::<bool>());
     (prop::option::of(85_u8..88), any::<bool>(), listen, prop::collection::btree_set(1_u8..5, 0..3))
 }
 
-fn create_as(number: u128, (last, is_dual, (at, alone), backends): &Wanted) -> Command {
+pub(super) fn create_as(number: u128, (last, is_dual, (at, alone), backends): &Wanted) -> Command {
     let name = Name::try_from(format!("lb {number}")).unwrap();
     let backends = Some(backends.iter().copied().map(member).collect());
     let named: Vec<Vip> = last.iter().copied().map(vip).collect();

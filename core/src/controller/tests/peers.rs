@@ -58,7 +58,7 @@ fn start(sim: &Sim, given: &[Peer]) -> (Controller<SimWorld>, Arc<Routers>) {
 
 fn ask(controller: &mut Controller<SimWorld>, command: PeerCommand) -> Option<Result<Answer, Failure>> {
     let (answer, mut answered) = oneshot::channel();
-    let request = Request { wish: command.into(), span: Span::none(), answer };
+    let request = Request { wish: command.into(), terms: Terms::default(), span: Span::none(), answer };
     controller.handle(vec![request], Instant::now()).now_or_never()?;
     answered.try_recv().unwrap()
 }

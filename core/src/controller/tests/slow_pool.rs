@@ -21,7 +21,7 @@ impl Server {
             .into_iter()
             .map(|command| {
                 let (answer, answered) = oneshot::channel();
-                (Request { wish: command.into(), span: Span::none(), answer }, answered)
+                (Request { wish: command.into(), terms: Terms::default(), span: Span::none(), answer }, answered)
             })
             .unzip();
         self.controller.handle(requests, self.now).now_or_never().unwrap();

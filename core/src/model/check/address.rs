@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::model::Invalid;
 
 /// Which address a check goes to, of the same backend; `address` in the API.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
     /// The backend's own.
     #[default]

@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 use super::Invalid;
 
 /// A name that a name server is asked for. It has to know records of the type.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DnsQuestion {
     /// The name.
     pub name: DnsName,
@@ -17,7 +17,7 @@ pub struct DnsQuestion {
 }
 
 /// What a record says, as dig(1) shows it: 1 to 255 characters. Upper and lower case are alike, with a dot at the end or without.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordText(String);
 
 impl RecordText {
@@ -48,7 +48,7 @@ impl TryFrom<String> for RecordText {
 }
 
 /// A domain name (RFC 1035): up to 253 characters, labels of 1 to 63 printable ASCII characters between dots. `.` is the root. In lower case.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DnsName(String);
 
 impl DnsName {
@@ -89,7 +89,7 @@ impl fmt::Display for DnsName {
 }
 
 /// A type of records, by RFC 1035, 2782 and 3596.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordType {
     /// An IPv4 address.
     #[default]

@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 use super::{Invalid, Payload, Tls};
 
 /// A request of HTTP/1.1, and which answers are good. Redirects are answers, and are not followed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HttpQuestion {
     /// `GET` by default.
     pub method: Method,
@@ -30,7 +30,7 @@ impl HttpQuestion {
 }
 
 /// What is asked for; none of them has a body.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Method {
     /// A page.
     #[default]
@@ -70,7 +70,7 @@ impl FromStr for Method {
 }
 
 /// What is asked for: begins with a slash; 1 to 2048 printable ASCII characters without spaces and `#`. May have a query.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path(String);
 
 impl Path {
@@ -104,7 +104,7 @@ impl TryFrom<String> for Path {
 }
 
 /// A value of the header `Host`: a name or address, and a port if it is not the usual one; 1 to 255 characters.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Host(String);
 
 impl Host {
@@ -133,7 +133,7 @@ impl TryFrom<String> for Host {
 
 /// A header of a request: a name that is a token, a value of up to 1024 printable ASCII characters. `Host`, `Connection`, `Content-Length`,
 /// `Transfer-Encoding`, `Expect` and `Upgrade` are not to be set.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Header {
     name: String,
     value: String,
@@ -190,7 +190,7 @@ impl fmt::Debug for Header {
 }
 
 /// Which codes of status are good: numbers from 100 to 599 and ranges of them, `200-299,401`. Up to 16 of them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StatusRanges(Vec<(u16, u16)>);
 
 impl StatusRanges {

@@ -9,7 +9,7 @@ use std::{
 use super::Invalid;
 
 /// Up to 1024 bytes. As text, `\xNN` is any byte, `\n`, `\r`, `\t` and `\\` are what they are elsewhere, and everything else is itself in UTF-8.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Payload(Vec<u8>);
 
 impl Payload {

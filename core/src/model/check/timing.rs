@@ -7,7 +7,7 @@ use super::Invalid;
 
 /// How often a backend is asked, and how many answers decide. A check ends before the next begins: whatever happens, a backend that
 /// answers no more is out within interval × fall + timeout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timing {
     interval: Duration,
     timeout: Duration,
@@ -123,7 +123,7 @@ impl Default for Timing {
 }
 
 /// How many answers in a row decide: 1 to 100.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Times(u8);
 
 impl Times {
