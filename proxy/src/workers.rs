@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Threads that move bytes, apart from the one that owns the state: each with a runtime and sockets of its own.
 
-use std::{io, num::NonZeroUsize, thread};
+use std::{io, num::NonZeroUsize, thread, time::Duration};
 
 use tokio::{
     runtime::{Builder, Handle},
     sync::watch,
+    time::interval,
 };
 
 use crate::pipe;
+
+/// A runtime in which a timer is set that is due before all others wakes itself up for that. So each has one that always is due soon:
+/// connections that are over at once do without.
+const SOON: Duration = Duration::from_secs(2);
 
 /// They end, with all connections, when this is dropped.
 #[derive(Debug)]
@@ -34,6 +39,7 @@ impl Workers {
             workers.handles.push(runtime.handle().clone());
             workers.threads.push(thread::Builder::new().name(format!("slb-proxy-{number}")).spawn(move || {
                 pipe::allow(pipes);
+                runtime.spawn(due_soon());
                 // Ends with an error, when there is nobody left who could stop it.
                 let _ = runtime.block_on(stopped.changed());
                 runtime.shutdown_background();
@@ -45,6 +51,13 @@ impl Workers {
     /// The runtime of each.
     pub fn handles(&self) -> &[Handle] {
         &self.handles
+    }
+}
+
+async fn due_soon() {
+    let mut timer = interval(SOON);
+    loop {
+        timer.tick().await;
     }
 }
 
