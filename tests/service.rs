@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The unit that packages install lets slb do what it has to, and little more.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::process::Command;
 
 const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/slb.service");
