@@ -51,6 +51,7 @@ for ip in 192.168.0.11 192.168.0.12; do api "127.0.0.1:10001/loadbalancer/$uuid/
 for _ in 1 2 3 4; do ip netns exec client curl --silent --max-time 20 192.168.0.85; done | sort | uniq -c | say served
 
 # Load of clients and of an operator, until told to stop.
+touch /operator /client1 /client2
 cat >/visits <<'LOOP'
 while [ ! -e "$2" ]; do
     if curl --silent --show-error --fail --max-time 20 --output /dev/null "$1"; then echo good; else echo bad; fi
@@ -68,6 +69,7 @@ until get 127.0.0.1:10001/readyz >/dev/null; do sleep 0.2; done
 readlink "/proc/$(systemctl show slb --property=MainPID --value)/exe" | say runs
 cat /client1 /client2 | wc -l >/count
 until [ "$(cat /client1 /client2 | wc -l)" -ge $(($(cat /count) + 10)) ]; do sleep 0.2; done
+cat /client1 /client2 | sort | uniq -c | say upgraded
 # The API is away for a moment now, and nothing else.
 touch /stop-operator
 wait $operator
@@ -75,7 +77,7 @@ systemctl restart slb
 until get 127.0.0.1:10001/readyz >/dev/null; do sleep 0.2; done
 touch /stop
 wait
-sort /client1 /client2 | uniq -c | say clients
+sort /client1 /client2 | uniq -c | say restarted
 sort /operator | uniq -c | say operator
 
 apt-get purge -y slb 2>&1 | say apt

@@ -42,7 +42,7 @@ fn a_package_is_installed_upgraded_and_purged() {
     }
     assert_eq!(said("served"), ["2 one", "2 two"]);
     assert_eq!(said("runs"), ["/usr/bin/slb"], "the new one, and not the file that was replaced");
-    for clients in [said("clients"), said("operator")] {
+    for clients in [said("upgraded"), said("restarted"), said("operator")] {
         assert!(clients.len() == 1 && clients[0].ends_with(" good"), "{clients:?}\n{said_of}");
     }
     assert!(said("left").is_empty(), "{said_of}");
