@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Many load-balancers in one request: all of them balance, or the kernel and the store are as they were.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fmt::Write, fs};
 

@@ -47,7 +47,7 @@ pub(crate) fn said(uri: &Uri, name: Option<&str>) -> Result<Said, Problem> {
 
 fn flag(value: &str) -> Result<bool, String> {
     match value {
-        "" | "true" => Ok(true),
+        "true" => Ok(true),
         "false" => Ok(false),
         other => Err(format!("{other:?} is neither true nor false")),
     }
@@ -97,7 +97,8 @@ mod tests {
             "?drain=1s&x",
             "?dryRun=1",
             "?dryrun=true",
-            "?dryRun&dryRun=true",
+            "?dryRun=true&dryRun=true",
+            "?dryRun",
         ] {
             assert_eq!(read(query), Err(Kind::BadQuery), "{query}");
         }

@@ -33,7 +33,7 @@ async fn every_change_can_be_asked_for_without_being_made() {
         assert_eq!(server.get("/loadbalancers").await.json(), shown, "{method} {path}");
     }
     let plan =
-        server.post("/loadbalancer?dryRun", r#"{"port":80,"backends":[{"ip":"10.0.0.1","port":1}]}"#).await.json();
+        server.post("/loadbalancer?dryRun=true", r#"{"port":80,"backends":[{"ip":"10.0.0.1","port":1}]}"#).await.json();
     let stages: Vec<_> = plan["steps"].as_array().unwrap().iter().map(|step| step["stage"].clone()).collect();
     assert_eq!(stages, ["enableSourceNat", "program", "program", "bind", "advertise"]);
     let reply = server.send("DELETE", &format!("{path}?drain=30s&dryRun=true"), "").await;
@@ -63,7 +63,7 @@ async fn what_is_wrong_is_refused_as_without_it() {
 #[tokio::test]
 async fn what_cannot_be_said_is_refused() {
     let server = Server::new();
-    for query in ["dryrun=true", "dryRun=1", "dryRun=true&dryRun=true", "drain=3s", "x"] {
+    for query in ["dryrun=true", "dryRun", "dryRun=1", "dryRun=true&dryRun=true", "drain=3s", "x"] {
         let reply = server.post(&format!("/loadbalancer?{query}"), r#"{"port":80}"#).await;
         assert_eq!(reply.problem(), (400, "bad-query".to_owned()), "{query}");
     }
