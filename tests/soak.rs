@@ -65,7 +65,8 @@ fn hours_of_everything_leave_nothing_behind() {
     let load = Load { vip, history: History::default(), stop: AtomicBool::new(false), tally: Tally::default() };
     let before = Usage::of(server.process().id()).unwrap();
     let mut samples = Vec::new();
-    let done = thread::scope(|scope| {
+    // Backends stay until the last client has what it asked for.
+    let (done, _backends) = thread::scope(|scope| {
         let operator = Operator::new(&server, &load, &load_balancers);
         // Also when something fails: the clients would go on for ever.
         let stop = Stop(&load);

@@ -21,7 +21,7 @@ pub type Done = BTreeMap<&'static str, u32>;
 
 /// A backend, and where the API has it: of the load-balancer of each protocol.
 #[derive(Debug)]
-struct Member {
+pub struct Member {
     port: u16,
     /// `None` while it is dead.
     backend: Option<Backend>,
@@ -53,8 +53,8 @@ impl<'a> Operator<'a> {
         new
     }
 
-    /// Changes one thing after the other until the end; says how often what was done.
-    pub fn run(mut self, mut dice: Dice) -> Done {
+    /// Changes one thing after the other until the end; says how often what was done, and who is left.
+    pub fn run(mut self, mut dice: Dice) -> (Done, Vec<Member>) {
         while !self.load.stop.load(Ordering::Acquire) {
             self.finish_drains();
             let index = usize::try_from(dice.roll(self.members.len() as u64)).unwrap();
@@ -73,7 +73,7 @@ impl<'a> Operator<'a> {
             }
             thread::sleep(Duration::from_millis(dice.roll(LONGEST_PAUSE_MS)));
         }
-        self.done
+        (self.done, self.members)
     }
 
     fn did(&mut self, what: &'static str) {
