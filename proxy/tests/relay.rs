@@ -308,7 +308,7 @@ async fn the_end_of_the_proxy_is_no_orderly_end() {
 #[tokio::test]
 async fn who_is_silent_for_too_long_is_given_up() {
     let at = endpoint("127.0.0.93");
-    let short = Options { tcp_timeout: Duration::from_millis(50), ..Options::default() };
+    let short = Options { tcp_timeout: Duration::from_millis(500), ..Options::default() };
     let mut proxy = Proxy::start(short).unwrap();
     let target = echo("x").await;
     apply(&mut proxy, &[add_service(at), add(at, target)]).await;
