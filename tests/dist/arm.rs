@@ -55,7 +55,7 @@ fn boot() -> String {
     let root = folder.join("root");
     fs::create_dir_all(&root).unwrap();
     let script = format!(
-        "cp -r {PARTS}/root/lib . && mkdir bin && cp {PARTS}/busybox bin/ && cp {} bin/slb && cp {INIT} init && chmod 755 init && \
+        "cp -r {PARTS}/system/lib . && mkdir bin && cp {PARTS}/busybox bin/ && cp {} bin/slb && cp {INIT} init && chmod 755 init && \
          find . | cpio --quiet -o -H newc -R 0:0 | gzip -1 >../initrd",
         binary("armv7").display()
     );

@@ -12,9 +12,9 @@ mkdir -p /run/lib/modules
 ln -s "$modules" /run/lib/modules/
 modprobe -d /run overlay
 mount -t tmpfs -o size=700m tmpfs /mnt
-mkdir /mnt/written /mnt/work /mnt/root
-mount -t overlay overlay -o lowerdir=/var/cache/slb-lab/host/root,upperdir=/mnt/written,workdir=/mnt/work /mnt/root
-cd /mnt/root
+mkdir /mnt/written /mnt/work /mnt/system
+mount -t overlay overlay -o lowerdir=/var/cache/slb-lab/host/system,upperdir=/mnt/written,workdir=/mnt/work /mnt/system
+cd /mnt/system
 cp -r "$folder/packages" .
 cp "$folder/host.sh" story
 mkdir -p "lib/modules/$(uname -r)"

@@ -60,7 +60,7 @@ fn rebuild(from: &Path, to: &Path) {
 
 /// All that the host's console said.
 fn boot() -> String {
-    assert!(Path::new(LAB).join("host/root").exists(), "run lab/debian-host");
+    assert!(Path::new(LAB).join("host/system").exists(), "run lab/debian-host");
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("host");
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(folder.join("packages")).unwrap();
