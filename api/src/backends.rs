@@ -59,25 +59,16 @@ pub(crate) async fn add(
     let backends = wanted(&api, &wishes)?;
     let answer = terms.ask(&api, Command::AddBackends(id, backends)).await;
     let answer = answer.map_err(|failure| if alone { failure.into() } else { blamed("#", failure, &targets) })?;
-    match answer {
-        Answer::Backends(added) => {
-            let place = format!("/loadbalancer/{id}/backend");
-            let seen = seen(&api, id).ok();
-            let observer = seen.as_ref().map(|seen| observer(&api, seen));
-            Ok(match added.as_slice() {
-                [backend] if alone => {
-                    reply::created(&format!("{place}/{}", backend.id), &BackendView::observed(backend, observer))
-                }
-                all => reply::created(&place, &BackendsView(Some(all), observer)),
-            })
+    let Answer::Backends(added) = answer else { return plan::or_contradiction(answer) };
+    let place = format!("/loadbalancer/{id}/backend");
+    let seen = seen(&api, id).ok();
+    let observer = seen.as_ref().map(|seen| observer(&api, seen));
+    Ok(match added.as_slice() {
+        [backend] if alone => {
+            reply::created(&format!("{place}/{}", backend.id), &BackendView::observed(backend, observer))
         }
-        other @ (Answer::LoadBalancer(_)
-        | Answer::Backend(_)
-        | Answer::Peer(_)
-        | Answer::Gone
-        | Answer::Declared(..)
-        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
-    }
+        all => reply::created(&place, &BackendsView(Some(all), observer)),
+    })
 }
 
 /// These and no others. One that was there at the same address and port stays, with its id and its connections.
@@ -99,20 +90,12 @@ pub(crate) async fn replace_all(
     }
     let backends = wanted(&api, listed.iter().map(|each| &each.wish))?;
     let answer = terms.ask(&api, Command::ReplaceBackends(id, backends)).await;
-    match answer.map_err(|failure| blamed("#", failure, &targets))? {
-        Answer::LoadBalancer(after) => {
-            let seen = seen(&api, id).ok();
-            let observer = seen.as_ref().map(|seen| observer(&api, seen));
-            let replaced = reply::ok(&BackendsView(Some(after.backends()), observer));
-            Ok(tagged(replaced, Tag::of_backends(&after)))
-        }
-        other @ (Answer::Backend(_)
-        | Answer::Backends(_)
-        | Answer::Peer(_)
-        | Answer::Gone
-        | Answer::Declared(..)
-        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
-    }
+    let answer = answer.map_err(|failure| blamed("#", failure, &targets))?;
+    let Answer::LoadBalancer(after) = answer else { return plan::or_contradiction(answer) };
+    let seen = seen(&api, id).ok();
+    let observer = seen.as_ref().map(|seen| observer(&api, seen));
+    let replaced = reply::ok(&BackendsView(Some(after.backends()), observer));
+    Ok(tagged(replaced, Tag::of_backends(&after)))
 }
 
 /// The whole object as it was shown, with other settings.
@@ -144,15 +127,9 @@ pub(crate) async fn remove(
     if let Some(deadline) = terms.time {
         return drain::begin(&api, terms, id, Some(backend), DrainWish { deadline, then: Then::Delete }).await;
     }
-    match terms.ask(&api, Command::RemoveBackend(id, backend)).await? {
-        Answer::Gone => Ok(reply::gone()),
-        other @ (Answer::LoadBalancer(_)
-        | Answer::Backend(_)
-        | Answer::Backends(_)
-        | Answer::Peer(_)
-        | Answer::Declared(..)
-        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
-    }
+    let answer = terms.ask(&api, Command::RemoveBackend(id, backend)).await?;
+    let Answer::Gone = answer else { return plan::or_contradiction(answer) };
+    Ok(reply::gone())
 }
 
 /// The backends that a body asks for.
@@ -177,17 +154,9 @@ async fn change(
         return Err(Problem::fixed("uuid", format!("uuid is {backend} for as long as the backend exists")));
     }
     check_commands(api, edit.change.check.iter().flatten())?;
-    match terms.ask(api, Command::UpdateBackend(id, backend, edit.change)).await? {
-        Answer::Backend(backend) => {
-            let seen = seen(api, id).ok();
-            let changed = reply::ok(&BackendView::observed(&backend, seen.as_ref().map(|seen| observer(api, seen))));
-            Ok(tagged(changed, Tag::of_backend(&backend)))
-        }
-        other @ (Answer::LoadBalancer(_)
-        | Answer::Backends(_)
-        | Answer::Peer(_)
-        | Answer::Gone
-        | Answer::Declared(..)
-        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
-    }
+    let answer = terms.ask(api, Command::UpdateBackend(id, backend, edit.change)).await?;
+    let Answer::Backend(backend) = answer else { return plan::or_contradiction(answer) };
+    let seen = seen(api, id).ok();
+    let changed = reply::ok(&BackendView::observed(&backend, seen.as_ref().map(|seen| observer(api, seen))));
+    Ok(tagged(changed, Tag::of_backend(&backend)))
 }

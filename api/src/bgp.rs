@@ -37,29 +37,17 @@ pub(crate) async fn peer(State(api): State<Api>, PeerPath(address): PeerPath) ->
 /// One more.
 pub(crate) async fn add(State(api): State<Api>, uri: Uri, Wish(wish): Wish<Peer>) -> Result<Response, Problem> {
     query::nothing(&uri)?;
-    match api.mailbox.ask(PeerCommand::Add(wish)).await? {
-        Answer::Peer(address) => Ok(reply::created(&format!("/bgp/peers/{address}"), &known(&api, address)?)),
-        other @ (Answer::LoadBalancer(_)
-        | Answer::Backend(_)
-        | Answer::Backends(_)
-        | Answer::Gone
-        | Answer::Declared(..)
-        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
-    }
+    let answer = api.mailbox.ask(PeerCommand::Add(wish)).await?;
+    let Answer::Peer(address) = answer else { return plan::or_contradiction(answer) };
+    Ok(reply::created(&format!("/bgp/peers/{address}"), &known(&api, address)?))
 }
 
 /// One less.
 pub(crate) async fn remove(State(api): State<Api>, PeerPath(address): PeerPath, uri: Uri) -> Result<Response, Problem> {
     query::nothing(&uri)?;
-    match api.mailbox.ask(PeerCommand::Remove(address)).await? {
-        Answer::Gone => Ok(reply::gone()),
-        other @ (Answer::LoadBalancer(_)
-        | Answer::Backend(_)
-        | Answer::Backends(_)
-        | Answer::Peer(_)
-        | Answer::Declared(..)
-        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
-    }
+    let answer = api.mailbox.ask(PeerCommand::Remove(address)).await?;
+    let Answer::Gone = answer else { return plan::or_contradiction(answer) };
+    Ok(reply::gone())
 }
 
 fn statuses(api: &Api) -> Result<Vec<PeerStatus>, Problem> {

@@ -37,15 +37,9 @@ pub(crate) async fn create(
     check_some(&wishes)?;
     let each = wishes.into_iter().enumerate();
     let load_balancers = each.map(|(index, wish)| new(&api, index, wish)).collect::<Result<Vec<_>, _>>()?;
-    match declare(&api, terms, Declaration::more(load_balancers)).await? {
-        Answer::Declared(_, made) => Ok(reply::created(PLACE, &Shown(&api, made))),
-        other @ (Answer::LoadBalancer(_)
-        | Answer::Backend(_)
-        | Answer::Backends(_)
-        | Answer::Peer(_)
-        | Answer::Gone
-        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
-    }
+    let answer = declare(&api, terms, Declaration::more(load_balancers)).await?;
+    let Answer::Declared(_, made) = answer else { return plan::or_contradiction(answer) };
+    Ok(reply::created(PLACE, &Shown(&api, made)))
 }
 
 /// These and no others. Those of the configuration file are no part of it.
@@ -61,15 +55,9 @@ pub(crate) async fn replace(
         Ok(NewLoadBalancer { id: uuid.map_or(new.id, LoadBalancerId), ..new })
     });
     let load_balancers = load_balancers.collect::<Result<Vec<_>, Problem>>()?;
-    match declare(&api, terms, Declaration { extent: Extent::Requests, load_balancers, known }).await? {
-        Answer::Declared(_, declared) => Ok(reply::ok(&Shown(&api, declared))),
-        other @ (Answer::LoadBalancer(_)
-        | Answer::Backend(_)
-        | Answer::Backends(_)
-        | Answer::Peer(_)
-        | Answer::Gone
-        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
-    }
+    let answer = declare(&api, terms, Declaration { extent: Extent::Requests, load_balancers, known }).await?;
+    let Answer::Declared(_, declared) = answer else { return plan::or_contradiction(answer) };
+    Ok(reply::ok(&Shown(&api, declared)))
 }
 
 /// The ids that are given, once each.

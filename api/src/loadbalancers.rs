@@ -61,21 +61,13 @@ pub(crate) async fn create(
     let targets: Vec<Target> = wish.backends.iter().map(|backend| backend.target).collect();
     let fallback = wish.fallback.map(|fallback| fallback.target);
     let new = asked(&api, "#", wish)?;
-    match ask(&api, terms, Command::Create(new), fallback, &targets).await? {
-        Answer::LoadBalancer(load_balancer) => {
-            let place = format!("/loadbalancer/{}", load_balancer.id);
-            let seen = seen(&api, load_balancer.id).ok();
-            let observer = seen.as_ref().map(|seen| observer(&api, seen));
-            let created = reply::created(&place, &LoadBalancerView::observed(&load_balancer, observer));
-            Ok(tagged(created, Tag::of(&load_balancer)))
-        }
-        other @ (Answer::Backend(_)
-        | Answer::Backends(_)
-        | Answer::Peer(_)
-        | Answer::Gone
-        | Answer::Declared(..)
-        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
-    }
+    let answer = ask(&api, terms, Command::Create(new), fallback, &targets).await?;
+    let Answer::LoadBalancer(load_balancer) = answer else { return plan::or_contradiction(answer) };
+    let place = format!("/loadbalancer/{}", load_balancer.id);
+    let seen = seen(&api, load_balancer.id).ok();
+    let observer = seen.as_ref().map(|seen| observer(&api, seen));
+    let created = reply::created(&place, &LoadBalancerView::observed(&load_balancer, observer));
+    Ok(tagged(created, Tag::of(&load_balancer)))
 }
 
 /// The whole object as it was shown, with what can be changed changed.
@@ -107,15 +99,9 @@ pub(crate) async fn delete(
     if let Some(deadline) = terms.time {
         return drain::begin(&api, terms, id, None, DrainWish { deadline, then: Then::Delete }).await;
     }
-    match terms.ask(&api, Command::Delete(id)).await? {
-        Answer::Gone => Ok(reply::gone()),
-        other @ (Answer::LoadBalancer(_)
-        | Answer::Backend(_)
-        | Answer::Backends(_)
-        | Answer::Peer(_)
-        | Answer::Declared(..)
-        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
-    }
+    let answer = terms.ask(&api, Command::Delete(id)).await?;
+    let Answer::Gone = answer else { return plan::or_contradiction(answer) };
+    Ok(reply::gone())
 }
 
 /// The load-balancer that is asked for at this pointer of the body.
@@ -176,20 +162,12 @@ async fn change(api: &Api, id: LoadBalancerId, terms: Terms, edit: LoadBalancerE
         ports: edit.ports,
         protocol: edit.protocol,
     };
-    match ask(api, terms, Command::Update(id, change), fallback, &[]).await? {
-        Answer::LoadBalancer(load_balancer) => {
-            let seen = seen(api, id).ok();
-            let observer = seen.as_ref().map(|seen| observer(api, seen));
-            let changed = reply::ok(&LoadBalancerView::observed(&load_balancer, observer));
-            Ok(tagged(changed, Tag::of(&load_balancer)))
-        }
-        other @ (Answer::Backend(_)
-        | Answer::Backends(_)
-        | Answer::Peer(_)
-        | Answer::Gone
-        | Answer::Declared(..)
-        | Answer::Rehearsed(_)) => plan::or_contradiction(other),
-    }
+    let answer = ask(api, terms, Command::Update(id, change), fallback, &[]).await?;
+    let Answer::LoadBalancer(load_balancer) = answer else { return plan::or_contradiction(answer) };
+    let seen = seen(api, id).ok();
+    let observer = seen.as_ref().map(|seen| observer(api, seen));
+    let changed = reply::ok(&LoadBalancerView::observed(&load_balancer, observer));
+    Ok(tagged(changed, Tag::of(&load_balancer)))
 }
 
 /// What no command changes must be what it is. Backends have paths of their own.
