@@ -17,6 +17,8 @@ use crate::{finding::Findings, fleet::on_a_runtime, process::SLB, requests::Rate
 const ROOM: &str = "durable";
 const CLIENTS: [(usize, usize); 2] = [(1, 100), (64, 640)];
 const ROUNDS: usize = 5;
+/// An address for each at a time: requests about the same one are carried out one after the other.
+const RANGE: &str = "127.86.0.1-127.86.15.254";
 /// Writes that are confirmed, for the limit.
 const WRITES: usize = 100;
 
@@ -24,7 +26,7 @@ pub fn measure(findings: &mut Findings) {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("durable-{}", process::id()));
     fs::create_dir_all(&folder).unwrap();
     let state = folder.join("state").display().to_string();
-    let options = ["--dataplane", "user", "--adapter", "lo", "--ipamRange", "127.86.0.1", "--stateDir", &state];
+    let options = ["--dataplane", "user", "--adapter", "lo", "--ipamRange", RANGE, "--stateDir", &state];
     let slb = Loopback::start(SLB, &options);
     let mut found = [Rates::default(), Rates::default()];
     let mut disk = Vec::new();
@@ -42,12 +44,9 @@ pub fn measure(findings: &mut Findings) {
     }
 }
 
-/// Each on a port of its own.
+/// Each gets an address of its own.
 fn bodies(count: usize) -> Vec<String> {
-    let body = |port| {
-        format!(r#"{{"name":"one","eip":"127.86.0.1","port":{port},"backends":[{{"ip":"127.0.0.1","port":9}}]}}"#)
-    };
-    (20_000..20_000 + count).map(body).collect()
+    vec![r#"{"name":"one","port":20000,"backends":[{"ip":"127.0.0.1","port":9}]}"#.to_owned(); count]
 }
 
 /// A second's writes of a page that the disk has confirmed.
