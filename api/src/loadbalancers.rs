@@ -16,7 +16,7 @@ use crate::{
     backends::wanted,
     drain,
     expected::{self, tagged},
-    extract::{LoadBalancerPath, Wish},
+    extract::{LoadBalancerPath, OnTerms, Wish},
     observed::Observer,
     pieces::{self, Pieces},
     plan,
@@ -55,8 +55,7 @@ pub(crate) async fn show(
 /// A new one, with the backends it starts with.
 pub(crate) async fn create(
     State(api): State<Api>,
-    terms: Terms,
-    Wish(wish): Wish<LoadBalancerWish>,
+    OnTerms(terms, Wish(wish)): OnTerms<Wish<LoadBalancerWish>>,
 ) -> Result<Response, Problem> {
     let targets: Vec<Target> = wish.backends.iter().map(|backend| backend.target).collect();
     let fallback = wish.fallback.map(|fallback| fallback.target);

@@ -22,6 +22,7 @@ mod edits;
 mod failures;
 mod fallback;
 mod health;
+mod keys;
 mod laws;
 mod many;
 mod peers;
