@@ -28,9 +28,8 @@ use crate::{
 
 /// All, in the order they were created; null before the first was ever created.
 pub(crate) async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
-    let all = api.board.list();
-    let tag = all.as_ref().map(|all| Tag::of_all(all.iter().map(|seen| &*seen.load_balancer)));
-    expected::show(&headers, tag, || match all {
+    let tag = api.board.tag();
+    expected::show(&headers, tag, || match api.board.list() {
         Some(all) => {
             let write = move |piece: &mut Vec<u8>, seen: Seen| {
                 pieces::write(piece, &LoadBalancerView::observed(&seen.load_balancer, Some(observer(&api, &seen))));

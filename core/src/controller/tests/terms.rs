@@ -4,7 +4,7 @@
 use super::*;
 use crate::{
     command::{Declaration, Extent, Wish},
-    tag::{Expected, Tag, Tags},
+    tag::{Expected, Tags},
 };
 
 fn expecting(tag: Tag, wish: Wish) -> (Request, oneshot::Receiver<Result<Answer, Failure>>) {
