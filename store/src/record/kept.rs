@@ -95,6 +95,8 @@ pub fn decode(key: &str, bytes: &[u8]) -> Result<Kept, Unreadable> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// On disks out there: a change that breaks it needs a new version, and a decoder for the old one.
@@ -135,5 +137,18 @@ mod tests {
         let none = Arc::new(LoadBalancer { backends: None, ..LoadBalancer::clone(&list()[0]) });
         let bytes = encode(&kept(Made::Backend(none))).unwrap();
         assert!(matches!(decode("a-key", &bytes), Err(Unreadable::Invalid(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
+            let mut bytes = WRITTEN.to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            bytes.truncate(cut.index(bytes.len() * 4));
+            if let Ok(kept) = decode("a-key", &bytes) {
+                prop_assert_eq!(decode("a-key", &encode(&kept).unwrap()).unwrap(), kept);
+            }
+        }
     }
 }
