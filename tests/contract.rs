@@ -76,7 +76,7 @@ fn known(server: &Server<'_>) -> String {
     let (uuid, backend) = (&load_balancer["uuid"], &backend["uuid"]);
     let config = fs::read_to_string(CONFIG).unwrap();
     let path = "/run/schemathesis.toml".to_owned();
-    fs::write(&path, format!("{config}\n[parameters]\nuuid = {uuid}\nbackenduuid = {backend}\n")).unwrap();
+    fs::write(&path, format!("{config}uuid = {uuid}\nbackenduuid = {backend}\n")).unwrap();
     path
 }
 

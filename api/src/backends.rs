@@ -11,7 +11,7 @@ use slb_core::{
 use crate::{
     Api, drain,
     expected::{self, tagged},
-    extract::{BackendPath, LoadBalancerPath, OneOrMore, Wish, Wishes},
+    extract::{BackendPath, LoadBalancerPath, OnTerms, OneOrMore, Wish, Wishes},
     loadbalancers::{blamed, check_commands, check_distinct, known, observer, seen},
     plan,
     problem::Problem,
@@ -47,8 +47,7 @@ pub(crate) async fn show(
 pub(crate) async fn add(
     State(api): State<Api>,
     LoadBalancerPath(id): LoadBalancerPath,
-    terms: Terms,
-    wishes: OneOrMore<BackendWish>,
+    OnTerms(terms, wishes): OnTerms<OneOrMore<BackendWish>>,
 ) -> Result<Response, Problem> {
     let (wishes, alone) = match wishes {
         OneOrMore::One(wish) => (vec![wish], true),

@@ -2,6 +2,8 @@
 //! `/bgp/peers`, `/bgp/peers/{address}` and `/bgp/routes`: which routers are told, how they are doing, and what they are told. Without
 //! BGP there are none.
 
+use std::time::SystemTime;
+
 use axum::{extract::State, http::Uri, response::Response};
 use serde::Serialize;
 use slb_core::{
@@ -12,7 +14,7 @@ use slb_core::{
 
 use crate::{
     Api,
-    extract::{PeerPath, Wish},
+    extract::{OnTerms, PeerPath, Wish},
     peer::PeerView,
     plan,
     problem::{Kind, Problem},
@@ -35,11 +37,19 @@ pub(crate) async fn peer(State(api): State<Api>, PeerPath(address): PeerPath) ->
 }
 
 /// One more.
-pub(crate) async fn add(State(api): State<Api>, uri: Uri, Wish(wish): Wish<Peer>) -> Result<Response, Problem> {
+pub(crate) async fn add(
+    State(api): State<Api>,
+    uri: Uri,
+    OnTerms(terms, Wish(wish)): OnTerms<Wish<Peer>>,
+) -> Result<Response, Problem> {
     query::nothing(&uri)?;
-    let answer = api.mailbox.ask(PeerCommand::Add(wish)).await?;
-    let Answer::Peer(address) = answer else { return plan::or_contradiction(answer) };
-    Ok(reply::created(&format!("/bgp/peers/{address}"), &known(&api, address)?))
+    let answer = terms.ask(&api, PeerCommand::Add(wish)).await?;
+    let Answer::Peer(added) = answer else { return plan::or_contradiction(answer) };
+    let place = format!("/bgp/peers/{}", added.address);
+    // Who asks again for one that is gone by now hears what it was.
+    let status = statuses(&api)?.into_iter().find(|status| status.peer.address == added.address);
+    let status = status.unwrap_or_else(|| PeerStatus::new(added, SystemTime::now()));
+    Ok(reply::created(&place, &PeerView::from(status)))
 }
 
 /// One less.

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     Api,
-    extract::{Wishes, check_some},
+    extract::{OnTerms, Wishes, check_some},
     loadbalancers::{asked, observer, seen},
     plan,
     problem::Problem,
@@ -31,8 +31,7 @@ const PLACE: &str = "/loadbalancers";
 /// All of these, beside what there is.
 pub(crate) async fn create(
     State(api): State<Api>,
-    terms: Terms,
-    Wishes(wishes): Wishes<LoadBalancerWish>,
+    OnTerms(terms, Wishes(wishes)): OnTerms<Wishes<LoadBalancerWish>>,
 ) -> Result<Response, Problem> {
     check_some(&wishes)?;
     let each = wishes.into_iter().enumerate();

@@ -19,6 +19,7 @@ use crate::{
     json::Node,
     problem::{Kind, Problem},
     read::{parse_peer_address, parse_uuid},
+    terms::Terms,
     wire::{BODY_LIMIT, FromFields, MANY_LIMIT},
 };
 
@@ -95,25 +96,50 @@ impl FromRequest<Api> for Bodiless {
     }
 }
 
+/// What a body can be read as.
+pub(crate) trait FromBody: Sized {
+    /// The most that a body may have, in bytes.
+    const LIMIT: usize;
+
+    /// What it says.
+    fn from_body(body: &[u8]) -> Result<Self, Problem>;
+}
+
 /// A wish read from the body, which is taken for JSON whatever `Content-Type` says: the original's documented calls send none.
 pub(crate) struct Wish<T>(pub(crate) T);
+
+impl<T: FromFields> FromBody for Wish<T> {
+    const LIMIT: usize = BODY_LIMIT;
+
+    fn from_body(body: &[u8]) -> Result<Self, Problem> {
+        parse(body).map(Self)
+    }
+}
 
 impl<T: FromFields> FromRequest<Api> for Wish<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        parse(&body(request, api, BODY_LIMIT).await?).map(Self)
+        Self::from_body(&body(request, api, Self::LIMIT).await?)
     }
 }
 
 /// A list of wishes read from the body.
 pub(crate) struct Wishes<T>(pub(crate) Vec<T>);
 
+impl<T: FromFields> FromBody for Wishes<T> {
+    const LIMIT: usize = T::LIST_LIMIT;
+
+    fn from_body(body: &[u8]) -> Result<Self, Problem> {
+        parse_list(body).map(Self)
+    }
+}
+
 impl<T: FromFields> FromRequest<Api> for Wishes<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        parse_list(&body(request, api, T::LIST_LIMIT).await?).map(Self)
+        Self::from_body(&body(request, api, Self::LIMIT).await?)
     }
 }
 
@@ -123,17 +149,31 @@ pub(crate) enum OneOrMore<T> {
     More(Vec<T>),
 }
 
-impl<T: FromFields> FromRequest<Api> for OneOrMore<T> {
+impl<T: FromFields> FromBody for OneOrMore<T> {
+    const LIMIT: usize = BODY_LIMIT;
+
+    fn from_body(body: &[u8]) -> Result<Self, Problem> {
+        if body.trim_ascii_start().first() != Some(&b'[') {
+            return parse(body).map(Self::One);
+        }
+        let wishes = parse_list(body)?;
+        check_some(&wishes)?;
+        Ok(Self::More(wishes))
+    }
+}
+
+/// What is asked for, on terms that know of the body: with a key, another body is another request.
+pub(crate) struct OnTerms<B>(pub(crate) Terms, pub(crate) B);
+
+impl<B: FromBody> FromRequest<Api> for OnTerms<B> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        let body = body(request, api, BODY_LIMIT).await?;
-        if body.trim_ascii_start().first() != Some(&b'[') {
-            return parse(&body).map(Self::One);
-        }
-        let wishes = parse_list(&body)?;
-        check_some(&wishes)?;
-        Ok(Self::More(wishes))
+        let (mut parts, rest) = request.into_parts();
+        let mut terms = Terms::from_request_parts(&mut parts, api).await?;
+        let body = body(Request::from_parts(parts, rest), api, B::LIMIT).await?;
+        terms.read(&body);
+        Ok(Self(terms, B::from_body(&body)?))
     }
 }
 

@@ -4,9 +4,9 @@
 //! | the core says | status |
 //! | --- | --- |
 //! | unknown load-balancer, unknown backend, unknown peer | 404 |
-//! | right in itself, but it contradicts what is there: taken, exists, unfit on this host, immutable, of the file, being deleted, in use, foreign | 409 |
+//! | right in itself, but it contradicts what is there: taken, exists, unfit on this host, immutable, of the file, being deleted, in use, foreign; a key in use | 409 |
 //! | not as the request expects it | 412 |
-//! | wrong whatever is there: a backend that is the VIP, what only another data plane can do | 422 |
+//! | wrong whatever is there: a backend that is the VIP, what only another data plane can do, another request's key | 422 |
 //! | a step failed and will fail again | 500 |
 //! | the provider of addresses failed | 502 |
 //! | it may pass: no address or mark left, a question that was not answered (no link), a step that may succeed later, the store, stopping | 503 |
@@ -34,6 +34,8 @@ impl From<Rejected> for Problem {
             Rejected::UnknownBackend { .. } => Self::new(Kind::UnknownBackend, detail),
             Rejected::EndpointTaken { by, .. } => taken_by(Kind::EndpointTaken, by.to_string()),
             Rejected::NotAsExpected => Self::new(Kind::NotAsExpected, detail),
+            Rejected::KeyInUse => Self::new(Kind::KeyInUse, detail),
+            Rejected::KeyOfAnother => Self::new(Kind::KeyOfAnother, detail),
             Rejected::NoMark => Self::new(Kind::MarksExhausted, detail),
             Rejected::BackendExists { by, .. } => taken_by(Kind::BackendExists, by.to_string()),
             Rejected::BackendIsFallback(_) => Self::new(Kind::BackendExists, detail),

@@ -10,7 +10,7 @@
 //! shows routers, `drain` takes things out gently, `shutdown` asks them for other ways, `statistics` is what the kernel counts, `file` how the configuration file is doing, `events` tells what happens, `health` is for those that know of neither; `wire`, `observed`,
 //! `peer` and `check` are what bodies look like, read by `extract` from `json` through `fields` and `read`, and [`declaration`]
 //! what the configuration file looks like, read through the same;
-//! `terms` is what is said of a change beside its body, `expected` what is taken for granted there, and `plan` what is shown when nothing is to be done; [`problem`] is every way to say no, and `failure` how the core's errors get there; `exchange` is around all of it, with
+//! `terms` is what is said of a change beside its body, `expected` what is taken for granted there, `key` what it is called by who may ask again, and `plan` what is shown when nothing is to be done; [`problem`] is every way to say no, and `failure` how the core's errors get there; `exchange` is around all of it, with
 //! `guard` against web pages of other sites; [`serve`](fn@serve) is the server.
 //!
 //! The wire contract is the original's, with these differences: a creation answers 201 with the object and its place, a
@@ -34,6 +34,7 @@ mod file;
 mod guard;
 mod health;
 mod json;
+mod key;
 mod loadbalancers;
 mod observed;
 mod peer;

@@ -16,7 +16,7 @@ use crate::{
     backends::wanted,
     drain,
     expected::{self, tagged},
-    extract::{LoadBalancerPath, Wish},
+    extract::{LoadBalancerPath, OnTerms, Wish},
     observed::Observer,
     pieces::{self, Pieces},
     plan,
@@ -28,9 +28,8 @@ use crate::{
 
 /// All, in the order they were created; null before the first was ever created.
 pub(crate) async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
-    let all = api.board.list();
-    let tag = all.as_ref().map(|all| Tag::of_all(all.iter().map(|seen| &*seen.load_balancer)));
-    expected::show(&headers, tag, || match all {
+    let tag = api.board.tag();
+    expected::show(&headers, tag, || match api.board.list() {
         Some(all) => {
             let write = move |piece: &mut Vec<u8>, seen: Seen| {
                 pieces::write(piece, &LoadBalancerView::observed(&seen.load_balancer, Some(observer(&api, &seen))));
@@ -55,8 +54,7 @@ pub(crate) async fn show(
 /// A new one, with the backends it starts with.
 pub(crate) async fn create(
     State(api): State<Api>,
-    terms: Terms,
-    Wish(wish): Wish<LoadBalancerWish>,
+    OnTerms(terms, Wish(wish)): OnTerms<Wish<LoadBalancerWish>>,
 ) -> Result<Response, Problem> {
     let targets: Vec<Target> = wish.backends.iter().map(|backend| backend.target).collect();
     let fallback = wish.fallback.map(|fallback| fallback.target);

@@ -106,6 +106,8 @@ kinds! {
     NoFile = "no-file" CONFLICT "This server has no configuration file";
     /// A module is missing, or the kernel is too old.
     Unsupported = "unsupported" CONFLICT "The kernel lacks what is asked for";
+    /// A request with it is under way.
+    KeyInUse = "key-in-use" CONFLICT "The request with this Idempotency-Key is under way";
     /// It is on its way out.
     BeingDeleted = "being-deleted" CONFLICT "The load-balancer is being deleted";
     /// Nobody can say without doing it.
@@ -124,6 +126,8 @@ kinds! {
     TooLarge = "too-large" PAYLOAD_TOO_LARGE "The body is too large";
     /// JSON, but not what is asked for.
     Invalid = "invalid" UNPROCESSABLE_ENTITY "The body is not what this request takes";
+    /// It was given with another method, path or body.
+    KeyOfAnother = "key-of-another" UNPROCESSABLE_ENTITY "The Idempotency-Key is that of another request";
     /// It takes a kernel.
     Unserved = "unserved" UNPROCESSABLE_ENTITY "The data plane of this server cannot do what is asked for";
     /// The kernel refused.

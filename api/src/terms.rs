@@ -11,6 +11,7 @@ use slb_core::command::{self, Answer, Failure, Wish};
 
 use crate::{
     Api, expected,
+    key::Reading,
     problem::Problem,
     query::{self, Said},
 };
@@ -18,6 +19,7 @@ use crate::{
 /// On which terms a change is asked for.
 pub(crate) struct Terms {
     of_core: command::Terms,
+    key: Option<Reading>,
     /// How long to drain at most, where that can be said.
     pub(crate) time: Option<Option<Duration>>,
 }
@@ -33,7 +35,8 @@ impl FromRequestParts<Api> for Terms {
         };
         let Said { time, rehearse } = query::said(&parts.uri, name)?;
         let expected = expected::read(&parts.headers)?;
-        Ok(Self { of_core: command::Terms { rehearse, expected }, time })
+        let of_core = command::Terms { rehearse, expected, key: None };
+        Ok(Self { of_core, key: Reading::of(parts)?, time })
     }
 }
 
@@ -43,8 +46,16 @@ impl Terms {
         self.of_core.rehearse
     }
 
+    /// Another body is another request.
+    pub(crate) fn read(&mut self, body: &[u8]) {
+        if let Some(key) = &mut self.key {
+            key.body(body);
+        }
+    }
+
     /// Asks the controller.
     pub(crate) async fn ask(self, api: &Api, wish: impl Into<Wish>) -> Result<Answer, Failure> {
-        api.mailbox.ask_on(self.of_core, wish).await
+        let terms = command::Terms { key: self.key.map(Reading::end), ..self.of_core };
+        api.mailbox.ask_on(terms, wish).await
     }
 }

@@ -43,7 +43,7 @@ async fn as_described() {
     let backends = format!("/loadbalancer/{load_balancer}/backend");
     let backend = create(&router, &backends, r#"{"ip":"192.168.0.11","port":80}"#).await;
     let config = fs::read_to_string(CONFIG).unwrap();
-    fs::write(KNOWN, format!("{config}\n[parameters]\nuuid = '{load_balancer}'\nbackenduuid = '{backend}'\n")).unwrap();
+    fs::write(KNOWN, format!("{config}uuid = '{load_balancer}'\nbackenduuid = '{backend}'\n")).unwrap();
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -21,6 +21,7 @@ use crate::{
     routing::Routing,
     statistics::Statistics,
     status::{Report, Status},
+    tag::Tag,
 };
 
 /// What has been committed, for readers.
@@ -59,6 +60,8 @@ impl Seen {
 struct Posted {
     by_id: BTreeMap<LoadBalancerId, Seen>,
     used: bool,
+    /// That of the list, once somebody has asked for it and until the next change.
+    tag: OnceLock<Tag>,
 }
 
 impl Board {
@@ -78,6 +81,14 @@ impl Board {
         };
         all.sort_by_cached_key(|seen| seen.load_balancer.serial);
         Some(all)
+    }
+
+    /// The tag of the list; `None` if there has never been one. Who takes both takes the tag first: should the list have changed in between, it is
+    /// known by a tag that counts no longer.
+    #[must_use]
+    pub fn tag(&self) -> Option<Tag> {
+        let posted = self.posted.read().unwrap_or_else(PoisonError::into_inner);
+        posted.used.then(|| *posted.tag.get_or_init(|| posted.list_tag()))
     }
 
     /// The load-balancer of that name.
@@ -200,6 +211,7 @@ impl Board {
     pub fn remove(&self, id: LoadBalancerId) {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
         if posted.by_id.remove(&id).is_some() {
+            posted.tag.take();
             self.journal.tell(Event::Deleted(id));
         }
     }
@@ -213,6 +225,13 @@ impl Board {
 impl Posted {
     fn put(&mut self, seen: Seen) {
         self.used = true;
+        self.tag.take();
         self.by_id.insert(seen.load_balancer.id, seen);
+    }
+
+    fn list_tag(&self) -> Tag {
+        let mut all: Vec<&LoadBalancer> = self.by_id.values().map(|seen| &*seen.load_balancer).collect();
+        all.sort_unstable_by_key(|each| each.serial);
+        Tag::of_all(all)
     }
 }

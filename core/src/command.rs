@@ -2,15 +2,12 @@
 //! What may be asked of the controller, what it answers, and why it may not do it.
 
 mod declared;
+mod mailbox;
 mod service;
 mod terms;
 mod wanted;
 
-use std::{fmt, sync::Arc, time::Duration};
-
-use futures_channel::{mpsc, oneshot};
-use futures_util::SinkExt;
-use tracing::Span;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     model::{
@@ -26,6 +23,7 @@ use crate::{
 
 pub use self::{
     declared::{Declaration, Extent, Tally},
+    mailbox::{Mailbox, Request, mailbox},
     service::ServiceChange,
     terms::Terms,
     wanted::WantedVips,
@@ -239,8 +237,8 @@ pub enum Answer {
     Backend(Backend),
     /// The backends that were added, as they are now.
     Backends(Vec<Backend>),
-    /// The peer is told of VIPs.
-    Peer(PeerAddress),
+    /// The peer is told of VIPs. Its password is not said.
+    Peer(Peer),
     /// All is as it was declared; the load-balancers as they are now, in the order of the declaration.
     Declared(Tally, Vec<Arc<LoadBalancer>>),
     /// It is gone.
@@ -299,6 +297,12 @@ pub enum Rejected {
     /// Somebody has changed it meanwhile.
     #[error("it is not as expected: its tag is another one; read it again")]
     NotAsExpected,
+    /// Somebody has called another request so.
+    #[error("the Idempotency-Key was given with another method, path or body before; take a new one for each request")]
+    KeyOfAnother,
+    /// The request is being carried out.
+    #[error("the request with this Idempotency-Key is still being carried out; ask again when it is done")]
+    KeyInUse,
     /// The settings do not go together.
     #[error(transparent)]
     Discord(#[from] Discord),
@@ -439,58 +443,4 @@ pub enum Failure {
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
-}
-
-/// A wish on its way to the controller.
-pub struct Request {
-    /// The wish.
-    pub wish: Wish,
-    /// What is asked beside it.
-    pub terms: Terms,
-    /// What log lines about it belong to.
-    pub span: Span,
-    /// Where the answer goes.
-    pub answer: oneshot::Sender<Result<Answer, Failure>>,
-}
-
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request").field("wish", &self.wish).finish_non_exhaustive()
-    }
-}
-
-/// The way to the controller, for any number of senders.
-#[derive(Clone, Debug)]
-pub struct Mailbox(mpsc::Sender<Request>);
-
-/// How many requests may wait before senders wait too.
-const MAILBOX_CAPACITY: usize = 1024;
-
-/// A mailbox and the end that the main loop reads.
-#[must_use]
-pub fn mailbox() -> (Mailbox, mpsc::Receiver<Request>) {
-    let (sender, receiver) = mpsc::channel(MAILBOX_CAPACITY);
-    (Mailbox(sender), receiver)
-}
-
-impl Mailbox {
-    /// Asks and waits for the answer: it comes once the wish is durable and carried out, or has failed. Dropping the future takes
-    /// back the interest in the answer, not the wish.
-    ///
-    /// # Errors
-    /// Why the wish was not granted.
-    pub async fn ask(&self, wish: impl Into<Wish>) -> Result<Answer, Failure> {
-        self.ask_on(Terms::default(), wish).await
-    }
-
-    /// The same on terms.
-    ///
-    /// # Errors
-    /// Why the wish was not granted.
-    pub async fn ask_on(&self, terms: Terms, wish: impl Into<Wish>) -> Result<Answer, Failure> {
-        let (answer, answered) = oneshot::channel();
-        let request = Request { wish: wish.into(), terms, span: Span::current(), answer };
-        self.0.clone().send(request).await.map_err(|_| Failure::Stopping)?;
-        answered.await.map_err(|_| Failure::Stopping)?
-    }
 }

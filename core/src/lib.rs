@@ -9,7 +9,7 @@
 //! Reading order: [`model`] has the words; [`command`] what may be asked; [`state`] the desired state, and [`declared`] what the configuration file makes of it; [`observed`] what the
 //! kernel reports; [`plan`](mod@plan) leads from one to the other in [`step`]s, of which `feasible` takes those that can be taken; [`ports`] is what drivers implement;
 //! [`controller`] ties them together; [`board`] is what readers see, with [`status`], [`statistics`] and [`events`]; [`peer`], [`prefix`] and [`routing`] are the words about routers;
-//! [`health`] decides what answers to checks mean, [`drain`](mod@drain) what a drain waits for, and [`checker`] is the port of what asks; [`cleanup`] takes everything away; [`proxy_header`] is what backends are told of
+//! [`idempotency`] knows requests that are asked again; [`health`] decides what answers to checks mean, [`drain`](mod@drain) what a drain waits for, and [`checker`] is the port of what asks; [`cleanup`] takes everything away; [`proxy_header`] is what backends are told of
 //! their clients; [`errors`] prints an error with its causes.
 //!
 //! Deliberately absent: I/O, threads, an async runtime, clocks and randomness. Time and ids are arguments.
@@ -25,6 +25,7 @@ pub mod errors;
 pub mod events;
 mod feasible;
 pub mod health;
+pub mod idempotency;
 pub mod model;
 pub mod observed;
 pub mod peer;

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    idempotency::{Kept, Key},
     model::{Family, LoadBalancer, LoadBalancerId, ServiceKey, Target, Vip, VirtualService},
     observed::{HostView, Services},
     peer::{Peer, PeerAddress},
@@ -86,6 +87,10 @@ pub enum Write {
     Peer(Peer),
     /// Forget the peer.
     NoPeer(PeerAddress),
+    /// Note what was granted under a key, over whatever was there under it.
+    Keep(Arc<Kept>),
+    /// Forget the key.
+    Forget(Key),
 }
 
 /// Everything that the store holds.
@@ -105,6 +110,8 @@ pub struct Snapshot {
     pub uplink: Option<Uplink>,
     /// The peers that were added while a server ran, by address.
     pub peers: BTreeMap<PeerAddress, Peer>,
+    /// What was granted under keys, in no particular order.
+    pub kept: Vec<Arc<Kept>>,
     /// The highest `serial` of a load-balancer ever committed, 0 if there was none.
     pub last_serial: u64,
 }

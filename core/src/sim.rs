@@ -202,6 +202,11 @@ fn write_down(disk: &mut Snapshot, write: Write) {
         Write::Identity(identity) => disk.identity = Some(identity),
         Write::Peer(peer) => drop(disk.peers.insert(peer.address, peer)),
         Write::NoPeer(address) => drop(disk.peers.remove(&address)),
+        Write::Keep(kept) => {
+            disk.kept.retain(|each| each.keyed.key != kept.keyed.key);
+            disk.kept.push(kept);
+        }
+        Write::Forget(key) => disk.kept.retain(|each| each.keyed.key != key),
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is written of a load-balancer, and of a [`peer`]: a version, then its fields in the order of the types here, as postcard lays
+//! What is written of a load-balancer, of a [`peer`], and of a request that is [`kept`]: a version, then its fields in the order of the types here, as postcard lays
 //! them out (its specification 1.0: integers as varints, texts and lists behind their length). About 25 bytes a backend: what a start reads and a
 //! memory card writes is little.
 //!
@@ -9,6 +9,7 @@
 mod check;
 mod condition;
 mod earlier;
+pub mod kept;
 pub mod peer;
 mod settings;
 #[cfg(test)]

@@ -38,6 +38,8 @@ const ORIGINALS: TableDefinition<'_, &str, (&str, &str)> = TableDefinition::new(
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 /// By address, as text.
 const PEERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("peers");
+/// What was granted, by idempotency key.
+const KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("keys");
 const TEXTS: TableDefinition<'_, &str, &str> = TableDefinition::new("texts");
 /// What there is only one of.
 const SINGLES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("singles");
@@ -106,6 +108,11 @@ pub fn read(path: &Path, database: &Database) -> Result<Snapshot, Error> {
         snapshot.peers.insert(peer.address, peer);
         Ok(())
     })?;
+    each(path, transaction, KEYS, |key, bytes| {
+        let kept = record::kept::decode(key, bytes);
+        snapshot.kept.push(Arc::new(kept.map_err(|source| unreadable(path, "the request", key, source))?));
+        Ok(())
+    })?;
     each(path, transaction, TEXTS, |key, text| {
         match key {
             ADAPTER_KEY => snapshot.adapter = Some(text.to_owned()),
@@ -147,6 +154,7 @@ struct Tables<'a> {
     originals: Table<'a, &'static str, (&'static str, &'static str)>,
     numbers: Table<'a, &'static str, u64>,
     peers: Table<'a, &'static str, &'static [u8]>,
+    keys: Table<'a, &'static str, &'static [u8]>,
     texts: Table<'a, &'static str, &'static str>,
     singles: Table<'a, &'static str, &'static [u8]>,
 }
@@ -160,6 +168,7 @@ impl<'a> Tables<'a> {
             originals: transaction.open_table(ORIGINALS)?,
             numbers: transaction.open_table(NUMBERS)?,
             peers: transaction.open_table(PEERS)?,
+            keys: transaction.open_table(KEYS)?,
             texts: transaction.open_table(TEXTS)?,
             singles: transaction.open_table(SINGLES)?,
         })
@@ -193,6 +202,11 @@ impl<'a> Tables<'a> {
                 self.peers.insert(peer.address.to_string().as_str(), bytes.as_slice())?;
             }
             Write::NoPeer(address) => drop(self.peers.remove(address.to_string().as_str())?),
+            Write::Keep(kept) => {
+                let bytes = record::kept::encode(kept).map_err(io::Error::other)?;
+                self.keys.insert(kept.keyed.key.as_str(), bytes.as_slice())?;
+            }
+            Write::Forget(key) => drop(self.keys.remove(key.as_str())?),
             Write::Adapter(name) => drop(self.texts.insert(ADAPTER_KEY, name.as_str())?),
             Write::NoAdapter => drop(self.texts.remove(ADAPTER_KEY)?),
             Write::Uplink(uplink) => {

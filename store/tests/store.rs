@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and the writers speak")]
 
+#[path = "store/any.rs"]
+mod any;
+
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read},
@@ -13,26 +16,20 @@ use std::{
     process::{Command, Stdio},
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 use proptest::prelude::*;
 use redb::{Database, Key, TableDefinition, Value};
 use slb_core::{
     errors::Chain,
-    model::{
-        Advertise, Backend, BackendId, BackendSettings, Condition, Drain, Encapsulation, Fallback, Forwarding,
-        LoadBalancer, LoadBalancerId, Mark, Marked, Name, Persistence, PersistenceTimeout, Phase, Port, Ports,
-        Protocol, ProxyProtocol, Scheduler, SchedulerFlags, ServiceSettings, SourceNat, Target, Then, Thresholds, Time,
-        Vip, Vips, Weight,
-        check::{Address, Check, HealthCheck, Question, Reaction, Timing},
-    },
-    peer::{Peer, PeerAddress},
-    ports::{SettingChange, Snapshot, Store, Write},
-    uplink::Uplink,
+    model::{LoadBalancer, LoadBalancerId},
+    peer::Peer,
+    ports::{Snapshot, Store, Write},
 };
 use slb_store::{Error, Redb};
 use uuid::Uuid;
+
+use self::any::{load_balancer, writes};
 
 /// A folder that goes when the test ends.
 struct Folder(PathBuf);
@@ -67,139 +64,6 @@ fn load(store: &mut Redb) -> Snapshot {
     snapshot
 }
 
-fn port(number: u16) -> Port {
-    Port::try_from(i64::from(number)).unwrap()
-}
-
-fn vip(number: u8) -> Vip {
-    let address = if number.is_multiple_of(2) { format!("10.0.0.{number}") } else { format!("fd00::{number}") };
-    address.parse().unwrap()
-}
-
-/// One, or one of each family.
-fn vips(number: u8) -> Vips {
-    let other = if number.is_multiple_of(2) { vip(number | 1) } else { vip(number & !1) };
-    if number.is_multiple_of(3) { Vips::both(vip(number), other).unwrap() } else { vip(number).into() }
-}
-
-fn health_check(number: u8) -> Arc<HealthCheck> {
-    let timing = Timing::every(Duration::from_secs(u64::from(number) + 1)).unwrap();
-    let address = if number.is_multiple_of(4) { Address::Vip } else { Address::Backend };
-    let check = Check { question: Question::Tcp, timing, address, port: None, source: None };
-    Arc::new(HealthCheck { check: Arc::new(check), reaction: Reaction::default() })
-}
-
-fn drain(number: u8) -> Option<Drain> {
-    let time = |millis: u8| Time::from_millis(millis.into());
-    number.is_multiple_of(4).then(|| Drain {
-        since: time(number),
-        deadline: number.is_multiple_of(8).then(|| time(9)),
-        then: if number.is_multiple_of(12) { Then::Delete } else { Then::Stay },
-        done: number.is_multiple_of(16).then(|| time(7)),
-    })
-}
-
-fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> LoadBalancer {
-    let several = id.is_multiple_of(5);
-    let backend = |number: u8| Backend {
-        id: BackendId(Uuid::from_u128(number.into())),
-        target: Target {
-            ip: vip(number.wrapping_add(100)).address().try_into().unwrap(),
-            port: (!several).then(|| port(80)),
-        },
-        settings: BackendSettings {
-            forwarding: [
-                Forwarding::Masquerade,
-                Forwarding::Local,
-                Forwarding::DirectRoute,
-                Forwarding::Tunnel(Encapsulation::Ipip),
-                Forwarding::Tunnel(Encapsulation::Gre),
-                Forwarding::Tunnel(Encapsulation::Gue(port(6080))),
-            ][(usize::from(number) + usize::from(id)) % 6],
-            weight: Weight::from(u16::from(number)),
-            thresholds: Thresholds::new(u32::from(number) * 2, number.into()).unwrap(),
-        },
-        check: number.is_multiple_of(2).then(|| health_check(number)),
-        condition: Condition {
-            down: number.is_multiple_of(2).then(|| Time::from_millis(id.into())),
-            back: number.is_multiple_of(3).then(|| Time::from_millis(number.into())),
-            drain: drain(number),
-        },
-    };
-    LoadBalancer {
-        id: LoadBalancerId(Uuid::from_u128(id.into())),
-        serial,
-        name: Name::try_from(format!("lb \"{id}\" ⚖")).unwrap(),
-        vips: vips(id),
-        port: port(u16::from(id) + 1),
-        protocol: Protocol::ALL[usize::from(id) % Protocol::ALL.len()],
-        marked: several.then(|| {
-            let ports = Ports::new([port(u16::from(id) + 1).into(), port(443).into()]).unwrap();
-            Box::new(Marked { ports, mark: Mark::all().nth(id.into()).unwrap() })
-        }),
-        backends: backends.map(|count| (0..count).map(backend).collect()),
-        phase: if deleting { Phase::Deleting } else { Phase::Active },
-        advertise: if id.is_multiple_of(2) { Advertise::Always } else { Advertise::WithBackends },
-        source_nat: SourceNat::ALL[usize::from(id % 3)],
-        service: ServiceSettings {
-            scheduler: Scheduler::ALL[usize::from(id) % Scheduler::ALL.len()],
-            flags: SchedulerFlags { port: id.is_multiple_of(2), fallback: id.is_multiple_of(3) },
-            persistence: (!id.is_multiple_of(2)).then(|| Persistence {
-                timeout: PersistenceTimeout::default(),
-                granularity: id.is_multiple_of(3).then_some(id),
-            }),
-            one_packet: id.is_multiple_of(3),
-            proxy_protocol: id.is_multiple_of(5).then_some(ProxyProtocol::V1),
-            source_nat: None,
-        },
-        check: id.is_multiple_of(2).then(|| health_check(id)),
-        fallback: id.is_multiple_of(3).then(|| {
-            let target = Target { ip: vip(id).address().try_into().unwrap(), port: Some(port(81)) };
-            Box::new(Fallback { target, settings: BackendSettings::default() })
-        }),
-        drain: drain(id),
-        origin: if id.is_multiple_of(7) { slb_core::model::Origin::File } else { slb_core::model::Origin::Api },
-        check_marks: Mark::all()
-            .take(id.into())
-            .zip(0_u128..)
-            .map(|(mark, number)| (BackendId(Uuid::from_u128(number)), mark))
-            .collect(),
-    }
-}
-
-fn peer_address() -> impl Strategy<Value = PeerAddress> {
-    let addresses = ["10.0.0.254", "fd00::fe", "10.0.0.253"];
-    prop::sample::select(addresses.to_vec()).prop_map(|text| text.parse::<IpAddr>().unwrap().try_into().unwrap())
-}
-
-fn writes() -> impl Strategy<Value = Write> {
-    let name = || prop::sample::select(vec!["net.a", "net.b"]).prop_map(str::to_owned);
-    prop_oneof![
-        4 => (0_u8..6, 0_u64..50, prop::option::of(0_u8..4), any::<bool>())
-            .prop_map(|(id, serial, backends, deleting)| Write::Put(Arc::new(load_balancer(id, serial, backends, deleting)))),
-        2 => (0_u128..6).prop_map(|id| Write::Erase(LoadBalancerId(Uuid::from_u128(id)))),
-        2 => (0_u8..6, any::<u64>()).prop_map(|(number, serial)| Write::Released { vip: vip(number), serial }),
-        1 => (0_u8..6).prop_map(|number| Write::Reused(vip(number))),
-        1 => (name(), ".{0,5}", ".{0,5}").prop_map(|(name, from, to)| Write::Original(SettingChange { name, from, to })),
-        1 => name().prop_map(Write::Restored),
-        1 => "[a-z0-9.]{1,15}".prop_map(Write::Adapter),
-        1 => Just(Write::NoAdapter),
-        1 => any::<u128>().prop_map(|bits| Write::Identity(Uuid::from_u128(bits))),
-        1 => (any::<u128>(), 1_u32.., any::<u32>(), prop::collection::vec(peer(), 0..3)).prop_map(|(device, asn, address, peers)| {
-            Write::Uplink(Uplink { device: Uuid::from_u128(device), asn: asn.try_into().unwrap(), address: address.into(), peers })
-        }),
-        2 => peer().prop_map(Write::Peer),
-        1 => peer_address().prop_map(Write::NoPeer),
-    ]
-}
-
-fn peer() -> impl Strategy<Value = Peer> {
-    (peer_address(), 1_u32.., prop::option::of("[ -~]{1,80}")).prop_map(|(address, asn, password)| {
-        let password = password.map(|text| text.try_into().unwrap());
-        Peer { password, ..Peer::new(address, asn.try_into().unwrap()) }
-    })
-}
-
 fn apply(model: &mut (BTreeMap<LoadBalancerId, Arc<LoadBalancer>>, Snapshot), write: &Write) {
     let (load_balancers, rest) = model;
     match write {
@@ -218,6 +82,12 @@ fn apply(model: &mut (BTreeMap<LoadBalancerId, Arc<LoadBalancer>>, Snapshot), wr
         Write::Identity(identity) => rest.identity = Some(*identity),
         Write::Peer(peer) => drop(rest.peers.insert(peer.address, peer.clone())),
         Write::NoPeer(address) => drop(rest.peers.remove(address)),
+        Write::Keep(kept) => {
+            rest.kept.retain(|each| each.keyed.key != kept.keyed.key);
+            rest.kept.push(Arc::clone(kept));
+            rest.kept.sort_by(|one, other| one.keyed.key.cmp(&other.keyed.key));
+        }
+        Write::Forget(key) => rest.kept.retain(|each| each.keyed.key != *key),
     }
 }
 
@@ -321,7 +191,9 @@ fn a_record_that_makes_no_sense_is_named() {
     let garbage = with_row(records, 7, b"{}");
     let released = TableDefinition::<u32, u64>::new("released");
     let multicast = with_row(released, 0xe000_0001, 1);
+    let made = with_row(TableDefinition::<&str, &[u8]>::new("keys"), "a key", b"{}");
     for (folder, name) in [
+        (made, "the record of the request a key cannot be read"),
         (garbage, "the record of load-balancer 00000000-0000-0000-0000-000000000007 cannot be read"),
         (multicast, "the record of the release of 224.0.0.1 cannot be read"),
     ] {
@@ -337,7 +209,7 @@ fn a_store_of_an_earlier_version_is_read_and_written() {
     let folder = with_row(TableDefinition::<&str, &str>::new("texts"), "adapter", "eth0");
     let database = Database::open(folder.0.join("slb.redb")).unwrap();
     let transaction = database.begin_write().unwrap();
-    for table in [TableDefinition::<&str, &[u8]>::new("singles"), TableDefinition::new("peers")] {
+    for table in ["singles", "peers", "keys"].map(TableDefinition::<&str, &[u8]>::new) {
         assert!(transaction.delete_table(table).unwrap());
     }
     transaction.commit().unwrap();
@@ -345,6 +217,7 @@ fn a_store_of_an_earlier_version_is_read_and_written() {
     let mut store = Redb::open(&folder.0).unwrap();
     let before = load(&mut store);
     assert_eq!((before.adapter.as_deref(), before.peers.len(), &before.uplink), (Some("eth0"), 0, &None));
+    assert_eq!(before.kept, []);
     let peer = Peer::new("10.0.0.254".parse::<IpAddr>().unwrap().try_into().unwrap(), std::num::NonZeroU32::MIN);
     block_on(store.commit(vec![Write::Peer(peer.clone())])).unwrap();
     assert_eq!(load(&mut store).peers.into_values().collect::<Vec<_>>(), [peer]);

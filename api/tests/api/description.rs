@@ -6,6 +6,7 @@ use std::{
     sync::LazyLock,
 };
 
+use axum::http::Method;
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 use slb_api::{problem::Kind, routes::ROUTES};
@@ -95,6 +96,27 @@ fn parameters_of_paths_are_described() {
         let parameters = item.get("parameters").and_then(Value::as_array).into_iter().flatten();
         let described = parameters.map(|parameter| resolve(parameter)["name"].as_str().unwrap());
         assert_eq!(described.collect::<Vec<_>>(), in_path.collect::<Vec<_>>(), "{path}");
+    }
+}
+
+/// The names of headers that an operation takes.
+fn headers(operation: &Value) -> BTreeSet<&str> {
+    let parameters = operation.get("parameters").and_then(Value::as_array).into_iter().flatten().map(resolve);
+    let headers = parameters.filter(|parameter| parameter["in"] == "header");
+    headers.map(|parameter| parameter["name"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn headers_are_described_where_they_count() {
+    for route in ROUTES {
+        let operation = &DOCUMENT["paths"][route.path][route.method.as_str().to_lowercase()];
+        let is_keyed = headers(operation).contains("Idempotency-Key");
+        assert_eq!(is_keyed, route.method == Method::POST, "{} {}", route.method, route.path);
+        // There is nothing yet at the path of a creation: what is expected there is not, whatever it is.
+        let may_differ = operation["responses"].get("412").is_some() && route.path != "/loadbalancer";
+        for header in ["If-Match", "If-None-Match"] {
+            assert_eq!(headers(operation).contains(header), may_differ, "{header}: {} {}", route.method, route.path);
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod description;
 mod drain;
 mod events;
 mod file;
+mod keys;
 mod loadbalancers;
 mod memory;
 mod problems;

@@ -13,11 +13,12 @@ use slb_core::{
     board::Board,
     command::{
         Answer, Command, Declaration, Extent, Failure, Mailbox, NewLoadBalancer, PeerCommand, Rejected, Request, Tally,
-        Wish, mailbox,
+        Terms, Wish, mailbox,
     },
     declared::Difference,
+    idempotency::{Book, Kept, Made, Standing},
     model::{Family, LoadBalancer, LoadBalancerId, Origin, Time, Vip, Vips},
-    peer::PeerAddress,
+    peer::{Peer, PeerAddress},
     plan::Observed,
     ports::{PoolError, Wanted},
     rehearsal::Rehearsal,
@@ -33,20 +34,11 @@ pub type Faults = Arc<Mutex<VecDeque<Failure>>>;
 pub fn start(first: Ipv4Addr, size: u32) -> (Mailbox, Arc<Board>, Faults) {
     let (mailbox, mut requests) = mailbox();
     let (board, faults) = (Arc::new(Board::default()), Faults::default());
-    let mut memory =
-        Memory { state: State::default(), board: Arc::clone(&board), faults: Arc::clone(&faults), first, size };
+    let (state, keys) = (State::default(), Book::default());
+    let mut memory = Memory { state, keys, board: Arc::clone(&board), faults: Arc::clone(&faults), first, size };
     tokio::spawn(async move {
         while let Some(Request { wish, terms, answer, .. }) = requests.next().await {
-            if let Err(rejected) = terms.expected.check(|| memory.tag(&wish)) {
-                drop(answer.send(Err(rejected.into())));
-                continue;
-            }
-            drop(answer.send(match wish {
-                wish if terms.rehearse => memory.rehearse(wish),
-                Wish::LoadBalancer(command) => memory.carry_out(command),
-                Wish::Peer(command) => memory.change_peers(command),
-                Wish::Declare(all) => memory.declare(all),
-            }));
+            drop(answer.send(memory.answer(wish, terms)));
         }
     });
     (mailbox, board, faults)
@@ -54,6 +46,7 @@ pub fn start(first: Ipv4Addr, size: u32) -> (Mailbox, Arc<Board>, Faults) {
 
 struct Memory {
     state: State,
+    keys: Book,
     board: Arc<Board>,
     faults: Faults,
     first: Ipv4Addr,
@@ -61,6 +54,29 @@ struct Memory {
 }
 
 impl Memory {
+    fn answer(&mut self, wish: Wish, terms: Terms) -> Result<Answer, Failure> {
+        let claim = match terms.key.filter(|_| !terms.rehearse).map(|key| self.keys.claim(key, Time::FIRST)) {
+            Some(standing) => match standing? {
+                Standing::Answered(answer) => return Ok(answer),
+                Standing::New(claim) => Some(claim),
+            },
+            None => None,
+        };
+        terms.expected.check(|| self.tag(&wish))?;
+        let id = if let Wish::LoadBalancer(command) = &wish { Some(command.load_balancer()) } else { None };
+        let answer = match wish {
+            wish if terms.rehearse => self.rehearse(wish),
+            Wish::LoadBalancer(command) => self.carry_out(command),
+            Wish::Peer(command) => self.change_peers(command),
+            Wish::Declare(all) => self.declare(all),
+        }?;
+        let about = id.and_then(|id| self.state.get(id));
+        if let (Some(claim), Some(made)) = (claim, Made::of(&answer, about.map(|about| &**about))) {
+            self.keys.put(Arc::new(Kept { keyed: claim.keyed().clone(), at: Time::FIRST, made }));
+        }
+        Ok(answer)
+    }
+
     fn change_peers(&mut self, command: PeerCommand) -> Result<Answer, Failure> {
         if let Some(fault) = self.faults.lock().unwrap().pop_front() {
             return Err(fault);
@@ -71,7 +87,7 @@ impl Memory {
             PeerCommand::Add(peer) if is_there(peer.address) => Err(Rejected::PeerExists(peer.address).into()),
             PeerCommand::Add(peer) => {
                 routing.add(&peer);
-                Ok(Answer::Peer(peer.address))
+                Ok(Answer::Peer(Peer { password: None, ..peer }))
             }
             PeerCommand::Remove(address) if is_there(address) => {
                 routing.remove(address);

@@ -31,6 +31,7 @@ use crate::{
     checker::{Checker, Transition},
     command::{Answer, Command, Failure, NewLoadBalancer, Rejected, Request, Terms, Wish},
     errors::Shared,
+    idempotency::{Claim, Standing},
     model::{LoadBalancerId, Origin, Vip, Vips},
     ports::{Advertiser, Cause, Pool, PoolError, Probe, Wanted},
     tag::Expected,
@@ -41,9 +42,10 @@ pub(super) const ANOTHERS: &str = "the address of another program's service";
 /// Why an address is not given to a load-balancer that would take any.
 pub(super) const NAMED: &str = "named by another load-balancer that is declared";
 
-/// Who waits for an answer, what is taken for granted there, and the span of log lines about it.
+/// Who waits for an answer, what is taken for granted there, the key that it is asked under, and the span of log lines about it.
 pub(super) struct Asker {
     pub(super) expected: Expected,
+    pub(super) claim: Option<Claim>,
     pub(super) span: Span,
     pub(super) answer: oneshot::Sender<Result<Answer, Failure>>,
 }
@@ -81,15 +83,30 @@ impl<W: World> Controller<W> {
     /// Takes requests in and carries out those that need no probe.
     pub async fn handle(&mut self, requests: Vec<Request>, now: Instant) {
         for Request { wish, terms, span, answer } in requests {
-            let Terms { rehearse, expected } = terms;
-            let asker = Asker { expected, span, answer };
+            let Terms { rehearse, expected, key } = terms;
+            let mut asker = Asker { expected, claim: None, span, answer };
+            match key.filter(|_| !rehearse).map(|keyed| self.claim(keyed)) {
+                None => {}
+                Some(Ok(Standing::New(claim))) => asker.claim = Some(claim),
+                Some(Ok(Standing::Answered(answer))) => {
+                    asker.answer(Ok(answer));
+                    continue;
+                }
+                Some(Err(rejected)) => {
+                    asker.answer(Err(rejected.into()));
+                    continue;
+                }
+            }
             match wish {
                 wish if rehearse => {
                     let rehearsed = self.rehearse(wish, &asker.expected).await;
                     asker.answer(rehearsed);
                 }
                 Wish::LoadBalancer(command) => self.admit(command, asker, now).await,
-                Wish::Peer(command) => asker.answer(self.change_peers(command).await),
+                Wish::Peer(command) => {
+                    let changed = self.change_peers(command, &asker).await;
+                    asker.answer(changed);
+                }
                 Wish::Declare(all) => self.declare(all, asker, now).await,
             }
         }

@@ -23,6 +23,7 @@ use super::{
     admission::Asker,
     converge::Failed,
     creation::{Creation, Number, Purpose},
+    keys::forget,
     report::is_kept,
 };
 use crate::{
@@ -30,7 +31,7 @@ use crate::{
     declared::Difference,
     errors::Chain,
     model::{LoadBalancer, LoadBalancerId, Mark, Origin, Phase, Vip, Vips},
-    ports::Wanted,
+    ports::{Wanted, Write},
     state::{Change, State},
     tag::{Expected, Tag},
 };
@@ -161,7 +162,7 @@ impl<W: World> Controller<W> {
         let in_the_way = difference.in_the_way.iter().filter_map(|id| self.state.get(*id));
         let gone: Vec<Arc<LoadBalancer>> = in_the_way.cloned().collect();
         self.kept = gone.iter().flat_map(|gone| gone.vips).chain(vips.values().copied().flatten()).collect();
-        let outcome = self.replace(&difference, &wish, &vips, gone, now).await;
+        let outcome = self.replace(&difference, &wish, &vips, gone, &asker, now).await;
         for vip in std::mem::take(&mut self.kept) {
             if self.is_lost(vip) {
                 self.give_back(vip);
@@ -177,6 +178,7 @@ impl<W: World> Controller<W> {
         wish: &command::Declaration,
         vips: &BTreeMap<usize, Vips>,
         gone: Vec<Arc<LoadBalancer>>,
+        asker: &Asker,
         now: Instant,
     ) -> Result<Answer, Refusal> {
         let prepared = match self.make_way(&gone, now).await {
@@ -194,21 +196,23 @@ impl<W: World> Controller<W> {
         let changes = changes.into_iter().filter(|(_, change)| change.write().is_some());
         let (places, changes): (Vec<usize>, Vec<Change>) = changes.unzip();
         let going = self.going(difference.removed.difference(&difference.in_the_way));
-        if let Err(cause) = self.commit(&[&erased[..], &changes[..], &going[..]].concat()).await {
+        let created = changes.iter().filter(|change| change.created().is_some()).count();
+        let tally = Tally { created, changed: changes.len() - created, removed: difference.removed.len() };
+        let answer = Answer::Declared(tally, after);
+        let kept = self.keep(asker, &answer, None).into_iter().collect();
+        if let Err(cause) = self.commit_with(&[&erased[..], &changes[..], &going[..]].concat(), kept).await {
             changes.iter().rev().for_each(|change| self.state.put(&change.clone().inverse()));
             self.come_back(&gone, now).await;
             return Err((None, Failure::Store(cause)));
         }
         if let Some((at, why)) = self.bring_about(&changes, now).await {
             let all = [changes, going].concat();
-            let undone = self.undo_all(all, now).await && self.restore(gone, now).await;
+            let undone = self.undo_all(all, forget(asker), now).await && self.restore(gone, now).await;
             return Err((places.get(at).copied(), why.into_failure(undone)));
         }
         self.remove(&going, now).await;
         changes.iter().chain(&going).for_each(log);
-        let created = changes.iter().filter(|change| change.created().is_some()).count();
-        let tally = Tally { created, changed: changes.len() - created, removed: difference.removed.len() };
-        Ok(Answer::Declared(tally, after))
+        Ok(answer)
     }
 
     /// Takes what is in the way out of the kernel and the state. The records stay, so that a crash only brings it back, and go in one
@@ -328,9 +332,9 @@ impl<W: World> Controller<W> {
     }
 
     /// Undoes what has been committed. Whether everything is as it was before.
-    async fn undo_all(&mut self, changes: Vec<Change>, now: Instant) -> bool {
+    async fn undo_all(&mut self, changes: Vec<Change>, of_key: Vec<Write>, now: Instant) -> bool {
         let undoing: Vec<Change> = changes.into_iter().map(undoing).collect();
-        self.put_back(&undoing, now).await
+        self.put_back(&undoing, of_key, now).await
     }
 
     /// Makes what made way be there again. Whether it is.
@@ -344,15 +348,15 @@ impl<W: World> Controller<W> {
         let is_whole = gone.len() == all;
         let back = |after: Arc<LoadBalancer>| Change { before: self.state.get(after.id).cloned(), after: Some(after) };
         let changes: Vec<Change> = gone.into_iter().map(back).collect();
-        self.put_back(&changes, now).await && is_whole
+        self.put_back(&changes, Vec::new(), now).await && is_whole
     }
 
-    async fn put_back(&mut self, undoing: &[Change], now: Instant) -> bool {
+    async fn put_back(&mut self, undoing: &[Change], of_key: Vec<Write>, now: Instant) -> bool {
         if undoing.is_empty() {
             return true;
         }
         undoing.iter().for_each(|change| self.state.put(change));
-        if let Err(cause) = self.commit(undoing).await {
+        if let Err(cause) = self.commit_with(undoing, of_key).await {
             undoing.iter().rev().for_each(|change| self.state.put(&change.clone().inverse()));
             error!(error = %Chain(&*cause), "a failed declaration could not be undone: the store refuses the write");
             return false;

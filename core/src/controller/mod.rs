@@ -6,7 +6,7 @@
 //!  link and address events, interval, retries ───────────────────────────────▶ converge
 //! ```
 //! Rooms, in reading order: [`admission`](self) finds addresses for each creation; `round` makes wishes durable and carries
-//! them out, or undoes them; `declare` does so with many load-balancers as one; `rehearse` says what they would do; `peers` adds and removes routers that are told; `converge` brings the kernel to the desired state, and `report` says how it is doing; `health` takes out
+//! them out, or undoes them; `declare` does so with many load-balancers as one; `rehearse` says what they would do; `keys` remembers what was granted, for those who ask again; `peers` adds and removes routers that are told; `converge` brings the kernel to the desired state, and `report` says how it is doing; `health` takes out
 //! backends that fail their checks, and `drain` follows those that are drained to their end; `background` does the same without being
 //! asked, and `log` says what was not as desired; `avoid` knows which addresses must not be handed out, and `foreign` what belongs to other programs.
 //!
@@ -25,6 +25,7 @@ mod declare;
 mod drain;
 mod foreign;
 mod health;
+mod keys;
 mod log;
 mod peers;
 mod rehearse;
@@ -55,6 +56,7 @@ use crate::{
     board::Board,
     checker::Checker,
     command,
+    idempotency::Book,
     model::{LoadBalancerId, Vip},
     peer::PeerAddress,
     plan::Observed,
@@ -104,6 +106,8 @@ pub struct Controller<W: World> {
     /// Addresses that were released and not handed out since, with the number of their release: as in the store.
     released: BTreeMap<Vip, u64>,
     last_release: u64,
+    /// Of requests that may be asked again.
+    keys: Book,
     /// Added while a server ran: as in the store.
     peers: BTreeSet<PeerAddress>,
     /// What settings were before slb changed them: as in the store.
@@ -175,6 +179,7 @@ impl<W: World> Controller<W> {
             avoid: Avoid::default(),
             released: snapshot.released,
             last_release,
+            keys: Book::restore(snapshot.kept),
             peers: peers.into_keys().collect(),
             originals: snapshot.originals,
             acquired: BTreeMap::new(),

@@ -9,6 +9,7 @@ use super::{
     Controller, World,
     admission::Asker,
     converge::{Failed, Failures},
+    keys::forget,
     report::is_kept,
 };
 use crate::{
@@ -33,6 +34,7 @@ struct Applied {
     command: Command,
     vips: Vips,
     change: Change,
+    answer: Result<Answer, Failure>,
     asker: Asker,
 }
 
@@ -91,13 +93,18 @@ impl<W: World> Controller<W> {
             match change.and_then(|change| self.state.with_check_marks(change, &foreign)) {
                 Ok(change) => {
                     let change = self.informed(change);
-                    applied.push(Applied { command, vips, change, asker });
+                    let answer = answer(&command, &change);
+                    applied.push(Applied { command, vips, change, answer, asker });
                 }
                 Err(rejected) => asker.answer(Err(rejected.into())),
             }
         }
         let changes: Vec<Change> = applied.iter().map(|applied| applied.change.clone()).collect();
-        if let Err(cause) = self.commit(&changes).await {
+        let keep = |Applied { change, answer, asker, .. }: &Applied| {
+            self.keep(asker, answer.as_ref().ok()?, change.after.as_deref())
+        };
+        let kept = applied.iter().filter_map(keep).collect();
+        if let Err(cause) = self.commit_with(&changes, kept).await {
             return self.take_back(applied, cause);
         }
         self.settle_for_checks(&changes).await;
@@ -166,10 +173,19 @@ impl<W: World> Controller<W> {
 
     /// Makes changes durable, all or none, and shows them to readers. They are in the state already.
     pub(super) async fn commit(&mut self, changes: &[Change]) -> Result<(), Cause> {
-        let writes = self.writes(changes);
-        if writes.is_empty() {
-            return Ok(());
-        }
+        self.commit_with(changes, Vec::new()).await
+    }
+
+    /// The same with what is written of keys.
+    pub(super) async fn commit_with(&mut self, changes: &[Change], of_keys: Vec<Write>) -> Result<(), Cause> {
+        let mut writes = self.writes(changes);
+        writes.extend(of_keys);
+        if writes.is_empty() { Ok(()) } else { self.write(writes).await }
+    }
+
+    /// The same of what is written.
+    pub(super) async fn write(&mut self, writes: Vec<Write>) -> Result<(), Cause> {
+        let writes = self.with_outdated(writes);
         self.drivers.store.commit(writes.clone()).await?;
         for write in writes {
             self.committed(write);
@@ -215,6 +231,8 @@ impl<W: World> Controller<W> {
             Write::Reused(vip) => drop(self.released.remove(&vip)),
             Write::Original(change) => drop(self.originals.insert(change.name.clone(), change)),
             Write::Restored(name) => drop(self.originals.remove(&name)),
+            Write::Keep(kept) => self.keys.put(kept),
+            Write::Forget(key) => self.keys.remove(&key),
             Write::Adapter(_)
             | Write::NoAdapter
             | Write::Identity(_)
@@ -235,22 +253,22 @@ impl<W: World> Controller<W> {
 
     /// Undoes what a failed request did, as far as it goes, and says so. A deletion is not undone: it is finished later.
     async fn fail(&mut self, applied: Applied, why: Failed, now: Instant) {
-        let Applied { command, vips, change, asker } = applied;
+        let Applied { command, vips, change, asker, .. } = applied;
         let undone = match (&command, &change.after) {
             (Command::Delete(_), _) => false,
             (Command::Create(_), Some(created)) => match self.state.mark_deleting(created.id) {
-                Ok(going) => self.undo(vips, going, now).await,
+                Ok(going) => self.undo(vips, going, forget(&asker), now).await,
                 Err(_) => true,
             },
-            _ => self.undo(vips, change.undoing(), now).await,
+            _ => self.undo(vips, change.undoing(), forget(&asker), now).await,
         };
         asker.answer(Err(why.into_failure(undone)));
     }
 
     /// Whether everything is as it was before.
-    async fn undo(&mut self, vips: Vips, change: Change, now: Instant) -> bool {
+    async fn undo(&mut self, vips: Vips, change: Change, of_key: Vec<Write>, now: Instant) -> bool {
         self.state.put(&change);
-        if let Err(cause) = self.commit(std::slice::from_ref(&change)).await {
+        if let Err(cause) = self.commit_with(std::slice::from_ref(&change), of_key).await {
             self.state.put(&change.inverse());
             error!(%vips, error = %Chain(&*cause), "a failed change could not be undone: the store refuses the write");
             return false;
@@ -293,9 +311,14 @@ impl<W: World> Controller<W> {
     }
 }
 
-fn succeed(Applied { command, change, asker, .. }: Applied) {
+fn succeed(Applied { command, change, answer, asker, .. }: Applied) {
     asker.span.in_scope(|| log(&command, &change));
-    let answer = match (command, change.after) {
+    asker.answer(answer);
+}
+
+/// What is answered once the change is carried out.
+fn answer(command: &Command, change: &Change) -> Result<Answer, Failure> {
+    match (command, &change.after) {
         (Command::Delete(_), _) | (Command::RemoveBackend(..), _) | (_, None) => Ok(Answer::Gone),
         (
             Command::Create(_)
@@ -304,7 +327,7 @@ fn succeed(Applied { command, change, asker, .. }: Applied) {
             | Command::Drain(_, None, _)
             | Command::Undrain(_, None),
             Some(after),
-        ) => Ok(Answer::LoadBalancer(after)),
+        ) => Ok(Answer::LoadBalancer(Arc::clone(after))),
         (Command::AddBackends(_, added), Some(after)) => {
             let before = after.backends().len().saturating_sub(added.len());
             Ok(Answer::Backends(after.backends().iter().skip(before).cloned().collect()))
@@ -314,12 +337,11 @@ fn succeed(Applied { command, change, asker, .. }: Applied) {
             | Command::Drain(id, Some(backend), _)
             | Command::Undrain(id, Some(backend)),
             Some(after),
-        ) => match after.backend(backend) {
+        ) => match after.backend(*backend) {
             Some(found) => Ok(Answer::Backend(found.clone())),
-            None => Err(Rejected::UnknownBackend { load_balancer: id, backend }.into()),
+            None => Err(Rejected::UnknownBackend { load_balancer: *id, backend: *backend }.into()),
         },
-    };
-    asker.answer(answer);
+    }
 }
 
 /// One line for each thing that an operator had changed.

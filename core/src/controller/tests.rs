@@ -22,6 +22,7 @@ mod edits;
 mod failures;
 mod fallback;
 mod health;
+mod keys;
 mod laws;
 mod many;
 mod peers;
@@ -53,6 +54,7 @@ use crate::{
     ports::{HostEvent, PoolError},
     sim::{Sim, SimWorld, drivers, served},
     step::{AdvertStep, DataplaneStep, HostStep, Step},
+    tag::Tag,
 };
 
 thread_local! {
@@ -189,6 +191,9 @@ impl Server {
     /// The kernel serves what the board shows, and nothing else; nothing else is paid for, either.
     fn check(&self) {
         let shown: Vec<_> = self.board.list().into_iter().flatten().map(|seen| seen.load_balancer).collect();
+        // The tag that readers get of the list is the one that changes are held against.
+        let tag = self.board.tag();
+        assert!(tag.is_none() || tag == Tag::of_list(&self.controller.state));
         let vips: BTreeSet<Vip> = shown.iter().flat_map(|each| each.vips).collect();
         assert_eq!(self.sim.with(|remains| remains.reserved.clone()), vips);
         let expected = served(&shown, Time::from(clock()));

@@ -4,13 +4,13 @@
 use super::*;
 use crate::{
     command::{Declaration, Extent, Wish},
-    tag::{Expected, Tag, Tags},
+    tag::{Expected, Tags},
 };
 
 fn expecting(tag: Tag, wish: Wish) -> (Request, oneshot::Receiver<Result<Answer, Failure>>) {
     let expected = Expected { is: Some(Tags::Of(vec![tag])), is_not: None };
     let (answer, answered) = oneshot::channel();
-    (Request { wish, terms: Terms { rehearse: false, expected }, span: Span::none(), answer }, answered)
+    (Request { wish, terms: Terms { expected, ..Terms::default() }, span: Span::none(), answer }, answered)
 }
 
 fn granted(server: &mut Server, wishes: Vec<(Request, oneshot::Receiver<Result<Answer, Failure>>)>) -> Vec<bool> {
