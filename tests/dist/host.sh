@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The life of the package on a Debian host with systemd: installed, set up, serves, is upgraded under load, restarted, stopped, purged.
+# The life of the package on a Debian host with systemd: installed, set up, serves, is upgraded under load, restarted, stopped, works
+# with a root that cannot be written to, is purged.
 # What it says is read by tests/dist/package.rs. Two packages are in /packages, the second newer.
 set -eu
 say() { sed "s/^/host: $1 /"; }
@@ -95,6 +96,20 @@ succeed systemctl reload slb
 systemctl stop slb
 { systemctl show slb --property=Result; visit 2; } | say stopped
 journalctl --unit slb --output cat | grep 'Killing process' | say killed || true
+
+# A root that cannot be written to, as docs/raspberry-pi.md has it.
+mkdir /data /etc/systemd/system/slb.service.d
+mount -t tmpfs tmpfs /data
+mount -t tmpfs tmpfs /tmp
+cp -a /var/lib/slb /data/slb
+echo 'stateDir = "/data/slb"' >>/etc/slb/slb.toml
+printf '[Service]\nReadWritePaths=/data/slb\n' >/etc/systemd/system/slb.service.d/override.conf
+systemctl daemon-reload
+journalctl --relinquish-var
+mount -o remount,ro /
+systemctl start slb
+api 127.0.0.1:10001/loadbalancer -d '{"name":"more","port":81}' --output /dev/null --write-out '%{http_code}\n' | say readonly
+mount -o remount,rw /
 
 apt-get purge -y slb 2>&1 | say apt
 kernel >/after

@@ -48,6 +48,7 @@ fn a_package_is_installed_upgraded_and_purged() {
         assert!(clients.len() == 1 && clients[0].ends_with(" good"), "{clients:?}\n{said_of}");
     }
     assert_eq!(said("stopped"), ["Result=success", "1 one", "1 two"], "and traffic goes on");
+    assert_eq!(said("readonly"), ["201"]);
     assert!(said("killed").is_empty(), "{said_of}");
     assert!(said("left").is_empty(), "{said_of}");
 }
