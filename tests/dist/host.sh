@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The life of the package on a Debian host with systemd: installed, set up, serves, is upgraded under load, restarted, purged.
+# The life of the package on a Debian host with systemd: installed, set up, serves, is upgraded under load, restarted, stopped, works
+# with a root that cannot be written to, is purged.
 # What it says is read by tests/dist/package.rs. Two packages are in /packages, the second newer.
 set -eu
 say() { sed "s/^/host: $1 /"; }
@@ -13,6 +14,16 @@ kernel() {
     nft list ruleset
     sysctl --all --pattern '^net\.ipv4\.(ip_forward$|vs|conf)'
 }
+main() { systemctl show slb --property=MainPID --value; }
+ready() { until get 127.0.0.1:10001/readyz >/dev/null; do sleep 0.2; done; }
+# Does it, and returns when another process is the main one.
+succeed() {
+    before=$(main)
+    "$@"
+    until [ "$(main)" != "$before" ]; do sleep 0.2; done
+    ready
+}
+visit() { for _ in $(seq "$1"); do ip netns exec client curl --silent --max-time 20 192.168.0.85; done | sort | uniq -c; }
 get() { curl --silent --show-error --fail --max-time 20 "$@"; }
 api() { get "$@" --header 'Content-Type: application/json'; }
 
@@ -48,7 +59,7 @@ systemd-analyze security slb.service | grep Overall | say rating
 
 uuid=$(api 127.0.0.1:10001/loadbalancer -d '{"name":"test loadbalancer","port":80}' | sed 's/^{"uuid":"\([^"]*\)".*/\1/')
 for ip in 192.168.0.11 192.168.0.12; do api "127.0.0.1:10001/loadbalancer/$uuid/backend" -d "{\"ip\":\"$ip\",\"port\":80}" >/dev/null; done
-for _ in 1 2 3 4; do ip netns exec client curl --silent --max-time 20 192.168.0.85; done | sort | uniq -c | say served
+visit 4 | say served
 
 # Load of clients and of an operator, until told to stop.
 touch /operator /client1 /client2
@@ -62,11 +73,9 @@ operator=$!
 ip netns exec client sh /visits 192.168.0.85 /stop >/client1 2>&1 &
 ip netns exec client sh /visits 192.168.0.85 /stop >/client2 2>&1 &
 until [ "$(cat /client1 /client2 | wc -l)" -ge 10 ] && [ -s /operator ]; do sleep 0.2; done
-before=$(systemctl show slb --property=MainPID --value)
-apt-get install -y /packages/slb_2.deb 2>&1 | say apt
-until [ "$(systemctl show slb --property=MainPID --value)" != "$before" ]; do sleep 0.2; done
-until get 127.0.0.1:10001/readyz >/dev/null; do sleep 0.2; done
-readlink "/proc/$(systemctl show slb --property=MainPID --value)/exe" | say runs
+upgrade() { apt-get install -y /packages/slb_2.deb 2>&1 | say apt; }
+succeed upgrade
+readlink "/proc/$(main)/exe" | say runs
 cat /client1 /client2 | wc -l >/count
 until [ "$(cat /client1 /client2 | wc -l)" -ge $(($(cat /count) + 10)) ]; do sleep 0.2; done
 cat /client1 /client2 | sort | uniq -c | say upgraded
@@ -74,11 +83,33 @@ cat /client1 /client2 | sort | uniq -c | say upgraded
 touch /stop-operator
 wait $operator
 systemctl restart slb
-until get 127.0.0.1:10001/readyz >/dev/null; do sleep 0.2; done
+ready
 touch /stop
 wait
 sort /client1 /client2 | uniq -c | say restarted
 sort /operator | uniq -c | say operator
+
+# A successor, which systemd did not start: what happens to it is noticed, and it is waited for.
+succeed systemctl reload slb
+succeed kill -KILL "$(main)"
+succeed systemctl reload slb
+systemctl stop slb
+{ systemctl show slb --property=Result; visit 2; } | say stopped
+journalctl --unit slb --output cat | grep 'Killing process' | say killed || true
+
+# A root that cannot be written to, as docs/raspberry-pi.md has it.
+mkdir /data /etc/systemd/system/slb.service.d
+mount -t tmpfs tmpfs /data
+mount -t tmpfs tmpfs /tmp
+cp -a /var/lib/slb /data/slb
+echo 'stateDir = "/data/slb"' >>/etc/slb/slb.toml
+printf '[Service]\nReadWritePaths=/data/slb\n' >/etc/systemd/system/slb.service.d/override.conf
+systemctl daemon-reload
+journalctl --relinquish-var
+mount -o remount,ro /
+systemctl start slb
+api 127.0.0.1:10001/loadbalancer -d '{"name":"more","port":81}' --output /dev/null --write-out '%{http_code}\n' | say readonly
+mount -o remount,rw /
 
 apt-get purge -y slb 2>&1 | say apt
 kernel >/after

@@ -4,7 +4,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use super::{DIST, said};
@@ -40,11 +40,16 @@ fn a_package_is_installed_upgraded_and_purged() {
     for line in ["ActiveState=active", "User=slb", "WatchdogUSec=3min"] {
         assert!(service.iter().any(|said| said == line), "{service:?}");
     }
+    let rating = said("rating")[0].split_whitespace().find_map(|word| word.parse::<f64>().ok()).unwrap();
+    assert!(rating <= 2.0, "{rating}");
     assert_eq!(said("served"), ["2 one", "2 two"]);
     assert_eq!(said("runs"), ["/usr/bin/slb"], "the new one, and not the file that was replaced");
     for clients in [said("upgraded"), said("restarted"), said("operator")] {
         assert!(clients.len() == 1 && clients[0].ends_with(" good"), "{clients:?}\n{said_of}");
     }
+    assert_eq!(said("stopped"), ["Result=success", "1 one", "1 two"], "and traffic goes on");
+    assert_eq!(said("readonly"), ["201"]);
+    assert!(said("killed").is_empty(), "{said_of}");
     assert!(said("left").is_empty(), "{said_of}");
 }
 
@@ -58,7 +63,7 @@ fn rebuild(from: &Path, to: &Path) {
     assert!(status.success(), "{status}");
 }
 
-/// All that the host's console said.
+/// All that the host's console said; while it runs that is to be read in a file.
 fn boot() -> String {
     assert!(Path::new(LAB).join("host/system").exists(), "run lab/debian-host");
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("host");
@@ -73,12 +78,13 @@ fn boot() -> String {
     let init = folder.join("boot.sh");
     let mut qemu = Command::new("timeout");
     qemu.args(["1500", "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-smp", "2", "-m", "1536M", "-cpu", "max"]);
-    qemu.args(["-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio"]);
+    let console = folder.join("console");
+    qemu.args(["-nographic", "-no-reboot", "-nodefaults", "-serial"]).arg(format!("file:{}", console.display()));
     qemu.args(["-fsdev", "local,id=host,path=/,security_model=none,multidevs=remap,readonly=on"]);
     qemu.args(["-device", "virtio-9p-pci,fsdev=host,mount_tag=host", "-kernel"]).arg(format!("{LAB}/stock/vmlinuz"));
     qemu.arg("-initrd").arg(format!("{LAB}/stock/initrd")).arg("-append");
     let (init, folder) = (init.display(), folder.display());
     qemu.arg(format!("console=ttyS0 quiet panic=-1 systemd.show_status=0 slb_init={init} slb_folder={folder}"));
-    let output = qemu.output().unwrap();
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    let status = qemu.stdin(Stdio::null()).status().unwrap();
+    format!("{}{status}", fs::read_to_string(console).unwrap())
 }
