@@ -23,7 +23,7 @@ mod load;
 use std::{env, process::Command};
 
 use self::{
-    contender::Contender,
+    contender::{CLOSING, Contender},
     load::{Backends, Load},
 };
 
@@ -79,7 +79,9 @@ fn compare() {
             let ratio = median(of_one.iter().zip(direct).map(|(sample, direct)| sample.rate / direct.rate));
             let processor = load.shown_processor(median(of_one.iter().map(|sample| sample.processor)));
             println!("  {:<18}{rate} {ratio:>6.2} x  processor {processor}", contender.name);
-            ratios.push(ratio);
+            if contender.name != CLOSING {
+                ratios.push(ratio);
+            }
         }
         let [_, slb, others @ ..] = &ratios[..] else { continue };
         let ratio = slb / others.iter().copied().fold(0.0, f64::max);

@@ -20,6 +20,10 @@ use crate::load::{BACKEND, HTTP, PORTS};
 /// slb, built by cargo.
 const SLB: &str = env!("CARGO_BIN_EXE_slb");
 
+/// nginx by its defaults, which closes both directions as soon as one of them is closed: what was under way in the other one is lost. It is
+/// shown, and not compared with: what all others do is more.
+pub const CLOSING: &str = "nginx, closing";
+
 /// One way from the client to the backend.
 pub struct Contender {
     pub name: &'static str,
@@ -37,10 +41,10 @@ struct Proxy {
 
 impl Contender {
     /// The first one is the way without a proxy, the second one slb.
-    pub fn all() -> [Self; 5] {
+    pub fn all() -> [Self; 6] {
         let cores = available_parallelism().unwrap().get();
         let at = |last| Ipv4Addr::new(127, 0, 0, last);
-        let [slb, haproxy, splicing, nginx] = [2, 3, 4, 5].map(at);
+        let [slb, haproxy, splicing, nginx, closing] = [2, 3, 4, 5, 6].map(at);
         [
             Self { name: "direct", address: BACKEND, proxy: None },
             Self::start("slb", slb, &slb_file(slb), |file, folder| {
@@ -56,11 +60,8 @@ impl Contender {
                 &haproxy_file(splicing, cores, "option splice-auto"),
                 haproxy_command,
             ),
-            Self::start("nginx", nginx, &nginx_file(nginx, cores), |file, folder| {
-                let mut nginx = Command::new("nginx");
-                nginx.arg("-p").arg(folder).arg("-c").arg(file).args(["-e", "stderr"]);
-                nginx
-            }),
+            Self::start("nginx", nginx, &nginx_file(nginx, cores, "proxy_half_close on;"), nginx_command),
+            Self::start(CLOSING, closing, &nginx_file(closing, cores, ""), nginx_command),
         ]
     }
 
@@ -139,12 +140,18 @@ fn haproxy_file(address: Ipv4Addr, cores: usize, more: &str) -> String {
     ) + &PORTS.map(of_port).concat()
 }
 
-fn nginx_file(address: Ipv4Addr, cores: usize) -> String {
+fn nginx_command(file: &OsStr, folder: &OsStr) -> Command {
+    let mut nginx = Command::new("nginx");
+    nginx.arg("-p").arg(folder).arg("-c").arg(file).args(["-e", "stderr"]);
+    nginx
+}
+
+fn nginx_file(address: Ipv4Addr, cores: usize, more: &str) -> String {
     let of_port =
         |port| format!(" server {{ listen {address}:{port} reuseport backlog=4096; proxy_pass {BACKEND}:{port}; }}\n");
     format!(
         "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\nuser root;\ndaemon off;\npid nginx.pid;\n\
-         worker_processes {cores};\nevents {{ worker_connections 4096; }}\nstream {{\n{}}}\n",
+         worker_processes {cores};\nevents {{ worker_connections 4096; }}\nstream {{\n {more}\n{}}}\n",
         PORTS.map(of_port).concat()
     )
 }
