@@ -439,6 +439,12 @@ impl LoadBalancer {
         self.phase == Phase::Active && self.all_drains().any(|drain| drain.is_under_way())
     }
 
+    /// Whether one of its backends has failed its checks, and is not back.
+    #[must_use]
+    pub fn has_failures(&self) -> bool {
+        self.backends().iter().any(|backend| backend.condition.down.is_some())
+    }
+
     /// Whether something of it is drained, or has been and is not back.
     #[must_use]
     pub fn has_drain(&self) -> bool {

@@ -21,7 +21,7 @@ use crate::{
     command::{BackendChange, Command, LoadBalancerChange, NewLoadBalancer, Rejected},
     model::{
         Backend, BackendId, CheckMarks, Endpoint, Family, Listen, LoadBalancer, LoadBalancerId, Mark, Marked, Origin,
-        Phase, Port, PortRange, Protocol, Time, Vip, Vips, VirtualService,
+        Phase, Port, PortRange, Protocol, ServiceKey, Time, Vip, Vips, VirtualService,
     },
     ports::Write,
     step::DataplaneStep,
@@ -127,6 +127,14 @@ impl State {
         let ranges = self.by_ports.range(first..=last);
         let found = ranges.filter_map(|((_, _, ports), id)| Some((ports.first(), self.by_id.get(id)?)));
         found.filter(|(port, load_balancer)| *port == load_balancer.port).map(|(_, load_balancer)| load_balancer)
+    }
+
+    /// The load-balancer that a service is of, and on which of its VIPs. None of services by mark, whose VIP they do not name.
+    #[must_use]
+    pub fn behind(&self, service: ServiceKey) -> Option<(&Arc<LoadBalancer>, Vip)> {
+        let ServiceKey::Endpoint(Endpoint { vip, port, protocol }) = service else { return None };
+        let load_balancer = self.by_id.get(self.by_ports.get(&(vip, protocol, port.into()))?)?;
+        load_balancer.marked.is_none().then_some((load_balancer, vip))
     }
 
     /// Every VIP that slb answers for, in order. What is bound, programmed or translated for any other address is foreign.

@@ -125,7 +125,9 @@ impl<W: World> Controller<W> {
     fn leads_there(&self, watch: &Watch) -> bool {
         let Some(Through { vip, mark, .. }) = watch.through else { return true };
         let found = self.observed.services.get(&VirtualService::Mark(vip, mark).key());
-        found.is_some_and(|found| found.backends.keys().map(|target| target.ip.address()).eq([watch.target.ip()]))
+        found.is_some_and(|found| {
+            found.backends.listed().keys().map(|target| target.ip.address()).eq([watch.target.ip()])
+        })
     }
 
     /// Begins with the checks in the scope to whose backends the way has just been made.
