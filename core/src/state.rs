@@ -373,7 +373,7 @@ impl State {
         let before = self.active(id)?;
         let known = |target| before.backends().iter().find(|each| each.target == target);
         let kept = backends.iter().map(|each| match known(each.target) {
-            Some(known) => Backend { id: known.id, condition: known.condition, ..each.clone() },
+            Some(known) => Backend { id: known.id, condition: known.condition.clone(), ..each.clone() },
             None => each.clone(),
         });
         let has_ever_had = before.backends.is_some() || !backends.is_empty();
