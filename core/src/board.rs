@@ -169,7 +169,10 @@ impl Board {
             Some(Seen { load_balancer: before, status, .. }) if before.backends == load_balancer.backends => {
                 Arc::clone(status)
             }
-            Some(Seen { status, .. }) => Arc::new(status.with_backends_of(&load_balancer, self.journal.now())),
+            Some(Seen { load_balancer: before, status, .. }) => {
+                let (before, after) = (before.backends(), load_balancer.backends());
+                Arc::new(status.with_backends_of(before, after, self.journal.now()))
+            }
             None => Arc::new(Status::new(&load_balancer, self.journal.now())),
         };
         let events = difference::between(before.map(|seen| &*seen.load_balancer), &load_balancer);
@@ -182,7 +185,7 @@ impl Board {
     pub fn report(&self, id: LoadBalancerId, report: Report) {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
         let Some(seen) = posted.by_id.get_mut(&id) else { return };
-        if let Some((next, news)) = seen.status.next(report, self.journal.now()) {
+        if let Some((next, news)) = seen.status.next(&report, self.journal.now()) {
             seen.status = Arc::new(next);
             news.into_iter().for_each(|news| self.journal.tell(Event::Status(id, news)));
         }
