@@ -4,6 +4,7 @@
 mod check_marks;
 mod conditions;
 mod declared;
+mod loops;
 mod targets;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::{
 
 use self::{
     conditions::unwatched,
+    loops::Loops,
     targets::{check_fallback, check_persistence, check_targets},
 };
 use crate::{
@@ -33,6 +35,8 @@ pub struct State {
     by_id: BTreeMap<LoadBalancerId, Arc<LoadBalancer>>,
     /// Each range of each load-balancer. No two of a VIP and protocol overlap.
     by_ports: BTreeMap<(Vip, Protocol, PortRange), LoadBalancerId>,
+    /// Where those go that go to loopback addresses.
+    loops: Loops,
     last_serial: u64,
 }
 
@@ -304,6 +308,7 @@ impl State {
     /// Makes the state what the change says, whatever it was.
     pub fn put(&mut self, change: &Change) {
         if let Some(before) = &change.before {
+            self.loops.remove(before);
             self.by_id.remove(&before.id);
             for vip in before.vips {
                 for ports in before.ranges() {
@@ -312,6 +317,7 @@ impl State {
             }
         }
         if let Some(after) = &change.after {
+            self.loops.add(after);
             self.last_serial = self.last_serial.max(after.serial);
             for vip in after.vips {
                 let ports = after.ranges().into_iter();
