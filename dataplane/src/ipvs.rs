@@ -62,9 +62,7 @@ impl Dataplane for Ipvs {
         }
         for (key, settings) in services? {
             let mut backends = Listed::new();
-            self.client
-                .each_destination(&translate::id(key), |found| backends.extend(translate::backend(&found)))
-                .await?;
+            self.client.each_asked(&translate::id(key), |found| backends.extend(translate::backend(&found))).await?;
             each(key, ServiceView { settings, backends: backends.into() });
         }
         Ok(())
@@ -100,7 +98,10 @@ impl Dataplane for Ipvs {
             self.client = Client::open().await?;
             destinations = self.client.destinations(&id).await;
         }
-        Ok(destinations?.iter().filter_map(|each| Some((translate::target(each)?, meter::connections(each)))).collect())
+        Ok(destinations?
+            .iter()
+            .filter_map(|each| Some((translate::target(each.id())?, meter::connections(each))))
+            .collect())
     }
 
     fn unserved(&self, step: &DataplaneStep) -> Option<Unserved> {
