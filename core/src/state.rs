@@ -115,6 +115,9 @@ impl State {
             state.last_serial = state.last_serial.max(load_balancer.serial);
             state.put(&Change { before: None, after: Some(load_balancer) });
         }
+        // One by one and in order, they leave half of each node empty.
+        state.by_id = state.by_id.into_iter().collect();
+        state.by_ports = state.by_ports.into_iter().collect();
         Ok(state)
     }
 

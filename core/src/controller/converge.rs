@@ -17,7 +17,7 @@ use crate::{
     errors::{Chain, Shared},
     feasible::Feasible,
     model::{LoadBalancer, Phase, Time, Vip, VirtualService},
-    observed::{ServiceView, Services},
+    observed::ServiceView,
     plan::{Observed, Scope, plan},
     ports::{Advertiser, Cause, Dataplane, Host, Unserved, Verdict},
     state::Change,
@@ -257,14 +257,16 @@ impl<W: World> Controller<W> {
     /// Reads the kernel anew.
     pub(super) async fn observe(&mut self, now: Instant) -> Result<(), Cause> {
         let host = self.drivers.host.observe().await?;
-        let (state, mut services) = (&self.state, Services::new());
+        let (state, mut services) = (&self.state, Vec::new());
         let known = |key, mut service: ServiceView| {
             if let Some((load_balancer, vip)) = state.behind(key) {
                 service.backends.settle(load_balancer, vip);
             }
-            services.insert(key, service);
+            services.push((key, service));
         };
         self.drivers.dataplane.observe_each(known).await?;
+        // Of a list at once, a map is made with nodes that are full.
+        let services = services.into_iter().collect();
         let advertised = std::mem::take(&mut self.observed.advertised);
         self.observed = Observed { host, services, advertised };
         self.avoid.refresh(&self.state, &self.observed, now);
