@@ -19,10 +19,11 @@ use crate::{
 impl<W: World> Controller<W> {
     /// Posts how everything in the scope is doing, now that it has been brought as far as it goes to what was planned for that time.
     pub(super) fn report(&self, scope: &Scope, failed: &Failures, time: Time) {
+        let now = self.board.journal().now();
         for load_balancer in self.in_scope(scope) {
             // That it goes is no failure; it is gone in a moment.
             if load_balancer.phase != Phase::Deleting || is_kept(load_balancer, failed) {
-                self.board.report(load_balancer.id, self.report_on(load_balancer, failed, time));
+                self.board.report_at(now, load_balancer.id, self.report_on(load_balancer, failed, time));
             }
         }
     }
