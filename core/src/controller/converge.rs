@@ -28,8 +28,8 @@ use crate::{
 /// takes in one piece.
 const STEPS: usize = 3_072;
 
-/// VIPs that are planned for at a time.
-const PART: usize = 1_024;
+/// VIPs that are planned for at a time: as many as source NAT takes in one piece, for iptables writes its whole table with each.
+const PART: usize = STEPS;
 
 /// What is not as desired, by VIP, in the order in which it failed. No list is empty.
 pub(super) type Failures = BTreeMap<Vip, Vec<Failed>>;
