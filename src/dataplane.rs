@@ -12,7 +12,7 @@ use std::{
 use slb_core::{
     errors::Chain,
     model::{ServiceKey, Target, VirtualService},
-    observed::Services,
+    observed::{ServiceView, Services},
     ports::{Cause, Dataplane, SettingChange, Settings, Snapshot, Unserved, Verdict},
     statistics::{Connections, Statistics},
     step::DataplaneStep,
@@ -295,6 +295,13 @@ impl Dataplane for Plane {
         match self {
             Self::Ipvs(ipvs) => ipvs.observe().await,
             Self::User(relays) => relays.proxy.observe().await,
+        }
+    }
+
+    async fn observe_each(&mut self, each: impl FnMut(ServiceKey, ServiceView) + Send) -> Result<(), Cause> {
+        match self {
+            Self::Ipvs(ipvs) => ipvs.observe_each(each).await,
+            Self::User(relays) => relays.proxy.observe_each(each).await,
         }
     }
 

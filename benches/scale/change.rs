@@ -7,6 +7,9 @@
 //! | weight | of a backend |
 //! | backend | added and removed |
 //! | load-balancer | created with a backend of direct routing, and deleted |
+//! | address | bound and taken off, by hand: what the kernel takes of the line before |
+
+use std::net::Ipv4Addr;
 
 use serde_json::Value;
 use slb_lab::{Process, Server, http};
@@ -15,12 +18,14 @@ use crate::{
     client::{Client, ask_all},
     finding::{median, tell},
     fleet::{Fleet, Host, on_a_runtime},
-    process,
+    limit, process,
 };
 
 const ROOM: &str = "change";
 const FLEETS: [Fleet; 2] = [Fleet(1), Fleet(10_000)];
 const ROUNDS: usize = 100;
+/// An address that slb has nothing to do with.
+const BY_HAND: Ipv4Addr = Ipv4Addr::new(10, 250, 0, 1);
 /// Changes of each kind in a round.
 const CHANGES: usize = 4;
 
@@ -28,7 +33,7 @@ pub fn measure() {
     let hosts = FLEETS.map(|_| Host::new());
     let [few, many] = [0, 1].map(|at| process::start(FLEETS[at], 100, &hosts[at]));
     let sites = [Site::new(&hosts[0], few, FLEETS[0]), Site::new(&hosts[1], many, FLEETS[1])];
-    let mut found: [[Vec<f64>; 3]; 2] = Default::default();
+    let mut found: [[Vec<f64>; 4]; 2] = Default::default();
     for round in 0..ROUNDS {
         for at in [round % 2, (round + 1) % 2] {
             for (all, each) in found[at].iter_mut().zip(sites[at].round()) {
@@ -37,7 +42,7 @@ pub fn measure() {
         }
     }
     for (fleet, found) in FLEETS.iter().zip(&found) {
-        for (what, times) in ["weight", "backend", "load-balancer"].iter().zip(found) {
+        for (what, times) in ["weight", "backend", "load-balancer", "address"].iter().zip(found) {
             tell(ROOM, what, fleet.0, "s", times);
         }
     }
@@ -47,6 +52,8 @@ pub fn measure() {
 
 struct Site<'a> {
     host: &'a Host,
+    /// The number of its adapter.
+    adapter: u32,
     _slb: Process,
     /// In the middle of the list.
     load_balancer: String,
@@ -59,12 +66,18 @@ impl<'a> Site<'a> {
         let one = &all[fleet.0 as usize / 2];
         let load_balancer = format!("/loadbalancer/{}", text(&one["uuid"]));
         let backend = format!("{load_balancer}/backend/{}", text(&one["backends"][5]["uuid"]));
-        Self { host, _slb: slb, load_balancer, backend }
+        let adapter = host.node.sh("ip -o link show dev eth0 | cut -d: -f1").trim().parse().unwrap();
+        Self { host, adapter, _slb: slb, load_balancer, backend }
     }
 
     /// How long each took, by kind.
-    fn round(&self) -> [Vec<f64>; 3] {
-        self.host.node.inside(|| on_a_runtime(async { [self.weigh().await, self.add().await, self.create().await] }))
+    fn round(&self) -> [Vec<f64>; 4] {
+        self.host.node.inside(|| {
+            let [weight, backend, load_balancer] =
+                on_a_runtime(async { [self.weigh().await, self.add().await, self.create().await] });
+            let address = (0..CHANGES / 2).map(|_| limit::address(self.adapter, BY_HAND).as_secs_f64()).collect();
+            [weight, backend, load_balancer, address]
+        })
     }
 
     async fn weigh(&self) -> Vec<f64> {

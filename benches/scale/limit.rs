@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the kernel allows: requests packed and sent, and its dumps taken in and not looked at.
+//! What the kernel allows: requests packed and sent, its dumps taken in and not looked at, an address bound and taken off.
 
 use std::{
     net::Ipv4Addr,
@@ -7,7 +7,10 @@ use std::{
 };
 
 use ipvs::{Client, Request};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
+use netlink_sys::{
+    Socket, SocketAddr,
+    protocols::{NETLINK_GENERIC, NETLINK_ROUTE},
+};
 
 use crate::fleet::{Fleet, on_a_runtime};
 
@@ -23,6 +26,12 @@ const GENL_ID_CTRL: u16 = 16;
 const CTRL_CMD_GETFAMILY: u8 = 3;
 const CTRL_ATTR_FAMILY_ID: u16 = 1;
 const CTRL_ATTR_FAMILY_NAME: u16 = 2;
+/// Of linux/rtnetlink.h and linux/if_addr.h.
+const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
+const IFA_LOCAL: u16 = 2;
+/// `NLM_F_REQUEST`, `NLM_F_ACK`, `NLM_F_CREATE` and `NLM_F_EXCL`.
+const ADD: u16 = 0x605;
 /// Of linux/ip_vs.h.
 const IPVS_CMD_GET_SERVICE: u8 = 4;
 const IPVS_CMD_GET_DEST: u8 = 8;
@@ -62,6 +71,21 @@ pub fn dump(fleet: Fleet) -> (Duration, usize) {
         bytes += take(&socket, question, &mut buffer);
     }
     (start.elapsed(), bytes)
+}
+
+/// Binds an address to the adapter and takes it off again.
+pub fn address(adapter: u32, address: Ipv4Addr) -> Duration {
+    let socket = Socket::new(NETLINK_ROUTE).unwrap();
+    socket.connect(&SocketAddr::new(0, 0)).unwrap();
+    let host = [&[2, 32, 0, 0][..], &adapter.to_ne_bytes(), &attribute(IFA_LOCAL, &address.octets())].concat();
+    let requests = [(RTM_NEWADDR, ADD), (RTM_DELADDR, ASK)].map(|(kind, flags)| raw(kind, flags, &host));
+    let start = Instant::now();
+    for request in &requests {
+        socket.send(request, 0).unwrap();
+        let (answer, _) = socket.recv_from_full().unwrap();
+        assert_eq!(answer[16..20], [0; 4], "the kernel refuses");
+    }
+    start.elapsed()
 }
 
 /// One dump to its end, which is the first message of the last datagram or comes after the others in it.
@@ -120,9 +144,12 @@ fn destinations_of(family: u16, vip: Ipv4Addr) -> Vec<u8> {
 }
 
 fn message(family: u16, flags: u16, command: u8, attributes: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(20 + attributes.len()).unwrap();
-    let head = [&length.to_ne_bytes()[..], &family.to_ne_bytes(), &flags.to_ne_bytes(), &[0; 8], &[command, 1, 0, 0]];
-    [&head.concat(), attributes].concat()
+    raw(family, flags, &[&[command, 1, 0, 0], attributes].concat())
+}
+
+fn raw(kind: u16, flags: u16, content: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(16 + content.len()).unwrap();
+    [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &flags.to_ne_bytes(), &[0; 8], content].concat()
 }
 
 fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {

@@ -10,6 +10,7 @@ use std::{
         Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::SystemTime,
 };
 
 use crate::{
@@ -165,11 +166,16 @@ impl Board {
         *self.file.write().unwrap_or_else(PoisonError::into_inner) = Some(report);
     }
 
-    /// Posts a load-balancer that was there before the start, which is no news.
-    pub fn restore(&self, load_balancer: Arc<LoadBalancer>) {
+    /// Posts the load-balancers that were there before the start, which is no news.
+    pub fn restore(&self, load_balancers: Vec<Arc<LoadBalancer>>) {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
-        let status = Arc::new(Status::new(&load_balancer, self.journal.now()));
-        posted.put(Seen { load_balancer, status, connections: None });
+        let now = self.journal.now();
+        let seen = |load_balancer: Arc<LoadBalancer>| {
+            let status = Arc::new(Status::new(&load_balancer, now));
+            (load_balancer.id, Seen { load_balancer, status, connections: None })
+        };
+        posted.used |= !load_balancers.is_empty();
+        posted.by_id.append(&mut load_balancers.into_iter().map(seen).collect());
     }
 
     /// Posts a load-balancer over whatever stood there under its id.
@@ -180,22 +186,32 @@ impl Board {
             Some(Seen { load_balancer: before, status, .. }) if before.backends == load_balancer.backends => {
                 Arc::clone(status)
             }
-            Some(Seen { status, .. }) => Arc::new(status.with_backends_of(&load_balancer, self.journal.now())),
+            Some(Seen { load_balancer: before, status, .. }) => {
+                let (before, after) = (before.backends(), load_balancer.backends());
+                Arc::new(status.with_backends_of(before, after, self.journal.now()))
+            }
             None => Arc::new(Status::new(&load_balancer, self.journal.now())),
         };
         let events = difference::between(before.map(|seen| &*seen.load_balancer), &load_balancer);
         let connections = before.filter(|_| load_balancer.has_drain()).and_then(|seen| seen.connections.clone());
         posted.put(Seen { load_balancer, status, connections });
-        events.into_iter().for_each(|event| self.journal.tell(event));
+        if !events.is_empty() {
+            self.journal.tell_all(self.journal.now(), events);
+        }
     }
 
     /// Posts how a load-balancer is doing. Without one of that name it means nothing.
     pub fn report(&self, id: LoadBalancerId, report: Report) {
+        self.report_at(self.journal.now(), id, report);
+    }
+
+    /// The same of what was found at that time.
+    pub fn report_at(&self, now: SystemTime, id: LoadBalancerId, report: Report) {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
         let Some(seen) = posted.by_id.get_mut(&id) else { return };
-        if let Some((next, news)) = seen.status.next(report, self.journal.now()) {
+        if let Some((next, news)) = seen.status.next(&report, now) {
             seen.status = Arc::new(next);
-            news.into_iter().for_each(|news| self.journal.tell(Event::Status(id, news)));
+            self.journal.tell_all(now, news.into_iter().map(|news| Event::Status(id, news)));
         }
     }
 

@@ -183,14 +183,20 @@ impl Journal {
 
     /// Tells all readers, now and later.
     pub fn tell(&self, event: Event) {
-        let entry = Arc::new(Entry { at: self.now(), event });
+        self.tell_all(self.now(), [event]);
+    }
+
+    /// The same of several that happened at that time: asking for it takes longer than telling where the kernel has to be asked.
+    pub fn tell_all(&self, at: SystemTime, events: impl IntoIterator<Item = Event>) {
         let waiting = {
             let mut pages = self.pages();
-            if pages.kept.len() == KEPT {
-                pages.kept.pop_front();
+            for event in events {
+                if pages.kept.len() == KEPT {
+                    pages.kept.pop_front();
+                }
+                pages.kept.push_back(Arc::new(Entry { at, event }));
+                pages.told += 1;
             }
-            pages.kept.push_back(entry);
-            pages.told += 1;
             std::mem::take(&mut pages.waiting)
         };
         waiting.into_values().for_each(Waker::wake);

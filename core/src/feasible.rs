@@ -27,25 +27,24 @@ impl Feasible {
     pub fn of(plan: Plan, unserved: impl Fn(&DataplaneStep) -> Option<Unserved>) -> Self {
         let missing: BTreeMap<ServiceKey, Unserved> =
             plan.values().flatten().filter_map(|step| missing(step, &unserved)).collect();
-        let mut feasible = Self::default();
-        for (stage, steps) in plan {
-            let mut possible = Vec::new();
-            for step in steps {
-                let without = service_needed(&step).and_then(|service| missing.get(&service.key()).cloned());
+        let (mut plan, mut untried) = (plan, Vec::new());
+        for steps in plan.values_mut() {
+            steps.retain(|step| {
+                let without = service_needed(step).and_then(|service| missing.get(&service.key()).cloned());
                 match step {
-                    Step::Dataplane(of_dataplane) => match without.or_else(|| unserved(&of_dataplane)) {
-                        Some(why) => feasible.untried.push((of_dataplane, why)),
-                        None => possible.push(step),
+                    Step::Dataplane(of_dataplane) => match without.or_else(|| unserved(of_dataplane)) {
+                        Some(why) => {
+                            untried.push((*of_dataplane, why));
+                            false
+                        }
+                        None => true,
                     },
-                    Step::Host(_) | Step::Advert(_) if without.is_some() => {}
-                    Step::Host(_) | Step::Advert(_) => possible.push(step),
+                    Step::Host(_) | Step::Advert(_) => without.is_none(),
                 }
-            }
-            if !possible.is_empty() {
-                feasible.plan.insert(stage, possible);
-            }
+            });
         }
-        feasible
+        plan.retain(|_, steps| !steps.is_empty());
+        Self { plan, untried }
     }
 }
 

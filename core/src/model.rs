@@ -27,7 +27,7 @@ use self::check::HealthCheck;
 pub use self::{
     address::{BackendIp, Families, Family, Vip, all_hosts},
     check_marks::CheckMarks,
-    condition::{Condition, Drain, Then, Time},
+    condition::{Condition, Drain, Fate, Then, Time},
     forwarding::{BackendSettings, Encapsulation, Forwarding, ForwardingKind, Thresholds},
     origin::Origin,
     ports::{Listen, MAX_RANGES, MarkRule, Marked, PortRange, Ports},
@@ -260,14 +260,14 @@ pub struct Backend {
     /// What it is asked, if it is something else than all others are asked.
     pub check: Option<Arc<HealthCheck>>,
     /// What has become of it.
-    pub condition: Condition,
+    pub condition: Fate,
 }
 
 impl Backend {
     /// One that has only just been added, and is asked what all others are asked.
     #[must_use]
     pub fn new(id: BackendId, target: Target, settings: BackendSettings) -> Self {
-        Self { id, target, settings, check: None, condition: Condition::default() }
+        Self { id, target, settings, check: None, condition: Fate::default() }
     }
 }
 
@@ -437,6 +437,12 @@ impl LoadBalancer {
     #[must_use]
     pub fn drains(&self) -> bool {
         self.phase == Phase::Active && self.all_drains().any(|drain| drain.is_under_way())
+    }
+
+    /// Whether one of its backends has failed its checks, and is not back.
+    #[must_use]
+    pub fn has_failures(&self) -> bool {
+        self.backends().iter().any(|backend| backend.condition.down.is_some())
     }
 
     /// Whether something of it is drained, or has been and is not back.

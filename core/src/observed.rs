@@ -2,12 +2,15 @@
 //! What the kernel reports, reduced to what the plan compares. Asked-for and observed are different types on purpose:
 //! the kernel can hold settings that slb never asks for; those are `None` here and never equal anything desired.
 
+mod backends;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
 
-use crate::model::{BackendSettings, Family, MarkRule, ServiceKey, ServiceSettings, SourceNat, Target, Vip};
+pub use self::backends::{Backends, Listed};
+use crate::model::{Family, MarkRule, ServiceKey, ServiceSettings, SourceNat, Vip};
 
 /// How much there is of what brings answers to clients' own addresses back to this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,6 @@ pub type Services = BTreeMap<ServiceKey, ServiceView>;
 pub struct ServiceView {
     /// The service's own settings; `None` for what slb never asks for.
     pub settings: Option<ServiceSettings>,
-    /// Its backends; `None` for settings that slb never asks for.
-    pub backends: BTreeMap<Target, Option<BackendSettings>>,
+    /// Its backends.
+    pub backends: Backends,
 }

@@ -25,14 +25,17 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     model::{
         BackendSettings, CheckService, Family, LoadBalancer, MarkRule, Phase, ServiceSettings, SourceNat, Target, Time,
         Vip, VirtualService,
     },
-    observed::{Extent, HostView, ServiceView, Services},
+    observed::{Extent, HostView, Listed, ServiceView, Services},
     state::State,
     step::{AdvertStep, DataplaneStep, HostStep, Step},
 };
@@ -92,9 +95,7 @@ pub fn plan(state: &State, observed: &Observed, scope: &Scope, now: Time) -> Pla
     match scope {
         Scope::Vips(vips) => vips.iter().for_each(|vip| steps.of_vip(state, observed, *vip)),
         Scope::All => {
-            let host = &observed.host;
-            let strays = host.source_nat.keys().chain(host.marks.keys()).chain(&observed.advertised).copied();
-            let vips: BTreeSet<Vip> = state.vips().chain(strays).collect();
+            let vips: BTreeSet<Vip> = state.vips().chain(observed.strays()).collect();
             vips.into_iter().for_each(|vip| steps.of_vip(state, observed, vip));
         }
     }
@@ -125,7 +126,26 @@ impl Step {
     }
 }
 
+impl Scope {
+    /// The load-balancers in it, once each.
+    #[must_use]
+    pub fn load_balancers<'a>(&self, state: &'a State) -> Vec<&'a Arc<LoadBalancer>> {
+        match self {
+            Self::All => state.load_balancers().collect(),
+            Self::Vips(vips) => {
+                let on_them = vips.iter().flat_map(|vip| state.on(*vip));
+                on_them.map(|each| (each.id, each)).collect::<BTreeMap<_, _>>().into_values().collect()
+            }
+        }
+    }
+}
+
 impl Observed {
+    /// VIPs of which there is something that is slb's own, whether or not the state has them.
+    pub fn strays(&self) -> impl Iterator<Item = Vip> {
+        self.host.source_nat.keys().chain(self.host.marks.keys()).chain(&self.advertised).copied()
+    }
+
     /// What the data plane is asked for of the load-balancer's service on that VIP.
     #[must_use]
     pub fn asked_of(&self, load_balancer: &LoadBalancer, vip: Vip) -> ServiceSettings {
@@ -182,7 +202,7 @@ fn note_dataplane(services: &mut Services, step: DataplaneStep) {
             services.entry(service.key()).or_default().backends.insert(target, Some(settings));
         }
         DataplaneStep::RemoveBackend(service, target) => {
-            services.entry(service.key()).or_default().backends.remove(&target);
+            services.entry(service.key()).or_default().backends.remove(target);
         }
     }
 }
@@ -249,11 +269,15 @@ impl Steps {
     fn of_services(&mut self, load_balancer: &LoadBalancer, vip: Vip, observed: &Observed) {
         let is_active = load_balancer.phase == Phase::Active;
         let service = load_balancer.virtual_service(vip);
-        let wanted = is_active.then(|| Wanted {
-            settings: observed.asked_of(load_balancer, vip),
-            backends: load_balancer.programmed(vip, self.now).backends,
-        });
-        self.of_service(service, wanted, observed.services.get(&service.key()));
+        let found = observed.services.get(&service.key());
+        let settings = observed.asked_of(load_balancer, vip);
+        let is_as_planned =
+            |found: &ServiceView| found.settings == Some(settings) && found.backends.are_of(load_balancer, vip);
+        if !is_active || !found.is_some_and(is_as_planned) {
+            let backends = || load_balancer.programmed(vip, self.now).backends;
+            let wanted = is_active.then(|| Wanted { settings, backends: backends() });
+            self.of_service(service, wanted, found);
+        }
         for CheckService { service, backend } in load_balancer.check_services(vip) {
             let backend = backend.filter(|_| is_active);
             let wanted = backend.map(|backend| Wanted { settings: CheckService::settings(), backends: vec![backend] });
@@ -267,23 +291,18 @@ impl Steps {
             (None, Some(_)) => self.push(Step::Dataplane(DataplaneStep::RemoveService(service))),
             (Some(Wanted { settings, backends }), None) => {
                 self.push(Step::Dataplane(DataplaneStep::AddService(service, settings)));
-                self.of_backends(service, &backends, &BTreeMap::new());
+                self.of_backends(service, &backends, &Listed::new());
             }
             (Some(Wanted { settings, backends }), Some(observed)) => {
                 if observed.settings != Some(settings) {
                     self.push(Step::Dataplane(DataplaneStep::SetService(service, settings)));
                 }
-                self.of_backends(service, &backends, &observed.backends);
+                self.of_backends(service, &backends, &observed.backends.listed());
             }
         }
     }
 
-    fn of_backends(
-        &mut self,
-        service: VirtualService,
-        programmed: &[(Target, BackendSettings)],
-        observed: &BTreeMap<Target, Option<BackendSettings>>,
-    ) {
+    fn of_backends(&mut self, service: VirtualService, programmed: &[(Target, BackendSettings)], observed: &Listed) {
         for &(target, settings) in programmed {
             match observed.get(&target) {
                 None => self.push(Step::Dataplane(DataplaneStep::AddBackend(service, target, settings))),

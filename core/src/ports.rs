@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::{
     idempotency::{Kept, Key},
     model::{Family, LoadBalancer, LoadBalancerId, ServiceKey, Target, Vip, VirtualService},
-    observed::{HostView, Services},
+    observed::{HostView, ServiceView, Services},
     peer::{Peer, PeerAddress},
     statistics::Connections,
     step::{AdvertStep, DataplaneStep, HostStep},
@@ -283,6 +283,17 @@ pub enum HostEvent {
 pub trait Dataplane: Settings {
     /// Reads everything anew.
     fn observe(&mut self) -> impl Future<Output = Result<Services, Cause>> + Send;
+
+    /// The same, handed over service by service: what is known already need not be held. After an error it means nothing.
+    fn observe_each(
+        &mut self,
+        mut each: impl FnMut(ServiceKey, ServiceView) + Send,
+    ) -> impl Future<Output = Result<(), Cause>> + Send {
+        async move {
+            self.observe().await?.into_iter().for_each(|(key, service)| each(key, service));
+            Ok(())
+        }
+    }
 
     /// Whether there is that service now, whoever put it there.
     fn exists(&mut self, service: VirtualService) -> impl Future<Output = Result<bool, Cause>> + Send;

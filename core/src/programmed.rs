@@ -137,7 +137,7 @@ mod tests {
         let target = Target { ip: "10.0.0.1".parse().unwrap(), port: Some(port) };
         let settings = BackendSettings { weight: weight.into(), ..BackendSettings::default() };
         let condition = Condition { back: Some(back), ..Condition::default() };
-        let backend = Backend { condition, ..Backend::new(BackendId(Uuid::nil()), target, settings) };
+        let backend = Backend { condition: condition.into(), ..Backend::new(BackendId(Uuid::nil()), target, settings) };
         let check = Check {
             question: Question::Tcp,
             timing: Timing::default(),
@@ -209,7 +209,7 @@ mod tests {
         let at = |ip: &str, forwarding, condition| Backend {
             target: Target { ip: ip.parse().unwrap(), ..backend.target },
             settings: BackendSettings { forwarding, ..backend.settings },
-            condition,
+            condition: Condition::into(condition),
             ..backend.clone()
         };
         let (nat, tunnel) = (Forwarding::Masquerade, Forwarding::Tunnel(Encapsulation::Ipip));

@@ -359,7 +359,7 @@ impl Dataplane for SimDataplane {
             let active = |target: &Target| remains.connections.get(target).copied().unwrap_or_default();
             let of = |target: &Target| (*target, Connections { active: active(target), ..Connections::default() });
             let service = remains.kernel.services.get(&service.key()).ok_or("no such service")?;
-            Ok(service.backends.keys().map(of).collect())
+            Ok(service.backends.listed().keys().map(of).collect())
         })
     }
 
@@ -456,7 +456,7 @@ pub fn served(load_balancers: &[Arc<LoadBalancer>], now: Time) -> Observed {
         let service = kernel.services.entry(load_balancer.virtual_service(vip).key()).or_default();
         service.settings = Some(load_balancer.service_on(vip));
         let programmed = load_balancer.programmed(vip, now).backends;
-        service.backends.extend(programmed.into_iter().map(|(target, settings)| (target, Some(settings))));
+        programmed.into_iter().for_each(|(target, settings)| service.backends.insert(target, Some(settings)));
         for CheckService { service, backend } in load_balancer.check_services(vip) {
             let Some((target, asked)) = backend else { continue };
             let service = kernel.services.entry(service.key()).or_default();

@@ -4,6 +4,7 @@
 mod check_marks;
 mod conditions;
 mod declared;
+mod loops;
 mod targets;
 #[cfg(test)]
 mod tests;
@@ -15,13 +16,14 @@ use std::{
 
 use self::{
     conditions::unwatched,
+    loops::Loops,
     targets::{check_fallback, check_persistence, check_targets},
 };
 use crate::{
     command::{BackendChange, Command, LoadBalancerChange, NewLoadBalancer, Rejected},
     model::{
         Backend, BackendId, CheckMarks, Endpoint, Family, Listen, LoadBalancer, LoadBalancerId, Mark, Marked, Origin,
-        Phase, Port, PortRange, Protocol, Time, Vip, Vips, VirtualService,
+        Phase, Port, PortRange, Protocol, ServiceKey, Time, Vip, Vips, VirtualService,
     },
     ports::Write,
     step::DataplaneStep,
@@ -33,6 +35,8 @@ pub struct State {
     by_id: BTreeMap<LoadBalancerId, Arc<LoadBalancer>>,
     /// Each range of each load-balancer. No two of a VIP and protocol overlap.
     by_ports: BTreeMap<(Vip, Protocol, PortRange), LoadBalancerId>,
+    /// Where those go that go to loopback addresses.
+    loops: Loops,
     last_serial: u64,
 }
 
@@ -111,6 +115,9 @@ impl State {
             state.last_serial = state.last_serial.max(load_balancer.serial);
             state.put(&Change { before: None, after: Some(load_balancer) });
         }
+        // One by one and in order, they leave half of each node empty.
+        state.by_id = state.by_id.into_iter().collect();
+        state.by_ports = state.by_ports.into_iter().collect();
         Ok(state)
     }
 
@@ -127,6 +134,14 @@ impl State {
         let ranges = self.by_ports.range(first..=last);
         let found = ranges.filter_map(|((_, _, ports), id)| Some((ports.first(), self.by_id.get(id)?)));
         found.filter(|(port, load_balancer)| *port == load_balancer.port).map(|(_, load_balancer)| load_balancer)
+    }
+
+    /// The load-balancer that a service is of, and on which of its VIPs. None of services by mark, whose VIP they do not name.
+    #[must_use]
+    pub fn behind(&self, service: ServiceKey) -> Option<(&Arc<LoadBalancer>, Vip)> {
+        let ServiceKey::Endpoint(Endpoint { vip, port, protocol }) = service else { return None };
+        let load_balancer = self.by_id.get(self.by_ports.get(&(vip, protocol, port.into()))?)?;
+        load_balancer.marked.is_none().then_some((load_balancer, vip))
     }
 
     /// Every VIP that slb answers for, in order. What is bound, programmed or translated for any other address is foreign.
@@ -296,6 +311,7 @@ impl State {
     /// Makes the state what the change says, whatever it was.
     pub fn put(&mut self, change: &Change) {
         if let Some(before) = &change.before {
+            self.loops.remove(before);
             self.by_id.remove(&before.id);
             for vip in before.vips {
                 for ports in before.ranges() {
@@ -304,6 +320,7 @@ impl State {
             }
         }
         if let Some(after) = &change.after {
+            self.loops.add(after);
             self.last_serial = self.last_serial.max(after.serial);
             for vip in after.vips {
                 let ports = after.ranges().into_iter();
@@ -365,7 +382,7 @@ impl State {
         let before = self.active(id)?;
         let known = |target| before.backends().iter().find(|each| each.target == target);
         let kept = backends.iter().map(|each| match known(each.target) {
-            Some(known) => Backend { id: known.id, condition: known.condition, ..each.clone() },
+            Some(known) => Backend { id: known.id, condition: known.condition.clone(), ..each.clone() },
             None => each.clone(),
         });
         let has_ever_had = before.backends.is_some() || !backends.is_empty();

@@ -4,9 +4,9 @@
 //! The controller [reports](Report) what it found after each look and each change; the board keeps a [`Status`] of each
 //! load-balancer, which knows since when. It is not remembered over a restart: then everything begins anew.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
-use crate::model::{BackendId, LoadBalancer, Vip};
+use crate::model::{Backend, BackendId, LoadBalancer, Vip};
 
 /// Something that holds, or the reason why it does not.
 pub type Finding = Result<(), Arc<str>>;
@@ -103,41 +103,34 @@ pub struct Status {
     backends: Backends,
 }
 
-/// How backends are doing. Most of the time there is one thing to say of all of them.
+/// How the backends of a load-balancer are doing. Most of the time there is one thing to say of all of them, whichever they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Backends {
-    /// In order.
-    ids: Box<[BackendId]>,
-    are: Standings,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Standings {
+enum Backends {
     /// The same of all; `None` if there are none.
     Alike(Option<BackendStatus>),
     /// Of each, in the order of the ids.
-    Each(Box<[BackendStatus]>),
+    Each(Box<[(BackendId, BackendStatus)]>),
 }
 
 impl Backends {
     fn of(mut all: Vec<(BackendId, BackendStatus)>) -> Self {
-        all.sort_unstable_by_key(|(id, _)| *id);
         let is_alike = all.windows(2).all(|two| matches!(two, [(_, one), (_, other)] if one == other));
-        let (ids, mut each): (Vec<_>, Vec<_>) = all.into_iter().unzip();
-        let are = if is_alike { Standings::Alike(each.pop()) } else { Standings::Each(each.into()) };
-        Self { ids: ids.into(), are }
-    }
-
-    fn get(&self, id: BackendId) -> Option<&BackendStatus> {
-        let at = self.ids.binary_search(&id).ok()?;
-        match &self.are {
-            Standings::Alike(all) => all.as_ref(),
-            Standings::Each(each) => each.get(at),
+        if is_alike {
+            return Self::Alike(all.pop().map(|(_, status)| status));
         }
+        all.sort_unstable_by_key(|(id, _)| *id);
+        Self::Each(all.into())
     }
 
-    fn iter(&self) -> impl Iterator<Item = (BackendId, &BackendStatus)> {
-        self.ids.iter().filter_map(|id| Some((*id, self.get(*id)?)))
+    /// Of one of them.
+    fn get(&self, id: BackendId) -> Option<&BackendStatus> {
+        match self {
+            Self::Alike(all) => all.as_ref(),
+            Self::Each(each) => {
+                let at = each.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+                each.get(at).map(|(_, status)| status)
+            }
+        }
     }
 }
 
@@ -160,7 +153,8 @@ impl Status {
     pub fn new(load_balancer: &LoadBalancer, now: SystemTime) -> Self {
         let second = load_balancer.vips.second().map(|vip| Box::new(VipStatus::new(vip, now)));
         let first = VipStatus::new(load_balancer.vips.first(), now);
-        Self { first, second, backends: Backends::of(Vec::new()) }.with_backends_of(load_balancer, now)
+        let none = Self { first, second, backends: Backends::Alike(None) };
+        none.with_backends_of(&[], load_balancer.backends(), now)
     }
 
     /// How each of its VIPs is doing.
@@ -180,16 +174,19 @@ impl Status {
         worse(&self.first.advertised, self.second.as_ref().map(|second| &second.advertised))
     }
 
-    /// The same for the backends that there are now.
+    /// The same for the backends that there are now; there were those before.
     #[must_use]
-    pub fn with_backends_of(&self, load_balancer: &LoadBalancer, now: SystemTime) -> Self {
-        let not_yet = || BackendStatus { programmed: Condition::not_yet(now) };
-        let of = |id| (id, self.backend(id).cloned().unwrap_or_else(not_yet));
-        let backends = Backends::of(load_balancer.backends().iter().map(|backend| of(backend.id)).collect());
+    pub fn with_backends_of(&self, before: &[Backend], after: &[Backend], now: SystemTime) -> Self {
+        let known: BTreeSet<BackendId> = before.iter().map(|backend| backend.id).collect();
+        let of = |Backend { id, .. }: &Backend| {
+            let status = self.backend(*id).filter(|_| known.contains(id)).cloned();
+            (*id, status.unwrap_or_else(|| BackendStatus { programmed: Condition::not_yet(now) }))
+        };
+        let backends = Backends::of(after.iter().map(of).collect());
         Self { first: self.first.clone(), second: self.second.clone(), backends }
     }
 
-    /// The backend of that name.
+    /// A backend of the load-balancer.
     #[must_use]
     pub fn backend(&self, id: BackendId) -> Option<&BackendStatus> {
         self.backends.get(id)
@@ -197,32 +194,32 @@ impl Status {
 
     /// The next status, and what is new in it. Nothing if nothing is.
     #[must_use]
-    pub fn next(&self, report: Report, now: SystemTime) -> Option<(Self, Vec<News>)> {
-        let backend = |(id, finding)| {
-            let before = self.backend(id)?;
-            Some((id, BackendStatus { programmed: before.programmed.now(finding, now) }))
+    pub fn next(&self, report: &Report, now: SystemTime) -> Option<(Self, Vec<News>)> {
+        let backend = |(id, finding): &(BackendId, Finding)| {
+            let before = self.backend(*id)?;
+            Some((*id, BackendStatus { programmed: before.programmed.now(finding.clone(), now) }))
         };
         let next = Self {
             first: self.first.next(&report.vips, now),
             second: self.second.as_ref().map(|second| Box::new(second.next(&report.vips, now))),
-            backends: Backends::of(report.backends.into_iter().filter_map(backend).collect()),
+            backends: Backends::of(report.backends.iter().filter_map(backend).collect()),
         };
         (next != *self).then(|| {
-            let news = next.news_since(self);
+            let news = next.news_since(self, report);
             (next, news)
         })
     }
 
-    fn news_since(&self, before: &Self) -> Vec<News> {
+    fn news_since(&self, before: &Self, report: &Report) -> Vec<News> {
         let programmed = |of: Option<BackendId>, is: &Condition, was: Option<&Condition>| match &is.why_not {
             _ if was.is_some_and(|was| was.why_not == is.why_not) => None,
             Some(why) => Some(News::Failed(of, Arc::clone(why))),
             None => Some(News::Programmed(of)),
         };
-        let backends = self
-            .backends
-            .iter()
-            .filter_map(|(id, is)| programmed(Some(id), &is.programmed, before.backend(id).map(|was| &was.programmed)));
+        let backends = report.backends.iter().filter_map(|(id, _)| {
+            let [is, was] = [self, before].map(|status| status.backend(*id).map(|status| &status.programmed));
+            programmed(Some(*id), is?, was)
+        });
         let advertised = self.vips().zip(before.vips()).filter_map(|(is, was)| {
             match (&is.advertised.why_not, was.advertised.holds()) {
                 (None, false) => Some(News::Advertised(is.vip)),

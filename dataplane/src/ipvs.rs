@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ipvs::{Client, Error, Refusal, Timeouts};
+use ipvs::{Client, Error, ObservedService, Refusal, Timeouts};
 use slb_core::{
     errors::Shared,
-    model::{ServiceKey, Target, VirtualService},
-    observed::{ServiceView, Services},
+    model::{ServiceKey, ServiceSettings, Target, VirtualService},
+    observed::{Listed, ServiceView, Services},
     ports::{Cause, Dataplane, Lacking, Unserved, Verdict},
     statistics::Connections,
     step::DataplaneStep,
@@ -48,12 +48,24 @@ impl Ipvs {
 
 impl Dataplane for Ipvs {
     async fn observe(&mut self) -> Result<Services, Cause> {
-        let services = self.services().await;
-        if !is_stale(&services) {
-            return Ok(services?);
+        let mut services = Services::new();
+        self.observe_each(|key, service| drop(services.insert(key, service))).await?;
+        Ok(services)
+    }
+
+    /// The services first and then the backends of each, since the kernel gives out one list at a time.
+    async fn observe_each(&mut self, mut each: impl FnMut(ServiceKey, ServiceView) + Send) -> Result<(), Cause> {
+        let mut services = self.services().await;
+        if is_stale(&services) {
+            self.client = Client::open().await?;
+            services = self.services().await;
         }
-        self.client = Client::open().await?;
-        Ok(self.services().await?)
+        for (key, settings) in services? {
+            let mut backends = Listed::new();
+            self.client.each_asked(&translate::id(key), |found| backends.extend(translate::backend(&found))).await?;
+            each(key, ServiceView { settings, backends: backends.into() });
+        }
+        Ok(())
     }
 
     async fn exists(&mut self, service: VirtualService) -> Result<bool, Cause> {
@@ -86,7 +98,10 @@ impl Dataplane for Ipvs {
             self.client = Client::open().await?;
             destinations = self.client.destinations(&id).await;
         }
-        Ok(destinations?.iter().filter_map(|each| Some((translate::target(each)?, meter::connections(each)))).collect())
+        Ok(destinations?
+            .iter()
+            .filter_map(|each| Some((translate::target(each.id())?, meter::connections(each))))
+            .collect())
     }
 
     fn unserved(&self, step: &DataplaneStep) -> Option<Unserved> {
@@ -103,21 +118,13 @@ impl Dataplane for Ipvs {
 }
 
 impl Ipvs {
-    /// The services first and then the backends of each, since the kernel gives out one list at a time.
-    async fn services(&mut self) -> Result<Services, Error> {
-        let mut services = Services::new();
-        self.client
-            .each_service(|service| {
-                if let Some(key) = translate::key(service.id()) {
-                    let settings = translate::service_settings(&service);
-                    services.insert(key, ServiceView { settings, ..ServiceView::default() });
-                }
-            })
-            .await?;
-        for (key, service) in &mut services {
-            let found = |backend| service.backends.extend(translate::backend(&backend));
-            self.client.each_destination(&translate::id(*key), found).await?;
-        }
+    /// What slb could have asked for, in order.
+    async fn services(&mut self) -> Result<BTreeMap<ServiceKey, Option<ServiceSettings>>, Error> {
+        let mut services = BTreeMap::new();
+        let found = |service: ObservedService| {
+            services.extend(translate::key(service.id()).map(|key| (key, translate::service_settings(&service))));
+        };
+        self.client.each_service(found).await?;
         Ok(services)
     }
 

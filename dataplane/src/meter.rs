@@ -70,7 +70,8 @@ async fn look() -> Result<Reading, Error> {
     client
         .each(|service, destinations| {
             if let Some(key) = translate::key(service.id()) {
-                let backend = |observed: &ObservedDestination| Some((translate::target(observed)?, count(observed)));
+                let backend =
+                    |observed: &ObservedDestination| Some((translate::target(observed.id())?, count(observed)));
                 let backends = destinations.iter().filter_map(backend).collect();
                 services.insert(key, ServiceCount { traffic: counters(&service.stats), backends });
             }

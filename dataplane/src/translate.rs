@@ -4,8 +4,8 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use ipvs::{
-    Destination, DestinationId, Family, Forward, Netmask, ObservedDestination, ObservedService, Refusal, Request,
-    Service, ServiceFlags, ServiceId, Tunnel, TunnelKind, scheduler,
+    Destination, DestinationId, Family, Forward, Netmask, ObservedService, Refusal, Request, Service, ServiceFlags,
+    ServiceId, Tunnel, TunnelKind, scheduler,
 };
 use slb_core::{
     model::{
@@ -208,14 +208,14 @@ fn granularity(netmask: Netmask) -> Option<u8> {
 }
 
 /// The backend as the plan compares it. `None` as a whole if slb cannot name it.
-pub fn backend(observed: &ObservedDestination) -> Option<(Target, Option<BackendSettings>)> {
-    let (asked, target) = (observed.as_requested(), target(observed)?);
+pub fn backend(asked: &Destination) -> Option<(Target, Option<BackendSettings>)> {
+    let target = target(&asked.id)?;
     Some((target, settings(asked).filter(|settings| destination(target, *settings) == *asked)))
 }
 
 /// Where the backend listens: port 0 leaves connections theirs. `None` if slb cannot name it.
-pub fn target(observed: &ObservedDestination) -> Option<Target> {
-    let DestinationId { address, port } = *observed.id();
+pub fn target(id: &DestinationId) -> Option<Target> {
+    let DestinationId { address, port } = *id;
     Some(Target { ip: address.try_into().ok()?, port: Port::try_from(i64::from(port)).ok() })
 }
 

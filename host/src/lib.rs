@@ -172,18 +172,18 @@ impl Linux {
         self.routing.addresses(Address::of).await
     }
 
-    /// The host but for what is translated and marked: all that there is where connections end on it.
-    async fn view_of_addresses(&mut self) -> Result<HostView, Error> {
+    /// The host but for what is translated and marked: all that there is where connections end on it. And the networks that it is on.
+    async fn view_of_addresses(&mut self) -> Result<(HostView, BTreeSet<Network>), Error> {
         let adapters = self.adapters().await?;
         let addresses = self.addresses().await?;
         let gateways: Vec<Gateway> = self.routing.routes(Gateway::of).await?;
         let answers = self.answers.observe(&mut self.routing).await?;
-        Ok(HostView { answers, ..address::view(&self.adapter, &adapters, &addresses, &gateways) })
+        let view = HostView { answers, ..address::view(&self.adapter, &adapters, &addresses, &gateways) };
+        Ok((view, address::connected(&addresses)))
     }
 
     async fn view(&mut self) -> Result<HostView, Error> {
-        let view = self.view_of_addresses().await?;
-        let networks = address::connected(&self.addresses().await?);
+        let (view, networks) = self.view_of_addresses().await?;
         let mut marks: BTreeMap<Vip, BTreeSet<MarkRule>> = BTreeMap::new();
         for rule in self.marks.observe().await? {
             marks.entry(rule.vip).or_default().insert(rule);
@@ -257,8 +257,9 @@ impl Linux {
         if wishes.is_empty() {
             return Ok(());
         }
-        let networks = address::connected(&self.addresses().await?);
-        self.nat().await?.apply(family, wishes, &networks).await.map_err(Arc::new)
+        self.nat().await?;
+        let Some(nat) = &mut self.nat else { return Ok(()) };
+        nat.apply(family, wishes, &mut self.routing).await.map_err(Arc::new)
     }
 }
 

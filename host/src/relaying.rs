@@ -76,7 +76,7 @@ impl Host for Relaying {
 
     async fn observe(&mut self) -> Result<HostView, Cause> {
         let view = match &mut self.linux {
-            Some(linux) => linux.view_of_addresses().await?,
+            Some(linux) => linux.view_of_addresses().await?.0,
             None => HostView { bound: self.bound.clone(), ..HostView::default() },
         };
         Ok(HostView { is_relaying: true, ..view })

@@ -201,9 +201,9 @@ impl fmt::Display for Ranges {
 }
 
 impl Pool for Ranges {
-    fn restore(&mut self, held: BTreeSet<Vip>, released: Vec<Vip>) {
-        released.into_iter().for_each(|vip| self.note_release(vip));
-        held.into_iter().for_each(|vip| self.hold(vip));
+    fn restore(&mut self, mut held: BTreeSet<Vip>, released: Vec<Vip>) {
+        released.into_iter().filter(|vip| !held.contains(vip)).for_each(|vip| self.note_release(vip));
+        self.held.append(&mut held);
     }
 
     /// The lowest address never handed out, else the one released longest ago; without waiting.

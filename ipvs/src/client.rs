@@ -6,7 +6,10 @@ use netlink_packet_core::DecodeError;
 use netlink_packet_generic::GenlMessage;
 
 use crate::{
-    Daemon, Error, Info, ObservedDestination, ObservedService, Refusal, Request, ServiceId, Timeouts, Version, family,
+    Daemon, Destination, Error, Info, ObservedDestination, ObservedService, Refusal, Request, ServiceId, Timeouts,
+    Version,
+    asked::AskedDestination,
+    family,
     message::{Command, Content, Message},
 };
 
@@ -136,6 +139,26 @@ impl Client {
             ObservedDestination::from_attributes(attributes, family).map(&mut each)
         })
         .await
+    }
+
+    /// What was asked for of the destinations of one service, as they arrive: counters are not read. The kernel reports none, and no
+    /// error, for a service that is not there.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn each_asked(&mut self, id: &ServiceId, mut each: impl FnMut(Destination)) -> Result<(), Error> {
+        let what = || format!("the destinations of {id}");
+        let content = Content { service: Some(id.into()), ..Content::default() };
+        let request = wrap(Message::new(Command::GetDest, content), self.family);
+        let mut odd = Ok(());
+        let dumped = self.socket.dump_as(request, |AskedDestination(attributes)| {
+            match ObservedDestination::from_attributes(attributes, id.family()) {
+                Ok(found) => each(*found.as_requested()),
+                Err(error) => odd = Err(error),
+            }
+        });
+        dumped.await.map_err(|source| Error::Read { what: what(), source })?;
+        odd.map_err(|source| Error::Decode { what: what(), source })
     }
 
     /// The destinations of one service. The kernel reports none, and no error, for a service that is not there.

@@ -67,6 +67,26 @@ impl DestinationAttributes {
     }
 
     pub(crate) fn read(payload: &[u8]) -> Result<Self, DecodeError> {
+        Self::read_with(payload, |read, kind, value| {
+            match kind {
+                IPVS_DEST_ATTR_STATS => read.stats = Some(Stats::read_narrow(value)?),
+                IPVS_DEST_ATTR_STATS64 => read.stats64 = Some(Stats::read_wide(value)?),
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })
+    }
+
+    /// The same without counters, and without what else there is.
+    pub(crate) fn read_asked(payload: &[u8]) -> Result<Self, DecodeError> {
+        Self::read_with(payload, |_, _, _| Ok(true))
+    }
+
+    /// `more` takes what it knows of all that cannot be asked for, and returns `false` for the rest.
+    fn read_with(
+        payload: &[u8],
+        more: impl Fn(&mut Self, u16, &[u8]) -> Result<bool, DecodeError>,
+    ) -> Result<Self, DecodeError> {
         let mut read = DestinationAttributes::default();
         let mut other = Vec::new();
         attribute::read(payload, &mut other, |kind, value| {
@@ -84,9 +104,7 @@ impl DestinationAttributes {
                 IPVS_DEST_ATTR_INACT_CONNS => read.inactive_connections = Some(parse_u32(value)?),
                 IPVS_DEST_ATTR_PERSIST_CONNS => read.persistent_connections = Some(parse_u32(value)?),
                 IPVS_DEST_ATTR_ADDR_FAMILY => read.family = Some(parse_u16(value)?),
-                IPVS_DEST_ATTR_STATS => read.stats = Some(Stats::read_narrow(value)?),
-                IPVS_DEST_ATTR_STATS64 => read.stats64 = Some(Stats::read_wide(value)?),
-                _ => return Ok(false),
+                _ => return more(&mut read, kind, value),
             }
             Ok(true)
         })?;

@@ -30,6 +30,7 @@
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;
 
+mod asked;
 mod attribute;
 mod client;
 mod daemon;

@@ -42,7 +42,19 @@ impl<T: NetlinkSerializable + NetlinkDeserializable> Socket<T> {
     /// # Errors
     /// [`Error::Refused`] with the kernel's errno. [`Error::Interrupted`] after everything was handed over, if the kernel says
     /// that the table changed meanwhile: what was handed over may lack or repeat objects, dump again.
-    pub async fn dump(&mut self, request: impl Into<Request<T>>, mut each: impl FnMut(T)) -> Result<(), Error> {
+    pub async fn dump(&mut self, request: impl Into<Request<T>>, each: impl FnMut(T)) -> Result<(), Error> {
+        self.dump_as(request, each).await
+    }
+
+    /// The same of answers that are decoded another way, of which less is read for instance.
+    ///
+    /// # Errors
+    /// Those of [`Socket::dump`].
+    pub async fn dump_as<A: NetlinkDeserializable>(
+        &mut self,
+        request: impl Into<Request<T>>,
+        mut each: impl FnMut(A),
+    ) -> Result<(), Error> {
         self.start_ask(&request.into(), NLM_F_DUMP)?;
         self.send().await?;
         let mut interrupted = false;

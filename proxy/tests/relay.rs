@@ -334,7 +334,7 @@ async fn the_driver_tells_what_it_has() {
     let observed = proxy.observe().await.unwrap();
     let view = &observed[&at.into()];
     assert_eq!(view.settings, Some(ServiceSettings::default()));
-    assert_eq!(view.backends.get(&target), Some(&Some(BackendSettings::default())));
+    assert_eq!(view.backends.listed().get(&target), Some(&Some(BackendSettings::default())));
     assert_eq!(proxy.keys().await.unwrap().len(), 1);
     apply(&mut proxy, &[RemoveService(service), RemoveService(service), RemoveBackend(service, target)]).await;
     assert!(proxy.observe().await.unwrap().is_empty());

@@ -21,8 +21,9 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use slb_core::model::{
-    Advertise, Backend, BackendId, BackendIp, CheckMarks, Drain, Fallback, Invalid, LoadBalancer, LoadBalancerId, Mark,
-    Marked, Name, Origin, Phase, Port, PortRange, Ports, ProxyProtocol, ServiceSettings, SourceNat, Target, Vip, Vips,
+    Advertise, Backend, BackendId, BackendIp, CheckMarks, Condition, Drain, Fallback, Invalid, LoadBalancer,
+    LoadBalancerId, Mark, Marked, Name, Origin, Phase, Port, PortRange, Ports, ProxyProtocol, ServiceSettings,
+    SourceNat, Target, Vip, Vips,
     check::{HealthCheck, PanicThreshold, Reaction},
 };
 use uuid::Uuid;
@@ -386,7 +387,7 @@ impl From<&Backend> for BackendV3 {
             port: port.map_or(0, Port::get),
             settings: (*settings).into(),
             check: check.as_deref().map(CheckV3::from),
-            condition: (*condition).into(),
+            condition: (**condition).into(),
         }
     }
 }
@@ -401,7 +402,7 @@ impl TryFrom<BackendV3> for Backend {
             target: target(ip, port)?,
             settings: settings.try_into()?,
             check: check.map(read_backend_check).transpose()?,
-            condition: condition.into(),
+            condition: Condition::from(condition).into(),
         })
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn between(before: Option<&LoadBalancer>, after: &LoadBalancer) -> Ve
 /// Its health has events of its own.
 fn of_backend(id: LoadBalancerId, was: &Backend, is: &Backend) -> impl Iterator<Item = Event> {
     let asked = |of: &Backend| Backend {
-        condition: Condition { drain: of.condition.drain, ..Condition::default() },
+        condition: Condition { drain: of.condition.drain, ..Condition::default() }.into(),
         ..of.clone()
     };
     let changed = (asked(was) != asked(is)).then(|| Event::BackendChanged(id, Box::new(is.clone())));

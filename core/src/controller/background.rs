@@ -10,7 +10,7 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{Controller, World, log::log_repairs};
+use super::{Controller, World, converge::Failures, log::log_repairs};
 use crate::{
     errors::Chain,
     model::{Family, Phase, Vip},
@@ -121,25 +121,20 @@ impl<W: World> Controller<W> {
 
     async fn repair(&mut self, scope: &Scope, now: Instant) {
         let starting = !self.board.is_ready();
-        let mut failed = match self.observe(now).await {
-            Ok(()) => {
-                let time = self.time();
-                let feasible = self.feasible(scope, time);
-                if !starting {
-                    log_repairs(&feasible.plan);
-                }
-                self.follow(feasible, scope, &[], time, now).await
+        if let Err(cause) = self.observe(now).await {
+            warn!(error = %Chain(&*cause), "could not read the state of the kernel; it is tried again");
+            let vips: Vec<Vip> = self.state.vips().collect();
+            return vips.into_iter().for_each(|vip| self.retry_later(vip, true, now));
+        }
+        let mut failed = Failures::new();
+        for part in self.parts(scope) {
+            let time = self.time();
+            let feasible = self.feasible(&part, time);
+            if !starting {
+                log_repairs(&feasible.plan);
             }
-            Err(cause) => {
-                warn!(error = %Chain(&*cause), "could not read the state of the kernel; it is tried again");
-                return self
-                    .state
-                    .vips()
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .for_each(|vip| self.retry_later(vip, true, now));
-            }
-        };
+            failed.append(&mut self.follow(feasible, &part, &[], time, now).await);
+        }
         self.finish_deletions(scope, &mut failed, now).await;
         self.log_failures(scope, &failed);
         // What is refused for good is in the log, and no reason to keep the others waiting.

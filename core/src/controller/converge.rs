@@ -17,15 +17,19 @@ use crate::{
     errors::{Chain, Shared},
     feasible::Feasible,
     model::{LoadBalancer, Phase, Time, Vip, VirtualService},
+    observed::ServiceView,
     plan::{Observed, Scope, plan},
     ports::{Advertiser, Cause, Dataplane, Host, Unserved, Verdict},
     state::Change,
     step::{AdvertStep, DataplaneStep, HostStep, Step},
 };
 
-/// Steps that a driver is handed at a time. Those of a start are a hundred thousand; with as many verdicts, and the driver's own of each, they
-/// would leave holes in the memory that are there to the end. No fewer than source NAT takes in one piece.
-const PART: usize = 3_072;
+/// Steps that a driver is handed at a time: with as many verdicts, and the driver's own of each, they take memory. No fewer than source NAT
+/// takes in one piece.
+const STEPS: usize = 3_072;
+
+/// VIPs that are planned for at a time: as many as source NAT takes in one piece, for iptables writes its whole table with each.
+const PART: usize = STEPS;
 
 /// What is not as desired, by VIP, in the order in which it failed. No list is empty.
 pub(super) type Failures = BTreeMap<Vip, Vec<Failed>>;
@@ -140,7 +144,7 @@ impl<W: World> Controller<W> {
             steps.retain(|step| {
                 !held_up.contains(&step.vip()) && (!step.tells() || self.serves(step.vip(), asked, &failed, time))
             });
-            for part in steps.chunks(PART) {
+            for part in steps.chunks(STEPS) {
                 let verdicts = self.drivers.apply(part).await;
                 for (step, verdict) in part.iter().copied().zip(verdicts) {
                     let (may_pass, cause) = match verdict {
@@ -165,6 +169,7 @@ impl<W: World> Controller<W> {
         }
         self.note_retries(scope, &failed, now);
         self.note_raises(scope, time, now);
+        self.settle(scope);
         self.report(scope, &failed, time);
         self.watch_through(scope);
         failed
@@ -220,11 +225,31 @@ impl<W: World> Controller<W> {
 
     /// The load-balancers in a scope, once each.
     pub(super) fn in_scope(&self, scope: &Scope) -> Vec<&Arc<LoadBalancer>> {
-        match scope {
-            Scope::All => self.state.load_balancers().collect(),
-            Scope::Vips(vips) => {
-                let on_them = vips.iter().flat_map(|vip| self.state.on(*vip));
-                on_them.map(|each| (each.id, each)).collect::<BTreeMap<_, _>>().into_values().collect()
+        scope.load_balancers(&self.state)
+    }
+
+    /// A scope in parts, each of which is planned for by itself: the steps of a start are a hundred thousand, and would leave holes in the
+    /// memory that are there to the end. Also what is left of VIPs that there are no more.
+    pub(super) fn parts(&self, scope: &Scope) -> Vec<Scope> {
+        let Scope::All = scope else { return vec![scope.clone()] };
+        let of_before = self.retries.keys().chain(self.raises.keys()).copied();
+        let mut left: BTreeSet<Vip> = self.state.vips().chain(self.observed.strays()).chain(of_before).collect();
+        let mut parts = Vec::new();
+        while !left.is_empty() {
+            let part = self.state.together(left.iter().copied().take(PART));
+            left.retain(|vip| !part.contains(vip));
+            parts.push(Scope::Vips(part));
+        }
+        parts
+    }
+
+    /// Lists no more what the kernel has as it is to be.
+    fn settle(&mut self, scope: &Scope) {
+        for load_balancer in scope.load_balancers(&self.state) {
+            for service in load_balancer.virtual_services() {
+                if let Some(found) = self.observed.services.get_mut(&service.key()) {
+                    found.backends.settle(load_balancer, service.vip());
+                }
             }
         }
     }
@@ -232,7 +257,16 @@ impl<W: World> Controller<W> {
     /// Reads the kernel anew.
     pub(super) async fn observe(&mut self, now: Instant) -> Result<(), Cause> {
         let host = self.drivers.host.observe().await?;
-        let services = self.drivers.dataplane.observe().await?;
+        let (state, mut services) = (&self.state, Vec::new());
+        let known = |key, mut service: ServiceView| {
+            if let Some((load_balancer, vip)) = state.behind(key) {
+                service.backends.settle(load_balancer, vip);
+            }
+            services.push((key, service));
+        };
+        self.drivers.dataplane.observe_each(known).await?;
+        // Of a list at once, a map is made with nodes that are full.
+        let services = services.into_iter().collect();
         let advertised = std::mem::take(&mut self.observed.advertised);
         self.observed = Observed { host, services, advertised };
         self.avoid.refresh(&self.state, &self.observed, now);

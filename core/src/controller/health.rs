@@ -98,7 +98,7 @@ impl<W: World> Controller<W> {
     pub(super) fn watch(&mut self, load_balancer: &LoadBalancer, restored: bool) {
         let mut watches = BTreeMap::new();
         if load_balancer.phase == Phase::Active {
-            let now = self.board.journal().now();
+            let now = || self.board.journal().now();
             // It watches a backend once.
             let before: BTreeMap<SocketAddr, &Watch> =
                 self.watched.of(load_balancer.id).map(|watch| (watch.target, watch)).collect();
@@ -110,7 +110,7 @@ impl<W: World> Controller<W> {
                 let beginning = match (asked, backend.condition.down) {
                     (Some(before), _) => Beginning::After(Watch::clone(before)),
                     (None, Some(since)) => Beginning::Known(Known { standing: Standing::Down, since: since.into() }),
-                    (None, None) if restored => Beginning::Known(Known { standing: Standing::Up, since: now }),
+                    (None, None) if restored => Beginning::Known(Known { standing: Standing::Up, since: now() }),
                     (None, None) => Beginning::New,
                 };
                 watches.insert(watch, beginning);
@@ -125,7 +125,9 @@ impl<W: World> Controller<W> {
     fn leads_there(&self, watch: &Watch) -> bool {
         let Some(Through { vip, mark, .. }) = watch.through else { return true };
         let found = self.observed.services.get(&VirtualService::Mark(vip, mark).key());
-        found.is_some_and(|found| found.backends.keys().map(|target| target.ip.address()).eq([watch.target.ip()]))
+        found.is_some_and(|found| {
+            found.backends.listed().keys().map(|target| target.ip.address()).eq([watch.target.ip()])
+        })
     }
 
     /// Begins with the checks in the scope to whose backends the way has just been made.

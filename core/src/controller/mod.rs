@@ -203,6 +203,7 @@ impl<W: World> Controller<W> {
             next_reconcile: now,
         };
         let load_balancers: Vec<_> = controller.state.load_balancers().cloned().collect();
+        let mut known = Vec::with_capacity(load_balancers.len());
         for load_balancer in load_balancers {
             let restored = Change { before: None, after: Some(load_balancer) };
             let Some(load_balancer) = controller.informed(restored).after else { continue };
@@ -210,8 +211,9 @@ impl<W: World> Controller<W> {
                 controller.draining.insert(load_balancer.id);
             }
             controller.watch(&load_balancer, true);
-            controller.board.restore(load_balancer);
+            known.push(load_balancer);
         }
+        controller.board.restore(known);
         Ok(controller)
     }
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Says how load-balancers are doing: what was last observed beside what is desired, with the reasons for the difference.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use super::{
     Controller, World,
     converge::{Failed, Failures},
 };
 use crate::{
-    model::{BackendSettings, LoadBalancer, MarkRule, Phase, Target, Time, Vip, VirtualService},
-    observed::ServiceView,
+    model::{BackendSettings, LoadBalancer, MarkRule, Phase, ServiceSettings, Target, Time, Vip, VirtualService},
+    observed::{Listed, ServiceView},
     plan::Scope,
     ports::Advertiser,
     status::{Finding, Report, VipReport},
@@ -19,10 +19,11 @@ use crate::{
 impl<W: World> Controller<W> {
     /// Posts how everything in the scope is doing, now that it has been brought as far as it goes to what was planned for that time.
     pub(super) fn report(&self, scope: &Scope, failed: &Failures, time: Time) {
+        let now = self.board.journal().now();
         for load_balancer in self.in_scope(scope) {
             // That it goes is no failure; it is gone in a moment.
             if load_balancer.phase != Phase::Deleting || is_kept(load_balancer, failed) {
-                self.board.report(load_balancer.id, self.report_on(load_balancer, failed, time));
+                self.board.report_at(now, load_balancer.id, self.report_on(load_balancer, failed, time));
             }
         }
     }
@@ -45,8 +46,16 @@ impl<W: World> Controller<W> {
 
     fn compare(&self, load_balancer: &LoadBalancer, vip: Vip, time: Time) -> Compared<'_> {
         let service = load_balancer.virtual_service(vip);
-        let planned = load_balancer.programmed(vip, time).backends.into_iter().collect();
-        Compared { service, observed: self.observed.services.get(&service.key()), planned }
+        let found = self.observed.services.get(&service.key());
+        let settings = found.and_then(|found| found.settings);
+        let is_up = |found: &&ServiceView| found.backends.are_of(load_balancer, vip) && !load_balancer.has_failures();
+        let backends = if found.filter(is_up).is_some() {
+            Compare::Alike
+        } else {
+            let listed = found.map(|found| found.backends.listed()).unwrap_or_default();
+            Compare::Each { listed, planned: load_balancer.programmed(vip, time).backends.into_iter().collect() }
+        };
+        Compared { service, settings, backends }
     }
 
     fn programmed(&self, load_balancer: &LoadBalancer, compared: &Compared<'_>, failed: &[Failed]) -> Finding {
@@ -60,7 +69,7 @@ impl<W: World> Controller<W> {
         } else if self.observed.needs_answers(load_balancer) && !self.observed.has_answers(vip.family()) {
             let is_about_it = |step: &Step| matches!(step, Step::Host(HostStep::CatchAnswers(_)));
             Err(why(failed, is_about_it, "answers to its clients do not come back to this host"))
-        } else if compared.observed.is_none_or(|observed| observed.settings != asked) {
+        } else if compared.settings != asked {
             Err(why(failed, |step| is_of_service(step, service), "the kernel has no such service"))
         } else if !load_balancer.mark_rules(vip).all(|rule| self.has_mark(&rule)) {
             Err(why(failed, |step| matches!(step, Step::Host(HostStep::Mark(_))), "its ports are not marked"))
@@ -98,23 +107,40 @@ impl<W: World> Controller<W> {
 /// What the kernel has of a load-balancer on one of its VIPs, beside what it is to have.
 struct Compared<'a> {
     service: VirtualService,
-    observed: Option<&'a ServiceView>,
-    planned: BTreeMap<Target, BackendSettings>,
+    /// `None` also without a service.
+    settings: Option<ServiceSettings>,
+    backends: Compare<'a>,
+}
+
+/// Of backends.
+enum Compare<'a> {
+    /// All are up, and there.
+    Alike,
+    Each {
+        listed: Cow<'a, Listed>,
+        planned: BTreeMap<Target, BackendSettings>,
+    },
 }
 
 impl Compared<'_> {
     fn is_as_planned(&self, target: Target) -> bool {
-        let found = self.observed.and_then(|observed| observed.backends.get(&target)).copied();
-        found == self.planned.get(&target).copied().map(Some)
+        match &self.backends {
+            Compare::Alike => true,
+            Compare::Each { listed, planned } => {
+                listed.get(&target).copied() == planned.get(&target).copied().map(Some)
+            }
+        }
     }
 
     fn backend(&self, target: Target, failed: &[Failed]) -> Finding {
         if !self.is_as_planned(target) {
-            Err(why(failed, |step| is_of_target(step, self.service, target), "the kernel does not have it"))
-        } else if self.planned.contains_key(&target) {
-            Ok(())
-        } else {
-            Err("it failed its checks, and was removed".into())
+            return Err(why(failed, |step| is_of_target(step, self.service, target), "the kernel does not have it"));
+        }
+        match &self.backends {
+            Compare::Each { planned, .. } if !planned.contains_key(&target) => {
+                Err("it failed its checks, and was removed".into())
+            }
+            Compare::Alike | Compare::Each { .. } => Ok(()),
         }
     }
 }

@@ -49,7 +49,7 @@ use crate::{
         Name, Port, PortRange, Ports, Protocol, Scheduler, ServiceSettings, SourceNat, Target, Time, Vip,
         VirtualService, Weight,
     },
-    observed::ServiceView,
+    observed::{Backends, ServiceView},
     plan::{Observed, Scope, plan},
     ports::{HostEvent, PoolError},
     sim::{Sim, SimWorld, drivers, served},

@@ -125,8 +125,8 @@ fn states() -> impl Strategy<Value = State> {
 fn kernels() -> impl Strategy<Value = Observed> {
     let set = || prop::collection::btree_set(vips(), 0..6);
     let backends = prop::collection::btree_map(targets(), prop::option::of(settings()), 0..4);
-    let service =
-        (prop::option::of(services()), backends).prop_map(|(settings, backends)| ServiceView { settings, backends });
+    let service = (prop::option::of(services()), backends)
+        .prop_map(|(settings, backends)| ServiceView { settings, backends: backends.into() });
     let marked = (any::<bool>(), 0_usize..4).prop_map(|(six, nth)| {
         let family = if six { Family::Ipv6 } else { Family::Ipv4 };
         ServiceKey::Mark(family, Mark::all().nth(nth).unwrap())
@@ -289,6 +289,23 @@ proptest! {
             }
         }
         prop_assert_eq!(kernel, Observed::default());
+    }
+
+    /// What is held by its load-balancer is planned for as if it were listed, whatever changes of either.
+    #[test]
+    fn what_is_not_listed_is_there_all_the_same(before in states(), after in states(), kernel in kernels()) {
+        let listed = carried_out(&plan(&before, &kernel, &Scope::All, Time::FIRST), kernel);
+        let mut settled = listed.clone();
+        for (key, service) in &mut settled.services {
+            let Some((load_balancer, vip)) = before.behind(*key) else { continue };
+            service.backends.settle(load_balancer, vip);
+            prop_assert_eq!(service.backends.are_of(load_balancer, vip), load_balancer.phase == Phase::Active);
+        }
+        prop_assert_eq!(&settled, &listed);
+        prop_assert_eq!(plan(&before, &settled, &Scope::All, Time::FIRST), Plan::new());
+        let steps = plan(&after, &settled, &Scope::All, Time::FIRST);
+        prop_assert_eq!(&steps, &plan(&after, &listed, &Scope::All, Time::FIRST));
+        prop_assert_eq!(carried_out(&steps, settled), carried_out(&steps, listed));
     }
 
     /// Planning for VIPs one by one gives the same steps as planning for all at once.

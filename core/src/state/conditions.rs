@@ -61,7 +61,7 @@ impl State {
                 let target = known_backend(&before, which)?.target;
                 with_backends(&before, |backend| {
                     let changes = backend.target == target;
-                    changes.then(|| Backend { condition: of_backend(backend.condition), ..backend.clone() })
+                    changes.then(|| Backend { condition: of_backend(*backend.condition).into(), ..backend.clone() })
                 })
             }
         };
@@ -93,7 +93,8 @@ impl State {
         };
         let end = |backend: &Backend| match over(Some(backend), backend.condition.drain) {
             Some(drain) => {
-                Backend { condition: Condition { drain: ended(drain), ..backend.condition }, ..backend.clone() }
+                let condition = Condition { drain: ended(drain), ..*backend.condition };
+                Backend { condition: condition.into(), ..backend.clone() }
             }
             None => backend.clone(),
         };
@@ -109,11 +110,11 @@ impl State {
             let known = news.get(&before.watch(backend)?)?;
             let since = Time::from(known.since);
             let condition = match (known.standing, backend.condition.down) {
-                (Standing::Down, None) => Condition { down: Some(since), ..backend.condition },
-                (Standing::Up, Some(_)) => Condition { down: None, back: Some(since), ..backend.condition },
+                (Standing::Down, None) => Condition { down: Some(since), ..*backend.condition },
+                (Standing::Up, Some(_)) => Condition { down: None, back: Some(since), ..*backend.condition },
                 (Standing::Down, Some(_)) | (Standing::Up, None) => return None,
             };
-            Some(Backend { condition, ..backend.clone() })
+            Some(Backend { condition: condition.into(), ..backend.clone() })
         });
         (after != *before).then(|| self.done(Some(before), Some(after)))
     }
@@ -130,8 +131,8 @@ fn with_backends(of: &LoadBalancer, change: impl Fn(&Backend) -> Option<Backend>
 pub(super) fn unwatched(mut of: LoadBalancer) -> LoadBalancer {
     if of.backends().iter().any(|backend| backend.condition.down.is_some() && of.check_of(backend).is_none()) {
         of = with_backends(&of, |backend| {
-            let forgotten = Condition { down: None, ..backend.condition };
-            of.check_of(backend).is_none().then(|| Backend { condition: forgotten, ..backend.clone() })
+            let forgotten = Condition { down: None, ..*backend.condition };
+            of.check_of(backend).is_none().then(|| Backend { condition: forgotten.into(), ..backend.clone() })
         });
     }
     of

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{State, families};
+use super::families;
 use crate::{
     command::{Rejected, Unfit},
     model::{Backend, BackendSettings, Discord, Fallback, ForwardingKind, LoadBalancer, Port, Target, Vip},
@@ -86,37 +86,4 @@ fn check_reach(of: &LoadBalancer, target: Target, settings: BackendSettings) -> 
         return unfit(Unfit::OtherFamily { kind, vip: of.vips.first().family() });
     }
     Ok(())
-}
-
-impl State {
-    /// Whether, on loopback addresses, it has another load-balancer behind it or is behind one: in user space two that have each other
-    /// would connect to each other without an end.
-    ///
-    /// # Errors
-    /// The backend or fallback that is a load-balancer.
-    pub(super) fn check_loops(&self, of: &LoadBalancer) -> Result<(), Rejected> {
-        let others = || self.by_id.values().filter(|other| other.id != of.id && other.protocol == of.protocol);
-        if let Some(target) = targets(of).find(|target| others().any(|other| is_endpoint(other, *target))) {
-            return Err(Rejected::BackendIsVip(target));
-        }
-        if !of.vips.into_iter().any(|vip| vip.address().is_loopback()) {
-            return Ok(());
-        }
-        match others().flat_map(|other| targets(other)).find(|target| is_endpoint(of, *target)) {
-            Some(target) => Err(Rejected::BackendIsVip(target)),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Those on loopback addresses.
-fn targets(of: &LoadBalancer) -> impl Iterator<Item = Target> {
-    let all = of.backends().iter().map(|backend| backend.target).chain(of.fallback.iter().map(|it| it.target));
-    all.filter(|target| target.ip.address().is_loopback())
-}
-
-fn is_endpoint(of: &LoadBalancer, target: Target) -> bool {
-    let is_at = of.vips.into_iter().any(|vip| vip.address() == target.ip.address());
-    let has = |port: Port| of.ranges().into_iter().any(|range| range.common(port.into()).is_some());
-    is_at && target.port.is_none_or(has)
 }

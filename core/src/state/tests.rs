@@ -383,3 +383,35 @@ fn on_loopback_addresses_no_load_balancer_is_behind_another() {
         state.create(with(8303, Some(8304)), vip(), &BTreeSet::new()).unwrap();
     }
 }
+
+proptest! {
+    /// As if each were compared with all others.
+    #[test]
+    fn on_loopback_addresses_it_is_seen_who_is_behind_whom(
+        all in prop::collection::vec((1_u8..3, listens(), 1_u8..3, prop::option::of(1_i64..12), any::<bool>()), 1..6),
+    ) {
+        let loopback = |last: u8| Ipv4Addr::new(127, 0, 0, last);
+        let mut state = State::default();
+        for ((own, listen, other, port, goes), id) in all.into_iter().zip(0..) {
+            let target = Target { ip: loopback(other).try_into().unwrap(), port: port.map(self::port) };
+            let backends = vec![Backend::new(BackendId(Uuid::nil()), target, BackendSettings::default())];
+            let id = LoadBalancerId(Uuid::from_u128(id));
+            let new = NewLoadBalancer { id, listen, ..new(Protocol::Tcp, ServiceSettings::default(), backends) };
+            let before = state.clone();
+            let vip = Vip::try_from(loopback(own)).unwrap();
+            if let Ok(Change { after: Some(made), .. }) = state.create(new, vip.into(), &BTreeSet::new()) {
+                let leads = |from: &LoadBalancer, to: &LoadBalancer| from.backends().iter().any(|Backend { target, .. }| {
+                    let has = |port: Port| to.ranges().into_iter().any(|range| range.common(port.into()).is_some());
+                    to.vips.first().address() == target.ip.address() && target.port.is_none_or(has)
+                });
+                for before in before.load_balancers() {
+                    prop_assert!(!leads(before, &made) && !leads(&made, before));
+                }
+                if goes {
+                    state.put(&Change { before: Some(made), after: None });
+                    prop_assert_eq!(&state.loops, &before.loops);
+                }
+            }
+        }
+    }
+}

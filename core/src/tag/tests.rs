@@ -77,7 +77,7 @@ fn what_becomes_of_it_is_no_part_of_a_tag() {
     let before = tags(&state);
     let is = Arc::clone(state.get(ID).unwrap());
     let down = |backend: &Backend| Backend {
-        condition: Condition { down: Some(Time::FIRST), back: Some(Time::FIRST), ..backend.condition },
+        condition: Condition { down: Some(Time::FIRST), back: Some(Time::FIRST), ..*backend.condition }.into(),
         ..backend.clone()
     };
     let backends = Some(is.backends().iter().map(down).collect());

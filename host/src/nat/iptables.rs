@@ -53,10 +53,15 @@ impl Iptables {
         Ok(self.programs.save("nat").await?.map(|text| parse(&text)).unwrap_or_default())
     }
 
-    pub(super) async fn apply(&mut self, wishes: &Wishes, networks: &BTreeSet<Network>) -> Result<(), Error> {
-        let found = self.observe().await?;
+    /// Carries out the wishes where this was found.
+    pub(super) async fn apply(
+        &mut self,
+        found: &Found,
+        wishes: &Wishes,
+        networks: &BTreeSet<Network>,
+    ) -> Result<(), Error> {
         let wanted = fulfilled(found.held(), wishes.iter().map(|(vip, choice)| (*vip, *choice)));
-        match edit(&found, &wanted, networks) {
+        match edit(found, &wanted, networks) {
             Some(text) => self.programs.restore(&text).await,
             None => Ok(()),
         }
@@ -64,6 +69,11 @@ impl Iptables {
 }
 
 impl Found {
+    /// Whether rules name networks for the sake of a VIP.
+    pub(super) fn names_networks(&self) -> bool {
+        !self.near.is_empty()
+    }
+
     /// The VIPs whose source NAT works. A flushed table leaves the chain without a jump, or without rules.
     pub(super) fn effective(&self, networks: &BTreeSet<Network>) -> Choices {
         if self.jumps == 0 {

@@ -25,7 +25,11 @@ use slb_core::{
     step::HostStep,
 };
 
-use crate::{Error, address::Network};
+use crate::{
+    Error,
+    address::{self, Address, Network},
+    routing::Routing,
+};
 
 mod iptables;
 mod nft;
@@ -100,18 +104,13 @@ impl Drivers {
     }
 
     /// Carries out the wishes for VIPs of the family.
-    pub(crate) async fn apply(
-        &mut self,
-        family: Family,
-        wishes: &Wishes,
-        networks: &BTreeSet<Network>,
-    ) -> Result<(), Error> {
+    pub(crate) async fn apply(&mut self, family: Family, wishes: &Wishes, routing: &mut Routing) -> Result<(), Error> {
         let wishes: Wishes =
             wishes.iter().filter(|(vip, _)| vip.family() == family).map(|(vip, choice)| (*vip, *choice)).collect();
         if wishes.is_empty() {
             return Ok(());
         }
-        self.of(family).await?.apply(&wishes, &of_family(networks, family)).await
+        self.of(family).await?.apply(family, &wishes, routing).await
     }
 
     async fn of(&mut self, family: Family) -> Result<&mut Driver, Error> {
@@ -162,12 +161,34 @@ impl Driver {
     }
 
     /// Carries out the wishes in one piece, all of them or none; past 3,072 in pieces of as many.
-    async fn apply(&mut self, wishes: &Wishes, networks: &BTreeSet<Network>) -> Result<(), Error> {
+    async fn apply(&mut self, family: Family, wishes: &Wishes, routing: &mut Routing) -> Result<(), Error> {
         match self {
-            Self::Nftables(nft) => nft.apply(wishes, networks).await,
-            Self::Iptables(iptables) => iptables.apply(wishes, networks).await,
+            Self::Nftables(nft) => {
+                let found = nft.observe().await?;
+                let networks = networks_for(family, found.names_networks(), wishes, routing).await?;
+                nft.apply(found, wishes, &networks).await
+            }
+            Self::Iptables(iptables) => {
+                let found = iptables.observe().await?;
+                let networks = networks_for(family, found.names_networks(), wishes, routing).await?;
+                iptables.apply(&found, wishes, &networks).await
+            }
         }
     }
+}
+
+/// The networks of this host, if rules name them now or are to: a list of all addresses is long where there are many VIPs.
+async fn networks_for(
+    family: Family,
+    are_named: bool,
+    wishes: &Wishes,
+    routing: &mut Routing,
+) -> Result<BTreeSet<Network>, Error> {
+    if !are_named && wishes.values().all(|choice| *choice != Choice::SameNetwork) {
+        return Ok(BTreeSet::new());
+    }
+    let addresses = routing.addresses(Address::of).await?;
+    Ok(of_family(&address::connected(&addresses), family))
 }
 
 fn of_family(networks: &BTreeSet<Network>, family: Family) -> BTreeSet<Network> {

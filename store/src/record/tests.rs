@@ -86,7 +86,7 @@ fn full() -> LoadBalancer {
     };
     let backend = Backend {
         check: Some(Arc::clone(&check)),
-        condition: Condition { down: Some(time(5)), back: Some(time(6)), drain: Some(drain) },
+        condition: Condition { down: Some(time(5)), back: Some(time(6)), drain: Some(drain) }.into(),
         ..Backend::new(BackendId(Uuid::from_u128(9)), target("fd00::11", 53), settings)
     };
     LoadBalancer {

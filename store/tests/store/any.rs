@@ -77,7 +77,8 @@ pub fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) 
             down: number.is_multiple_of(2).then(|| Time::from_millis(id.into())),
             back: number.is_multiple_of(3).then(|| Time::from_millis(number.into())),
             drain: drain(number),
-        },
+        }
+        .into(),
     };
     LoadBalancer {
         id: LoadBalancerId(Uuid::from_u128(id.into())),

@@ -20,7 +20,7 @@ fn drain(which: Option<u8>, deadline: Option<u64>, then: Then) -> Command {
 
 fn weights(sim: &Sim) -> Vec<u16> {
     let of = |service: &ServiceView| {
-        service.backends.values().map(|settings| settings.unwrap().weight.get()).collect::<Vec<_>>()
+        service.backends.listed().values().map(|settings| settings.unwrap().weight.get()).collect::<Vec<_>>()
     };
     sim.with(|remains| remains.kernel.services.values().flat_map(of).collect())
 }

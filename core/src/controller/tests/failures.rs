@@ -26,7 +26,7 @@ fn a_backend_that_is_refused_at_a_start_holds_up_nobody_else() {
     assert!(server.board.is_ready());
     sim.with(|remains| {
         assert!(remains.kernel.advertised.contains(&first.vip));
-        assert!(remains.kernel.services[&first.into()].backends.contains_key(&backend(2).target));
+        assert!(remains.kernel.services[&first.into()].backends.listed().contains_key(&backend(2).target));
     });
     server.ask(Command::AddBackends(lb(1), vec![backend(3)])).unwrap();
     let name = Some(Name::try_from("new".to_owned()).unwrap());

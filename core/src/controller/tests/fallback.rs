@@ -19,7 +19,7 @@ fn to(number: u8) -> Command {
 
 fn served_by(sim: &Sim) -> Vec<(Target, u16)> {
     let of = |service: &ServiceView| -> Vec<_> {
-        service.backends.iter().map(|(target, is)| (*target, is.unwrap().weight.get())).collect()
+        service.backends.listed().iter().map(|(target, is)| (*target, is.unwrap().weight.get())).collect()
     };
     sim.with(|remains| remains.kernel.services.values().flat_map(of).collect())
 }
@@ -57,7 +57,7 @@ fn one_that_is_lacking_is_told() {
     assert_eq!(programmed(&server), None);
     let Fallback { target, settings } = fallback(9);
     sim.with(|remains| {
-        remains.kernel.services.get_mut(&endpoint.into()).unwrap().backends.clear();
+        remains.kernel.services.get_mut(&endpoint.into()).unwrap().backends = Backends::default();
         remains.broken.push((Step::Dataplane(DataplaneStep::AddBackend(endpoint.into(), target, settings)), false));
     });
     server.pass(INTERVAL);

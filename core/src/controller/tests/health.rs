@@ -73,7 +73,7 @@ fn weights(sim: &Sim) -> Vec<(u8, u16)> {
             std::net::IpAddr::V4(address) => address.octets()[3],
             std::net::IpAddr::V6(_) => 0,
         };
-        service.backends.iter().map(|(target, is)| (last(target), is.unwrap().weight.get())).collect()
+        service.backends.listed().iter().map(|(target, is)| (last(target), is.unwrap().weight.get())).collect()
     };
     sim.with(|remains| remains.kernel.services.values().flat_map(of).collect())
 }

@@ -95,7 +95,7 @@ fn what_the_kernel_refuses_is_told_with_the_reason_until_it_is_put_right() {
     // Somebody takes the backend out, and the kernel does not take it back.
     let add = DataplaneStep::AddBackend(endpoint.into(), backend(1).target, BackendSettings::default());
     sim.with(|remains| {
-        remains.kernel.services.get_mut(&endpoint.into()).unwrap().backends.clear();
+        remains.kernel.services.get_mut(&endpoint.into()).unwrap().backends = Backends::default();
         remains.broken = vec![(Step::Dataplane(add), true)];
     });
     server.pass(INTERVAL);

@@ -33,7 +33,10 @@ fn ways(sim: &Sim) -> Vec<(u32, Vec<String>)> {
     let way = |(key, service): (&ServiceKey, &ServiceView)| match key {
         ServiceKey::Mark(_, mark) => {
             assert_eq!(service.settings, Some(CheckService::settings()));
-            Some((mark.get() - Mark::LOWEST, service.backends.keys().map(|target| target.ip.to_string()).collect()))
+            Some((
+                mark.get() - Mark::LOWEST,
+                service.backends.listed().keys().map(|target| target.ip.to_string()).collect(),
+            ))
         }
         ServiceKey::Endpoint(_) => None,
     };

@@ -70,8 +70,13 @@ impl Nft {
         self.connection.observe("the nftables table slb", Found::read).await
     }
 
-    pub(super) async fn apply(&mut self, wishes: &Wishes, networks: &BTreeSet<Network>) -> Result<(), Error> {
-        let mut found = self.observe().await?;
+    /// Carries out the wishes where this was found.
+    pub(super) async fn apply(
+        &mut self,
+        mut found: Found,
+        wishes: &Wishes,
+        networks: &BTreeSet<Network>,
+    ) -> Result<(), Error> {
         let wishes: Vec<(Vip, Choice)> = wishes.iter().map(|(vip, choice)| (*vip, *choice)).collect();
         for part in wishes.chunks(BATCH) {
             let wanted = fulfilled(found.held(), part.iter().copied());
@@ -95,6 +100,11 @@ impl Found {
         let near = connection.elements(TABLE, NEAR_SET, |element| found.near.extend(vip_of(&element))).await?;
         // A table of that name without the sets is not as slb wrote it.
         Ok(if vips && near { found } else { Self { has_table: true, ..Self::default() } })
+    }
+
+    /// Whether rules name networks for the sake of a VIP.
+    pub(super) fn names_networks(&self) -> bool {
+        !self.near.is_empty()
     }
 
     /// The VIPs whose source NAT works.
