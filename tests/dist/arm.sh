@@ -13,36 +13,40 @@ mount -t tmpfs tmpfs /run
 
 say() { sed "s/^/arm: $1 /"; }
 start() {
-    slb server --adapter dummy0 --ipamRange 10.1.0.85-10.1.0.90 --tcpTimeout 77s --stateDir /run/state >>/run/log 2>&1 &
+    slb server --arp --adapter dummy0 --ipamRange 10.1.0.85-10.1.0.90 --tcpTimeout 77s --stateDir /run/state >>/run/log 2>&1 &
     slb=$!
     until wget -q -O /dev/null http://127.0.0.1:10001/readyz; do
         kill -0 $slb || { say failed </run/log; poweroff -f; }
         sleep 1
     done
 }
+get() { wget -q -O - "http://127.0.0.1:10001$1"; }
 post() { wget -q -O - --post-data "$2" "http://127.0.0.1:10001$1"; }
 state() { sed 's/  */ /g; s/ $//' /proc/net/ip_vs | say "$1"; }
 visit() { for _ in 1 2 3 4; do wget -q -O - http://10.1.0.85/; done | sort | uniq -c | sed 's/  */ /g' | say "$1"; }
 
 ip link set lo up
 modprobe dummy
-ip link set dummy0 up
+# It has none by itself, for there is nobody.
+ip link set dummy0 arp on up
 ip addr add 10.1.0.1/24 dev dummy0
 echo one >/www/one/index.html
 echo two >/www/two/index.html
 httpd -p 10.1.0.1:8001 -h /www/one
 httpd -p 10.1.0.1:8002 -h /www/two
 
-{ uname -m; slb version; } | say machine
 start
+{ uname -m; slb version; } | say machine
 path=/loadbalancer/$(post /loadbalancer '{"name":"web","port":80}' | sed 's/^{"uuid":"\([^"]*\)".*/\1/')
 post "$path/backend" '[{"ip":"10.1.0.1","port":8001,"weight":3},{"ip":"10.1.0.1","port":8002,"weight":3}]' >/dev/null
 state programmed
 visit served
-{ wget -q -O - "http://127.0.0.1:10001$path/statistics"; echo; } | say statistics
+# The kernel adds up every two seconds.
+until get "$path/statistics" | grep -q '"connections":4'; do sleep 1; done
+{ get "$path/statistics"; echo; } | say statistics
 
 kill -9 $slb
-wait
+wait $slb
 visit alone
 start
 state again
@@ -51,7 +55,7 @@ state empty
 post /loadbalancer '{"name":"left","port":81,"protocol":"udp","scheduler":"mh"}' >/dev/null
 state left
 kill $slb
-wait
+wait $slb
 slb cleanup --stateDir /run/state 2>&1 | say cleanup
 state clean
 ip -4 -o addr show dev dummy0 | sed 's/  */ /g' | say address
