@@ -46,8 +46,9 @@ pub(crate) async fn add(
     let answer = terms.ask(&api, PeerCommand::Add(wish)).await?;
     let Answer::Peer(added) = answer else { return plan::or_contradiction(answer) };
     let place = format!("/bgp/peers/{}", added.address);
-    // Who asks again for one that is gone by now hears what it was.
-    let status = statuses(&api)?.into_iter().find(|status| status.peer.address == added.address);
+    // Who asks again for one that is gone by now, or is another one, hears what it was.
+    let is_added = |peer: &Peer| added.clone().or(&peer.settings) == Peer { password: None, ..peer.clone() };
+    let status = statuses(&api)?.into_iter().find(|status| is_added(&status.peer));
     let status = status.unwrap_or_else(|| PeerStatus::new(added, SystemTime::now()));
     Ok(reply::created(&place, &PeerView::from(status)))
 }

@@ -2,6 +2,7 @@
 //! How load-balancers and backends are doing, as it is shown beside what they are asked to be.
 
 use std::{
+    ptr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -110,6 +111,11 @@ impl<'a> Observer<'a> {
 
     /// How a backend of it is doing.
     pub(crate) fn backend(self, backend: &Backend) -> Option<BackendObserved<'a>> {
+        // Who asks again under a key is shown what there was, of which some may have gone.
+        let there_are = self.seen.load_balancer.backends();
+        if !there_are.as_ptr_range().contains(&ptr::from_ref(backend)) {
+            there_are.iter().find(|each| each.id == backend.id)?;
+        }
         let status = self.seen.status.backend(backend.id)?;
         let watch = self.seen.load_balancer.watch(backend);
         let report = self.reports.zip(watch.as_ref()).and_then(|(reports, watch)| reports.report(watch));

@@ -8,7 +8,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use axum::http::StatusCode;
+use axum::{
+    body::Body,
+    http::{Request, StatusCode},
+};
 use serde_json::json;
 use slb_core::{
     command::{Failure, Rejected},
@@ -103,6 +106,21 @@ async fn without_bgp_there_are_no_peers_and_no_routes() {
     assert_eq!(server.get("/bgp/shutdown").await.json()["state"], "off");
     assert_eq!(server.send("PUT", "/bgp/shutdown", "{}").await.status, StatusCode::CONFLICT);
     assert_eq!(server.send("DELETE", "/bgp/shutdown", "").await.status, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn who_asks_again_for_a_peer_is_not_told_of_another_one() {
+    let server = with_routers();
+    let add = |key: &'static str, asn: u32| {
+        let request = Request::builder().method("POST").uri("/bgp/peers").header("idempotency-key", key);
+        let body = json!({"address": "10.0.0.254", "as": asn}).to_string();
+        server.request(request.body(Body::from(body)).unwrap())
+    };
+    let first = add("first", 65_530).await;
+    assert_eq!((first.status, &add("first", 65_530).await.body), (StatusCode::CREATED, &first.body));
+    assert_eq!(server.send("DELETE", "/bgp/peers/10.0.0.254", "").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(add("second", 65_531).await.status, StatusCode::CREATED);
+    assert_eq!(add("first", 65_530).await.json()["as"], 65_530);
 }
 
 #[tokio::test]

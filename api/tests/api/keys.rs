@@ -51,6 +51,22 @@ async fn who_asks_again_gets_the_same_answer() {
     assert_eq!(server.get(one.header("location")).await.status, 404);
 }
 
+/// The first time it is programmed, and beside one that still is.
+#[tokio::test]
+async fn of_a_backend_that_is_gone_nothing_is_observed() {
+    let server = Server::new();
+    let (path, _) = server.create_with_backend().await;
+    let backends = format!("{path}/backend");
+    let add = || under(&server, "k", "POST", &backends, r#"{"ip":"10.0.0.8","port":80}"#);
+    let first = add().await;
+    assert!(first.json()["observed"].is_object(), "{}", first.body);
+    assert_eq!(server.send("DELETE", first.header("location"), "").await.status, 204);
+    assert!(server.get(&path).await.json()["backends"][0]["observed"].is_object());
+    let again = add().await;
+    assert_eq!((again.status, again.json()["uuid"].clone()), (first.status, first.json()["uuid"].clone()));
+    assert_eq!(again.json().get("observed"), None, "{}", again.body);
+}
+
 #[tokio::test]
 async fn a_key_is_one_requests() {
     let server = Server::new();
