@@ -67,5 +67,5 @@ fn boot() -> String {
     qemu.args(["-nodefaults", "-serial"]).arg(format!("file:{}", console.display()));
     qemu.args(["-append", "console=ttyAMA0 quiet panic=-1", "-kernel"]).arg(format!("{PARTS}/vmlinuz"));
     let status = qemu.arg("-initrd").arg(folder.join("initrd")).stdin(Stdio::null()).status().unwrap();
-    format!("{}{status}", fs::read_to_string(console).unwrap())
+    format!("{}{status}", String::from_utf8_lossy(&fs::read(console).unwrap_or_default()))
 }

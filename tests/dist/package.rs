@@ -86,5 +86,5 @@ fn boot() -> String {
     let (init, folder) = (init.display(), folder.display());
     qemu.arg(format!("console=ttyS0 quiet panic=-1 systemd.show_status=0 slb_init={init} slb_folder={folder}"));
     let status = qemu.stdin(Stdio::null()).status().unwrap();
-    format!("{}{status}", fs::read_to_string(console).unwrap())
+    format!("{}{status}", String::from_utf8_lossy(&fs::read(console).unwrap_or_default()))
 }
