@@ -5,7 +5,10 @@
 
 use crate::{
     health::{STEPS, is_panic, ramp},
-    model::{Backend, BackendSettings, Fallback, LoadBalancer, Target, Time, Vip, Weight, check::OnFailure},
+    model::{
+        Backend, BackendSettings, Fallback, LoadBalancer, Target, Time, Vip, Weight,
+        check::{OnFailure, SlowStart},
+    },
 };
 
 /// What the data plane is to hold of a load-balancer on one of its VIPs.
@@ -74,6 +77,15 @@ impl LoadBalancer {
         Some((ramp.weight, back.after(ramp.next?)))
     }
 
+    /// Whether some of it may change by time alone: the weight of a backend that came back and is raised slowly.
+    #[must_use]
+    pub fn starts_slowly(&self) -> bool {
+        let is_slow = |backend: &Backend| {
+            self.check_of(backend).is_some_and(|check| check.reaction.slow_start != SlowStart::default())
+        };
+        self.backends().iter().any(|backend| backend.condition.back.is_some() && is_slow(backend))
+    }
+
     /// By how much all weights are multiplied, which schedulers do not mind: while a small one is raised, so that it has parts to begin with.
     fn scale(&self, vip: Vip, now: Time) -> u16 {
         let is_small = |backend: &&Backend| (1..STEPS / 2).contains(&backend.settings.weight.get());
@@ -125,7 +137,7 @@ mod tests {
     use crate::model::{
         Advertise, BackendId, CheckMarks, Condition, Encapsulation, Forwarding, LoadBalancerId, Name, Phase, Protocol,
         ServiceSettings, SourceNat, Vips,
-        check::{Address, Check, HealthCheck, Question, Reaction, SlowStart, Timing},
+        check::{Address, Check, HealthCheck, Question, Reaction, Timing},
     };
 
     fn vip(text: &str) -> Vip {
@@ -188,6 +200,18 @@ mod tests {
             } else {
                 prop_assert_eq!(is.backends[0].1.weight, weight.into());
             }
+        }
+    }
+
+    #[test]
+    fn without_a_slow_start_time_changes_nothing() {
+        let back = Time::from_millis(1);
+        assert!(back_at(back, 10, 1).starts_slowly());
+        let at_once = back_at(back, 10, 0);
+        assert!(!at_once.starts_slowly());
+        for millis in [0, 1, 2, 1_000] {
+            let programmed = at_once.programmed(vip("192.0.2.1"), Time::from_millis(millis));
+            assert_eq!((programmed.backends[0].1.weight, programmed.changes), (10.into(), None));
         }
     }
 

@@ -62,8 +62,7 @@ impl Backends {
 
     /// Holds them by the load-balancer on whose VIP they are, if they are what it is to have there at any time.
     pub fn settle(&mut self, load_balancer: &Arc<LoadBalancer>, vip: Vip) {
-        let is_raised = load_balancer.backends().iter().any(|backend| backend.condition.back.is_some());
-        if is_raised || self.are_of(load_balancer, vip) {
+        if load_balancer.starts_slowly() || self.are_of(load_balancer, vip) {
             return;
         }
         let listed = self.listed();
