@@ -186,7 +186,7 @@ impl Status {
         Self { first: self.first.clone(), second: self.second.clone(), backends }
     }
 
-    /// A backend of the load-balancer.
+    /// A backend of the load-balancer. To be asked of its backends alone: where all are alike, it is not known which they are.
     #[must_use]
     pub fn backend(&self, id: BackendId) -> Option<&BackendStatus> {
         self.backends.get(id)

@@ -180,7 +180,8 @@ fn records_that_contradict_each_other_are_refused() {
     assert!(restore([(1, 80), (1, 81)]).is_err());
 }
 
-fn new(protocol: Protocol, service: ServiceSettings, backends: Vec<Backend>) -> NewLoadBalancer {
+/// One on port 80, for who minds nothing else.
+pub fn new(protocol: Protocol, service: ServiceSettings, backends: Vec<Backend>) -> NewLoadBalancer {
     NewLoadBalancer {
         id: LoadBalancerId(Uuid::from_u128(1)),
         name: Name::try_from(String::new()).unwrap(),

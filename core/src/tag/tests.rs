@@ -9,10 +9,9 @@ use super::*;
 use crate::{
     command::{DrainWish, LoadBalancerChange, NewLoadBalancer},
     model::{
-        Advertise, BackendId, BackendSettings, Condition, LoadBalancerId, Name, Port, Protocol, ServiceSettings,
-        SourceNat, Target, Time, Vip,
+        BackendId, BackendSettings, Condition, LoadBalancerId, Name, Port, Protocol, ServiceSettings, Target, Time, Vip,
     },
-    state::Change,
+    state::{Change, tests::new},
 };
 
 const ID: LoadBalancerId = LoadBalancerId(Uuid::nil());
@@ -25,19 +24,8 @@ fn backend(last: u8) -> Backend {
 
 fn state() -> State {
     let mut state = State::default();
-    let new = NewLoadBalancer {
-        id: ID,
-        name: Name::try_from("web".to_owned()).unwrap(),
-        listen: Port::try_from(80).unwrap().into(),
-        protocol: Protocol::Tcp,
-        vips: None.into(),
-        advertise: Advertise::default(),
-        source_nat: SourceNat::default(),
-        service: ServiceSettings::default(),
-        check: None,
-        fallback: None,
-        backends: Some(vec![backend(1), backend(2)]),
-    };
+    let new =
+        NewLoadBalancer { id: ID, ..new(Protocol::Tcp, ServiceSettings::default(), vec![backend(1), backend(2)]) };
     let vip = Vip::try_from(Ipv4Addr::new(192, 0, 2, 1)).unwrap();
     state.create(new, vip.into(), &BTreeSet::new()).unwrap();
     state

@@ -11,10 +11,9 @@ use crate::{
     command::{NewLoadBalancer, Tally},
     idempotency::Made,
     model::{
-        Advertise, Backend, BackendId, BackendSettings, LoadBalancer, LoadBalancerId, Name, Port, Protocol,
-        ServiceSettings, SourceNat, Target, Vip,
+        Backend, BackendId, BackendSettings, LoadBalancer, LoadBalancerId, Port, Protocol, ServiceSettings, Target, Vip,
     },
-    state::State,
+    state::{State, tests::new},
 };
 
 #[test]
@@ -33,18 +32,10 @@ fn load_balancer(number: u128, backends: u32) -> Arc<LoadBalancer> {
         let target = Target { ip: Ipv4Addr::from(0x0a00_0000 + at).try_into().unwrap(), port: Some(port) };
         Backend::new(BackendId(Uuid::from_u128(at.into())), target, BackendSettings::default())
     };
+    let backends = (1..=backends).map(backend).collect();
     let new = NewLoadBalancer {
         id: LoadBalancerId(Uuid::from_u128(number)),
-        name: Name::try_from("web".to_owned()).unwrap(),
-        listen: port.into(),
-        protocol: Protocol::Tcp,
-        vips: None.into(),
-        advertise: Advertise::default(),
-        source_nat: SourceNat::default(),
-        service: ServiceSettings::default(),
-        check: None,
-        fallback: None,
-        backends: Some((1..=backends).map(backend).collect()),
+        ..new(Protocol::Tcp, ServiceSettings::default(), backends)
     };
     let vip = Vip::try_from(Ipv4Addr::new(192, 0, 2, 1)).unwrap();
     State::default().create(new, vip.into(), &BTreeSet::new()).unwrap().after.unwrap()
