@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From an empty kernel until all is programmed.
+//! From an empty kernel until all services and backends are in it.
 //!
 //! | | what it does |
 //! | --- | --- |
 //! | packed | makes the IPVS requests and sends them packed, and nothing else: the limit |
 //! | programmed | reads the store, plans, and programs the same services, with the parts that slb is made of |
-//! | slb | the program, from its start: checks, programs, binds, translates and announces, until it says that it is ready |
+//! | slb | the program, from its start until the last backend is there; it checks the machine before |
+//! | slb, pages | takes as many pages of memory as slb has taken by then, and touches each |
+//! | slb, ready | the same program until it says so: all is bound, translated and announced, too |
 //! | keepalived | from its start until the last backend is there; no addresses, no checks |
 //! | ipvsadm | reads the same services as text; once, since it takes long |
 //!
@@ -38,6 +40,8 @@ use crate::{
 const ROOM: &str = "coldStart";
 /// How many load-balancers, how often each is measured, and whether with the programs that take long.
 const SCALES: [(u32, usize, bool); 4] = [(100, 5, true), (1_000, 3, false), (2_000, 3, true), (10_000, 3, false)];
+/// Between two looks at what is in the kernel.
+const LOOK: Duration = Duration::from_millis(5);
 /// How many times as long as the limit programming may take.
 const AIM: f64 = 2.0;
 
@@ -57,19 +61,25 @@ fn measure_at(fleet: Fleet, rounds: usize, is_slow_measured: bool) -> f64 {
     // A host that goes makes work for the kernel at a time of its own, and services of all hosts are in one table of the kernel's:
     // the hosts stay to the end, and each is emptied at once.
     let hosts: Vec<_> = (0..rounds).map(|_| (Host::new(), Host::new(), Host::new())).collect();
-    let (mut packed, mut programmed, mut slb) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut packed, mut programmed) = (Vec::new(), Vec::new());
+    let (mut slb, mut pages, mut ready) = (Vec::new(), Vec::new(), Vec::new());
     for (one, two, three) in &hosts {
         packed.push(one.node.inside(|| limit::send(fleet)).as_secs_f64());
         assert_eq!(one.objects(), fleet.objects());
         one.flush();
         programmed.push(time_programmed(fleet, two).as_secs_f64());
         two.flush();
-        slb.push(time_slb(fleet, three).as_secs_f64());
+        let (until_there, until_ready, pages_by_then) = time_slb(fleet, three);
+        slb.push(until_there.as_secs_f64());
+        ready.push(until_ready.as_secs_f64());
+        pages.push(limit::touch(pages_by_then).as_secs_f64());
         three.flush();
     }
     tell("packed", &packed);
     tell("programmed", &programmed);
     tell("slb", &slb);
+    tell("slb, pages", &pages);
+    tell("slb, ready", &ready);
     if fleet.0 > 1_000 || is_slow_measured {
         tell("keepalived", &[time_keepalived(fleet).as_secs_f64()]);
     }
@@ -107,18 +117,22 @@ fn time_programmed(fleet: Fleet, host: &Host) -> Duration {
     })
 }
 
-fn time_slb(fleet: Fleet, host: &Host) -> Duration {
+/// Until all is there, until it is ready, and how many pages it had touched by the first.
+fn time_slb(fleet: Fleet, host: &Host) -> (Duration, Duration, usize) {
     let (folder, range) = (fleet.store(&host.node), fleet.range(0));
     let words = ["server", "--arp", "--adapter", "eth0", "--ipamRange", &range, "--stateDir", &folder];
     let start = Instant::now();
     let mut slb = host.node.spawn(SLB, &words);
+    wait_for(fleet, host);
+    let there = start.elapsed();
+    let pages = process::pages(&slb);
     process::wait_for(&mut slb);
-    let time = start.elapsed();
+    let ready = start.elapsed();
     assert_eq!(host.objects(), fleet.objects());
     let bound = host.node.sh("ip -o -4 addr show dev eth0");
     assert_eq!(bound.lines().filter(|line| line.contains("/32")).count(), fleet.0 as usize);
     slb.kill();
-    time
+    (there, ready, pages)
 }
 
 fn time_keepalived(fleet: Fleet) -> Duration {
@@ -128,19 +142,24 @@ fn time_keepalived(fleet: Fleet) -> Duration {
     let words = ["--dont-fork", "--check", "--log-console", "--no-syslog", "--use-file", &config];
     let start = Instant::now();
     let mut keepalived = host.node.spawn("keepalived", &[&words[..], &[&pids[0], &pids[1]]].concat());
-    host.node.inside(|| {
-        on_a_runtime(async {
-            let mut client = Client::open().await.unwrap();
-            while !fleet.is_there(&mut client).await {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        });
-    });
+    wait_for(fleet, &host);
     let time = start.elapsed();
     assert_eq!(host.objects(), fleet.objects());
     keepalived.kill();
     host.flush();
     time
+}
+
+/// Returns when the last of the fleet is in the kernel.
+fn wait_for(fleet: Fleet, host: &Host) {
+    host.node.inside(|| {
+        on_a_runtime(async {
+            let mut client = Client::open().await.unwrap();
+            while !fleet.is_there(&mut client).await {
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+    });
 }
 
 fn time_ipvsadm(fleet: Fleet) -> Duration {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the kernel allows: requests packed and sent, its dumps taken in and not looked at, an address bound and taken off.
+//! What the kernel allows: requests packed and sent, its dumps taken in and not looked at, an address bound and taken off, memory.
 
 use std::{
     net::Ipv4Addr,
@@ -85,6 +85,19 @@ pub fn address(adapter: u32, address: Ipv4Addr) -> Duration {
         let (answer, _) = socket.recv_from_full().unwrap();
         assert_eq!(answer[16..20], [0; 4], "the kernel refuses");
     }
+    start.elapsed()
+}
+
+/// Takes so many pages of memory that the process did not have, and touches each.
+pub fn touch(pages: usize) -> Duration {
+    /// Of x86-64, in bytes.
+    const PAGE: usize = 4_096;
+    /// What is larger than 32 MiB is always new, mallopt(3).
+    const LEAST: usize = 64 << 20;
+    // The kernel gives out memory of zeros untouched.
+    let mut memory = vec![0_u8; (pages * PAGE).max(LEAST)];
+    let start = Instant::now();
+    memory.iter_mut().step_by(PAGE).take(pages).for_each(|byte| *std::hint::black_box(byte) = 1);
     start.elapsed()
 }
 

@@ -54,6 +54,13 @@ fn status(process: &Process, name: &str) -> f64 {
     held.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// How many pages it has touched for the first time, or anew, that needed no reading: `minflt` of proc(5).
+pub fn pages(process: &Process) -> usize {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    fields.split(' ').nth(7).unwrap().parse().unwrap()
+}
+
 /// User and system time of a process and of those that it has waited for.
 pub fn processor(process: &Process) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap();

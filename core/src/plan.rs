@@ -27,6 +27,7 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     sync::Arc,
 };
 
@@ -88,10 +89,25 @@ pub enum Stage {
 /// The steps, by stage. A stage without steps is not there.
 pub type Plan = BTreeMap<Stage, Vec<Step>>;
 
+/// From the first to the last.
+pub const ALL_STAGES: RangeInclusive<Stage> = Stage::Withdraw..=Stage::DisableSourceNat;
+
 /// The steps from `observed` to `state` as it is to be at that time, for the part in `scope`. Empty when there is nothing to do.
 #[must_use]
 pub fn plan(state: &State, observed: &Observed, scope: &Scope, now: Time) -> Plan {
-    let mut steps = Steps { now, kept: kept_answers(state, observed), plan: Plan::new() };
+    plan_stages(ALL_STAGES, state, observed, scope, now)
+}
+
+/// Those of them that stand at these stages.
+#[must_use]
+pub fn plan_stages(
+    stages: RangeInclusive<Stage>,
+    state: &State,
+    observed: &Observed,
+    scope: &Scope,
+    now: Time,
+) -> Plan {
+    let mut steps = Steps { stages, now, kept: kept_answers(state, observed), plan: Plan::new() };
     match scope {
         Scope::Vips(vips) => vips.iter().for_each(|vip| steps.of_vip(state, observed, *vip)),
         Scope::All => {
@@ -214,6 +230,8 @@ struct Wanted {
 }
 
 struct Steps {
+    /// Steps at others are left out.
+    stages: RangeInclusive<Stage>,
     now: Time,
     /// The families whose answers somebody needs, of those in which there is something that may go.
     kept: BTreeSet<Family>,
@@ -222,7 +240,10 @@ struct Steps {
 
 impl Steps {
     fn push(&mut self, step: Step) {
-        self.plan.entry(step.stage()).or_default().push(step);
+        let stage = step.stage();
+        if self.stages.contains(&stage) {
+            self.plan.entry(stage).or_default().push(step);
+        }
     }
 
     fn of_vip(&mut self, state: &State, observed: &Observed, vip: Vip) {

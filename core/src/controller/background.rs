@@ -10,7 +10,7 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{Controller, World, converge::Failures, log::log_repairs};
+use super::{Controller, World, log::Repairs};
 use crate::{
     errors::Chain,
     model::{Family, Phase, Vip},
@@ -126,15 +126,7 @@ impl<W: World> Controller<W> {
             let vips: Vec<Vip> = self.state.vips().collect();
             return vips.into_iter().for_each(|vip| self.retry_later(vip, true, now));
         }
-        let mut failed = Failures::new();
-        for part in self.parts(scope) {
-            let time = self.time();
-            let feasible = self.feasible(&part, time);
-            if !starting {
-                log_repairs(&feasible.plan);
-            }
-            failed.append(&mut self.follow(feasible, &part, &[], time, now).await);
-        }
+        let mut failed = self.pass_through(scope, (!starting).then(Repairs::default), now).await;
         self.finish_deletions(scope, &mut failed, now).await;
         self.log_failures(scope, &failed);
         // What is refused for good is in the log, and no reason to keep the others waiting.

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     sync::Arc,
     time::Instant,
 };
@@ -18,18 +19,15 @@ use crate::{
     feasible::Feasible,
     model::{LoadBalancer, Phase, Time, Vip, VirtualService},
     observed::ServiceView,
-    plan::{Observed, Scope, plan},
+    plan::{ALL_STAGES, Observed, Scope, Stage, plan_stages},
     ports::{Advertiser, Cause, Dataplane, Host, Unserved, Verdict},
     state::Change,
     step::{AdvertStep, DataplaneStep, HostStep, Step},
 };
 
-/// Steps that a driver is handed at a time: with as many verdicts, and the driver's own of each, they take memory. No fewer than source NAT
-/// takes in one piece.
-const STEPS: usize = 3_072;
-
-/// VIPs that are planned for at a time: as many as source NAT takes in one piece, for iptables writes its whole table with each.
-const PART: usize = STEPS;
+/// Steps that a driver is handed at a time: with as many verdicts, and the driver's own of each, they take memory. As many as source NAT
+/// takes in one piece, for iptables writes its whole table with each.
+pub(super) const STEPS: usize = 3_072;
 
 /// What is not as desired, by VIP, in the order in which it failed. No list is empty.
 pub(super) type Failures = BTreeMap<Vip, Vec<Failed>>;
@@ -82,6 +80,9 @@ impl Failed {
                 DataplaneStep::AddService(added, _),
                 Step::Dataplane(DataplaneStep::AddBackend(service, ..) | DataplaneStep::SetBackend(service, ..)),
             ) => added == service,
+            (DataplaneStep::AddService(added, _), Step::Host(HostStep::Mark(rule))) => {
+                *added == VirtualService::Mark(rule.vip, rule.mark)
+            }
             _ => false,
         }
     }
@@ -116,34 +117,57 @@ impl Failed {
     }
 }
 
+/// What steps have come to so far.
+pub(super) struct Course<'a> {
+    /// What requests have changed in the state.
+    asked: &'a [Change],
+    /// What was planned for.
+    pub(super) time: Time,
+    failed: Failures,
+    /// A step of the host or the network failed.
+    held_up: BTreeSet<Vip>,
+}
+
+impl<'a> Course<'a> {
+    pub(super) fn new(asked: &'a [Change], time: Time) -> Self {
+        Self { asked, time, failed: Failures::new(), held_up: BTreeSet::new() }
+    }
+
+    /// Whether it is of no use to take the step after what has failed.
+    fn rules_out(&self, step: &Step) -> bool {
+        let failed = self.failed.get(&step.vip()).into_iter().flatten();
+        self.held_up.contains(&step.vip()) || failed.filter(|each| !each.was_tried()).any(|each| each.fails(step))
+    }
+
+    fn note(&mut self, step: Step, may_pass: bool, cause: Cause) {
+        if !matches!(step, Step::Dataplane(_)) {
+            self.held_up.insert(step.vip());
+        }
+        let failed = self.failed.entry(step.vip()).or_default();
+        // What is refused for good is not made to pass by its backends.
+        let may_pass = may_pass && !failed.iter().any(|other| !other.may_pass() && other.fails(&step));
+        failed.push(Failed::Step { step, may_pass, cause });
+    }
+}
+
 impl<W: World> Controller<W> {
     /// Carries out the plan for `scope`, from what was last observed. `asked` is what requests have
     /// changed in the state; a creation among it that fails will be undone.
     pub(super) async fn converge(&mut self, scope: &Scope, asked: &[Change], now: Instant) -> Failures {
-        let time = self.time();
-        let feasible = self.feasible(scope, time);
-        self.follow(feasible, scope, asked, time, now).await
+        let mut course = Course::new(asked, self.time());
+        let feasible = self.feasible(ALL_STAGES, scope, course.time);
+        self.follow(feasible, &mut course).await;
+        self.take_stock(scope, course, now)
     }
 
-    /// The same by steps that have been found for that time.
-    pub(super) async fn follow(
-        &mut self,
-        feasible: Feasible,
-        scope: &Scope,
-        asked: &[Change],
-        time: Time,
-        now: Instant,
-    ) -> Failures {
-        let mut failed = Failures::new();
-        let mut held_up = BTreeSet::new();
+    /// Takes steps that have been found for the time of the course.
+    pub(super) async fn follow(&mut self, feasible: Feasible, course: &mut Course<'_>) {
         let Feasible { plan, untried } = feasible;
         for (step, why) in untried {
-            failed.entry(step.service().vip()).or_default().push(Failed::Untried { step, why });
+            course.failed.entry(step.service().vip()).or_default().push(Failed::Untried { step, why });
         }
         for mut steps in plan.into_values() {
-            steps.retain(|step| {
-                !held_up.contains(&step.vip()) && (!step.tells() || self.serves(step.vip(), asked, &failed, time))
-            });
+            steps.retain(|step| !course.rules_out(step) && (!step.tells() || self.serves(step.vip(), course)));
             for part in steps.chunks(STEPS) {
                 let verdicts = self.drivers.apply(part).await;
                 for (step, verdict) in part.iter().copied().zip(verdicts) {
@@ -157,16 +181,15 @@ impl<W: World> Controller<W> {
                         Verdict::Refused(cause) => (false, cause),
                     };
                     debug!(%step, may_pass, error = %Chain(&*cause), "failed");
-                    if !matches!(step, Step::Dataplane(_)) {
-                        held_up.insert(step.vip());
-                    }
-                    let failed = failed.entry(step.vip()).or_default();
-                    // What is refused for good is not made to pass by its backends.
-                    let may_pass = may_pass && !failed.iter().any(|other| !other.may_pass() && other.fails(&step));
-                    failed.push(Failed::Step { step, may_pass, cause });
+                    course.note(step, may_pass, cause);
                 }
             }
         }
+    }
+
+    /// Says how everything in the scope is doing, now that it has been brought as far as it goes, and when it is looked at again.
+    pub(super) fn take_stock(&mut self, scope: &Scope, course: Course<'_>, now: Instant) -> Failures {
+        let Course { failed, time, .. } = course;
         self.note_retries(scope, &failed, now);
         self.note_raises(scope, time, now);
         self.settle(scope);
@@ -176,8 +199,8 @@ impl<W: World> Controller<W> {
     }
 
     /// The steps from what was last observed to what is to be at that time.
-    pub(super) fn feasible(&self, scope: &Scope, time: Time) -> Feasible {
-        let plan = plan(&self.state, &self.observed, scope, time);
+    pub(super) fn feasible(&self, stages: RangeInclusive<Stage>, scope: &Scope, time: Time) -> Feasible {
+        let plan = plan_stages(stages, &self.state, &self.observed, scope, time);
         Feasible::of(plan, |step| self.drivers.dataplane.unserved(step))
     }
 
@@ -189,11 +212,11 @@ impl<W: World> Controller<W> {
     }
 
     /// Whether any of the VIP's services is there to stay. That of a creation that failed, on whichever of its VIPs, is not.
-    fn serves(&self, vip: Vip, asked: &[Change], failed: &Failures, time: Time) -> bool {
+    fn serves(&self, vip: Vip, course: &Course<'_>) -> bool {
         let goes = |service: &LoadBalancer| {
             let creates = |change: &Change| change.created().is_some_and(|created| created.id == service.id);
-            let mut failed = service.vips.into_iter().filter_map(|vip| failed.get(&vip)).flatten();
-            failed.any(|why| asked.iter().any(|change| creates(change) && why.holds_up(change, time)))
+            let mut failed = service.vips.into_iter().filter_map(|vip| course.failed.get(&vip)).flatten();
+            failed.any(|why| course.asked.iter().any(|change| creates(change) && why.holds_up(change, course.time)))
         };
         self.state.on(vip).any(|each| {
             let is_there = self.observed.services.contains_key(&each.virtual_service(vip).key());
@@ -228,23 +251,8 @@ impl<W: World> Controller<W> {
         scope.load_balancers(&self.state)
     }
 
-    /// A scope in parts, each of which is planned for by itself: the steps of a start are a hundred thousand, and would leave holes in the
-    /// memory that are there to the end. Also what is left of VIPs that there are no more.
-    pub(super) fn parts(&self, scope: &Scope) -> Vec<Scope> {
-        let Scope::All = scope else { return vec![scope.clone()] };
-        let of_before = self.retries.keys().chain(self.raises.keys()).copied();
-        let mut left: BTreeSet<Vip> = self.state.vips().chain(self.observed.strays()).chain(of_before).collect();
-        let mut parts = Vec::new();
-        while !left.is_empty() {
-            let part = self.state.together(left.iter().copied().take(PART));
-            left.retain(|vip| !part.contains(vip));
-            parts.push(Scope::Vips(part));
-        }
-        parts
-    }
-
     /// Lists no more what the kernel has as it is to be.
-    fn settle(&mut self, scope: &Scope) {
+    pub(super) fn settle(&mut self, scope: &Scope) {
         for load_balancer in scope.load_balancers(&self.state) {
             for service in load_balancer.virtual_services() {
                 if let Some(found) = self.observed.services.get_mut(&service.key()) {

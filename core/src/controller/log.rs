@@ -21,14 +21,29 @@ const NAMED: usize = 20;
 /// A service, or a backend of it.
 pub(super) type Place = (ServiceKey, Option<Target>);
 
-/// What is about to be done although nobody asked for it.
-pub(super) fn log_repairs(plan: &Plan) {
-    let steps = plan.values().flatten().filter(|step| !matches!(step, Step::Advert(AdvertStep::Advertise(_))));
-    let steps: Vec<&Step> = steps.collect();
-    if steps.len() > NAMED {
-        warn!(steps = steps.len(), "the kernel is not as desired: repairing");
-    } else {
-        steps.iter().for_each(|step| warn!(%step, vip = %step.vip(), "the kernel is not as desired: repairing"));
+/// What is done although nobody asked for it, as far as it has been told.
+#[derive(Default)]
+pub(super) struct Repairs {
+    steps: usize,
+}
+
+impl Repairs {
+    /// Tells of the first few steps before they are taken.
+    pub(super) fn log(&mut self, plan: &Plan) {
+        let steps = plan.values().flatten().filter(|step| !matches!(step, Step::Advert(AdvertStep::Advertise(_))));
+        for step in steps {
+            if self.steps < NAMED {
+                warn!(%step, vip = %step.vip(), "the kernel is not as desired: repairing");
+            }
+            self.steps += 1;
+        }
+    }
+
+    /// Counts the others.
+    pub(super) fn log_more(&self) {
+        if self.steps > NAMED {
+            warn!(more = self.steps - NAMED, "the kernel was not as desired: repaired, as far as nothing else is said");
+        }
     }
 }
 

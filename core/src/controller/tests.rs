@@ -15,6 +15,7 @@ use futures_util::FutureExt;
 use tracing::Span;
 use uuid::Uuid;
 
+mod cold;
 mod declare;
 mod drain;
 mod dual;
