@@ -25,9 +25,9 @@ use crate::{
     step::{AdvertStep, DataplaneStep, HostStep, Step},
 };
 
-/// Steps that a driver is handed at a time: with as many verdicts, and the driver's own of each, they take memory. As many as source NAT
-/// takes in one piece, for iptables writes its whole table with each.
-pub(super) const STEPS: usize = 3_072;
+/// Steps that a driver is handed at a time: with as many verdicts, and the driver's own of each, they take memory. Many, for iptables
+/// writes its whole table each time.
+pub(super) const STEPS: usize = 16_384;
 
 /// What is not as desired, by VIP, in the order in which it failed. No list is empty.
 pub(super) type Failures = BTreeMap<Vip, Vec<Failed>>;

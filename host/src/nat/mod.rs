@@ -160,7 +160,7 @@ impl Driver {
         }
     }
 
-    /// Carries out the wishes in one piece, all of them or none; past 3,072 in pieces of as many.
+    /// Carries out the wishes in one piece, all of them or none; with nftables past 3,072 in pieces of as many.
     async fn apply(&mut self, family: Family, wishes: &Wishes, routing: &mut Routing) -> Result<(), Error> {
         match self {
             Self::Nftables(nft) => {
