@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Creations and deletions over the API, from one client and from 64, each on a connection of its own that it keeps. Everything is
-//! programmed by the time of the answer; the store is in memory here, and on a disk in [`durable`](crate::durable).
+//! Creations and deletions over the API, from one client and from 64, each on a connection of its own that it keeps; and of a whole list
+//! in one request. Everything is programmed by the time of the answer; the store is in memory here, and on a disk in
+//! [`durable`](crate::durable).
 
 use std::net::SocketAddr;
 
@@ -17,17 +18,30 @@ use crate::{
 const ROOM: &str = "requests";
 /// How many clients, and how many load-balancers they make together.
 const CLIENTS: [(usize, usize); 2] = [(1, 200), (64, 640)];
+/// How many load-balancers there are in a list.
+const LISTED: usize = 640;
 const ROUNDS: usize = 3;
+const ONE: &str = r#"{"name":"one","port":80,"backends":[{"ip":"10.200.0.1","port":80,"type":"DR"}]}"#;
 
 pub fn measure() {
     let host = Host::new();
     let slb = process::start(Fleet(1), 4_000, &host);
     let mut found = [Rates::default(), Rates::default()];
+    let (mut created, mut deleted) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         for ((clients, count), found) in CLIENTS.iter().zip(&mut found) {
             host.node.inside(|| on_a_runtime(found.round(Server::api(), *clients, *count)));
         }
+        let rate = |method, body| {
+            let request = vec![(method, "/loadbalancers".to_owned(), body)];
+            let timed = host.node.inside(|| on_a_runtime(ask_all(Server::api(), 1, request)));
+            LISTED as f64 / timed.all
+        };
+        created.push(rate("POST", format!("[{}]", vec![ONE; LISTED].join(","))));
+        deleted.push(rate("PUT", "[]".to_owned()));
     }
+    tell(ROOM, "POST, in one list", 1, "/s", &created);
+    tell(ROOM, "PUT of an empty list", 1, "/s", &deleted);
     for ((clients, _), found) in CLIENTS.iter().zip(&found) {
         found.tell(*clients, |what, unit, values| tell(ROOM, what, 1, unit, values));
     }
@@ -44,8 +58,7 @@ pub struct Rates {
 
 impl Rates {
     pub async fn round(&mut self, api: SocketAddr, clients: usize, count: usize) {
-        let body = r#"{"name":"one","port":80,"backends":[{"ip":"10.200.0.1","port":80,"type":"DR"}]}"#;
-        self.round_of(api, clients, (0..count).map(|_| body.to_owned()).collect()).await;
+        self.round_of(api, clients, vec![ONE.to_owned(); count]).await;
     }
 
     /// The same with these bodies.
