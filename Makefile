@@ -26,6 +26,7 @@ demo: setup
 
 # Speed, as ratios measured side by side; docs/benchmarks.md says what and how. The optimised build takes minutes.
 bench: setup
+	cargo bench --quiet --bench pure
 	cargo test --release --quiet --benches --package slb --package slb-health
 
 # Mixed load through the user-space data plane for so many seconds, while backends come, go and die. Needs no set-up.
