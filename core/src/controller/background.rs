@@ -10,7 +10,7 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{Controller, World, converge::Failures, log::log_repairs};
+use super::{Controller, World, converge::Failures, log::log_repairs, pace};
 use crate::{
     errors::Chain,
     model::{Family, Phase, Vip},
@@ -69,11 +69,11 @@ impl<W: World> Controller<W> {
 
     /// Reads everything anew and brings it to the desired state.
     pub async fn reconcile(&mut self, now: Instant) {
-        self.next_reconcile = now + self.reconcile_interval;
         if let Err(cause) = self.settle_settings().await {
             warn!(error = %Chain(&*cause), "could not set the kernel's settings; it is tried again");
         }
         self.repair(&Scope::All, now).await;
+        self.next_reconcile = now + pace::wait(self.reconcile_interval, self.look);
     }
 
     /// Reacts to what happened on the host.
