@@ -66,9 +66,9 @@ struct VipObserved<'a> {
     advertised: ConditionView<'a>,
 }
 
-impl<'a> From<&'a VipStatus> for VipObserved<'a> {
-    fn from(VipStatus { vip, programmed, advertised }: &'a VipStatus) -> Self {
-        Self { eip: *vip, programmed: programmed.into(), advertised: advertised.into() }
+impl<'a> VipObserved<'a> {
+    fn new(eip: Vip, VipStatus { programmed, advertised }: &'a VipStatus) -> Self {
+        Self { eip, programmed: programmed.into(), advertised: advertised.into() }
     }
 }
 
@@ -95,12 +95,13 @@ struct LastCheckView {
 impl<'a> Observer<'a> {
     /// How the load-balancer is doing as a whole.
     pub(crate) fn whole(self) -> LoadBalancerObserved<'a> {
-        let has_two = self.seen.load_balancer.vips.second().is_some();
+        let vips = self.seen.load_balancer.vips;
+        let each = || vips.into_iter().zip(self.seen.status.vips()).map(|(vip, status)| VipObserved::new(vip, status));
         LoadBalancerObserved {
             programmed: self.seen.status.programmed().into(),
             advertised: self.seen.status.advertised().into(),
             panics: self.seen.load_balancer.panics(),
-            vips: if has_two { self.seen.status.vips().map(VipObserved::from).collect() } else { Vec::new() },
+            vips: if vips.second().is_some() { each().collect() } else { Vec::new() },
         }
     }
 

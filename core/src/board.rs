@@ -60,6 +60,8 @@ impl Seen {
 #[derive(Debug, Default)]
 struct Posted {
     by_id: BTreeMap<LoadBalancerId, Seen>,
+    /// The last one that was made: of many that begin together, or are programmed together, there is one.
+    status: Option<Arc<Status>>,
     used: bool,
     /// That of the list, once somebody has asked for it and until the next change.
     tag: OnceLock<Tag>,
@@ -171,11 +173,12 @@ impl Board {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
         let now = self.journal.now();
         let seen = |load_balancer: Arc<LoadBalancer>| {
-            let status = Arc::new(Status::new(&load_balancer, now));
+            let status = posted.shared(Status::new(&load_balancer, now));
             (load_balancer.id, Seen { load_balancer, status, connections: None })
         };
-        posted.used |= !load_balancers.is_empty();
-        posted.by_id.append(&mut load_balancers.into_iter().map(seen).collect());
+        let mut all: BTreeMap<_, _> = load_balancers.into_iter().map(seen).collect();
+        posted.used |= !all.is_empty();
+        posted.by_id.append(&mut all);
     }
 
     /// Posts a load-balancer over whatever stood there under its id.
@@ -208,9 +211,10 @@ impl Board {
     /// The same of what was found at that time.
     pub fn report_at(&self, now: SystemTime, id: LoadBalancerId, report: Report) {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(seen) = posted.by_id.get_mut(&id) else { return };
-        if let Some((next, news)) = seen.status.next(&report, now) {
-            seen.status = Arc::new(next);
+        let next = posted.by_id.get(&id).and_then(|seen| seen.status.next(&report, now));
+        if let Some((next, news)) = next {
+            let status = posted.shared(next);
+            posted.by_id.entry(id).and_modify(|seen| seen.status = status);
             self.journal.tell_all(now, news.into_iter().map(|news| Event::Status(id, news)));
         }
     }
@@ -243,6 +247,11 @@ impl Posted {
         self.used = true;
         self.tag.take();
         self.by_id.insert(seen.load_balancer.id, seen);
+    }
+
+    fn shared(&mut self, status: Status) -> Arc<Status> {
+        let last = self.status.take().filter(|last| **last == status);
+        Arc::clone(self.status.insert(last.unwrap_or_else(|| Arc::new(status))))
     }
 
     fn list_tag(&self) -> Tag {

@@ -66,7 +66,7 @@ impl fmt::Display for BackendId {
 /// The label an operator gives a load-balancer. Names need not be unique.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Name(String);
+pub struct Name(Box<str>);
 
 /// The longest name, in characters: Unicode code points, as JSON Schema counts them.
 pub const MAX_NAME_CHARACTERS: usize = 255;
@@ -90,13 +90,13 @@ impl TryFrom<String> for Name {
         if let Some(bad) = text.chars().find(|c| c.is_control()) {
             return Err(Invalid(format!("a name has no control characters, this one has {bad:?}")));
         }
-        Ok(Self(text))
+        Ok(Self(text.into()))
     }
 }
 
 impl From<Name> for String {
     fn from(name: Name) -> Self {
-        name.0
+        name.0.into()
     }
 }
 

@@ -181,6 +181,14 @@ impl Observed {
         self.host.answers.get(&family) == Some(&Extent::Whole)
     }
 
+    /// Takes no more memory than it needs, after many steps.
+    pub fn pack(&mut self) {
+        pack(&mut self.services);
+        pack(&mut self.host.bound);
+        pack(&mut self.host.source_nat);
+        pack(&mut self.advertised);
+    }
+
     /// Takes note of a step that was carried out.
     pub fn note(&mut self, step: &Step) {
         match *step {
@@ -203,6 +211,11 @@ impl Observed {
             Step::Dataplane(step) => note_dataplane(&mut self.services, step),
         }
     }
+}
+
+/// Lets go of the room that nodes of a map have for more: half of it, if the entries came one by one and in order.
+fn pack<T: IntoIterator + FromIterator<T::Item> + Default>(entries: &mut T) {
+    *entries = std::mem::take(entries).into_iter().collect();
 }
 
 fn note_dataplane(services: &mut Services, step: DataplaneStep) {

@@ -69,11 +69,9 @@ pub struct BackendStatus {
     pub programmed: Condition,
 }
 
-/// How a load-balancer is doing on one of its VIPs.
+/// How a load-balancer is doing on one of its VIPs: which one that is, their order says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VipStatus {
-    /// Which.
-    pub vip: Vip,
     /// Whether the kernel balances connections to it.
     pub programmed: Condition,
     /// Whether the network is told of it.
@@ -81,21 +79,20 @@ pub struct VipStatus {
 }
 
 impl VipStatus {
-    fn new(vip: Vip, now: SystemTime) -> Self {
-        Self { vip, programmed: Condition::not_yet(now), advertised: Condition::not_yet(now) }
+    fn new(now: SystemTime) -> Self {
+        Self { programmed: Condition::not_yet(now), advertised: Condition::not_yet(now) }
     }
 
-    fn next(&self, reports: &[VipReport], now: SystemTime) -> Self {
-        let Some(report) = reports.iter().find(|report| report.vip == self.vip) else { return self.clone() };
+    fn next(&self, report: Option<&VipReport>, now: SystemTime) -> Self {
+        let Some(report) = report else { return self.clone() };
         Self {
-            vip: self.vip,
             programmed: self.programmed.now(report.programmed.clone(), now),
             advertised: self.advertised.now(report.advertised.clone(), now),
         }
     }
 }
 
-/// How a load-balancer is doing.
+/// How a load-balancer is doing. It does not say which it is, so that many that are doing alike can share one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     first: VipStatus,
@@ -151,13 +148,13 @@ impl Status {
     /// Of a load-balancer that nothing has been done about yet.
     #[must_use]
     pub fn new(load_balancer: &LoadBalancer, now: SystemTime) -> Self {
-        let second = load_balancer.vips.second().map(|vip| Box::new(VipStatus::new(vip, now)));
-        let first = VipStatus::new(load_balancer.vips.first(), now);
+        let second = load_balancer.vips.second().map(|_| Box::new(VipStatus::new(now)));
+        let first = VipStatus::new(now);
         let none = Self { first, second, backends: Backends::Alike(None) };
         none.with_backends_of(&[], load_balancer.backends(), now)
     }
 
-    /// How each of its VIPs is doing.
+    /// How each of its VIPs is doing, in their order.
     pub fn vips(&self) -> impl Iterator<Item = &VipStatus> {
         std::iter::once(&self.first).chain(self.second.as_deref())
     }
@@ -200,8 +197,8 @@ impl Status {
             Some((*id, BackendStatus { programmed: before.programmed.now(finding.clone(), now) }))
         };
         let next = Self {
-            first: self.first.next(&report.vips, now),
-            second: self.second.as_ref().map(|second| Box::new(second.next(&report.vips, now))),
+            first: self.first.next(report.vips.first(), now),
+            second: self.second.as_ref().map(|second| Box::new(second.next(report.vips.get(1), now))),
             backends: Backends::of(report.backends.iter().filter_map(backend).collect()),
         };
         (next != *self).then(|| {
@@ -220,10 +217,11 @@ impl Status {
             let [is, was] = [self, before].map(|status| status.backend(*id).map(|status| &status.programmed));
             programmed(Some(*id), is?, was)
         });
-        let advertised = self.vips().zip(before.vips()).filter_map(|(is, was)| {
+        let of_vips = report.vips.iter().zip(self.vips().zip(before.vips()));
+        let advertised = of_vips.filter_map(|(VipReport { vip, .. }, (is, was))| {
             match (&is.advertised.why_not, was.advertised.holds()) {
-                (None, false) => Some(News::Advertised(is.vip)),
-                (Some(why), true) => Some(News::Withdrawn(is.vip, Arc::clone(why))),
+                (None, false) => Some(News::Advertised(*vip)),
+                (Some(why), true) => Some(News::Withdrawn(*vip, Arc::clone(why))),
                 (None, true) | (Some(_), false) => None,
             }
         });

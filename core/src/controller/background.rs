@@ -10,7 +10,7 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{Controller, World, log::Repairs};
+use super::{Controller, World, log::Repairs, pace};
 use crate::{
     errors::Chain,
     model::{Family, Phase, Vip},
@@ -69,11 +69,11 @@ impl<W: World> Controller<W> {
 
     /// Reads everything anew and brings it to the desired state.
     pub async fn reconcile(&mut self, now: Instant) {
-        self.next_reconcile = now + self.reconcile_interval;
         if let Err(cause) = self.settle_settings().await {
             warn!(error = %Chain(&*cause), "could not set the kernel's settings; it is tried again");
         }
         self.repair(&Scope::All, now).await;
+        self.next_reconcile = now + pace::wait(self.reconcile_interval, self.look);
     }
 
     /// Reacts to what happened on the host.
@@ -129,6 +129,9 @@ impl<W: World> Controller<W> {
         let mut failed = self.pass_through(scope, (!starting).then(Repairs::default), now).await;
         self.finish_deletions(scope, &mut failed, now).await;
         self.log_failures(scope, &failed);
+        if starting {
+            self.observed.pack();
+        }
         // What is refused for good is in the log, and no reason to keep the others waiting.
         if starting && !self.retries.values().any(|retry| retry.may_pass) {
             self.board.post_ready();

@@ -264,6 +264,7 @@ impl<W: World> Controller<W> {
 
     /// Reads the kernel anew.
     pub(super) async fn observe(&mut self, now: Instant) -> Result<(), Cause> {
+        let began = self.board.journal().now();
         let host = self.drivers.host.observe().await?;
         let (state, mut services) = (&self.state, Vec::new());
         let known = |key, mut service: ServiceView| {
@@ -278,6 +279,7 @@ impl<W: World> Controller<W> {
         let advertised = std::mem::take(&mut self.observed.advertised);
         self.observed = Observed { host, services, advertised };
         self.avoid.refresh(&self.state, &self.observed, now);
+        self.look = self.board.journal().now().duration_since(began).unwrap_or_default();
         Ok(())
     }
 

@@ -8,7 +8,7 @@
 //! Rooms, in reading order: [`admission`](self) finds addresses for each creation; `round` makes wishes durable and carries
 //! them out, or undoes them; `declare` does so with many load-balancers as one; `rehearse` says what they would do; `keys` remembers what was granted, for those who ask again; `peers` adds and removes routers that are told; `converge` brings the kernel to the desired state, in `passes` where that is everything, and `report` says how it is doing; `health` takes out
 //! backends that fail their checks, and `drain` follows those that are drained to their end; `background` does the same without being
-//! asked, and `log` says what was not as desired; `avoid` knows which addresses must not be handed out, and `foreign` what belongs to other programs.
+//! asked, as often as `pace` says, and `log` says what was not as desired; `avoid` knows which addresses must not be handed out, and `foreign` what belongs to other programs.
 //!
 //! A round has at most one request for each VIP, so that undoing a failed one touches no other. The many requests of a
 //! round share one commit and packed sends.
@@ -27,6 +27,7 @@ mod foreign;
 mod health;
 mod keys;
 mod log;
+mod pace;
 mod passes;
 mod peers;
 mod rehearse;
@@ -145,6 +146,8 @@ pub struct Controller<W: World> {
     next_look: Instant,
     reconcile_interval: Duration,
     next_reconcile: Instant,
+    /// How long it took to read the kernel the last time.
+    look: Duration,
 }
 
 impl<W: World> Controller<W> {
@@ -202,6 +205,7 @@ impl<W: World> Controller<W> {
             next_look: now,
             reconcile_interval,
             next_reconcile: now,
+            look: Duration::ZERO,
         };
         let load_balancers: Vec<_> = controller.state.load_balancers().cloned().collect();
         let mut known = Vec::with_capacity(load_balancers.len());

@@ -15,7 +15,7 @@ pub struct Backends(Held);
 
 #[derive(Clone, Debug)]
 enum Held {
-    Listed(Listed),
+    Listed(Box<Listed>),
     /// Those of the load-balancer's service on its VIP of the family, none of which changes by time.
     Planned(Arc<LoadBalancer>, Family),
 }
@@ -46,7 +46,7 @@ impl Backends {
 
     fn take(&mut self) -> Listed {
         match std::mem::take(self).0 {
-            Held::Listed(listed) => listed,
+            Held::Listed(listed) => *listed,
             Held::Planned(load_balancer, family) => planned(&load_balancer, family),
         }
     }
@@ -88,7 +88,7 @@ impl Default for Backends {
 
 impl From<Listed> for Backends {
     fn from(listed: Listed) -> Self {
-        Self(Held::Listed(listed))
+        Self(Held::Listed(Box::new(listed)))
     }
 }
 
