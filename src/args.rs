@@ -184,7 +184,7 @@ pub struct Given {
     /// Where the load-balancers are kept [default: /var/lib/slb; without root $XDG_STATE_HOME/slb, or ~/.local/state/slb]
     #[arg(long = "stateDir", env = "SLB_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// How often kernel and desired state are compared; less often where that would take more than 2 % of the time [default: 30s]
+    /// How often kernel and desired state are compared [default: 30s]
     #[arg(long = "reconcileInterval", env = "SLB_RECONCILE_INTERVAL", value_name = "DURATION")]
     pub reconcile_interval: Option<String>,
     /// How long IPVS remembers a TCP connection on which nothing is sent [default: as it is; the kernel's own is 15m]

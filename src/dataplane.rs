@@ -305,6 +305,13 @@ impl Dataplane for Plane {
         }
     }
 
+    async fn observe_changes(&mut self, each: impl FnMut(ServiceKey, Option<ServiceView>) + Send) -> Result<(), Cause> {
+        match self {
+            Self::Ipvs(ipvs) => ipvs.observe_changes(each).await,
+            Self::User(relays) => relays.proxy.observe_changes(each).await,
+        }
+    }
+
     async fn exists(&mut self, service: VirtualService) -> Result<bool, Cause> {
         match self {
             Self::Ipvs(ipvs) => ipvs.exists(service).await,

@@ -295,6 +295,15 @@ pub trait Dataplane: Settings {
         }
     }
 
+    /// The same at a glance: `None` of a service that looks as it did the last time, when it was read or nothing was asked for of it
+    /// since. What cannot be seen quickly is not seen.
+    fn observe_changes(
+        &mut self,
+        mut each: impl FnMut(ServiceKey, Option<ServiceView>) + Send,
+    ) -> impl Future<Output = Result<(), Cause>> + Send {
+        self.observe_each(move |key, service| each(key, Some(service)))
+    }
+
     /// Whether there is that service now, whoever put it there.
     fn exists(&mut self, service: VirtualService) -> impl Future<Output = Result<bool, Cause>> + Send;
 

@@ -18,10 +18,10 @@ use crate::{
     checker::{Beginning, Checker, Transition, Watch},
     controller::{Drivers, World},
     model::{
-        Backend, CheckService, Family, Forwarding, LoadBalancer, LoadBalancerId, Phase, ServiceKey, Target, Time, Vip,
-        VirtualService,
+        Backend, BackendSettings, CheckService, Family, Forwarding, LoadBalancer, LoadBalancerId, Phase, ServiceKey,
+        Target, Thresholds, Time, Vip, VirtualService,
     },
-    observed::{HostView, Services},
+    observed::{HostView, ServiceView, Services},
     plan::Observed,
     ports::{
         Advertiser, Cause, Dataplane, Host, Pool, PoolError, Probe, SettingChange, Settings, Snapshot, Store, Unserved,
@@ -155,7 +155,7 @@ pub fn drivers(sim: &Sim, pool: &[Vip]) -> Drivers<SimWorld> {
         store: SimStore(sim.clone()),
         pool: SimPool { sim: sim.clone(), all: pool.to_vec(), held: BTreeSet::new() },
         host: SimHost(sim.clone()),
-        dataplane: SimDataplane(sim.clone()),
+        dataplane: SimDataplane { sim: sim.clone(), seen: Services::default() },
         advertiser: SimAdvertiser(sim.clone()),
         checker: SimChecker(sim.clone()),
     }
@@ -323,39 +323,56 @@ impl Settings for SimHost {
     }
 }
 
-pub struct SimDataplane(Sim);
+pub struct SimDataplane {
+    sim: Sim,
+    /// As they were read last, if nothing was asked for of them since.
+    seen: Services,
+}
 
 impl Settings for SimDataplane {
     async fn drifted_settings(&mut self) -> Result<Vec<SettingChange>, Cause> {
-        let wish = self.0.with(|remains| remains.timeout.clone());
-        Ok(wish.and_then(|wish| self.0.drift(TIMEOUT, &wish)).into_iter().collect())
+        let wish = self.sim.with(|remains| remains.timeout.clone());
+        Ok(wish.and_then(|wish| self.sim.drift(TIMEOUT, &wish)).into_iter().collect())
     }
 
     async fn set(&mut self, name: &str, value: &str) -> Result<(), Cause> {
-        self.0.set(name, value).await;
+        self.sim.set(name, value).await;
         Ok(())
     }
 
     async fn get(&mut self, name: &str) -> Result<String, Cause> {
-        Ok(self.0.with(|remains| remains.settings.get(name).filter(|_| name == TIMEOUT).cloned()).unwrap_or_default())
+        Ok(self.sim.with(|remains| remains.settings.get(name).filter(|_| name == TIMEOUT).cloned()).unwrap_or_default())
     }
 }
 
 impl Dataplane for SimDataplane {
     async fn observe(&mut self) -> Result<Services, Cause> {
-        Ok(self.0.with(|remains| remains.kernel.services.clone()))
+        self.seen = self.sim.with(|remains| remains.kernel.services.clone());
+        Ok(self.seen.clone())
+    }
+
+    async fn observe_changes(
+        &mut self,
+        mut each: impl FnMut(ServiceKey, Option<ServiceView>) + Send,
+    ) -> Result<(), Cause> {
+        let seen = std::mem::take(&mut self.seen);
+        for (key, service) in self.observe().await? {
+            let is_same = seen.get(&key).is_some_and(|seen| short(seen) == short(&service));
+            each(key, (!is_same).then_some(service));
+        }
+        Ok(())
     }
 
     async fn exists(&mut self, service: VirtualService) -> Result<bool, Cause> {
-        Ok(self.0.with(|remains| remains.kernel.services.contains_key(&service.key())))
+        Ok(self.sim.with(|remains| remains.kernel.services.contains_key(&service.key())))
     }
 
     async fn keys(&mut self) -> Result<BTreeSet<ServiceKey>, Cause> {
-        Ok(self.0.with(|remains| remains.kernel.services.keys().copied().collect()))
+        Ok(self.sim.with(|remains| remains.kernel.services.keys().copied().collect()))
     }
 
     async fn connections(&mut self, service: VirtualService) -> Result<BTreeMap<Target, Connections>, Cause> {
-        self.0.with(|remains| {
+        self.sim.with(|remains| {
             let active = |target: &Target| remains.connections.get(target).copied().unwrap_or_default();
             let of = |target: &Target| (*target, Connections { active: active(target), ..Connections::default() });
             let service = remains.kernel.services.get(&service.key()).ok_or("no such service")?;
@@ -364,7 +381,7 @@ impl Dataplane for SimDataplane {
     }
 
     fn unserved(&self, step: &DataplaneStep) -> Option<Unserved> {
-        self.0
+        self.sim
             .with(|remains| remains.unserved.contains(step).then(|| Unserved("it takes another data plane".to_owned())))
     }
 
@@ -372,18 +389,27 @@ impl Dataplane for SimDataplane {
         let mut verdicts = Vec::new();
         for step in steps {
             assert!(self.unserved(step).is_none(), "{step}");
+            self.seen.remove(&step.service().key());
             if self
-                .0
+                .sim
                 .with(|remains| needs_a_service(step) && !remains.kernel.services.contains_key(&step.service().key()))
             {
                 verdicts.push(Verdict::Retry("no such service".into()));
                 continue;
             }
             let step = Step::Dataplane(*step);
-            verdicts.push(self.0.step(step, |kernel| kernel.note(&step)).await);
+            verdicts.push(self.sim.step(step, |kernel| kernel.note(&step)).await);
         }
         verdicts
     }
+}
+
+/// What is seen at a glance: no limits.
+fn short(service: &ServiceView) -> ServiceView {
+    let limitless = |settings: BackendSettings| BackendSettings { thresholds: Thresholds::default(), ..settings };
+    let listed = service.backends.listed();
+    let backends = listed.iter().map(|(target, settings)| (*target, settings.map(limitless))).collect();
+    ServiceView { settings: service.settings, backends }
 }
 
 fn needs_a_service(step: &DataplaneStep) -> bool {

@@ -7,7 +7,7 @@ use ipvs::{Client, Error, ObservedService, Refusal, Timeouts};
 use slb_core::{
     errors::Shared,
     model::{ServiceKey, ServiceSettings, Target, VirtualService},
-    observed::{Listed, ServiceView, Services},
+    observed::{Backends, Listed, ServiceView, Services},
     ports::{Cause, Dataplane, Lacking, Unserved, Verdict},
     statistics::Connections,
     step::DataplaneStep,
@@ -15,6 +15,7 @@ use slb_core::{
 
 use crate::{
     meter,
+    outline::Outline,
     translate::{self, Reading},
     unserved,
 };
@@ -22,12 +23,16 @@ use crate::{
 /// Steps that are turned into requests at a time, about as many as travel in one send. All requests of a start at once would take
 /// more memory than all else that slb keeps, and the time to get it.
 const PACK: usize = 512;
+/// Up to one service of so many is asked for by itself, which takes twice as long as among all.
+const MANY: usize = 4;
 
 /// Programs the IPVS of the network namespace it was opened in. Needs `CAP_NET_ADMIN`.
 #[derive(Debug)]
 pub struct Ipvs {
     pub(crate) client: Client,
     pub(crate) timeouts: Timeouts,
+    /// What services looked like when they were last read, if nothing was asked for of them since.
+    seen: Outline,
 }
 
 impl Ipvs {
@@ -36,7 +41,7 @@ impl Ipvs {
     /// # Errors
     /// The kernel has no IPVS, or refuses to talk about it.
     pub async fn open() -> Result<Self, Error> {
-        Ok(Self { client: Client::open().await?, timeouts: Timeouts::default() })
+        Ok(Self { client: Client::open().await?, timeouts: Timeouts::default(), seen: Outline::default() })
     }
 
     /// The same that keeps the time-outs of connections at that; 0 leaves one as it is.
@@ -55,16 +60,47 @@ impl Dataplane for Ipvs {
 
     /// The services first and then the backends of each, since the kernel gives out one list at a time.
     async fn observe_each(&mut self, mut each: impl FnMut(ServiceKey, ServiceView) + Send) -> Result<(), Cause> {
+        self.seen = Outline::default();
+        // What changes from here on will look different; without such a list everything is asked for each time.
+        let outline = Outline::read().await.unwrap_or_default();
         let mut services = self.services().await;
         if is_stale(&services) {
             self.client = Client::open().await?;
             services = self.services().await;
         }
         for (key, settings) in services? {
-            let mut backends = Listed::new();
-            self.client.each_asked(&translate::id(key), |found| backends.extend(translate::backend(&found))).await?;
-            each(key, ServiceView { settings, backends: backends.into() });
+            each(key, ServiceView { settings, backends: self.backends(key).await? });
         }
+        self.seen = outline;
+        Ok(())
+    }
+
+    /// By the kernel's short list. Where that shows too much to ask for one by one, everything is asked for.
+    async fn observe_changes(
+        &mut self,
+        mut each: impl FnMut(ServiceKey, Option<ServiceView>) + Send,
+    ) -> Result<(), Cause> {
+        let seen = std::mem::take(&mut self.seen);
+        let Ok(mut outline) = Outline::read().await else {
+            return self.observe_each(|key, service| each(key, Some(service))).await;
+        };
+        let (same, other): (Vec<_>, Vec<_>) = outline.compared(&seen).partition(|(_, is_same)| *is_same);
+        if other.len() > outline.len() / MANY {
+            return self.observe_each(|key, service| each(key, Some(service))).await;
+        }
+        same.into_iter().for_each(|(key, _)| each(key, None));
+        for (key, _) in other {
+            match self.client.service(&translate::id(key)).await {
+                Ok(found) => {
+                    let settings = translate::service_settings(&found);
+                    each(key, Some(ServiceView { settings, backends: self.backends(key).await? }));
+                }
+                // It went in between, or it is the same mark of the other family that is there.
+                Err(error) if error.not_found() => outline.forget(key),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.seen = outline;
         Ok(())
     }
 
@@ -109,6 +145,7 @@ impl Dataplane for Ipvs {
     }
 
     async fn apply(&mut self, steps: &[DataplaneStep]) -> Vec<Verdict> {
+        steps.iter().for_each(|step| self.seen.forget(step.service().key()));
         let mut verdicts = Vec::with_capacity(steps.len());
         for pack in steps.chunks(PACK) {
             self.apply_pack(pack, &mut verdicts).await;
@@ -126,6 +163,13 @@ impl Ipvs {
         };
         self.client.each_service(found).await?;
         Ok(services)
+    }
+
+    /// What slb could have asked for.
+    async fn backends(&mut self, key: ServiceKey) -> Result<Backends, Error> {
+        let mut backends = Listed::new();
+        self.client.each_asked(&translate::id(key), |found| backends.extend(translate::backend(&found))).await?;
+        Ok(backends.into())
     }
 
     /// If the batch breaks off, any step may or may not have been taken, so each is tried again.

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What forwards packets. One driver so far: [`Ipvs`], the kernel's own balancer. [`translate`] turns steps into its requests and
-//! its answers into what the plan compares, purely; [`unserved`] says what IPVS cannot do;
+//! its answers into what the plan compares, purely; [`outline`] sees at a glance which services have changed; [`unserved`] says what IPVS cannot do;
 //! [`settings`] looks after the time-outs of connections. [`Meter`] reads what the kernel counts.
 
 mod ipvs;
 mod meter;
+mod outline;
 mod settings;
 mod translate;
 mod unserved;

@@ -105,6 +105,48 @@ fn what_was_asked_for_is_observed() {
     });
 }
 
+/// What a glance says: which services are there, and what of those that are not as they were.
+async fn glance(ipvs: &mut Ipvs) -> BTreeMap<ServiceKey, Option<ServiceView>> {
+    let mut found = BTreeMap::new();
+    ipvs.observe_changes(|key, service| drop(found.insert(key, service))).await.unwrap();
+    found
+}
+
+/// The first one reads everything, and so does one that finds too much. Limits are not to be seen.
+fn a_glance_sees_which_services_have_changed() {
+    let node = Node::new("lb");
+    on(&node, async |ipvs| {
+        let many: Vec<_> = (1..=8)
+            .flat_map(|at| {
+                [AddService(service(at), RR), AddBackend(service(at), target(1), settings(Forwarding::Masquerade, 1))]
+            })
+            .collect();
+        applied(ipvs, &many).await;
+        let whole = ipvs.observe().await.unwrap();
+        let key = |number| ServiceKey::from(endpoint(number));
+        assert_eq!(glance(ipvs).await, (1..=8).map(|number| (key(number), None)).collect());
+        node.sh(&format!("ipvsadm -e -t {VIP}:1 -r {} -m -w 5", target(1)));
+        node.sh(&format!("ipvsadm -e -t {VIP}:2 -r {} -m -w 1 -x 9", target(1)));
+        node.sh(&format!("ipvsadm -D -t {VIP}:8"));
+        node.sh(&format!("ipvsadm -A -t {VIP}:9 -s rr"));
+        let seen = glance(ipvs).await;
+        let now = ipvs.observe().await.unwrap();
+        let changed = |number: &i64| [1, 9].contains(number);
+        let expected =
+            [1, 2, 3, 4, 5, 6, 7, 9].map(|number| (key(number), changed(&number).then(|| now[&key(number)].clone())));
+        assert_eq!(seen, BTreeMap::from(expected));
+        assert_ne!(now[&key(2)], whole[&key(2)], "limits");
+        // What slb asks for itself is read again, also where it looks the same.
+        applied(ipvs, &[SetBackend(service(2), target(1), settings(Forwarding::Masquerade, 1))]).await;
+        assert_eq!(glance(ipvs).await[&key(2)].as_ref(), Some(&whole[&key(2)]));
+        assert!(glance(ipvs).await.values().all(Option::is_none));
+        node.sh("ipvsadm -C");
+        assert_eq!(glance(ipvs).await, BTreeMap::new());
+        applied(ipvs, &many).await;
+        assert!(glance(ipvs).await.values().all(Option::is_some));
+    });
+}
+
 fn what_is_there_in_another_shape_is_seen_and_put_right() {
     let node = Node::new("lb");
     node.sh(&format!("ipvsadm -A -t {VIP}:80 -s wlc -p 60 -b flag-3"));
@@ -259,6 +301,7 @@ fn without_the_privilege_it_is_refused_for_good() {
 slb_lab::main! {
     fast: [
         what_was_asked_for_is_observed,
+        a_glance_sees_which_services_have_changed,
         what_is_there_in_another_shape_is_seen_and_put_right,
         schedulers_are_set_and_observed,
             settings_of_services_are_set_and_observed,

@@ -10,7 +10,7 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{Controller, World, log::Repairs, pace};
+use super::{Controller, World, converge::Look, log::Repairs, pace};
 use crate::{
     errors::Chain,
     model::{Family, Phase, Vip},
@@ -51,7 +51,8 @@ impl<W: World> Controller<W> {
     /// Does what is due: the periodic reconcile, a look at drains, the next step of weights that are raised, or another try.
     pub async fn tick(&mut self, now: Instant) {
         if self.next_reconcile <= now {
-            return self.reconcile(now).await;
+            let look = if self.next_whole_look <= now { Look::Whole } else { Look::Glance };
+            return self.look_around(look, now).await;
         }
         if !self.draining.is_empty() && self.next_look <= now {
             self.follow_drains(now).await;
@@ -63,17 +64,24 @@ impl<W: World> Controller<W> {
         let due: BTreeSet<Vip> =
             self.retries.iter().filter(|(_, retry)| retry.at <= now).map(|(vip, _)| *vip).collect();
         if !due.is_empty() {
-            self.repair(&self.scope_of(due), now).await;
+            self.repair(&self.scope_of(due), Look::Glance, now).await;
         }
     }
 
     /// Reads everything anew and brings it to the desired state.
     pub async fn reconcile(&mut self, now: Instant) {
+        self.look_around(Look::Whole, now).await;
+    }
+
+    async fn look_around(&mut self, look: Look, now: Instant) {
+        self.next_reconcile = now + self.reconcile_interval;
         if let Err(cause) = self.settle_settings().await {
             warn!(error = %Chain(&*cause), "could not set the kernel's settings; it is tried again");
         }
-        self.repair(&Scope::All, now).await;
-        self.next_reconcile = now + pace::wait(self.reconcile_interval, self.look);
+        self.repair(&Scope::All, look, now).await;
+        if look == Look::Whole {
+            self.next_whole_look = now + pace::wait(self.reconcile_interval, self.look);
+        }
     }
 
     /// Reacts to what happened on the host.
@@ -97,7 +105,7 @@ impl<W: World> Controller<W> {
             // With the settings: an adapter that was made anew has none of them.
             self.reconcile(now).await;
         } else if !lost.is_empty() {
-            self.repair(&self.scope_of(lost), now).await;
+            self.repair(&self.scope_of(lost), Look::Glance, now).await;
         }
     }
 
@@ -119,9 +127,9 @@ impl<W: World> Controller<W> {
         })
     }
 
-    async fn repair(&mut self, scope: &Scope, now: Instant) {
+    async fn repair(&mut self, scope: &Scope, look: Look, now: Instant) {
         let starting = !self.board.is_ready();
-        if let Err(cause) = self.observe(now).await {
+        if let Err(cause) = self.observe(look, now).await {
             warn!(error = %Chain(&*cause), "could not read the state of the kernel; it is tried again");
             let vips: Vec<Vip> = self.state.vips().collect();
             return vips.into_iter().for_each(|vip| self.retry_later(vip, true, now));

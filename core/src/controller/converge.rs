@@ -17,11 +17,11 @@ use crate::{
     command::Failure,
     errors::{Chain, Shared},
     feasible::Feasible,
-    model::{LoadBalancer, Phase, Time, Vip, VirtualService},
+    model::{LoadBalancer, Phase, ServiceKey, Time, Vip, VirtualService},
     observed::ServiceView,
     plan::{ALL_STAGES, Observed, Scope, Stage, plan_stages},
     ports::{Advertiser, Cause, Dataplane, Host, Unserved, Verdict},
-    state::Change,
+    state::{Change, State},
     step::{AdvertStep, DataplaneStep, HostStep, Step},
 };
 
@@ -115,6 +115,15 @@ impl Failed {
             Self::Observe(cause) => format!("could not read the state of the kernel: {}", Chain(&**cause)),
         }
     }
+}
+
+/// How closely the data plane is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// All of it is read.
+    Whole,
+    /// What is seen to have changed is read.
+    Glance,
 }
 
 /// What steps have come to so far.
@@ -226,7 +235,7 @@ impl<W: World> Controller<W> {
 
     /// The same after a fresh look at the kernel.
     pub(super) async fn observe_and_converge(&mut self, scope: &Scope, asked: &[Change], now: Instant) -> Failures {
-        match self.observe(now).await {
+        match self.observe(Look::Glance, now).await {
             Ok(()) => self.converge(scope, asked, now).await,
             Err(cause) => {
                 let cause = Shared::from(cause);
@@ -262,24 +271,32 @@ impl<W: World> Controller<W> {
         }
     }
 
-    /// Reads the kernel anew.
-    pub(super) async fn observe(&mut self, now: Instant) -> Result<(), Cause> {
+    /// Reads the kernel anew. After an error what was last observed counts.
+    pub(super) async fn observe(&mut self, look: Look, now: Instant) -> Result<(), Cause> {
         let began = self.board.journal().now();
         let host = self.drivers.host.observe().await?;
         let (state, mut services) = (&self.state, Vec::new());
-        let known = |key, mut service: ServiceView| {
-            if let Some((load_balancer, vip)) = state.behind(key) {
-                service.backends.settle(load_balancer, vip);
+        match look {
+            Look::Whole => {
+                let known = |key, service| services.push((key, Some(settled(state, key, service))));
+                self.drivers.dataplane.observe_each(known).await?;
+                self.look = self.board.journal().now().duration_since(began).unwrap_or_default();
             }
-            services.push((key, service));
-        };
-        self.drivers.dataplane.observe_each(known).await?;
+            Look::Glance => {
+                let known = |key, service: Option<ServiceView>| {
+                    services.push((key, service.map(|service| settled(state, key, service))));
+                };
+                self.drivers.dataplane.observe_changes(known).await?;
+            }
+        }
+        let mut before = std::mem::take(&mut self.observed.services);
+        let services =
+            services.into_iter().filter_map(|(key, service)| Some((key, service.or_else(|| before.remove(&key))?)));
         // Of a list at once, a map is made with nodes that are full.
-        let services = services.into_iter().collect();
+        let services: Vec<_> = services.collect();
         let advertised = std::mem::take(&mut self.observed.advertised);
-        self.observed = Observed { host, services, advertised };
+        self.observed = Observed { host, services: services.into_iter().collect(), advertised };
         self.avoid.refresh(&self.state, &self.observed, now);
-        self.look = self.board.journal().now().duration_since(began).unwrap_or_default();
         Ok(())
     }
 
@@ -324,6 +341,14 @@ impl<W: World> Controller<W> {
         let attempt = self.retries.get(&vip).map_or(0, |retry| retry.attempt);
         self.retries.insert(vip, Retry::after(attempt, may_pass, now));
     }
+}
+
+/// Lists none of its backends if they are as they are to be.
+fn settled(state: &State, key: ServiceKey, mut service: ServiceView) -> ServiceView {
+    if let Some((load_balancer, vip)) = state.behind(key) {
+        service.backends.settle(load_balancer, vip);
+    }
+    service
 }
 
 impl<W: World> Drivers<W> {

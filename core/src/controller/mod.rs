@@ -146,7 +146,9 @@ pub struct Controller<W: World> {
     next_look: Instant,
     reconcile_interval: Duration,
     next_reconcile: Instant,
-    /// How long it took to read the kernel the last time.
+    /// When all of the kernel is read again, at the next look after that.
+    next_whole_look: Instant,
+    /// How long that took the last time.
     look: Duration,
 }
 
@@ -205,6 +207,7 @@ impl<W: World> Controller<W> {
             next_look: now,
             reconcile_interval,
             next_reconcile: now,
+            next_whole_look: now,
             look: Duration::ZERO,
         };
         let load_balancers: Vec<_> = controller.state.load_balancers().cloned().collect();

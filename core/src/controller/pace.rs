@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How often the kernel is looked at without being asked: the more there is in it the longer a look takes, and a small machine has
-//! better things to do.
+//! How often all of the kernel is read without being asked: the more there is in it the longer that takes, and a small machine has
+//! better things to do. In between slb looks at what has changed, as far as that is seen at a glance.
 
 use std::time::Duration;
 

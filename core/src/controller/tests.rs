@@ -22,6 +22,7 @@ mod dual;
 mod edits;
 mod failures;
 mod fallback;
+mod glance;
 mod health;
 mod keys;
 mod laws;
@@ -47,7 +48,7 @@ use crate::{
     events::Journal,
     model::{
         Advertise, Backend, BackendId, BackendSettings, Endpoint, Listen, LoadBalancer, LoadBalancerId, Mark, MarkRule,
-        Name, Port, PortRange, Ports, Protocol, Scheduler, ServiceSettings, SourceNat, Target, Time, Vip,
+        Name, Port, PortRange, Ports, Protocol, Scheduler, ServiceSettings, SourceNat, Target, Thresholds, Time, Vip,
         VirtualService, Weight,
     },
     observed::{Backends, ServiceView},
