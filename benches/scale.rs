@@ -10,6 +10,7 @@
 //! | `change` | one change among few and among many |
 //! | `requests` | creations and deletions, from one client and from 64 |
 //! | `durable` | the same on a disk |
+//! | `slow_disk` | the same on one that takes its time |
 //! | `reading` | the whole list, one of it, memory and what is done while nothing happens |
 //! | `throughput` | bytes through a VIP, beside the same services set by hand |
 //!
@@ -44,6 +45,8 @@ mod reading;
 mod reconcile;
 #[path = "scale/requests.rs"]
 mod requests;
+#[path = "scale/slow_disk.rs"]
+mod slow_disk;
 #[path = "scale/throughput.rs"]
 mod throughput;
 
@@ -65,11 +68,12 @@ const BOOT: &str = "SLB_SCALE_BOOT";
 /// Set inside a lab kernel.
 const PLACE: &str = "SLB_LAB_PLACE";
 
-const TESTS: [Test; 6] = [
+const TESTS: [Test; 7] = [
     Test { place: Place::fast, name: "fast::cold_start", body: cold_start::measure },
     Test { place: Place::fast, name: "fast::reconcile", body: reconcile::measure },
     Test { place: Place::fast, name: "fast::change", body: change::measure },
     Test { place: Place::fast, name: "fast::requests", body: requests::measure },
+    Test { place: Place::fast, name: "fast::slow_disk", body: slow_disk::measure },
     Test { place: Place::fast, name: "fast::reading", body: reading::measure },
     Test { place: Place::fast, name: "fast::throughput", body: throughput::measure },
 ];

@@ -71,7 +71,7 @@ fn as_ipvs_serves_it(load_balancer: &mut LoadBalancer) {
         "whole" => load_balancer.service.scheduler = Scheduler::Sed,
         "part" => {
             let mut backends = load_balancer.backends().to_vec();
-            backends.first_mut().unwrap().settings.forwarding = Forwarding::DirectRoute;
+            backends.first_mut().unwrap().forwarding = Forwarding::DirectRoute;
             load_balancer.backends = Some(backends.into());
         }
         _ => load_balancer.vips = ELSEWHERE.parse::<Vip>().unwrap().into(),

@@ -138,7 +138,7 @@ pub(crate) fn wanted<'a>(
 ) -> Result<Vec<Backend>, Problem> {
     let backends = wishes.into_iter().map(BackendWish::with_new_id).collect::<Result<Vec<_>, _>>();
     let backends = backends.map_err(Rejected::Discord)?;
-    check_commands(api, backends.iter().filter_map(|backend| backend.check.as_ref()))?;
+    check_commands(api, backends.iter().filter_map(|backend| backend.check()))?;
     Ok(backends)
 }
 

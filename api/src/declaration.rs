@@ -155,7 +155,7 @@ fn new(at: &str, wish: LoadBalancerWish, commands: bool, findings: &mut Findings
             Err(Discord { field, why }) => findings.add(|| (format!("{at}/{field}"), why)),
         }
     }
-    let mut checks = wish.check.iter().chain(backends.iter().filter_map(|backend| backend.check.as_ref()));
+    let mut checks = wish.check.iter().chain(backends.iter().filter_map(|backend| backend.check()));
     if !commands && checks.any(|check| check.runs_a_command()) {
         let why = "of the type exec runs a command on this host; start the server with --allowExecChecks";
         findings.add(|| (format!("{at}/healthCheck"), why.to_owned()));

@@ -120,7 +120,7 @@ impl<'a> Observer<'a> {
         let status = self.seen.status.backend(backend.id)?;
         let watch = self.seen.load_balancer.watch(backend);
         let report = self.reports.zip(watch.as_ref()).and_then(|(reports, watch)| reports.report(watch));
-        let (health, since) = match (&watch, backend.condition.down) {
+        let (health, since) = match (&watch, backend.condition().down) {
             (None, _) => ("unknown", None),
             (Some(_), Some(down)) => ("down", Some(down.into())),
             (Some(_), None) => ("up", report.as_ref().map(|report| report.now.since)),

@@ -4,7 +4,7 @@
 
 use std::{
     fs::{self, File},
-    io::Write as _,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     process,
     time::Instant,
@@ -31,7 +31,7 @@ pub fn measure(findings: &mut Findings) {
     let mut found = [Rates::default(), Rates::default()];
     let mut disk = Vec::new();
     for _ in 0..ROUNDS {
-        disk.push(confirmed(&folder.join("file")));
+        disk.push(confirmed(&folder.join("file"), WRITES));
         for ((clients, count), found) in CLIENTS.iter().zip(&mut found) {
             on_a_runtime(found.round_of(slb.api(), *clients, bodies(*count)));
         }
@@ -49,14 +49,13 @@ fn bodies(count: usize) -> Vec<String> {
     vec![r#"{"name":"one","port":20000,"backends":[{"ip":"127.0.0.1","port":9}]}"#.to_owned(); count]
 }
 
-/// A second's writes of a page that the disk has confirmed.
-fn confirmed(path: &Path) -> f64 {
-    let mut file = File::create(path).unwrap();
+/// A second's writes of a page that the disk has confirmed, of so many in turn.
+pub fn confirmed(path: &Path, count: usize) -> f64 {
+    let file = File::create(path).unwrap();
     let start = Instant::now();
-    for _ in 0..WRITES {
-        file.write_all(&[7; 4096]).unwrap();
+    for _ in 0..count {
+        file.write_all_at(&[7; 4096], 0).unwrap();
         file.sync_data().unwrap();
     }
-    let writes = WRITES as f64;
-    writes / start.elapsed().as_secs_f64()
+    count as f64 / start.elapsed().as_secs_f64()
 }

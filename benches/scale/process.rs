@@ -17,9 +17,14 @@ const LOOK: Duration = Duration::from_millis(2);
 
 /// A server with so many load-balancers, and addresses for so many more.
 pub fn start(fleet: Fleet, more: u32, host: &Host) -> Process {
-    let (folder, range) = (fleet.store(&host.node), fleet.range(more));
+    start_in(&fleet.store(&host.node), fleet, more, host)
+}
+
+/// The same with what is in that folder: nothing, if it is not there.
+pub fn start_in(folder: &str, fleet: Fleet, more: u32, host: &Host) -> Process {
+    let range = fleet.range(more);
     let words = ["server", "--adapter", "eth0", "--bgp", "--bgpAs", "65000", "--bgpRouterId", "192.168.0.1"];
-    let more = ["--ipamRange", &range, "--stateDir", &folder];
+    let more = ["--ipamRange", &range, "--stateDir", folder];
     let mut slb = host.node.spawn(SLB, &[&words[..], &more].concat());
     wait_for(&mut slb);
     slb
@@ -36,6 +41,11 @@ pub fn wait_for(slb: &mut Process) {
 /// What a process holds of the machine's memory, in KiB: `VmRSS` of proc(5).
 pub fn memory(process: &Process) -> f64 {
     status(process, "VmRSS:")
+}
+
+/// That of it which is no file's, in KiB: `RssAnon`.
+pub fn anonymous(process: &Process) -> f64 {
+    status(process, "RssAnon:")
 }
 
 /// What it held at most, in KiB.

@@ -2,6 +2,7 @@
 //! The words: what a load-balancer and a backend are. Wrong values do not construct; parse at the border, trust inside.
 
 mod address;
+mod backend;
 pub mod check;
 mod check_marks;
 mod condition;
@@ -26,8 +27,9 @@ use self::check::HealthCheck;
 
 pub use self::{
     address::{BackendIp, Families, Family, Vip, all_hosts},
+    backend::{Backend, More},
     check_marks::CheckMarks,
-    condition::{Condition, Drain, Fate, Then, Time},
+    condition::{Condition, Drain, Then, Time},
     forwarding::{BackendSettings, Encapsulation, Forwarding, ForwardingKind, Thresholds},
     origin::Origin,
     ports::{Listen, MAX_RANGES, MarkRule, Marked, PortRange, Ports},
@@ -248,40 +250,9 @@ impl fmt::Display for Weight {
     }
 }
 
-/// A server that a load-balancer sends connections to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Backend {
-    /// Its name in the API.
-    pub id: BackendId,
-    /// Where it listens; unique within its load-balancer.
-    pub target: Target,
-    /// What can be changed of it.
-    pub settings: BackendSettings,
-    /// What it is asked, if it is something else than all others are asked.
-    pub check: Option<Arc<HealthCheck>>,
-    /// What has become of it.
-    pub condition: Fate,
-}
-
-impl Backend {
-    /// One that has only just been added, and is asked what all others are asked.
-    #[must_use]
-    pub fn new(id: BackendId, target: Target, settings: BackendSettings) -> Self {
-        Self { id, target, settings, check: None, condition: Fate::default() }
-    }
-}
-
-impl Backend {
-    /// Whether it gets connections to that VIP.
-    #[must_use]
-    pub fn serves(&self, vip: Vip) -> bool {
-        serves(self.target, self.settings, vip)
-    }
-}
-
 /// Only tunnels lead from one family to the other.
-fn serves(target: Target, settings: BackendSettings, vip: Vip) -> bool {
-    target.ip.family() == vip.family() || settings.forwarding.encapsulation().is_some()
+fn serves(target: Target, forwarding: Forwarding, vip: Vip) -> bool {
+    target.ip.family() == vip.family() || forwarding.encapsulation().is_some()
 }
 
 /// Where connections go while no backend takes any.
@@ -297,7 +268,7 @@ impl Fallback {
     /// Whether it gets connections to that VIP.
     #[must_use]
     pub fn serves(&self, vip: Vip) -> bool {
-        serves(self.target, self.settings, vip)
+        serves(self.target, self.settings.forwarding, vip)
     }
 }
 
@@ -430,7 +401,7 @@ impl LoadBalancer {
     /// What a backend of it is asked.
     #[must_use]
     pub fn check_of<'a>(&'a self, backend: &'a Backend) -> Option<&'a Arc<HealthCheck>> {
-        backend.check.as_ref().or(self.check.as_ref())
+        backend.check().or(self.check.as_ref())
     }
 
     /// Whether something of it is drained, and is not done. What is being deleted waits for nothing.
@@ -442,7 +413,7 @@ impl LoadBalancer {
     /// Whether one of its backends has failed its checks, and is not back.
     #[must_use]
     pub fn has_failures(&self) -> bool {
-        self.backends().iter().any(|backend| backend.condition.down.is_some())
+        self.backends().iter().any(|backend| backend.condition().down.is_some())
     }
 
     /// Whether something of it is drained, or has been and is not back.
@@ -452,7 +423,7 @@ impl LoadBalancer {
     }
 
     fn all_drains(&self) -> impl Iterator<Item = Drain> {
-        self.backends().iter().filter_map(|backend| backend.condition.drain).chain(self.drain)
+        self.backends().iter().filter_map(|backend| backend.condition().drain).chain(self.drain)
     }
 
     /// The backend that is asked there.

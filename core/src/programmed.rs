@@ -31,13 +31,13 @@ impl LoadBalancer {
         let mut changes: Option<Time> = None;
         let mut backends = Vec::with_capacity(self.backends().len());
         for backend in self.backends_of(vip) {
-            let mut settings = BackendSettings { weight: backend.settings.weight.times(scale), ..backend.settings };
-            let is_down = backend.condition.down.is_some() && !panics;
+            let mut settings = BackendSettings { weight: backend.settings().weight.times(scale), ..backend.settings() };
+            let is_down = backend.condition().down.is_some() && !panics;
             // Nor is there anything to wait for if it is drained.
             if is_down && self.on_failure(backend) == OnFailure::Remove {
                 continue;
             }
-            if is_down || self.drain.is_some() || backend.condition.drain.is_some() {
+            if is_down || self.drain.is_some() || backend.condition().drain.is_some() {
                 settings.weight = NONE;
             } else if let Some((weight, change)) = self.raised(backend, settings.weight, now) {
                 settings.weight = weight;
@@ -71,7 +71,7 @@ impl LoadBalancer {
     /// The weight of a backend that came back not long ago and is on its way to `asked`, and when it is another.
     fn raised(&self, backend: &Backend, asked: Weight, now: Time) -> Option<(Weight, Time)> {
         // While the clock is behind that time nobody knows how long ago it was; a clock without a battery may be so for days.
-        let back = backend.condition.back.filter(|back| *back <= now)?;
+        let back = backend.condition().back.filter(|back| *back <= now)?;
         let slow_start = self.check_of(backend)?.reaction.slow_start;
         let ramp = ramp(asked, slow_start, now.since(back));
         Some((ramp.weight, back.after(ramp.next?)))
@@ -83,19 +83,19 @@ impl LoadBalancer {
         let is_slow = |backend: &Backend| {
             self.check_of(backend).is_some_and(|check| check.reaction.slow_start != SlowStart::default())
         };
-        self.backends().iter().any(|backend| backend.condition.back.is_some() && is_slow(backend))
+        self.backends().iter().any(|backend| backend.condition().back.is_some() && is_slow(backend))
     }
 
     /// By how much all weights are multiplied, which schedulers do not mind: while a small one is raised, so that it has parts to begin with.
     fn scale(&self, vip: Vip, now: Time) -> u16 {
-        let is_small = |backend: &&Backend| (1..STEPS / 2).contains(&backend.settings.weight.get());
+        let is_small = |backend: &&Backend| (1..STEPS / 2).contains(&backend.settings().weight.get());
         let is_raised = |backend: &Backend| {
-            takes_part(backend) && self.raised(backend, backend.settings.weight.times(STEPS), now).is_some()
+            takes_part(backend) && self.raised(backend, backend.settings().weight.times(STEPS), now).is_some()
         };
         if !self.backends_of(vip).filter(is_small).any(is_raised) {
             return 1;
         }
-        let heaviest = self.backends_of(vip).map(|backend| backend.settings.weight.get()).max().unwrap_or(1);
+        let heaviest = self.backends_of(vip).map(|backend| backend.settings().weight.get()).max().unwrap_or(1);
         (u16::MAX / heaviest).clamp(1, STEPS)
     }
 
@@ -108,7 +108,7 @@ impl LoadBalancer {
     fn panics_on(&self, vip: Vip) -> bool {
         let Some(check) = &self.check else { return false };
         let counted = || self.backends_of(vip).filter(|backend| takes_part(backend));
-        let down = counted().filter(|backend| backend.condition.down.is_some()).count();
+        let down = counted().filter(|backend| backend.condition().down.is_some()).count();
         down > 0 && is_panic(down, counted().count(), check.reaction.panic_threshold)
     }
 
@@ -116,14 +116,14 @@ impl LoadBalancer {
     #[must_use]
     pub fn has_place(&self, vip: Vip) -> bool {
         let panics = self.panics_on(vip);
-        let takes = |backend: &Backend| takes_part(backend) && (panics || backend.condition.down.is_none());
+        let takes = |backend: &Backend| takes_part(backend) && (panics || backend.condition().down.is_none());
         self.backends_of(vip).any(takes) || self.fallback_of(vip).is_some()
     }
 }
 
 /// Whether it would get connections if it were up.
 fn takes_part(backend: &Backend) -> bool {
-    backend.settings.weight > NONE && backend.condition.drain.is_none()
+    backend.settings().weight > NONE && backend.condition().drain.is_none()
 }
 
 #[cfg(test)]
@@ -149,7 +149,7 @@ mod tests {
         let target = Target { ip: "10.0.0.1".parse().unwrap(), port: Some(port) };
         let settings = BackendSettings { weight: weight.into(), ..BackendSettings::default() };
         let condition = Condition { back: Some(back), ..Condition::default() };
-        let backend = Backend { condition: condition.into(), ..Backend::new(BackendId(Uuid::nil()), target, settings) };
+        let backend = Backend::new(BackendId(Uuid::nil()), target, settings).with_condition(condition);
         let check = Check {
             question: Question::Tcp,
             timing: Timing::default(),
@@ -230,11 +230,10 @@ mod tests {
         let down = Condition { down: Some(Time::FIRST), ..Condition::default() };
         let of = back_at(Time::FIRST, 10, 0);
         let [backend] = of.backends() else { panic!("one") };
-        let at = |ip: &str, forwarding, condition| Backend {
-            target: Target { ip: ip.parse().unwrap(), ..backend.target },
-            settings: BackendSettings { forwarding, ..backend.settings },
-            condition: Condition::into(condition),
-            ..backend.clone()
+        let at = |ip: &str, forwarding, condition| {
+            let target = Target { ip: ip.parse().unwrap(), ..backend.target };
+            let settings = BackendSettings { forwarding, ..backend.settings() };
+            Backend::new(backend.id, target, settings).with_condition(condition)
         };
         let (nat, tunnel) = (Forwarding::Masquerade, Forwarding::Tunnel(Encapsulation::Ipip));
         let fallback = Fallback { target: at("fd00::99", nat, down).target, settings: BackendSettings::default() };

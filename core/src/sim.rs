@@ -473,7 +473,7 @@ pub fn served(load_balancers: &[Arc<LoadBalancer>], now: Time) -> Observed {
             kernel.advertised.insert(vip);
         }
         let is_translated =
-            |backend: &Backend| backend.serves(vip) && backend.settings.forwarding == Forwarding::Masquerade;
+            |backend: &Backend| backend.serves(vip) && backend.settings().forwarding == Forwarding::Masquerade;
         if load_balancer.backends().iter().any(is_translated)
             || load_balancer.fallback.as_ref().is_some_and(|it| it.serves(vip))
         {

@@ -382,7 +382,7 @@ impl State {
         let before = self.active(id)?;
         let known = |target| before.backends().iter().find(|each| each.target == target);
         let kept = backends.iter().map(|each| match known(each.target) {
-            Some(known) => Backend { id: known.id, condition: known.condition.clone(), ..each.clone() },
+            Some(known) => Backend { id: known.id, ..each.clone() }.with_condition(*known.condition()),
             None => each.clone(),
         });
         let has_ever_had = before.backends.is_some() || !backends.is_empty();
@@ -405,8 +405,8 @@ impl State {
             let is = old.target.port.map_or_else(|| "that of each connection".to_owned(), |port| port.to_string());
             return Err(immutable("port", is));
         }
-        let check = change.check.clone().unwrap_or_else(|| old.check.clone());
-        let changed = Backend { settings: change.of(old.settings)?, check, ..old.clone() };
+        let check = change.check.clone().unwrap_or_else(|| old.check().cloned());
+        let changed = old.clone().with_settings(change.of(old.settings())?).with_check(check);
         let others = before.backends().iter();
         let backends: Arc<[Backend]> =
             others.map(|each| if each.target == changed.target { &changed } else { each }).cloned().collect();

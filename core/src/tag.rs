@@ -85,8 +85,9 @@ fn hash(load_balancer: &LoadBalancer, hasher: &mut DefaultHasher) {
     load_balancer.backends().iter().for_each(|backend| hash_backend(backend, hasher));
 }
 
-fn hash_backend(Backend { id, target, settings, check, condition }: &Backend, hasher: &mut DefaultHasher) {
-    (id, target, settings, check, drained(&condition.drain)).hash(hasher);
+fn hash_backend(backend: &Backend, hasher: &mut DefaultHasher) {
+    let Backend { id, target, .. } = backend;
+    (id, target, backend.settings(), backend.check(), drained(&backend.condition().drain)).hash(hasher);
 }
 
 /// What was asked for of a drain.

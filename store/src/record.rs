@@ -21,9 +21,8 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use slb_core::model::{
-    Advertise, Backend, BackendId, BackendIp, CheckMarks, Condition, Drain, Fallback, Invalid, LoadBalancer,
-    LoadBalancerId, Mark, Marked, Name, Origin, Phase, Port, PortRange, Ports, ProxyProtocol, ServiceSettings,
-    SourceNat, Target, Vip, Vips,
+    Advertise, Backend, BackendId, BackendIp, CheckMarks, Drain, Fallback, Invalid, LoadBalancer, LoadBalancerId, Mark,
+    Marked, Name, Origin, Phase, Port, PortRange, Ports, ProxyProtocol, ServiceSettings, SourceNat, Target, Vip, Vips,
     check::{HealthCheck, PanicThreshold, Reaction},
 };
 use uuid::Uuid;
@@ -380,14 +379,14 @@ fn whole<T: DeserializeOwned>(fields: &[u8]) -> Result<T, Unreadable> {
 
 impl From<&Backend> for BackendV3 {
     fn from(backend: &Backend) -> Self {
-        let Backend { id, target: Target { ip, port }, settings, check, condition } = backend;
+        let Backend { id, target: Target { ip, port }, .. } = backend;
         Self {
             id: id.0.into_bytes(),
             ip: ip.address(),
             port: port.map_or(0, Port::get),
-            settings: (*settings).into(),
-            check: check.as_deref().map(CheckV3::from),
-            condition: (**condition).into(),
+            settings: backend.settings().into(),
+            check: backend.check().map(|check| CheckV3::from(&**check)),
+            condition: (*backend.condition()).into(),
         }
     }
 }
@@ -397,12 +396,8 @@ impl TryFrom<BackendV3> for Backend {
 
     fn try_from(record: BackendV3) -> Result<Self, Invalid> {
         let BackendV3 { id, ip, port, settings, check, condition } = record;
-        Ok(Self {
-            id: BackendId(Uuid::from_bytes(id)),
-            target: target(ip, port)?,
-            settings: settings.try_into()?,
-            check: check.map(read_backend_check).transpose()?,
-            condition: Condition::from(condition).into(),
-        })
+        let backend = Self::new(BackendId(Uuid::from_bytes(id)), target(ip, port)?, settings.try_into()?);
+        let check = check.map(read_backend_check).transpose()?;
+        Ok(backend.with_check(check).with_condition(condition.into()))
     }
 }

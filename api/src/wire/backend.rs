@@ -60,7 +60,7 @@ impl TunnelView {
 
 impl<'a> From<&'a Backend> for BackendView<'a> {
     fn from(backend: &'a Backend) -> Self {
-        let BackendSettings { forwarding, weight, thresholds } = backend.settings;
+        let BackendSettings { forwarding, weight, thresholds } = backend.settings();
         Self {
             uuid: backend.id,
             ip: backend.target.ip,
@@ -70,8 +70,8 @@ impl<'a> From<&'a Backend> for BackendView<'a> {
             tunnel: TunnelView::of(forwarding),
             upper_threshold: thresholds.upper(),
             lower_threshold: thresholds.lower(),
-            health_check: backend.check.as_deref().map(HealthCheckView::of_backend),
-            drain: backend.condition.drain.map(DrainView::from),
+            health_check: backend.check().map(|check| HealthCheckView::of_backend(check)),
+            drain: backend.condition().drain.map(DrainView::from),
             observed: None,
         }
     }
@@ -82,7 +82,7 @@ impl<'a> BackendView<'a> {
     pub(crate) fn observed(backend: &'a Backend, observer: Option<Observer<'a>>) -> Self {
         let left = observer.and_then(|observer| observer.left(Some(backend.target)));
         Self {
-            drain: backend.condition.drain.map(|drain| DrainView::waiting(drain, left)),
+            drain: backend.condition().drain.map(|drain| DrainView::waiting(drain, left)),
             observed: observer.and_then(|observer| observer.backend(backend)),
             ..Self::from(backend)
         }
@@ -125,7 +125,7 @@ impl BackendWish {
         let settings = settings.of(BackendSettings::default());
         let settings = settings.map_err(|Discord { field, why }| Discord { field, why: format!("{target}: {why}") })?;
         let check = self.settings.check.clone().flatten();
-        Ok(Backend { check, ..Backend::new(BackendId(Uuid::new_v4()), *target, settings) })
+        Ok(Backend::new(BackendId(Uuid::new_v4()), *target, settings).with_check(check))
     }
 }
 
@@ -177,8 +177,8 @@ impl BackendEdit {
         self.uuid.is_none_or(|uuid| uuid == backend.id.0)
             && ip.is_none_or(|ip| ip == backend.target.ip)
             && port.is_none_or(|port| Some(port) == backend.target.port)
-            && self.change.of(backend.settings) == Ok(backend.settings)
-            && self.change.check.as_ref().is_none_or(|check| *check == backend.check)
+            && self.change.of(backend.settings()) == Ok(backend.settings())
+            && self.change.check.as_ref().is_none_or(|check| check.as_ref() == backend.check())
     }
 }
 

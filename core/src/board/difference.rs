@@ -32,12 +32,10 @@ pub(super) fn between(before: Option<&LoadBalancer>, after: &LoadBalancer) -> Ve
 
 /// Its health has events of its own.
 fn of_backend(id: LoadBalancerId, was: &Backend, is: &Backend) -> impl Iterator<Item = Event> {
-    let asked = |of: &Backend| Backend {
-        condition: Condition { drain: of.condition.drain, ..Condition::default() }.into(),
-        ..of.clone()
-    };
+    let asked =
+        |of: &Backend| of.clone().with_condition(Condition { drain: of.condition().drain, ..Condition::default() });
     let changed = (asked(was) != asked(is)).then(|| Event::BackendChanged(id, Box::new(is.clone())));
-    let turned = match (was.condition.down, is.condition.down) {
+    let turned = match (was.condition().down, is.condition().down) {
         (None, Some(_)) => Some(Event::BackendDown(id, is.id)),
         (Some(_), None) => Some(Event::BackendUp(id, is.id)),
         (None, None) | (Some(_), Some(_)) => None,

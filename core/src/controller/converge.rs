@@ -303,7 +303,7 @@ impl<W: World> Controller<W> {
     /// Weights that are being raised are changed again.
     fn note_raises(&mut self, scope: &Scope, time: Time, now: Instant) {
         let raises = |(vip, load_balancer): (Vip, &Arc<LoadBalancer>)| {
-            let has_come_back = load_balancer.backends().iter().any(|backend| backend.condition.back.is_some());
+            let has_come_back = load_balancer.backends().iter().any(|backend| backend.condition().back.is_some());
             let change = has_come_back.then(|| load_balancer.programmed(vip, time).changes)??;
             Some((vip, self.instant_of(change, now)))
         };

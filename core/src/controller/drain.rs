@@ -39,7 +39,7 @@ impl<W: World> Controller<W> {
             let is_over = |backend: Option<&Backend>, drain: Drain| is_over(drain, left(backend), time);
             let Some(change) = self.state.end_drains(id, time, is_over) else { continue };
             let over = load_balancer.backends().iter().filter(|backend| {
-                backend.condition.drain.is_some_and(|drain| drain.is_under_way() && is_over(Some(backend), drain))
+                backend.condition().drain.is_some_and(|drain| drain.is_under_way() && is_over(Some(backend), drain))
             });
             news.extend(over.map(|backend| (id, Some(backend.target), left(Some(backend)))));
             if load_balancer.drain.is_some_and(|drain| drain.is_under_way() && is_over(None, drain)) {

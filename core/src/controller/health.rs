@@ -82,7 +82,7 @@ impl<W: World> Controller<W> {
         for watch in load_balancer.backends().iter().filter_map(|backend| load_balancer.watch(backend)) {
             let other = self.watched.before(load_balancer.id, &watch).and_then(|other| state.get(other));
             let Some(backend) = other.and_then(|other| other.backend_at(watch.target)) else { continue };
-            let known = match backend.condition.down {
+            let known = match backend.condition().down {
                 Some(since) => Known { standing: Standing::Down, since: since.into() },
                 None => Known { standing: Standing::Up, since: self.board.journal().now() },
             };
@@ -107,7 +107,7 @@ impl<W: World> Controller<W> {
                     continue;
                 };
                 let asked = before.get(&watch.target).filter(|before| before.asks_as(&watch));
-                let beginning = match (asked, backend.condition.down) {
+                let beginning = match (asked, backend.condition().down) {
                     (Some(before), _) => Beginning::After(Watch::clone(before)),
                     (None, Some(since)) => Beginning::Known(Known { standing: Standing::Down, since: since.into() }),
                     (None, None) if restored => Beginning::Known(Known { standing: Standing::Up, since: now() }),

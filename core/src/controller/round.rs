@@ -372,10 +372,10 @@ fn log_ports(change: &Change) {
     let Some(after) = &change.after else { return };
     let before = change.before.as_deref().map(LoadBalancer::backends).unwrap_or_default();
     let has_other = |target: Target| target.port.is_some_and(|port| port != after.port);
-    let keeps = |backend: &&Backend| !backend.settings.forwarding.translates() && has_other(backend.target);
+    let keeps = |backend: &&Backend| !backend.settings().forwarding.translates() && has_other(backend.target);
     let known: BTreeSet<Target> = before.iter().filter(keeps).map(|backend| backend.target).collect();
     for backend in after.backends().iter().filter(keeps).filter(|backend| !known.contains(&backend.target)) {
-        let (target, kind, port) = (backend.target, backend.settings.forwarding.kind(), after.port);
+        let (target, kind, port) = (backend.target, backend.settings().forwarding.kind(), after.port);
         info!(lb = %after.id, backend = %target, r#type = %kind, %port, "packets arrive at the load-balancer's port; checks ask the backend's");
     }
 }

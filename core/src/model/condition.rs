@@ -3,7 +3,6 @@
 
 use std::{
     num::NonZeroU64,
-    ops::Deref,
     time::{Duration, SystemTime},
 };
 
@@ -63,25 +62,6 @@ pub struct Condition {
     pub back: Option<Time>,
     /// Whether it is being drained.
     pub drain: Option<Drain>,
-}
-
-/// A condition as a backend holds it: of most there is none to tell, which takes no more than a pointer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Fate(Option<Box<Condition>>);
-
-impl Deref for Fate {
-    type Target = Condition;
-
-    fn deref(&self) -> &Condition {
-        const NOTHING: &Condition = &Condition { down: None, back: None, drain: None };
-        self.0.as_deref().unwrap_or(NOTHING)
-    }
-}
-
-impl From<Condition> for Fate {
-    fn from(condition: Condition) -> Self {
-        Self((condition != Condition::default()).then(|| Box::new(condition)))
-    }
 }
 
 /// Something takes no new connections, and those that it has may finish.

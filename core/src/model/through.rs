@@ -72,7 +72,7 @@ impl LoadBalancer {
         let service = |(id, mark)| CheckService {
             service: VirtualService::Mark(vip, mark),
             backend: asked.get(&id).map(|backend| {
-                let forwarding = backend.settings.forwarding;
+                let forwarding = backend.settings().forwarding;
                 (backend.target, BackendSettings { forwarding, ..BackendSettings::default() })
             }),
         };

@@ -191,7 +191,7 @@ proptest! {
         let kernel = carried_out(&plan(&state, &kernel, &Scope::All, Time::FIRST), kernel);
         for number in 1..6 {
             let on_it = state.on(vip(number)).filter(|each| each.phase == Phase::Active);
-            let masqueraded = |each: &LoadBalancer| each.backends().iter().any(|backend| backend.settings.forwarding == Forwarding::Masquerade);
+            let masqueraded = |each: &LoadBalancer| each.backends().iter().any(|backend| backend.settings().forwarding == Forwarding::Masquerade);
             let wanted = on_it.filter(|each| masqueraded(each)).map(|each| each.source_nat).max().unwrap_or(SourceNat::Never);
             let found = kernel.host.source_nat.get(&vip(number)).copied().unwrap_or(SourceNat::Never);
             prop_assert_eq!(found, wanted);
@@ -264,7 +264,7 @@ proptest! {
     fn advertised_if_one_of_its_load_balancers_wants_that(state in states(), kernel in kernels()) {
         let first = plan(&state, &kernel, &Scope::All, Time::FIRST);
         let wants = |each: &std::sync::Arc<LoadBalancer>| {
-            let has_place = each.backends().iter().any(|backend| backend.settings.weight.get() > 0);
+            let has_place = each.backends().iter().any(|backend| backend.settings().weight.get() > 0);
             each.phase == Phase::Active && (each.advertise == Advertise::Always || has_place)
         };
         let expected: BTreeSet<Vip> = state.load_balancers().filter(|each| wants(each)).flat_map(|each| each.vips).collect();

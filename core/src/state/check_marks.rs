@@ -70,7 +70,7 @@ fn check_address(of: &LoadBalancer, backend: &Backend) -> Result<bool, Discord> 
     let Some(vip) = of.asked_vip(backend) else { return Ok(false) };
     let target = backend.target;
     let discord = |field, why| Err(Discord { field, why });
-    let kind = match backend.settings.forwarding {
+    let kind = match backend.settings().forwarding {
         Forwarding::DirectRoute | Forwarding::Tunnel(_) => None,
         other @ (Forwarding::Masquerade | Forwarding::Local) => Some(other.kind()),
     };

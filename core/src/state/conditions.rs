@@ -61,7 +61,7 @@ impl State {
                 let target = known_backend(&before, which)?.target;
                 with_backends(&before, |backend| {
                     let changes = backend.target == target;
-                    changes.then(|| Backend { condition: of_backend(*backend.condition).into(), ..backend.clone() })
+                    changes.then(|| backend.clone().with_condition(of_backend(*backend.condition())))
                 })
             }
         };
@@ -88,13 +88,13 @@ impl State {
             }
         }
         let stays = |backend: &Backend| {
-            let drain = over(Some(backend), backend.condition.drain);
+            let drain = over(Some(backend), backend.condition().drain);
             drain.is_none_or(|drain| drain.then == Then::Stay)
         };
-        let end = |backend: &Backend| match over(Some(backend), backend.condition.drain) {
+        let end = |backend: &Backend| match over(Some(backend), backend.condition().drain) {
             Some(drain) => {
-                let condition = Condition { drain: ended(drain), ..*backend.condition };
-                Backend { condition: condition.into(), ..backend.clone() }
+                let condition = Condition { drain: ended(drain), ..*backend.condition() };
+                backend.clone().with_condition(condition)
             }
             None => backend.clone(),
         };
@@ -109,12 +109,12 @@ impl State {
         let after = with_backends(&before, |backend| {
             let known = news.get(&before.watch(backend)?)?;
             let since = Time::from(known.since);
-            let condition = match (known.standing, backend.condition.down) {
-                (Standing::Down, None) => Condition { down: Some(since), ..*backend.condition },
-                (Standing::Up, Some(_)) => Condition { down: None, back: Some(since), ..*backend.condition },
+            let condition = match (known.standing, backend.condition().down) {
+                (Standing::Down, None) => Condition { down: Some(since), ..*backend.condition() },
+                (Standing::Up, Some(_)) => Condition { down: None, back: Some(since), ..*backend.condition() },
                 (Standing::Down, Some(_)) | (Standing::Up, None) => return None,
             };
-            Some(Backend { condition: condition.into(), ..backend.clone() })
+            Some(backend.clone().with_condition(condition))
         });
         (after != *before).then(|| self.done(Some(before), Some(after)))
     }
@@ -129,10 +129,10 @@ fn with_backends(of: &LoadBalancer, change: impl Fn(&Backend) -> Option<Backend>
 
 /// The same without what nobody watches any more: a backend that is not asked has not failed.
 pub(super) fn unwatched(mut of: LoadBalancer) -> LoadBalancer {
-    if of.backends().iter().any(|backend| backend.condition.down.is_some() && of.check_of(backend).is_none()) {
+    if of.backends().iter().any(|backend| backend.condition().down.is_some() && of.check_of(backend).is_none()) {
         of = with_backends(&of, |backend| {
-            let forgotten = Condition { down: None, ..*backend.condition };
-            of.check_of(backend).is_none().then(|| Backend { condition: forgotten.into(), ..backend.clone() })
+            let forgotten = Condition { down: None, ..*backend.condition() };
+            of.check_of(backend).is_none().then(|| backend.clone().with_condition(forgotten))
         });
     }
     of

@@ -57,8 +57,8 @@ impl State {
         let known = |wanted: &Backend| there.get(&wanted.target);
         let kept = wanted.iter().map(|wanted| match known(wanted) {
             Some(known) => {
-                let condition = Condition { drain: drained(known.condition.drain), ..*known.condition };
-                Backend { id: known.id, condition: condition.into(), ..wanted.clone() }
+                let condition = Condition { drain: drained(known.condition().drain), ..*known.condition() };
+                Backend { id: known.id, ..wanted.clone() }.with_condition(condition)
             }
             None => wanted.clone(),
         });

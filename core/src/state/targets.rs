@@ -20,7 +20,7 @@ fn is_vip(of: &LoadBalancer, target: Target) -> bool {
 pub(super) fn check_targets(of: &LoadBalancer) -> Result<(), Rejected> {
     let (mut targets, mut hosts) = (BTreeMap::new(), BTreeMap::new());
     of.backends().iter().try_for_each(|backend| {
-        let Backend { id, target, settings, .. } = *backend;
+        let (&Backend { id, target, .. }, settings) = (backend, backend.settings());
         if is_vip(of, target) {
             return Err(Rejected::BackendIsVip(target));
         }
@@ -45,7 +45,7 @@ pub(super) fn check_fallback(of: &LoadBalancer) -> Result<(), Rejected> {
         return Err(Rejected::BackendIsFallback(target));
     }
     check_reach(of, target, settings)?;
-    let is_same = |each: &&Backend| each.target.ip == target.ip && !each.settings.forwarding.translates();
+    let is_same = |each: &&Backend| each.target.ip == target.ip && !each.settings().forwarding.translates();
     let other = (!settings.forwarding.translates()).then(|| of.backends().iter().find(is_same)).flatten();
     check_server(target, settings, other.map(|other| other.target))
 }

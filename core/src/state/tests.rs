@@ -97,7 +97,7 @@ fn acts() -> impl Strategy<Value = Act> {
 /// The backends are those that were asked for, in that order; what was there before keeps its id.
 fn check_replaced(wanted: &[Backend], change: &Change) {
     let [before, after] = [&change.before, &change.after].map(|side| side.as_ref().unwrap().backends());
-    let asked = |backend: &Backend| (backend.target, backend.settings);
+    let asked = |backend: &Backend| (backend.target, backend.settings());
     assert!(after.iter().map(asked).eq(wanted.iter().map(asked)));
     for backend in after {
         let known = before.iter().find(|each| each.target == backend.target);
@@ -244,7 +244,7 @@ fn settings_that_do_not_go_together_are_refused_and_named() {
 fn what_keeps_its_port_is_one_server_on_a_host() {
     let by = |forwarding, number| Backend {
         target: Target { port: Some(port(number)), ..backend(1, 9).target },
-        settings: BackendSettings { forwarding, ..BackendSettings::default() },
+        forwarding,
         ..backend(1, 9)
     };
     let create = |backends| {
@@ -265,7 +265,7 @@ fn what_keeps_its_port_is_one_server_on_a_host() {
     let backends = vec![masqueraded.clone(), Backend { id: BackendId(Uuid::from_u128(2)), ..by(tunnel, 82) }];
     state.create(new(Protocol::Tcp, ServiceSettings::default(), backends), vip(1).into(), &BTreeSet::new()).unwrap();
     let id = LoadBalancerId(Uuid::from_u128(1));
-    let fallback = |forwarding| Fallback { target: by(forwarding, 83).target, settings: by(forwarding, 83).settings };
+    let fallback = |forwarding| Fallback { target: by(forwarding, 83).target, settings: by(forwarding, 83).settings() };
     let falls_back = |to| LoadBalancerChange { fallback: Some(Some(fallback(to))), ..LoadBalancerChange::default() };
     assert_eq!(culprit(state.update(id, &falls_back(Forwarding::Local))), "type");
     state.update(id, &falls_back(Forwarding::Masquerade)).unwrap();
@@ -282,7 +282,7 @@ fn what_keeps_its_port_is_one_server_on_a_host() {
 fn behind_several_ports_a_backend_needs_none() {
     let by = |forwarding, number: Option<i64>| Backend {
         target: Target { port: number.map(port), ..backend(1, 9).target },
-        settings: BackendSettings { forwarding, ..BackendSettings::default() },
+        forwarding,
         ..backend(1, 9)
     };
     let create = |listen: Listen, persistence, backend| {

@@ -64,9 +64,9 @@ fn what_becomes_of_it_is_no_part_of_a_tag() {
     let mut state = state();
     let before = tags(&state);
     let is = Arc::clone(state.get(ID).unwrap());
-    let down = |backend: &Backend| Backend {
-        condition: Condition { down: Some(Time::FIRST), back: Some(Time::FIRST), ..*backend.condition }.into(),
-        ..backend.clone()
+    let down = |backend: &Backend| {
+        let condition = Condition { down: Some(Time::FIRST), back: Some(Time::FIRST), ..*backend.condition() };
+        backend.clone().with_condition(condition)
     };
     let backends = Some(is.backends().iter().map(down).collect());
     let after = LoadBalancer { backends, ..LoadBalancer::clone(&is) };

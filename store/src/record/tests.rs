@@ -45,9 +45,9 @@ fn the_records_out_there_are_read() {
     assert_eq!((at, one.phase), (vec!["192.168.0.85:6443".to_owned()], Phase::Active));
     let [backend] = one.backends() else { panic!("{one:?}") };
     assert_eq!(backend.id.to_string(), "779344ce-72ca-4aec-a1c0-d9c5c4d72419");
-    assert_eq!((backend.target.to_string().as_str(), backend.settings), ("10.80.96.25:6443", Default::default()));
+    assert_eq!((backend.target.to_string().as_str(), backend.settings()), ("10.80.96.25:6443", Default::default()));
     assert_eq!((two.serial, two.name.as_str()), (u64::MAX, "\"quoted\" ⚖"));
-    let last = two.backends().last().unwrap().settings;
+    let last = two.backends().last().unwrap().settings();
     let local = BackendSettings { forwarding: Forwarding::Local, weight: Weight::from(65535), ..Default::default() };
     assert_eq!(last, local);
     assert_eq!((never.backends.is_none(), none.backends.is_some()), (true, true));
@@ -63,8 +63,8 @@ fn a_panic_threshold_of_a_backend_is_forgotten() {
     let mut written = full();
     let reaction = Reaction { panic_threshold: 50.try_into().unwrap(), ..Reaction::default() };
     let mut backends = written.backends().to_vec();
-    let check = Arc::clone(&backends[0].check.as_ref().unwrap().check);
-    backends[0].check = Some(Arc::new(HealthCheck { check, reaction }));
+    let check = Arc::clone(&backends[0].check().unwrap().check);
+    backends[0] = backends[0].clone().with_check(Some(Arc::new(HealthCheck { check, reaction })));
     written.backends = Some(backends.into());
     assert_eq!(decode(ID, &encode(&written).unwrap()).unwrap(), full());
 }
@@ -84,11 +84,9 @@ fn full() -> LoadBalancer {
         weight: Weight::from(3),
         thresholds: Thresholds::new(100, 50).unwrap(),
     };
-    let backend = Backend {
-        check: Some(Arc::clone(&check)),
-        condition: Condition { down: Some(time(5)), back: Some(time(6)), drain: Some(drain) }.into(),
-        ..Backend::new(BackendId(Uuid::from_u128(9)), target("fd00::11", 53), settings)
-    };
+    let backend = Backend::new(BackendId(Uuid::from_u128(9)), target("fd00::11", 53), settings)
+        .with_check(Some(Arc::clone(&check)))
+        .with_condition(Condition { down: Some(time(5)), back: Some(time(6)), drain: Some(drain) });
     LoadBalancer {
         id: ID,
         serial: 7,
@@ -139,8 +137,7 @@ fn asked() -> LoadBalancer {
         let check = Check { address: Address::Vip, ..Check::clone(check) };
         Arc::new(HealthCheck { check: Arc::new(check), reaction: *reaction })
     };
-    let backends =
-        fourth.backends().iter().map(|each| Backend { check: each.check.as_ref().map(asking), ..each.clone() });
+    let backends = fourth.backends().iter().map(|each| each.clone().with_check(each.check().map(asking)));
     LoadBalancer {
         check: fourth.check.as_ref().map(asking),
         backends: Some(backends.collect()),

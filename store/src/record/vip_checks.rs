@@ -23,12 +23,11 @@ pub(super) struct VipChecksV5 {
 
 impl From<&LoadBalancer> for VipChecksV5 {
     fn from(load_balancer: &LoadBalancer) -> Self {
-        let asks =
-            |check: &Option<Arc<HealthCheck>>| check.as_ref().is_some_and(|check| check.check.address == Address::Vip);
-        let own = load_balancer.backends().iter().filter(|backend| asks(&backend.check));
+        let asks = |check: Option<&Arc<HealthCheck>>| check.is_some_and(|check| check.check.address == Address::Vip);
+        let own = load_balancer.backends().iter().filter(|backend| asks(backend.check()));
         let marks = load_balancer.check_marks.all();
         Self {
-            of_all: asks(&load_balancer.check),
+            of_all: asks(load_balancer.check.as_ref()),
             of_backends: own.map(|backend| backend.id.0.into_bytes()).collect(),
             marks: marks.map(|(backend, mark)| (backend.0.into_bytes(), mark.get())).collect(),
         }
@@ -41,9 +40,9 @@ impl VipChecksV5 {
         let Self { of_all, of_backends, marks } = self;
         let check = if of_all { load_balancer.check.map(asking_for_vip) } else { load_balancer.check };
         let asked: BTreeSet<BackendId> = of_backends.into_iter().map(id).collect();
-        let put = |backend: &Backend| match &backend.check {
+        let put = |backend: &Backend| match backend.check() {
             Some(check) if asked.contains(&backend.id) => {
-                Backend { check: Some(asking_for_vip(Arc::clone(check))), ..backend.clone() }
+                backend.clone().with_check(Some(asking_for_vip(Arc::clone(check))))
             }
             _ => backend.clone(),
         };

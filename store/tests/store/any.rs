@@ -54,13 +54,12 @@ fn drain(number: u8) -> Option<Drain> {
 
 pub fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) -> LoadBalancer {
     let several = id.is_multiple_of(5);
-    let backend = |number: u8| Backend {
-        id: BackendId(Uuid::from_u128(number.into())),
-        target: Target {
+    let backend = |number: u8| {
+        let target = Target {
             ip: vip(number.wrapping_add(100)).address().try_into().unwrap(),
             port: (!several).then(|| port(80)),
-        },
-        settings: BackendSettings {
+        };
+        let settings = BackendSettings {
             forwarding: [
                 Forwarding::Masquerade,
                 Forwarding::Local,
@@ -71,14 +70,14 @@ pub fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) 
             ][(usize::from(number) + usize::from(id)) % 6],
             weight: Weight::from(u16::from(number)),
             thresholds: Thresholds::new(u32::from(number) * 2, number.into()).unwrap(),
-        },
-        check: number.is_multiple_of(2).then(|| health_check(number)),
-        condition: Condition {
+        };
+        let condition = Condition {
             down: number.is_multiple_of(2).then(|| Time::from_millis(id.into())),
             back: number.is_multiple_of(3).then(|| Time::from_millis(number.into())),
             drain: drain(number),
-        }
-        .into(),
+        };
+        let new = Backend::new(BackendId(Uuid::from_u128(number.into())), target, settings);
+        new.with_check(number.is_multiple_of(2).then(|| health_check(number))).with_condition(condition)
     };
     LoadBalancer {
         id: LoadBalancerId(Uuid::from_u128(id.into())),

@@ -36,7 +36,7 @@ fn left(server: &Server, which: Option<u8>) -> Option<u64> {
 
 fn is_done(server: &Server, which: u8) -> bool {
     let load_balancer = server.board.get(lb(1)).unwrap();
-    load_balancer.backend(backend(which).id).unwrap().condition.drain.unwrap().done.is_some()
+    load_balancer.backend(backend(which).id).unwrap().condition().drain.unwrap().done.is_some()
 }
 
 #[test]

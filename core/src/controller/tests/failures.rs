@@ -16,7 +16,7 @@ fn a_backend_that_is_refused_at_a_start_holds_up_nobody_else() {
         new.listen = port(80).into();
     }
     server.ask(second).unwrap();
-    let refused = Step::Dataplane(DataplaneStep::AddBackend(first.into(), backend(1).target, backend(1).settings));
+    let refused = Step::Dataplane(DataplaneStep::AddBackend(first.into(), backend(1).target, backend(1).settings()));
     sim.with(|remains| {
         remains.kernel = Observed::default();
         remains.broken.push((refused, false));
@@ -84,7 +84,7 @@ fn a_failing_backend_change_leaves_the_load_balancer_as_it_was() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
     let before = server.created(1);
-    let (target, settings) = (backend(1).target, backend(1).settings);
+    let (target, settings) = (backend(1).target, backend(1).settings());
     let add = Step::Dataplane(DataplaneStep::AddBackend(endpoint(&before).into(), target, settings));
     sim.with(|remains| remains.broken.push((add, false)));
     let failure = server.ask(Command::AddBackends(lb(1), vec![backend(1)])).unwrap_err();

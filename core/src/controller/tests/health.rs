@@ -199,7 +199,7 @@ fn a_backend_that_is_back_gets_its_share_slowly() {
     let sim = Sim::default();
     let slow_start = SlowStart::try_from(Duration::from_secs(10)).unwrap();
     let mut new = checked(1, 2, Reaction { slow_start, ..Reaction::default() });
-    new.backends.as_mut().unwrap()[0].settings.weight = Weight::from(10);
+    new.backends.as_mut().unwrap()[0].weight = Weight::from(10);
     let mut server = start(&sim, new);
     server.pass(Duration::from_secs(1));
     server.turn(1, Standing::Down);
@@ -223,7 +223,7 @@ fn what_could_not_be_erased_is_erased_while_weights_are_raised() {
     let sim = Sim::default();
     let slow_start = SlowStart::try_from(Duration::from_secs(10)).unwrap();
     let mut new = checked(1, 1, Reaction { slow_start, ..Reaction::default() });
-    new.backends.as_mut().unwrap()[0].settings.weight = Weight::from(20);
+    new.backends.as_mut().unwrap()[0].weight = Weight::from(20);
     let mut server = start(&sim, new);
     let beside =
         NewLoadBalancer { listen: port(80).into(), vips: Some(vip(85)).into(), ..checked(2, 1, Reaction::default()) };
@@ -385,7 +385,7 @@ fn a_dead_backend_is_out_before_that_is_written_down() {
         let ended = server.try_turn(1, Standing::Down);
         sim.with(|remains| remains.fuse = None);
         let is_out = weights(&sim) == [(1, 0), (2, 1)];
-        let is_known = sim.with(|remains| remains.disk.load_balancers[0].backends()[0].condition.down.is_some());
+        let is_known = sim.with(|remains| remains.disk.load_balancers[0].backends()[0].condition().down.is_some());
         assert!(is_out || !is_known, "{point}");
         if ended.is_some() {
             assert!(is_known);

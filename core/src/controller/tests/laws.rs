@@ -65,12 +65,12 @@ impl Act {
 fn member(which: u8) -> Backend {
     match which {
         4 => Backend { target: Target { ip: "fd00:1::4".parse().unwrap(), port: Some(port(80)) }, ..backend(4) },
-        5 => Backend {
-            target: Target { port: Some(port(6443)), ..backend(5).target },
-            settings: BackendSettings { forwarding: Forwarding::Tunnel(Encapsulation::Ipip), ..Default::default() },
-            ..backend(5)
-        },
-        6 | 7 => Backend { check: Some(asking_for_vip()), ..direct(which) },
+        5 => {
+            let target = Target { port: Some(port(6443)), ..backend(5).target };
+            let forwarding = Forwarding::Tunnel(Encapsulation::Ipip);
+            Backend::new(backend(5).id, target, BackendSettings { forwarding, ..Default::default() })
+        }
+        6 | 7 => direct(which).with_check(Some(asking_for_vip())),
         _ => backend(which),
     }
 }
@@ -160,8 +160,8 @@ pub(super) fn building() -> impl Strategy<Value = Step> {
         1 => Step::Host(HostStep::EnableSourceNat(endpoint.vip, SourceNat::Always)),
         2 => Step::Dataplane(DataplaneStep::AddService(endpoint.into(), ServiceSettings::default())),
         _ => {
-            let Backend { target, settings, .. } = member(which - 2);
-            Step::Dataplane(DataplaneStep::AddBackend(endpoint.into(), target, settings))
+            let backend = member(which - 2);
+            Step::Dataplane(DataplaneStep::AddBackend(endpoint.into(), backend.target, backend.settings()))
         }
     })
 }

@@ -82,7 +82,7 @@ fn the_whole_set_leaves_alone_what_is_of_the_file() {
     assert_eq!(tally, Tally { created: 1, changed: 0, removed: 1 });
     assert_eq!(declared.iter().map(|each| each.id).collect::<Vec<_>>(), [lb(3), lb(1)]);
     assert_eq!(declared[1].backends()[0].id, backend(1).id);
-    assert!(declared[1].backends()[0].condition.drain.is_some());
+    assert!(declared[1].backends()[0].condition().drain.is_some());
     assert_eq!(states(&server).iter().map(|each| each.id).collect::<Vec<_>>(), [lb(1), lb(3), lb(7)]);
 
     let (index, why) = whole(&mut server, vec![plain(1), plain(7)], &[1, 7]).unwrap_err();

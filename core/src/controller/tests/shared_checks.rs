@@ -146,7 +146,7 @@ proptest! {
                 let of = seen.load_balancer;
                 for backend in of.backends() {
                     let is_down = of.watch(backend).map(|watch| truth[&watch] == Standing::Down);
-                    prop_assert_eq!(backend.condition.down.is_some(), is_down.unwrap_or_default(), "{:?} {:?}", act, of);
+                    prop_assert_eq!(backend.condition().down.is_some(), is_down.unwrap_or_default(), "{:?} {:?}", act, of);
                 }
             }
         }

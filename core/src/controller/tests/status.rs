@@ -55,7 +55,7 @@ fn everything_is_told_in_the_order_in_which_it_happens() {
 
     let change = BackendChange { weight: Some(Weight::from(7)), ..BackendChange::default() };
     server.ask(Command::UpdateBackend(id, added.id, change)).unwrap();
-    let changed = Backend { settings: BackendSettings { weight: Weight::from(7), ..added.settings }, ..added.clone() };
+    let changed = added.clone().with_settings(BackendSettings { weight: Weight::from(7), ..added.settings() });
     assert_eq!(news(&mut reader), [Event::BackendChanged(id, changed.into())]);
 
     let replaced = server.ask(Command::ReplaceBackends(id, vec![backend(2), backend(3)]));

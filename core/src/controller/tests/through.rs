@@ -20,7 +20,7 @@ pub(super) fn asking_for_vip() -> Arc<HealthCheck> {
 
 pub(super) fn direct(which: u8) -> Backend {
     let settings = BackendSettings { forwarding: Forwarding::DirectRoute, ..BackendSettings::default() };
-    Backend { settings, ..backend(which) }
+    backend(which).with_settings(settings)
 }
 
 fn asked(number: u128, backends: &[Backend]) -> Command {
@@ -83,7 +83,7 @@ fn nobody_is_asked_before_the_way_is_there() {
     let mut server = Server::start(&sim).unwrap();
     server.ask(asked(1, &[direct(1)])).unwrap();
     let mark = VirtualService::Mark(vip(85), Mark::all().nth(1).unwrap());
-    let step = DataplaneStep::AddBackend(mark, direct(2).target, direct(2).settings);
+    let step = DataplaneStep::AddBackend(mark, direct(2).target, direct(2).settings());
     sim.with(|remains| remains.broken = vec![(Step::Dataplane(step), true)]);
     assert!(server.ask(Command::AddBackends(lb(1), vec![direct(2)])).is_err());
     assert_eq!((ways(&sim), watched(&sim).len()), (vec![way(0, "10.0.0.1")], 1));
@@ -118,9 +118,9 @@ fn a_tunnel_is_asked_for_the_vip_of_its_own_family() {
     let vips = WantedVips::new(Some(Families::Dual), &[]).unwrap();
     server.ask(Command::Create(NewLoadBalancer { vips, ..new })).unwrap();
     let tunnel = |which, ip: &str| {
-        let settings = BackendSettings { forwarding: Forwarding::Tunnel(Encapsulation::Gre), ..direct(1).settings };
+        let settings = BackendSettings { forwarding: Forwarding::Tunnel(Encapsulation::Gre), ..direct(1).settings() };
         let ip: BackendIp = ip.parse().unwrap();
-        Backend { target: Target { ip, ..backend(which).target }, settings, ..backend(which) }
+        Backend { target: Target { ip, ..backend(which).target }, ..backend(which) }.with_settings(settings)
     };
     server.ask(Command::AddBackends(lb(1), vec![tunnel(1, "10.0.0.1"), tunnel(2, "fd00:1::2")])).unwrap();
     let asked: Vec<_> = watched(&sim).into_iter().map(|(watch, _)| watch.asked().ip().to_string()).collect();
@@ -142,9 +142,9 @@ fn who_cannot_be_asked_for_a_vip_is_refused() {
     let translated = BackendChange { kind: Some(ForwardingKind::Masquerade), ..BackendChange::default() };
     let translate = Command::UpdateBackend(lb(2), backend(1).id, translated);
     assert_eq!(field(server.ask(translate)), "healthCheck.address");
-    let settings = BackendSettings { forwarding: Forwarding::Tunnel(Encapsulation::Ipip), ..direct(3).settings };
+    let settings = BackendSettings { forwarding: Forwarding::Tunnel(Encapsulation::Ipip), ..direct(3).settings() };
     let target = Target { ip: "fd00:1::3".parse().unwrap(), ..backend(3).target };
-    let other_family = Backend { target, settings, ..backend(3) };
+    let other_family = Backend { target, ..backend(3) }.with_settings(settings);
     assert_eq!(field(server.ask(Command::AddBackends(lb(2), vec![other_family]))), "healthCheck.source");
     server.check();
 }
@@ -157,7 +157,7 @@ fn what_a_failed_request_leaves_is_taken_away_later() {
     server.ask(asked(1, &[direct(1)])).unwrap();
     let endpoint = endpoint(&server.board.get(lb(1)).unwrap());
     let mark = VirtualService::Mark(vip(85), Mark::all().nth(1).unwrap());
-    let add = DataplaneStep::AddBackend(endpoint.into(), direct(2).target, direct(2).settings);
+    let add = DataplaneStep::AddBackend(endpoint.into(), direct(2).target, direct(2).settings());
     let remove = DataplaneStep::RemoveService(mark);
     sim.with(|remains| remains.broken = vec![(Step::Dataplane(add), false), (Step::Dataplane(remove), true)]);
     assert!(server.ask(Command::AddBackends(lb(1), vec![direct(2)])).is_err());

@@ -9,7 +9,7 @@ fn add_service(service: VirtualService) -> DataplaneStep {
 }
 
 fn add_backend(service: VirtualService, number: u8) -> DataplaneStep {
-    DataplaneStep::AddBackend(service, backend(number).target, backend(number).settings)
+    DataplaneStep::AddBackend(service, backend(number).target, backend(number).settings())
 }
 
 /// Starts on what is on the disk, over a data plane that can do all but that.
