@@ -46,10 +46,10 @@ pub fn keep_alive(connection: &impl AsFd) {
     let _ = SockRef::from(connection).set_tcp_keepalive(&KEEP_ALIVE);
 }
 
-/// Sets up a listener: its connections are all that from the beginning.
-pub fn prepare_listener(listener: &impl AsFd) {
-    prepare(listener);
-    keep_alive(listener);
+/// Sets up the connection of a client, or a listener: its connections are all that from the beginning.
+pub fn prepare_client(socket: &impl AsFd) {
+    prepare(socket);
+    keep_alive(socket);
 }
 
 /// Listens to the TCP endpoint, and accepts nobody yet.
@@ -58,7 +58,7 @@ pub fn prepare_listener(listener: &impl AsFd) {
 /// Those of bind(2) and listen(2).
 pub fn listen(endpoint: Endpoint, binding: Binding) -> io::Result<TcpListener> {
     let socket = bind(endpoint, binding)?;
-    prepare_listener(&socket);
+    prepare_client(&socket);
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
