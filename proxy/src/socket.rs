@@ -41,6 +41,12 @@ pub fn prepare(connection: &impl AsFd) {
     let _ = socket.set_linger(Some(Duration::ZERO));
 }
 
+/// Sends what waits for something to go with it (`MSG_MORE`, send(2)), which does not come.
+pub fn push(connection: &impl AsFd) {
+    // tcp(7): this says so, whatever it was before.
+    let _ = SockRef::from(connection).set_tcp_nodelay(true);
+}
+
 /// Notices when the other end has vanished.
 pub fn keep_alive(connection: &impl AsFd) {
     let _ = SockRef::from(connection).set_tcp_keepalive(&KEEP_ALIVE);

@@ -108,10 +108,9 @@ async fn serve(
                     ended = carry(&mut client, from, &mut backend, &lease, times.patience) => ended,
                     () = &mut gone => Err(ErrorKind::ConnectionAborted.into()),
                 };
-                if ended.is_ok() {
-                    end(&client);
-                    end(&backend);
-                }
+                let close = if ended.is_ok() { end } else { socket::push };
+                close(&client);
+                close(&backend);
                 return;
             }
             Err(error) => {
