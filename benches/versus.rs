@@ -28,7 +28,7 @@ use self::{
 };
 
 /// How often each is measured. Many short rounds say more than few long ones: what disturbs one of them is not the median.
-const ROUNDS: usize = 13;
+const ROUNDS: usize = 11;
 /// Of the quickest one of the others, slb reaches at least this part.
 const AIM: f64 = 0.95;
 /// Makes the benchmark compare in the network namespace that it is in.
