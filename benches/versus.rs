@@ -3,7 +3,7 @@
 //! to the same without a proxy. All in one run on this machine's kernel, in a network namespace with nothing but loopback.
 //!
 //! Each round does every row with every contender, and another one is the first each time. The ratios are those of a round, since a
-//! machine is not as quick from one second to the next; the median of the rounds counts.
+//! machine is not as quick from one second to the next; the median of the rounds counts, and the quartiles say how far it can be trusted.
 //!
 //! The clients, the backends and the proxy share the processors. So the throughput says what a proxy leaves of them to the others, and
 //! "processor" what it takes itself.
@@ -20,16 +20,16 @@ mod contender;
 #[path = "versus/load.rs"]
 mod load;
 
-use std::{env, process::Command};
+use std::{env, fmt, process::Command};
 
 use self::{
     contender::{CLOSING, Contender},
     load::{Backends, Load},
 };
 
-/// How often each is measured.
-const ROUNDS: usize = 3;
-/// Of the quicker one of the others, slb reaches at least this part.
+/// How often each is measured. Many short rounds say more than few long ones: what disturbs one of them is not the median.
+const ROUNDS: usize = 11;
+/// Of the quickest one of the others, slb reaches at least this part.
 const AIM: f64 = 0.95;
 /// Makes the benchmark compare in the network namespace that it is in.
 const COMPARE: &str = "compare";
@@ -69,34 +69,64 @@ fn compare() {
             }
         }
     }
-    let mut behind = Vec::new();
-    for ((load, connections), of_row) in ROWS.into_iter().zip(samples) {
-        println!("{connections} connections, {}", load.what());
-        let direct = &of_row[0];
-        let mut ratios = Vec::new();
-        for (contender, of_one) in contenders.iter().zip(&of_row) {
-            let rate = load.shown(median(of_one.iter().map(|sample| sample.rate)));
-            let ratio = median(of_one.iter().zip(direct).map(|(sample, direct)| sample.rate / direct.rate));
-            let processor = load.shown_processor(median(of_one.iter().map(|sample| sample.processor)));
-            println!("  {:<18}{rate} {ratio:>6.2} x  processor {processor}", contender.name);
-            if contender.name != CLOSING {
-                ratios.push(ratio);
-            }
-        }
-        let [_, slb, others @ ..] = &ratios[..] else { continue };
-        let ratio = slb / others.iter().copied().fold(0.0, f64::max);
-        println!("  {:<18}{ratio:>20.2} x of the quickest other", "slb");
-        if ratio < AIM {
-            behind.push(format!("{connections} connections, {}: {ratio:.2}", load.what()));
-        }
-    }
+    let behind: Vec<String> = ROWS
+        .into_iter()
+        .zip(&samples)
+        .filter_map(|((load, connections), of_row)| {
+            println!("{connections} connections, {}", load.what());
+            let ratio = report(load, &contenders, of_row);
+            (ratio < AIM).then(|| format!("{connections} connections, {}: {ratio:.2}", load.what()))
+        })
+        .collect();
     assert!(behind.is_empty(), "slb is less than {AIM} of the quickest other: {behind:#?}");
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
+/// Prints a row; what slb reaches of the quickest other.
+fn report(load: Load, contenders: &[Contender; 6], samples: &[Vec<Sample>; 6]) -> f64 {
+    let [direct, slb, ..] = samples;
+    let mut quickest: Option<(Spread, usize)> = None;
+    for (at, (contender, of_one)) in contenders.iter().zip(samples).enumerate() {
+        let rate = load.shown(Spread::of(of_one.iter().map(|sample| sample.rate)).median);
+        let processor = load.shown_processor(Spread::of(of_one.iter().map(|sample| sample.processor)).median);
+        let ratio = ratios(of_one, direct);
+        println!("  {:<18}{rate} {ratio} x  processor {processor}", contender.name);
+        let is_compared = at > 1 && contender.name != CLOSING;
+        if is_compared && quickest.is_none_or(|(before, _)| before.median < ratio.median) {
+            quickest = Some((ratio, at));
+        }
+    }
+    let (_, quickest) = quickest.unwrap();
+    let ratio = ratios(slb, &samples[quickest]);
+    println!("  slb{:>35} x of {}", ratio.to_string(), contenders[quickest].name);
+    ratio.median
+}
+
+/// Of each round.
+fn ratios(of_one: &[Sample], to: &[Sample]) -> Spread {
+    Spread::of(of_one.iter().zip(to).map(|(one, other)| one.rate / other.rate))
+}
+
+/// Half of the values are between the quartiles.
+#[derive(Clone, Copy)]
+struct Spread {
+    lower: f64,
+    median: f64,
+    upper: f64,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_unstable_by(f64::total_cmp);
+        let [lower, median, upper] = [1, 2, 3].map(|quarters| values[values.len() * quarters / 4]);
+        Self { lower, median, upper }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} ({:.2} to {:.2})", self.median, self.lower, self.upper)
+    }
 }
 
 fn main() {

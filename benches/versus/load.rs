@@ -21,7 +21,7 @@ const IPERF: u16 = 5201;
 pub const HTTP: u16 = 80;
 
 /// How long each is measured.
-const SECONDS: &str = "2";
+const SECONDS: &str = "1";
 
 #[derive(Clone, Copy)]
 pub enum Load {

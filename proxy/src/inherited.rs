@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use slb_core::model::{Endpoint, Port, Protocol, Vip};
 use socket2::{Socket, Type};
 
-use crate::socket::prepare_listener;
+use crate::socket::prepare_client;
 
 /// Sockets that are known by their own addresses.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ impl Inherited {
     pub(crate) fn take(&mut self, endpoint: Endpoint) -> Vec<Socket> {
         let sockets = self.0.remove(&endpoint).unwrap_or_default();
         if endpoint.protocol != Protocol::Udp {
-            sockets.iter().for_each(prepare_listener);
+            sockets.iter().for_each(prepare_client);
         }
         sockets
     }

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::{SendFlags, send};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, Interest, ReadBuf},
@@ -186,15 +187,22 @@ async fn carry(from: &mut ReadHalf<'_>, to: &WriteHalf<'_>) -> io::Result<usize>
 }
 
 /// By the worker's buffer; only what is not taken at once gets one of its own.
+///
+/// If the end has come with it, it waits for that to be told (`MSG_MORE`, send(2)), and both go in one packet.
 async fn copy(from: &mut ReadHalf<'_>, to: &WriteHalf<'_>) -> io::Result<usize> {
+    let has_ended = from.ready(Interest::READABLE).await?.is_read_closed();
     let mut pass_on = |context: &mut Context<'_>, buffer: &mut [u8]| {
         let mut buffer = ReadBuf::new(buffer);
         ready!(Pin::new(&mut *from).poll_read(context, &mut buffer))?;
+        // All there is, unless the buffer is full.
+        let is_last = has_ended && buffer.remaining() > 0;
         let read = buffer.filled();
         if read.is_empty() {
             return Poll::Ready(Ok((0, Vec::new())));
         }
-        let written = match to.try_write(read) {
+        let flags = SendFlags::NOSIGNAL | if is_last { SendFlags::MORE } else { SendFlags::empty() };
+        let to: &TcpStream = to.as_ref();
+        let written = match to.try_io(Interest::WRITABLE, || Ok(send(to, read, flags)?)) {
             Ok(written) => written,
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
             Err(error) => return Poll::Ready(Err(error)),

@@ -41,15 +41,21 @@ pub fn prepare(connection: &impl AsFd) {
     let _ = socket.set_linger(Some(Duration::ZERO));
 }
 
+/// Sends what waits for something to go with it (`MSG_MORE`, send(2)), which does not come.
+pub fn push(connection: &impl AsFd) {
+    // tcp(7): this says so, whatever it was before.
+    let _ = SockRef::from(connection).set_tcp_nodelay(true);
+}
+
 /// Notices when the other end has vanished.
 pub fn keep_alive(connection: &impl AsFd) {
     let _ = SockRef::from(connection).set_tcp_keepalive(&KEEP_ALIVE);
 }
 
-/// Sets up a listener: its connections are all that from the beginning.
-pub fn prepare_listener(listener: &impl AsFd) {
-    prepare(listener);
-    keep_alive(listener);
+/// Sets up the connection of a client, or a listener: its connections are all that from the beginning.
+pub fn prepare_client(socket: &impl AsFd) {
+    prepare(socket);
+    keep_alive(socket);
 }
 
 /// Listens to the TCP endpoint, and accepts nobody yet.
@@ -58,7 +64,7 @@ pub fn prepare_listener(listener: &impl AsFd) {
 /// Those of bind(2) and listen(2).
 pub fn listen(endpoint: Endpoint, binding: Binding) -> io::Result<TcpListener> {
     let socket = bind(endpoint, binding)?;
-    prepare_listener(&socket);
+    prepare_client(&socket);
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }

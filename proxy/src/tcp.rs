@@ -48,6 +48,8 @@ pub struct Times {
 pub async fn accept(listener: Arc<AsyncFd<TcpListener>>, service: Arc<Service>, room: Arc<Room>, times: Times) {
     // The listener's own.
     let _own = room.place(1).await;
+    // Who came to it before this process had it may be set up otherwise than it is now.
+    let mut may_be_older = true;
     loop {
         // Those who have been accepted are served in between, however many wait.
         consume_budget().await;
@@ -56,6 +58,9 @@ pub async fn accept(listener: Arc<AsyncFd<TcpListener>>, service: Arc<Service>, 
         let place = room.place(FILES).await;
         match ready.try_io(accept_one) {
             Ok(Ok((client, from))) => {
+                if may_be_older {
+                    socket::prepare_client(&client);
+                }
                 tokio::spawn(serve(place, client, from, Arc::clone(&service), Arc::clone(&room), times));
             }
             Ok(Err(error)) if is_out_of_room(&error) => {
@@ -63,8 +68,10 @@ pub async fn accept(listener: Arc<AsyncFd<TcpListener>>, service: Arc<Service>, 
                 room.tell_failed(&error);
                 sleep(NO_ROOM).await;
             }
-            // The client is gone again (accept(2)), or another than this one has it.
-            Ok(Err(_)) | Err(_) => {}
+            // The client is gone again (accept(2)).
+            Ok(Err(_)) => {}
+            // Nobody waits, or another than this one has the client: who comes from now on comes to the listener as it is.
+            Err(_) => may_be_older = false,
         }
     }
 }
@@ -101,10 +108,9 @@ async fn serve(
                     ended = carry(&mut client, from, &mut backend, &lease, times.patience) => ended,
                     () = &mut gone => Err(ErrorKind::ConnectionAborted.into()),
                 };
-                if ended.is_ok() {
-                    end(&client);
-                    end(&backend);
-                }
+                let close = if ended.is_ok() { end } else { socket::push };
+                close(&client);
+                close(&backend);
                 return;
             }
             Err(error) => {

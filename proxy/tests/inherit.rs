@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::num::NonZeroUsize;
+use std::{io::ErrorKind, num::NonZeroUsize};
 
 use slb_core::{
     model::{BackendSettings, Endpoint, Port, Protocol, ServiceSettings, Target},
@@ -105,6 +105,21 @@ async fn any_number_of_workers_goes_on_for_any_other() {
         drop(new);
         assert!(TcpStream::connect((at.vip.address(), at.port.get())).await.is_err(), "nobody has it open");
     }
+}
+
+/// A client is older than what is set up of the socket that it waits in, as with one that systemd listens on. It has to know that there is more to come.
+#[tokio::test]
+async fn who_waited_already_is_treated_like_others() {
+    let at = endpoint("127.0.0.99", Protocol::Tcp);
+    let listener = std::net::TcpListener::bind((at.vip.address(), at.port.get())).unwrap();
+    let mut client = connect(at).await;
+    let mut proxy = proxy(1);
+    proxy.inherit(Inherited::sort([Socket::from(listener)]).0);
+    serve(&mut proxy, at, echo().await).await;
+    proxy.open();
+    say(&mut client).await;
+    drop(proxy);
+    assert_eq!(client.read_u8().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
 /// A handover that comes to nothing.
