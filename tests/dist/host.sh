@@ -45,6 +45,8 @@ for node in client:10 one:11 two:12; do
 done
 for name in one two; do ip netns exec "$name" busybox httpd -p 80 -h "/www/$name"; done
 kernel >/before
+# As on a host that has just been set up.
+modprobe -r ip_vs_rr ip_vs
 
 apt-get install -y /packages/slb_1.deb 2>&1 | say apt
 systemctl is-enabled slb | say enabled || true
