@@ -1,6 +1,6 @@
 # One word for each chore; .ci/run says the same ones.
 
-.PHONY: build setup lint test lab demo bench soak dist dist-test fuzz
+.PHONY: build setup lint test lab demo bench soak dist dist-test deny fuzz
 
 build:
 	cargo build --release
@@ -44,6 +44,10 @@ dist-test: setup
 	lab/dist
 	cargo test --test dist --no-run
 	unshare --map-root-user --net sh -ec 'ip link set lo up; exec cargo test --offline --test dist'
+
+# Licences, sources, versions and known weaknesses of what slb depends on (deny.toml). Needs `cargo install --locked cargo-deny`.
+deny:
+	cargo deny --locked check
 
 # Each fuzz target for so many seconds. Needs a nightly toolchain and `cargo install cargo-fuzz`.
 FUZZ_SECONDS ?= 60

@@ -106,7 +106,7 @@ impl Findings {
             return None;
         }
         match host.source_nat().await {
-            Ok(source_nat) => match self.out_of_reach(config.dataplane) {
+            Ok(source_nat) => match self.out_of_reach(config.dataplane).await {
                 instead @ Some(_) => Some(Planned::User(User { binds_vips: true, instead })),
                 None => {
                     self.module_privilege(&source_nat);
@@ -115,7 +115,7 @@ impl Findings {
             },
             Err(error) => {
                 let said = Chain(&error).to_string();
-                let has_ipvs = self.out_of_reach(config.dataplane).is_none() && self.load_ipvs().await;
+                let has_ipvs = self.load_ipvs().await;
                 if config.dataplane.gives_up_ipvs(has_ipvs) {
                     return Some(Planned::User(User { binds_vips: true, instead: Some(Obstacle::kernel(said)) }));
                 }
@@ -126,13 +126,11 @@ impl Findings {
         }
     }
 
-    /// What is in the way where there is no IPVS and it may not be loaded, if this process is to balance then.
-    fn out_of_reach(&mut self, wanted: Wanted) -> Option<Obstacle> {
-        if !wanted.gives_up_ipvs(modules::has_ipvs()) {
-            return None;
-        }
+    /// What is in the way where there is no IPVS and it may not be loaded, if this process is to balance then. The kernel is asked for it
+    /// before: it loads it by itself for whoever is to use it.
+    async fn out_of_reach(&mut self, wanted: Wanted) -> Option<Obstacle> {
         let lacking = capability::lacking(true).map_err(|error| self.note(&error)).unwrap_or_default();
-        (!lacking.is_empty())
+        (!lacking.is_empty() && wanted.gives_up_ipvs(self.load_ipvs().await))
             .then(|| Obstacle::kernel("the kernel module ip_vs is missing, and CAP_SYS_MODULE, too".to_owned()))
     }
 

@@ -24,7 +24,7 @@ const PROCESSORS: [&str; 3] = ["amd64", "arm64", "armv7"];
 /// Emulators of processors know little of netlink, so slb is to do without.
 const UNPRIVILEGED: [&str; 2] = ["--bounding-set=-all", "--inh-caps=-all"];
 /// In bytes.
-const LARGEST: u64 = 12 << 20;
+const LARGEST: u64 = 12_000_000;
 
 fn binary(processor: &str) -> PathBuf {
     Path::new(DIST).join(format!("slb-linux-{processor}"))

@@ -4,7 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::fs;
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+};
 
 use slb_lab::{site::Site, wait};
 
@@ -65,4 +68,24 @@ fn loaded_anew_it_serves_again() {
     server.delete(&created);
 }
 
-slb_lab::main! { fast: [cleanup_and_auto_do_without, loaded_anew_it_serves_again] }
+/// A container or a service has few capabilities. The kernel loads it for whoever is to use it.
+fn who_may_not_load_it_has_it_loaded() {
+    let confined = "/run/confined";
+    let script =
+        format!("#!/bin/sh\nexec setpriv --bounding-set=-all,+net_admin,+net_raw --inh-caps=-all {SLB} \"$@\"\n");
+    fs::write(confined, script).unwrap();
+    fs::set_permissions(confined, Permissions::from_mode(0o755)).unwrap();
+    let site = Site::new(confined);
+    for wanted in ["auto", "ipvs"] {
+        unload(&site);
+        let server = site.start(&["--dataplane", wanted]);
+        let created = server.create(r#"{"name":"x","port":80,"eip":"192.168.0.85"}"#);
+        assert_eq!(site.lb.sh("ipvsadm -Sn"), "-A -t 192.168.0.85:80 -s rr\n");
+        server.delete(&created);
+        server.stop();
+    }
+}
+
+slb_lab::main! {
+    fast: [cleanup_and_auto_do_without, loaded_anew_it_serves_again, who_may_not_load_it_has_it_loaded]
+}

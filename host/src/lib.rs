@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  preflight ──▶ capability, modules::missing, Linux::adapter, Linux::source_nat     reads only
-//!            ──▶ modules::load
+//!            ──▶ modules::load_ipvs, modules::load
 //!  controller ─▶ Linux (core's Host and Settings): observe, apply, drifted_settings, get, set
 //!  main loop ◀── Monitor: addresses and links that change
 //! ```
@@ -13,7 +13,7 @@
 //! and `capability` are what preflight asks; `way_out` asks whether clients' packets may come in; `monitor` listens; `program` runs
 //! modprobe and iptables. [`Relaying`] is the driver where connections end on this host. `backend` is for another host than the rest: one that a load-balancer sends packets to.
 //!
-//! Reading, checking and changing are apart: nothing is changed but by [`modules::load`], and by `apply` and `set` of the
+//! Reading, checking and changing are apart: nothing is changed but by [`modules::load`] and its like, and by `apply` and `set` of the
 //! [`Host`]. What is as it should be is not written again.
 
 use std::{

@@ -39,6 +39,8 @@ enum Sign {
     File(&'static str),
     /// By nothing of its own; the folder of all loaded modules and the list of those built in may tell.
     None,
+    /// Likewise, and it need not be there: the kernel loads it when it is used.
+    Use,
 }
 
 /// IPVS itself.
@@ -46,7 +48,7 @@ const IPVS: Module = Module { name: "ip_vs", option: "CONFIG_IP_VS", sign: Sign:
 
 const NEEDED: [Module; 4] = [
     IPVS,
-    Module { name: "ip_vs_rr", option: "CONFIG_IP_VS_RR", sign: Sign::None },
+    Module { name: "ip_vs_rr", option: "CONFIG_IP_VS_RR", sign: Sign::Use },
     Module {
         name: "nf_conntrack",
         option: "CONFIG_NF_CONNTRACK",
@@ -58,8 +60,8 @@ const NEEDED: [Module; 4] = [
 
 /// What the iptables rules are made of. nftables needs no list: asking the kernel for it loads it.
 const NEEDED_BY_IPTABLES: [Module; 2] = [
-    Module { name: "xt_ipvs", option: "CONFIG_NETFILTER_XT_MATCH_IPVS", sign: Sign::None },
-    Module { name: "xt_conntrack", option: "CONFIG_NETFILTER_XT_MATCH_CONNTRACK", sign: Sign::None },
+    Module { name: "xt_ipvs", option: "CONFIG_NETFILTER_XT_MATCH_IPVS", sign: Sign::Use },
+    Module { name: "xt_conntrack", option: "CONFIG_NETFILTER_XT_MATCH_CONNTRACK", sign: Sign::Use },
 ];
 
 /// IPv6 itself.
@@ -95,7 +97,7 @@ pub async fn load_ipvs() -> Result<bool, Error> {
     Ok(has_ipvs() || IPVS.load(&folder()?).await.is_ok())
 }
 
-/// The names of the modules that slb needs and that do not show. Reads only.
+/// The names of the modules that slb needs, that do not show, and that the kernel does not load by itself. Reads only.
 ///
 /// # Errors
 /// The kernel's release could not be read.
@@ -103,7 +105,7 @@ pub fn missing(source_nat: &SourceNats) -> Result<Vec<&'static str>, Error> {
     let folder = folder()?;
     let mut names = Vec::new();
     for module in needed(source_nat) {
-        if !module.shows(&folder) && !names.contains(&module.name) {
+        if module.sign != Sign::Use && !module.shows(&folder) && !names.contains(&module.name) {
             names.push(module.name);
         }
     }
@@ -129,7 +131,7 @@ impl Module {
         let is_loaded = || Path::new("/sys/module").join(self.name).exists();
         match self.sign {
             Sign::File(file) => Path::new(file).exists(),
-            Sign::None => is_loaded() || is_in(&folder.join("modules.builtin"), self.name) == Some(true),
+            Sign::None | Sign::Use => is_loaded() || is_in(&folder.join("modules.builtin"), self.name) == Some(true),
         }
     }
 
@@ -145,7 +147,7 @@ impl Module {
             Err(Error::Failed { said, .. }) => said,
             Err(other) => other.to_string(),
         };
-        if self.shows(folder) || (said.is_empty() && self.sign == Sign::None) || self.may_come(folder) {
+        if self.shows(folder) || (said.is_empty() && self.has_no_file()) || self.may_come(folder) {
             return Ok(());
         }
         Err(Error::NoModule { module: self.name, option: self.option, said })
@@ -153,7 +155,11 @@ impl Module {
 
     /// Whether the kernel may still have it: it may be built in without a sign, or be loaded by the kernel when it is used.
     fn may_come(&self, folder: &Path) -> bool {
-        self.sign == Sign::None && is_in(&folder.join("modules.dep"), self.name) != Some(false)
+        self.has_no_file() && is_in(&folder.join("modules.dep"), self.name) != Some(false)
+    }
+
+    fn has_no_file(&self) -> bool {
+        matches!(self.sign, Sign::None | Sign::Use)
     }
 }
 

@@ -39,7 +39,7 @@ fn options_and_load_balancers_share_a_file() {
     assert_eq!(both.blame(None, "no disk").to_string(), "slb.toml: no disk");
 }
 
-/// The file of the packages: as it stands it makes no setting, and it has an example of each.
+/// The file of the packages: as it stands it makes no setting, and it has each, with its default if there is a certain one.
 #[test]
 fn the_installed_file_has_every_option() {
     let text = include_str!("../../deploy/slb.toml");
@@ -50,9 +50,15 @@ fn the_installed_file_has_every_option() {
     assert_eq!(file(&made).load_balancers(false).unwrap().len(), 1);
     let made: toml::Table = made.parse().unwrap();
     let server = CommandLine::command().find_subcommand("server").unwrap().clone();
-    let options = server.get_arguments().filter_map(|option| option.get_long()).filter(|option| *option != "config");
-    let missing: Vec<&str> = options.filter(|option| !made.contains_key(*option)).collect();
-    assert!(missing.is_empty(), "{missing:?}");
+    for option in server.get_arguments().filter(|option| option.get_id() != "config") {
+        let name = option.get_long().unwrap();
+        let shown = made.get(name).unwrap_or_else(|| panic!("{name} is missing")).to_string();
+        let help = option.get_help().unwrap().to_string();
+        let default = help.split_once("[default: ").map_or("", |(_, default)| default.trim_end_matches(']'));
+        if !default.is_empty() && !default.contains(' ') {
+            assert_eq!(shown.trim_matches('"'), default, "{name}");
+        }
+    }
 }
 
 /// Compilers say it in this way, and editors understand it.

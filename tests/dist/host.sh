@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The life of the package on a Debian host with systemd: installed, set up, serves, is upgraded under load, restarted, stopped, works
 # with a root that cannot be written to, is purged.
-# What it says is read by tests/dist/package.rs. Two packages are in /packages, the second newer.
+# What it says is read by tests/dist/package.rs. /packages is a repository of two packages, the second newer.
 set -eu
 say() { sed "s/^/host: $1 /"; }
 trap 'code=$?; { systemctl status slb || true; journalctl -u slb --no-pager || true; echo "ended with $code"; } | say end; sync; systemctl --force --force poweroff' EXIT
@@ -45,6 +45,8 @@ for node in client:10 one:11 two:12; do
 done
 for name in one two; do ip netns exec "$name" busybox httpd -p 80 -h "/www/$name"; done
 kernel >/before
+# As on a host that has just been set up.
+modprobe -r ip_vs_rr ip_vs
 
 apt-get install -y /packages/slb_1.deb 2>&1 | say apt
 systemctl is-enabled slb | say enabled || true
@@ -56,10 +58,14 @@ TOML
 systemctl enable --quiet --now slb
 systemctl show slb --property=ActiveState,User,WatchdogUSec | say service
 systemd-analyze security slb.service | grep Overall | say rating
+slb version | say version
 
 uuid=$(api 127.0.0.1:10001/loadbalancer -d '{"name":"test loadbalancer","port":80}' | sed 's/^{"uuid":"\([^"]*\)".*/\1/')
 for ip in 192.168.0.11 192.168.0.12; do api "127.0.0.1:10001/loadbalancer/$uuid/backend" -d "{\"ip\":\"$ip\",\"port\":80}" >/dev/null; done
 visit 4 | say served
+
+echo 'deb [trusted=yes] file:/packages ./' >/etc/apt/sources.list
+apt-get update 2>&1 | say apt
 
 # Load of clients and of an operator, until told to stop.
 touch /operator /client1 /client2
@@ -73,9 +79,9 @@ operator=$!
 ip netns exec client sh /visits 192.168.0.85 /stop >/client1 2>&1 &
 ip netns exec client sh /visits 192.168.0.85 /stop >/client2 2>&1 &
 until [ "$(cat /client1 /client2 | wc -l)" -ge 10 ] && [ -s /operator ]; do sleep 0.2; done
-upgrade() { apt-get install -y /packages/slb_2.deb 2>&1 | say apt; }
+upgrade() { apt-get upgrade -y 2>&1 | say apt; }
 succeed upgrade
-readlink "/proc/$(main)/exe" | say runs
+{ readlink "/proc/$(main)/exe"; dpkg-query --show --showformat '${Version}\n' slb; } | say runs
 cat /client1 /client2 | wc -l >/count
 until [ "$(cat /client1 /client2 | wc -l)" -ge $(($(cat /count) + 10)) ]; do sleep 0.2; done
 cat /client1 /client2 | sort | uniq -c | say upgraded
@@ -101,9 +107,9 @@ journalctl --unit slb --output cat | grep 'Killing process' | say killed || true
 mkdir /data /etc/systemd/system/slb.service.d
 mount -t tmpfs tmpfs /data
 mount -t tmpfs tmpfs /tmp
-cp -a /var/lib/slb /data/slb
+mv /var/lib/slb /data/slb
 echo 'stateDir = "/data/slb"' >>/etc/slb/slb.toml
-printf '[Service]\nReadWritePaths=/data/slb\n' >/etc/systemd/system/slb.service.d/override.conf
+printf '[Service]\nStateDirectory=\nReadWritePaths=/data/slb\n' >/etc/systemd/system/slb.service.d/override.conf
 systemctl daemon-reload
 journalctl --relinquish-var
 mount -o remount,ro /

@@ -12,6 +12,8 @@ use super::{DIST, said};
 /// Where lab/stock-kernel and lab/debian-host put what they make.
 const LAB: &str = "/var/cache/slb-lab";
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dist");
+/// What the newer package has behind its version.
+const REBUILT: &str = "+rebuilt";
 
 fn packages() -> Vec<PathBuf> {
     let all = fs::read_dir(DIST).unwrap().map(|entry| entry.unwrap().path());
@@ -42,8 +44,10 @@ fn a_package_is_installed_upgraded_and_purged() {
     }
     let rating = said("rating")[0].split_whitespace().find_map(|word| word.parse::<f64>().ok()).unwrap();
     assert!(rating <= 2.0, "{rating}");
+    assert_eq!(said("version"), [&format!("slb {}", env!("CARGO_PKG_VERSION")), "data plane here: ipvs"]);
     assert_eq!(said("served"), ["2 one", "2 two"]);
-    assert_eq!(said("runs"), ["/usr/bin/slb"], "the new one, and not the file that was replaced");
+    let rebuilt = format!("{}-1{REBUILT}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(said("runs"), ["/usr/bin/slb", &rebuilt], "the new one, and not the file that was replaced");
     for clients in [said("upgraded"), said("restarted"), said("operator")] {
         assert!(clients.len() == 1 && clients[0].ends_with(" good"), "{clients:?}\n{said_of}");
     }
@@ -53,14 +57,10 @@ fn a_package_is_installed_upgraded_and_purged() {
     assert!(said("left").is_empty(), "{said_of}");
 }
 
-/// The same package with a higher version and another binary.
-fn rebuild(from: &Path, to: &Path) {
-    let script = "dpkg-deb -R \"$1\" tree && sed -i 's/^\\(Version: .*\\)$/\\1+rebuilt/' tree/DEBIAN/control && \
-                  printf x >>tree/usr/bin/slb && (cd tree && md5sum $(find usr lib -type f) >DEBIAN/md5sums) && \
-                  dpkg-deb --root-owner-group -Zgzip -z1 -b tree \"$2\" && rm -r tree";
-    let words = ["-ec", script, "rebuild", from.to_str().unwrap(), to.to_str().unwrap()];
-    let status = Command::new("sh").args(words).current_dir(to.parent().unwrap()).status().unwrap();
-    assert!(status.success(), "{status}");
+/// What apt upgrades from.
+fn repository(of: &Path, folder: &Path) {
+    let script = format!("{HERE}/repository.sh");
+    assert!(Command::new(script).arg(of).arg(REBUILT).current_dir(folder).status().unwrap().success());
 }
 
 /// All that the host's console said; while it runs that is to be read in a file.
@@ -70,8 +70,7 @@ fn boot() -> String {
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(folder.join("packages")).unwrap();
     let package = packages().into_iter().find(|path| path.to_string_lossy().ends_with("_amd64.deb")).unwrap();
-    fs::copy(&package, folder.join("packages/slb_1.deb")).unwrap();
-    rebuild(&package, &folder.join("packages/slb_2.deb"));
+    repository(&package, &folder.join("packages"));
     for script in ["boot.sh", "host.sh"] {
         fs::copy(Path::new(HERE).join(script), folder.join(script)).unwrap();
     }
