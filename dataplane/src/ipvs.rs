@@ -95,8 +95,12 @@ impl Dataplane for Ipvs {
                     let settings = translate::service_settings(&found);
                     each(key, Some(ServiceView { settings, backends: self.backends(key).await? }));
                 }
-                // It went in between, or it is the same mark of the other family that is there.
-                Err(error) if error.not_found() => outline.forget(key),
+                // It went in between. A mark may be there for the other family alone, which the list does not say.
+                Err(error) if error.errno() == Some(libc::ESRCH) => {
+                    if let ServiceKey::Endpoint(_) = key {
+                        outline.forget(key);
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
         }
