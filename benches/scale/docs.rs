@@ -99,6 +99,7 @@ impl Told<'_> {
                 ratio(look("ipvsadm -Sn"), look("unchanged")),
             ),
             ("the limit of that: `ipvsadm -Sn` / dump", "", ratio(look("ipvsadm -Sn"), look("dump"))),
+            ("a glance at them: `ipvsadm -Sn` / glance", "≥ 10", ratio(look("ipvsadm -Sn"), look("glance"))),
             ("a backend's weight: 110,000 objects / 11", "≤ 1.2", change("weight")),
             ("a backend more and less: 110,000 objects / 11", "≤ 1.2", change("backend")),
             ("a load-balancer more and less: 110,000 objects / 11", "≤ 1.2", change("load-balancer")),

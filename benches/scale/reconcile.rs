@@ -6,6 +6,7 @@
 //! | dump | asks for every service and its destinations, and takes in what the kernel says: the limit |
 //! | unchanged | the same, understood and compared with the state, which leaves nothing to do |
 //! | drifted | the same where a hundredth of the destinations is missing, and adds them |
+//! | glance | reads the kernel's short list after such a look, which shows that nothing has changed |
 //! | `ipvsadm -Sn` | prints the services; once, since it takes long |
 
 use std::{sync::Arc, time::Instant};
@@ -41,7 +42,7 @@ pub fn measure() {
 fn measure_at(fleet: Fleet) {
     let host = Host::new();
     let tell = |what, times: &[f64]| tell(ROOM, what, fleet.0, "s", times);
-    let (mut dump, mut unchanged, mut drifted) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut dump, mut unchanged, mut drifted, mut glance) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     host.node.inside(|| {
         limit::send(fleet);
         let load_balancers = fleet.load_balancers().map(Into::into).collect();
@@ -49,6 +50,7 @@ fn measure_at(fleet: Fleet) {
         for _ in 0..ROUNDS {
             dump.push(limit::dump(fleet).0.as_secs_f64());
             unchanged.push(on_a_runtime(controller.time(0)));
+            glance.push(on_a_runtime(time_glance(fleet)));
             on_a_runtime(lose_some(fleet));
             drifted.push(on_a_runtime(controller.time((fleet.0 * BACKENDS) as usize / DRIFT)));
         }
@@ -56,6 +58,7 @@ fn measure_at(fleet: Fleet) {
     tell("dump", &dump);
     tell("unchanged", &unchanged);
     tell("drifted", &drifted);
+    tell("glance", &glance);
     let start = Instant::now();
     host.node.sh("ipvsadm -Sn >/run/saved");
     tell("ipvsadm -Sn", &[start.elapsed().as_secs_f64()]);
@@ -95,6 +98,17 @@ impl Looker {
         assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Applied)));
         time.as_secs_f64()
     }
+}
+
+async fn time_glance(fleet: Fleet) -> f64 {
+    let mut ipvs = Ipvs::open().await.unwrap();
+    ipvs.observe_each(|_, _| {}).await.unwrap();
+    let (mut same, mut other) = (0, 0);
+    let start = Instant::now();
+    ipvs.observe_changes(|_, service| *if service.is_none() { &mut same } else { &mut other } += 1).await.unwrap();
+    let time = start.elapsed();
+    assert_eq!((same, other), (fleet.0, 0));
+    time.as_secs_f64()
 }
 
 fn of_ipvs(plan: Plan) -> Vec<DataplaneStep> {
