@@ -10,7 +10,7 @@ use slb_lab::{Backend, Plane, Server, site::Site, wait};
 const SLB: &str = env!("CARGO_BIN_EXE_slb");
 
 /// Often enough for a test.
-const CHECK: &str = r#""healthCheck":{"type":"http","interval":"100ms","timeout":"100ms","rise":2,"fall":2}"#;
+const CHECK: &str = r#""healthCheck":{"type":"http","interval":"500ms","timeout":"500ms","rise":2,"fall":2}"#;
 
 /// A load-balancer with both web servers behind it, that are checked.
 fn checked(server: &Server<'_>, more: &str) -> Value {
@@ -144,7 +144,7 @@ fn a_backend_may_be_asked_something_else() {
     let _web = site.web();
     let server = site.start(&[]);
     let web = server.create(&format!(r#"{{"port":80,{CHECK}}}"#));
-    let other = r#"{"ip":"192.168.0.12","port":80,"healthCheck":{"type":"tcp","port":81,"interval":"100ms","timeout":"100ms"}}"#;
+    let other = r#"{"ip":"192.168.0.12","port":80,"healthCheck":{"type":"tcp","port":81,"interval":"500ms","timeout":"500ms"}}"#;
     let _ = server.add_backend(&web, r#"{"ip":"192.168.0.11","port":80}"#);
     let two = server.add_backend(&web, other);
     becomes(&server, &web, ["up", "down"]);
@@ -157,7 +157,7 @@ fn a_backend_may_be_asked_something_else() {
     server.stop();
     let server = site.start(&["--allowExecChecks"]);
     let commands =
-        json!({"healthCheck": {"type": "exec", "command": ["/bin/false"], "interval": "100ms", "timeout": "100ms"}});
+        json!({"healthCheck": {"type": "exec", "command": ["/bin/false"], "interval": "500ms", "timeout": "500ms"}});
     assert_eq!(server.ask("PATCH", &backend, &commands.to_string()).status, 200);
     becomes(&server, &web, ["up", "down"]);
 }
