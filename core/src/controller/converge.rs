@@ -276,24 +276,20 @@ impl<W: World> Controller<W> {
         let began = self.board.journal().now();
         let host = self.drivers.host.observe().await?;
         let (state, mut services) = (&self.state, Vec::new());
+        let mut known = |key, service: Option<ServiceView>| {
+            services.push((key, service.map(|service| settled(state, key, service))));
+        };
         match look {
             Look::Whole => {
-                let known = |key, service| services.push((key, Some(settled(state, key, service))));
-                self.drivers.dataplane.observe_each(known).await?;
+                self.drivers.dataplane.observe_each(|key, service| known(key, Some(service))).await?;
                 self.look = self.board.journal().now().duration_since(began).unwrap_or_default();
             }
-            Look::Glance => {
-                let known = |key, service: Option<ServiceView>| {
-                    services.push((key, service.map(|service| settled(state, key, service))));
-                };
-                self.drivers.dataplane.observe_changes(known).await?;
-            }
+            Look::Glance => self.drivers.dataplane.observe_changes(known).await?,
         }
         let mut before = std::mem::take(&mut self.observed.services);
-        let services =
-            services.into_iter().filter_map(|(key, service)| Some((key, service.or_else(|| before.remove(&key))?)));
+        let as_before = |(key, service): (_, Option<_>)| Some((key, service.or_else(|| before.remove(&key))?));
         // Of a list at once, a map is made with nodes that are full.
-        let services: Vec<_> = services.collect();
+        let services: Vec<_> = services.into_iter().filter_map(as_before).collect();
         let advertised = std::mem::take(&mut self.observed.advertised);
         self.observed = Observed { host, services: services.into_iter().collect(), advertised };
         self.avoid.refresh(&self.state, &self.observed, now);
