@@ -139,7 +139,8 @@ struct BackendV3 {
     ip: IpAddr,
     port: u16,
     settings: BackendSettingsV3,
-    check: Option<CheckV3>,
+    /// Apart, for it is large and few have one: memory that the reading of a whole store would touch.
+    check: Option<Box<CheckV3>>,
     condition: ConditionV3,
 }
 
@@ -265,8 +266,6 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
         drain,
         source_nat,
     } = record;
-    let backends =
-        backends.map(|backends| backends.into_iter().map(Backend::try_from).collect::<Result<Arc<[_]>, _>>());
     let marked = marked.map(Marked::try_from).transpose()?;
     let port = marked.as_ref().map_or_else(|| Port::try_from(i64::from(port)), |marked| Ok(marked.ports.lowest()))?;
     let load_balancer = LoadBalancer {
@@ -277,7 +276,7 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
         port,
         marked: marked.map(Box::new),
         protocol: protocol.into(),
-        backends: backends.transpose()?,
+        backends: backends.map(read_backends).transpose()?,
         phase: match phase {
             PhaseV1::Active => Phase::Active,
             PhaseV1::Deleting => Phase::Deleting,
@@ -343,6 +342,16 @@ impl TryFrom<FallbackV3> for Fallback {
     }
 }
 
+/// Collected, they would take over the memory of the records, cut to a multiple of their own size, which the records of the next
+/// load-balancer do not fit in: a hole for each.
+fn read_backends(records: Vec<BackendV3>) -> Result<Arc<[Backend]>, Invalid> {
+    let mut backends = Vec::with_capacity(records.len());
+    for record in records {
+        backends.push(record.try_into()?);
+    }
+    Ok(backends.into())
+}
+
 fn vips(first: IpAddr, second: Option<IpAddr>) -> Result<Vips, Invalid> {
     let first = Vip::try_from(first)?;
     second.map_or(Ok(first.into()), |second| Vips::both(first, Vip::try_from(second)?))
@@ -385,7 +394,7 @@ impl From<&Backend> for BackendV3 {
             ip: ip.address(),
             port: port.map_or(0, Port::get),
             settings: backend.settings().into(),
-            check: backend.check().map(|check| CheckV3::from(&**check)),
+            check: backend.check().map(|check| Box::new(CheckV3::from(&**check))),
             condition: (*backend.condition()).into(),
         }
     }
@@ -397,7 +406,7 @@ impl TryFrom<BackendV3> for Backend {
     fn try_from(record: BackendV3) -> Result<Self, Invalid> {
         let BackendV3 { id, ip, port, settings, check, condition } = record;
         let backend = Self::new(BackendId(Uuid::from_bytes(id)), target(ip, port)?, settings.try_into()?);
-        let check = check.map(read_backend_check).transpose()?;
+        let check = check.map(|check| read_backend_check(*check)).transpose()?;
         Ok(backend.with_check(check).with_condition(condition.into()))
     }
 }
