@@ -71,14 +71,34 @@ impl fmt::Display for Family {
 }
 
 /// A virtual IP: the address that clients connect to. An ordinary unicast address of either family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "IpAddr", into = "IpAddr")]
-pub struct Vip(IpAddr);
+pub struct Vip(Mapped);
 
 /// A backend's address: unicast, of either family. May be a loopback address, which the kernel serves to clients on this host only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "IpAddr", into = "IpAddr")]
-pub struct BackendIp(IpAddr);
+pub struct BackendIp(Mapped);
+
+/// An address of either family in the bytes of IPv6, one of IPv4 mapped (RFC 4291, section 2.5.5.2): no host has such an address of
+/// IPv6 of its own. There may be a hundred thousand, and a byte that tells the families apart is seven more where others follow.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Mapped(Ipv6Addr);
+
+impl From<IpAddr> for Mapped {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self(address.to_ipv6_mapped()),
+            IpAddr::V6(address) => Self(address),
+        }
+    }
+}
+
+impl From<Mapped> for IpAddr {
+    fn from(Mapped(address): Mapped) -> Self {
+        address.to_canonical()
+    }
+}
 
 /// What is the same for every kind of address.
 macro_rules! addresses {
@@ -87,13 +107,13 @@ macro_rules! addresses {
             /// The address.
             #[must_use]
             pub fn address(self) -> IpAddr {
-                self.0
+                self.0.into()
             }
 
             /// Its family.
             #[must_use]
             pub fn family(self) -> Family {
-                Family::of(self.0)
+                Family::of(self.address())
             }
         }
 
@@ -102,7 +122,7 @@ macro_rules! addresses {
 
             fn try_from(address: IpAddr) -> Result<Self, Invalid> {
                 all_hosts(address, address)?;
-                Ok(Self(address))
+                Ok(Self(address.into()))
             }
         }
 
@@ -133,13 +153,19 @@ macro_rules! addresses {
 
         impl From<$kind> for IpAddr {
             fn from(address: $kind) -> Self {
-                address.0
+                address.address()
             }
         }
 
         impl fmt::Display for $kind {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
+                self.address().fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($kind)).field(&self.address()).finish()
             }
         }
     )*};
@@ -211,6 +237,18 @@ mod tests {
                 (other, _) => panic!("{text}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn addresses_of_either_family_are_told_as_they_were_given() {
+        for text in ["192.168.0.85", "223.255.255.254", "::1", "::2:3", "fd00::85", "2001:db8::1"] {
+            let address: IpAddr = text.parse().unwrap();
+            let vip = Vip::try_from(address).unwrap();
+            assert_eq!((vip.address(), vip.family()), (address, Family::of(address)));
+            assert_eq!(format!("{vip:?}"), format!("Vip({text})"));
+        }
+        let sorted: Vec<Vip> = ["10.0.0.9", "10.0.0.10", "fd00::1"].map(|text| text.parse().unwrap()).into();
+        assert!(sorted.is_sorted(), "{sorted:?}");
     }
 
     #[test]

@@ -90,3 +90,13 @@ impl Backend {
         Self { more: (*more != More::default()).then_some(more), ..self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_thousand_of_them_take_less_than_five_megabytes() {
+        assert!(100_000 * size_of::<Backend>() < 5_000_000, "{}", size_of::<Backend>());
+    }
+}
