@@ -137,9 +137,6 @@ impl<W: World> Controller<W> {
         let mut failed = self.pass_through(scope, (!starting).then(Repairs::default), now).await;
         self.finish_deletions(scope, &mut failed, now).await;
         self.log_failures(scope, &failed);
-        if starting {
-            self.observed.pack();
-        }
         // What is refused for good is in the log, and no reason to keep the others waiting.
         if starting && !self.retries.values().any(|retry| retry.may_pass) {
             self.board.post_ready();

@@ -14,12 +14,14 @@ use crate::{
     plan::{Scope, Stage},
 };
 
-/// Stages with how many VIPs are planned for at a time. A VIP has ten times as many steps where it is programmed; elsewhere each piece
-/// is a run of iptables.
-const PASSES: [(RangeInclusive<Stage>, usize); 3] = [
+/// Stages with how many VIPs are planned for at a time. Few, where each piece is no more than a packet to the kernel: a VIP has ten times
+/// as many steps where it is programmed. As many as go where it may be a run of iptables.
+const PASSES: [(RangeInclusive<Stage>, usize); 5] = [
     (Stage::Withdraw..=Stage::EnableSourceNat, STEPS),
     (Stage::Program..=Stage::Prune, 64),
-    (Stage::Mark..=Stage::DisableSourceNat, STEPS),
+    (Stage::Mark..=Stage::Mark, STEPS),
+    (Stage::Bind..=Stage::Advertise, 512),
+    (Stage::DisableSourceNat..=Stage::DisableSourceNat, STEPS),
 ];
 
 impl<W: World> Controller<W> {
@@ -33,7 +35,12 @@ impl<W: World> Controller<W> {
                     repairs.log(&feasible.plan);
                 }
                 self.follow(feasible, &mut course).await;
-                self.settle(&part);
+                if stages.contains(&Stage::Program) {
+                    self.settle(&part);
+                }
+            }
+            if repairs.is_none() {
+                self.observed.pack();
             }
         }
         if let Some(repairs) = repairs {
@@ -46,7 +53,8 @@ impl<W: World> Controller<W> {
     fn parts(&self, scope: &Scope, vips: usize) -> Vec<Scope> {
         let Scope::All = scope else { return vec![scope.clone()] };
         let of_before = self.retries.keys().chain(self.raises.keys()).copied();
-        let mut left: BTreeSet<Vip> = self.state.vips().chain(self.observed.strays()).chain(of_before).collect();
+        let more = self.observed.strays().chain(of_before).filter(|vip| !self.state.holds(*vip));
+        let mut left: BTreeSet<Vip> = self.state.vips().chain(more).collect();
         let mut parts = Vec::new();
         while !left.is_empty() {
             let part = self.state.together(left.iter().copied().take(vips));

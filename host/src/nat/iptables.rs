@@ -153,24 +153,25 @@ fn edit(found: &Found, wanted: &Choices, networks: &BTreeSet<Network>) -> Option
     if is_so && !found.has_strange_rules {
         return None;
     }
-    let mut lines = vec!["*nat".to_owned()];
+    // One text, no list of lines: there may be ten thousand.
+    let mut text = String::from("*nat\n");
     if has_chain || found.has_chain {
         // Naming a chain creates it, or empties it.
-        lines.push(format!(":{CHAIN} - [0:0]"));
+        text.extend([format!(":{CHAIN} - [0:0]\n")]);
     }
-    lines.extend(vips.iter().map(|vip| format!("-A {CHAIN} -m conntrack --ctorigdst {vip} -j MASQUERADE")));
+    text.extend(vips.iter().map(|vip| format!("-A {CHAIN} -m conntrack --ctorigdst {vip} -j MASQUERADE\n")));
     for vip in near {
-        let within = |name| format!("-A {CHAIN} -s {name} -d {name} -m conntrack --ctorigdst {vip} -j MASQUERADE");
-        lines.extend(names.iter().map(within));
-        lines.push(format!("-A {CHAIN} -m conntrack --ctorigdst {vip} -j RETURN"));
+        let within = |name| format!("-A {CHAIN} -s {name} -d {name} -m conntrack --ctorigdst {vip} -j MASQUERADE\n");
+        text.extend(names.iter().map(within));
+        text.extend([format!("-A {CHAIN} -m conntrack --ctorigdst {vip} -j RETURN\n")]);
     }
-    lines.extend((jumps..found.jumps).map(|_| format!("-D POSTROUTING {JUMP}")));
-    lines.extend((found.jumps..jumps).map(|_| format!("-I POSTROUTING {JUMP}")));
+    text.extend((jumps..found.jumps).map(|_| format!("-D POSTROUTING {JUMP}\n")));
+    text.extend((found.jumps..jumps).map(|_| format!("-I POSTROUTING {JUMP}\n")));
     if found.has_chain && !has_chain {
-        lines.push(format!("-X {CHAIN}"));
+        text.extend([format!("-X {CHAIN}\n")]);
     }
-    lines.push("COMMIT\n".to_owned());
-    Some(lines.join("\n"))
+    text.push_str("COMMIT\n");
+    Some(text)
 }
 
 #[cfg(test)]
