@@ -25,6 +25,13 @@ impl Host for Node {
         }
     }
 
+    fn binds(&self) -> bool {
+        match self {
+            Self::Forwarding(linux) => linux.binds(),
+            Self::Relaying(relaying) => relaying.binds(),
+        }
+    }
+
     async fn observe(&mut self) -> Result<HostView, Cause> {
         match self {
             Self::Forwarding(linux) => linux.observe().await,

@@ -68,6 +68,10 @@ fn ipvs_is_left_also_where_nothing_is_bound() {
     let mut server = site.lb.spawn("setpriv", &[&unprivileged[..], &words[..]].concat());
     server.line("what to run", |line| line.contains("run `slb cleanup` as root"));
     server.line("that it is ready", |line| line.contains("] ready"));
+    let wish = r#"{"name":"x","port":81,"backends":[{"ip":"127.0.0.1","port":80}]}"#;
+    let plan = site.lb.sh(&format!("curl -s -d '{wish}' 'http://127.0.0.1:10001/loadbalancer?dryRun=true'"));
+    assert!(plan.contains("127.0.0.85") && plan.contains("backend") && !plan.contains("bind"), "{plan}");
+    assert!(!plan.contains("advertise"), "what is not done is not in a plan: {plan}");
     server.signal(Signal::TERM);
     assert!(server.wait().success());
     assert!(site.lb.sh("ipvsadm -Sn").contains("-A -t 192.168.0.85:"));

@@ -257,6 +257,11 @@ pub trait Host: Settings {
     /// From now on answers from VIPs come in: backends are asked for them. It may take other settings.
     fn expect_answers_from_vips(&mut self);
 
+    /// Whether VIPs are bound at all. If not, they are taken to be there, and steps about them are carried out as if.
+    fn binds(&self) -> bool {
+        true
+    }
+
     /// Reads everything anew.
     fn observe(&mut self) -> impl Future<Output = Result<HostView, Cause>> + Send;
 

@@ -74,6 +74,10 @@ impl Host for Relaying {
     /// None comes: checks ask by the backends' own addresses.
     fn expect_answers_from_vips(&mut self) {}
 
+    fn binds(&self) -> bool {
+        self.linux.is_some()
+    }
+
     async fn observe(&mut self) -> Result<HostView, Cause> {
         let view = match &mut self.linux {
             Some(linux) => linux.view_of_addresses().await?.0,
@@ -133,6 +137,7 @@ mod tests {
         let vip: Vip = "127.0.0.1".parse().unwrap();
         let mut host = Relaying::bound();
         assert!(host.observe().await.unwrap().is_relaying);
+        assert!(!host.binds(), "without the host's adapter");
         let verdicts = host.apply(&[HostStep::EnableSourceNat(vip, SourceNat::Always), HostStep::Bind(vip)]).await;
         assert!(matches!(&verdicts[..], [Verdict::Refused(_), Verdict::Applied]), "{verdicts:?}");
         assert_eq!(host.observe().await.unwrap().bound, [vip].into());

@@ -18,9 +18,10 @@ use crate::{
     command::{Answer, Command, Declaration, Failure, NewLoadBalancer, Wish},
     declared::Difference,
     model::{Vip, Vips},
-    ports::{Pool, Wanted},
+    ports::{Advertiser, Host, Pool, Wanted},
     rehearsal::{Rehearsal, Rehearsed},
     state::Change,
+    step::{HostStep, Step},
     tag::{Expected, Tag},
 };
 
@@ -50,7 +51,14 @@ impl<W: World> Controller<W> {
             }
             Wish::Peer(_) => Err(Failure::Unforeseen),
         };
-        rehearsed.map(Answer::Rehearsed)
+        let mut rehearsed = rehearsed?;
+        let (announces, binds) = (self.drivers.advertiser.announces(), self.drivers.host.binds());
+        rehearsed.steps.retain(|step| match step {
+            Step::Advert(_) => announces,
+            Step::Host(HostStep::Bind(_) | HostStep::Unbind(_)) => binds,
+            Step::Host(_) | Step::Dataplane(_) => true,
+        });
+        Ok(Answer::Rehearsed(rehearsed))
     }
 
     async fn rehearse_command(&mut self, command: &Command, expected: &Expected) -> Result<Rehearsed, Failure> {
