@@ -22,7 +22,13 @@ use slb_ipam::Ranges;
 use tracing::Level;
 
 use self::duration::parse;
-pub use self::{announce::Announce, declared::with_vips_of, metal::Metal, peers::Peering, state_dir::state_dir};
+pub use self::{
+    announce::Announce,
+    declared::with_vips_of,
+    metal::Metal,
+    peers::Peering,
+    state_dir::{state_dir, state_dir_of},
+};
 use crate::{
     args::{Given, ServerArgs},
     dataplane::Wanted,

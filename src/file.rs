@@ -13,6 +13,7 @@ use std::{
 };
 
 use rustix::fs::{Mode, OFlags};
+use serde::Deserialize;
 use slb_api::declaration::{Declared, Document, Mistake};
 
 use crate::args::Given;
@@ -34,6 +35,13 @@ pub struct File {
 pub struct BadFile {
     path: PathBuf,
     mistakes: Vec<Mistake>,
+}
+
+/// Of all options the one that a clean-up needs.
+#[derive(Deserialize)]
+struct Kept {
+    #[serde(rename = "stateDir")]
+    state_dir: Option<PathBuf>,
 }
 
 /// `FILE:LINE: what`, and then the rest.
@@ -110,6 +118,15 @@ impl File {
     pub fn options(&self) -> Result<Given, BadFile> {
         let options = Document::parse(&self.text).and_then(|document| document.options());
         options.map_err(|mistake| self.with(vec![mistake]))
+    }
+
+    /// Where load-balancers are kept, if it says so, whatever else it says.
+    ///
+    /// # Errors
+    /// It is not TOML, or this is no path.
+    pub fn state_dir(&self) -> Result<Option<PathBuf>, BadFile> {
+        let kept = Document::parse(&self.text).and_then(|document| document.options::<Kept>());
+        kept.map(|kept| kept.state_dir).map_err(|mistake| self.with(vec![mistake]))
     }
 
     /// The load-balancers in it; their health checks may run commands on this host where that is allowed.

@@ -41,20 +41,21 @@ const USAGE: u8 = 64;
 fn main() -> ExitCode {
     match CommandLine::parse().verb {
         Verb::Version => version(),
-        Verb::Server(args) => start(args, |given, file| {
+        Verb::Server(args) => start(config::given(args), |given, file| {
             let given = config::with_vips_of(given, file.as_ref())?;
             Ok(run::server(Config::from_given(given)?.with_file(file)?))
         }),
         Verb::Backend(BackendVerb::Setup(args)) => backend::setup(args),
-        Verb::Cleanup(args) => start(args, |given, _| Ok(cleanup::all(&config::state_dir(&given)?))),
+        Verb::Cleanup(ServerArgs { config, given }) => {
+            start(Ok((given, None)), |given, _| Ok(cleanup::all(&config::state_dir_of(given, config.as_deref())?)))
+        }
     }
 }
 
 fn start(
-    args: ServerArgs,
+    given: Result<(Given, Option<File>), BadOption>,
     verb: impl FnOnce(Given, Option<File>) -> Result<Result<(), run::Fatal>, BadOption>,
 ) -> ExitCode {
-    let given = config::given(args);
     let logging = given.as_ref().map_or_else(|_| Ok(Logging::default()), |(given, _)| Logging::from_given(given));
     log::start(logging.as_ref().copied().unwrap_or_default());
     match logging.and(given).and_then(|(given, file)| verb(given, file)) {

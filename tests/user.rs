@@ -93,9 +93,11 @@ fn three_commands_balance_and_survive_a_restart() {
     let mut names: Vec<String> = (0..2).map(|_| connect(at).1).collect();
     names.sort();
     assert_eq!(names, ["a", "b"]);
-    assert!(clean_up(&state_dir).contains("another slb server uses this state directory"));
+    let by_option = ["--stateDir", &state_dir];
+    let (_, said) = clean_up(&by_option);
+    assert!(said.contains("another slb server uses this state directory"), "{said}");
     drop(server);
-    let said = clean_up(&state_dir);
+    let (_, said) = clean_up(&by_option);
     assert!(said.contains("nothing to clean up") && said.contains(&format!("stay in {state_dir}")), "{said}");
 
     let server = start(&state_dir, range);
@@ -103,9 +105,37 @@ fn three_commands_balance_and_survive_a_restart() {
     assert!(TcpStream::connect(at).is_err());
 }
 
-fn clean_up(state_dir: &str) -> String {
-    let output = Command::new(SLB).args(["cleanup", "--stateDir", state_dir]).output().unwrap();
-    String::from_utf8_lossy(&output.stderr).into_owned()
+/// The exit status, and what it says.
+fn clean_up(options: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(SLB).arg("cleanup").args(options).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// A package is removed by it, whatever has become of its file: of that only the state directory counts.
+#[test]
+fn a_cleanup_needs_no_more_of_a_file_than_where_the_state_is() {
+    let folder = state_dir("mistakes");
+    std::fs::create_dir_all(&folder).unwrap();
+    let (file, state_dir) = (format!("{folder}/slb.toml"), format!("{folder}/state"));
+    let server = start(&state_dir, "127.0.4.85");
+    let of_a_file = |text: String| {
+        std::fs::write(&file, text).unwrap();
+        clean_up(&["--config", &file])
+    };
+    let stated = format!("stateDir = \"{state_dir}\"\n");
+    for mistake in ["", "adaptor = \"eth0\"\n", "port = \"x\"\n", "ipamRange = \"x\"\n", "[[loadbalancer]]\nport = 0\n"]
+    {
+        let (code, said) = of_a_file(format!("{stated}{mistake}"));
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("another slb server uses this state directory"), "{said}");
+    }
+    drop(server);
+    let (code, said) = of_a_file(format!("{stated}adaptor = \"eth0\"\n"));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("WARN") && said.contains(&format!("{file}:2: unknown field")), "{said}");
+    let (code, said) = clean_up(&["--config", &format!("{folder}/none")]);
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("none: No such file"), "{said}");
 }
 
 #[test]

@@ -9,9 +9,10 @@ use std::{
 };
 
 use slb_store::Redb;
+use tracing::warn;
 
 use super::BadOption;
-use crate::args::Given;
+use crate::{args::Given, file::File};
 
 /// The place for an appliance's state (hier(7)).
 const OF_ROOT: &str = "/var/lib/slb";
@@ -27,6 +28,40 @@ const NAME: &str = "slb";
 pub fn state_dir(given: &Given) -> Result<PathBuf, BadOption> {
     let is_root = rustix::process::geteuid().is_root();
     choose(given.state_dir.clone(), is_root || Redb::is_ours_in(Path::new(OF_ROOT)), |name| std::env::var_os(name))
+}
+
+/// Where the server that this file is for keeps them, for who undoes its work. A mistake must not be in the way of that: only the
+/// state directory is taken from the file, and what is wrong with it is a warning.
+///
+/// # Errors
+/// There is no such file; or as with [`state_dir`].
+pub fn state_dir_of(mut given: Given, file: Option<&Path>) -> Result<PathBuf, BadOption> {
+    let (None, Some(path)) = (&given.state_dir, file) else { return state_dir(&given) };
+    let read = match File::read(path) {
+        Err(bad) if !path.exists() => return Err(BadOption(format!("--config {bad}"))),
+        read => read,
+    };
+    let said = read.and_then(|file| {
+        let said = file.state_dir()?;
+        if let Err(bad) = file.options() {
+            warn!("{bad}");
+        }
+        Ok(said)
+    });
+    match said {
+        Ok(said) => {
+            given.state_dir = said;
+            state_dir(&given)
+        }
+        Err(bad) => {
+            let taken = state_dir(&given)?;
+            warn!(
+                "{bad}; the state is looked for in {}: where it is elsewhere, say so with --stateDir",
+                taken.display()
+            );
+            Ok(taken)
+        }
+    }
 }
 
 /// `keeps_it_there` says whether this process keeps its state where root does: as root, or because somebody who is not, and has the

@@ -61,6 +61,20 @@ fn the_installed_file_has_every_option() {
     }
 }
 
+#[test]
+fn where_the_state_is_can_be_told_despite_mistakes() {
+    let kept = |text: &str| file(text).state_dir().map_err(|bad| bad.to_string());
+    let here = Ok(Some(PathBuf::from("/data/slb")));
+    for mistake in ["", "adaptor = 1", "port = \"x\"", "[loadbalancer]", "[[loadbalancer]]\nport = 0"] {
+        assert_eq!(kept(&format!("stateDir = \"/data/slb\"\n{mistake}")), here, "{mistake}");
+    }
+    assert_eq!(kept(BOTH), Ok(None));
+    for (text, expected) in [("port =\nstateDir = \"/\"", "slb.toml:1: "), ("port = 1\nstateDir = 7", "slb.toml:2: ")] {
+        let said = kept(text).unwrap_err();
+        assert!(said.starts_with(expected), "{said}");
+    }
+}
+
 /// Compilers say it in this way, and editors understand it.
 #[test]
 fn a_mistake_is_told_with_its_line() {

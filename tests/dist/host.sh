@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # The life of the package on a Debian host with systemd: installed, set up, serves, is upgraded under load, restarted, stopped, works
-# with a root that cannot be written to, is purged.
+# with a root that cannot be written to, is purged, whatever has become of its files.
 # What it says is read by tests/dist/package.rs. /packages is a repository of two packages, the second newer.
 set -eu
 say() { sed "s/^/host: $1 /"; }
@@ -117,8 +117,35 @@ systemctl start slb
 api 127.0.0.1:10001/loadbalancer -d '{"name":"more","port":81}' --output /dev/null --write-out '%{http_code}\n' | say readonly
 mount -o remount,rw /
 
-apt-get purge -y slb 2>&1 | say apt
-kernel >/after
-diff /before /after | say left || true
-ls -d /etc/slb /var/lib/slb /usr/bin/slb 2>/dev/null | say left || true
+# What is left of it, once it is gone.
+purge() {
+    apt-get purge -y slb 2>&1 | say apt
+    kernel >/after
+    diff /before /after | say left || true
+    ls -d /etc/slb /var/lib/slb /usr/bin/slb /etc/systemd/system/multi-user.target.wants/slb.service 2>/dev/null | say left || true
+}
+
+# Its file is deleted, and where the state is stands among what systemd understands and a shell does not.
+rm /etc/slb/slb.toml
+cat >/etc/default/slb <<'VARIABLES'
+; Routers, and where the state is
+SLB_BGP_PEER=10.0.0.253:65530 10.0.0.254:65530:it's&so
+SLB_STATE_DIR = "/data/slb"
+VARIABLES
+apt-get install -y --reinstall slb 2>&1 | say apt
+dpkg-query --show --showformat '${Status}\n' slb | say fileless
+purge
+
+# There is a mistake in its file, and the operator has given that away.
+rm -r /etc/default/slb /etc/systemd/system/slb.service.d
+apt-get install -y slb 2>&1 | say apt
+printf 'adapter = "br0"\narp = true\nipamRange = "192.168.0.85-192.168.0.90"\n' >>/etc/slb/slb.toml
+systemctl enable --quiet --now slb
+api 127.0.0.1:10001/loadbalancer -d '{"name":"last","port":80,"backends":[{"ip":"192.168.0.11","port":80}]}' >/dev/null
+visit 2 | say again
+sed -i 's/^arp = true/arp = treu/' /etc/slb/slb.toml
+chmod 644 /etc/slb/slb.toml
+apt-get install -y --reinstall slb 2>&1 | say apt
+{ dpkg-query --show --showformat '${Status}\n' slb; stat --format %a /etc/slb/slb.toml; } | say mistaken
+purge
 echo 'host: done'

@@ -53,6 +53,9 @@ fn a_package_is_installed_upgraded_and_purged() {
     }
     assert_eq!(said("stopped"), ["Result=success", "1 one", "1 two"], "and traffic goes on");
     assert_eq!(said("readonly"), ["201"]);
+    assert_eq!(said("fileless"), ["install ok installed"]);
+    assert_eq!(said("again"), ["2 one"]);
+    assert_eq!(said("mistaken"), ["install ok installed", "644"], "whose file it is and who reads it stays");
     assert!(said("killed").is_empty(), "{said_of}");
     assert!(said("left").is_empty(), "{said_of}");
 }
