@@ -64,9 +64,26 @@ fn the_bill_of_materials_is_whole() {
     let components = bill["components"].as_array().unwrap();
     let named = |name: &str| components.iter().find(|each| each["name"] == name);
     assert!(named("tokio").is_some() && named("redb").is_some() && named("slb-core").is_some());
+    assert!(named("musl").is_some() && named("rust-std").is_some());
+    assert_eq!(named("prost-build").unwrap()["scope"], "excluded", "it only builds slb");
     assert!(named("libtest-mimic").is_none(), "tests are no part of it");
     for component in components {
         assert!(component["version"].is_string() && component["licenses"].is_array(), "{component}");
+    }
+}
+
+/// Whoever has the binary is owed them.
+#[test]
+fn the_licences_of_others_are_told() {
+    let notices = fs::read_to_string(Path::new(DIST).join("THIRD-PARTY")).unwrap();
+    for word in
+        ["tokio 1.", "ring 0.", "musl, the C library", "Rust's standard library", "Permission is hereby granted"]
+    {
+        assert!(notices.contains(word), "{word}");
+    }
+    for package in package::all() {
+        let listed = said("dpkg-deb", &["--contents", package.to_str().unwrap()]);
+        assert!(listed.contains("./usr/share/doc/slb/THIRD-PARTY.gz"), "{listed}");
     }
 }
 

@@ -15,14 +15,14 @@ const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dist");
 /// What the newer package has behind its version.
 const REBUILT: &str = "+rebuilt";
 
-fn packages() -> Vec<PathBuf> {
+pub fn all() -> Vec<PathBuf> {
     let all = fs::read_dir(DIST).unwrap().map(|entry| entry.unwrap().path());
     all.filter(|path| path.extension().is_some_and(|end| end == "deb")).collect()
 }
 
 #[test]
 fn lintian_has_no_errors() {
-    let packages = packages();
+    let packages = all();
     assert_eq!(packages.len(), 3, "{packages:?}");
     let words: Vec<&str> = packages.iter().map(|path| path.to_str().unwrap()).collect();
     said("lintian", &[&["--allow-root", "--fail-on", "error"], &words[..]].concat());
@@ -72,7 +72,7 @@ fn boot() -> String {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("host");
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(folder.join("packages")).unwrap();
-    let package = packages().into_iter().find(|path| path.to_string_lossy().ends_with("_amd64.deb")).unwrap();
+    let package = all().into_iter().find(|path| path.to_string_lossy().ends_with("_amd64.deb")).unwrap();
     repository(&package, &folder.join("packages"));
     for script in ["boot.sh", "host.sh"] {
         fs::copy(Path::new(HERE).join(script), folder.join(script)).unwrap();
