@@ -7,7 +7,7 @@ use slb_core::errors::Chain;
 use slb_host::backend::{Error, Kernel, NotWished, Wish};
 use tracing::{error, info, warn};
 
-use crate::{USAGE, args::SetupArgs, config::Logging, log};
+use crate::{USAGE, args::SetupArgs, config::Logging, log, output};
 
 /// Does what the options say. Whatever goes wrong is one line on standard error.
 pub fn setup(args: SetupArgs) -> ExitCode {
@@ -33,20 +33,16 @@ fn wish(args: SetupArgs) -> Result<Wish, NotWished> {
 }
 
 async fn make(wish: &Wish, dry_run: bool) -> ExitCode {
-    match plan_or_apply(wish, dry_run).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
-    }
+    let made = if dry_run { plan(wish).await } else { apply(wish).await };
+    made.unwrap_or_else(|error| failed(&error))
 }
 
-#[expect(clippy::print_stdout, reason = "it is what was asked for")]
-async fn plan_or_apply(wish: &Wish, dry_run: bool) -> Result<(), Error> {
-    let mut kernel = Kernel::open()?;
-    if dry_run {
-        print!("{}", kernel.plan(wish).await?);
-        return Ok(());
-    }
-    let done = kernel.apply(wish).await?;
+async fn plan(wish: &Wish) -> Result<ExitCode, Error> {
+    Ok(output::write(Kernel::open()?.plan(wish).await?))
+}
+
+async fn apply(wish: &Wish) -> Result<ExitCode, Error> {
+    let done = Kernel::open()?.apply(wish).await?;
     if done.is_unclamped() {
         warn!(
             "there is no iptables, so clients cannot be told how much fits into the tunnel: uploads of those that no ICMP reaches stand still; \
@@ -55,7 +51,7 @@ async fn plan_or_apply(wish: &Wish, dry_run: bool) -> Result<(), Error> {
     }
     done.steps().for_each(|step| info!("{step}"));
     info!("{}", if done.is_empty() { "it is so already" } else { "done" });
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {

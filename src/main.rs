@@ -3,7 +3,8 @@
 //! what it means, [`file`](mod@file) the configuration file and its load-balancers, [`preflight`] the checks before anything is changed,
 //! [`alone`] that no other slb is at work, [`adapter`] the one of the last run, [`pool`], [`advertiser`], [`dataplane`] and [`host`] what was chosen of several, [`run`] the
 //! server, [`signals`] what it is asked for, [`watchdog`] that it is alive, [`handover`] how another one goes on for it, [`cleanup`] its undoing, [`backend`] what is done on the host of a
-//! backend, [`log`] how to log.
+//! backend, [`log`] how to log,
+//! [`output`] what is no log.
 
 mod adapter;
 mod advertiser;
@@ -17,6 +18,7 @@ mod file;
 mod handover;
 mod host;
 mod log;
+mod output;
 mod pool;
 mod preflight;
 mod run;
@@ -71,8 +73,7 @@ fn start(
     }
 }
 
-#[expect(clippy::print_stdout, reason = "it is what was asked for")]
 fn version() -> ExitCode {
-    println!("slb {}\ndata plane here: {}", env!("CARGO_PKG_VERSION"), dataplane::here());
-    ExitCode::SUCCESS
+    log::start(Logging::default());
+    output::write(format_args!("slb {}\ndata plane here: {}\n", env!("CARGO_PKG_VERSION"), dataplane::here()))
 }

@@ -9,7 +9,7 @@ mod client;
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
-    process::Command,
+    process::{Command, Stdio},
     thread,
 };
 
@@ -136,6 +136,20 @@ fn a_cleanup_needs_no_more_of_a_file_than_where_the_state_is() {
     let (code, said) = clean_up(&["--config", &format!("{folder}/none")]);
     assert_eq!(code, Some(64), "{said}");
     assert!(said.contains("none: No such file"), "{said}");
+}
+
+/// Nobody reads what it says: that is no failure. A disk without space is.
+#[test]
+fn the_version_is_told_to_whoever_reads_it() {
+    let said_to = |to: Stdio| Command::new(SLB).arg("version").stdout(to).stderr(Stdio::piped()).output().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = said_to(writer.into());
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let output = said_to(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into());
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("standard output cannot be written to: No space left"), "{said}");
 }
 
 #[test]
