@@ -89,6 +89,7 @@ pub struct Room {
     ports_told: Told,
     failed_told: Told,
     address_told: Told,
+    silent_told: Told,
 }
 
 /// When something was told last.
@@ -118,6 +119,7 @@ impl Room {
             ports_told: Told::default(),
             failed_told: Told::default(),
             address_told: Told::default(),
+            silent_told: Told::default(),
         }
     }
 
@@ -194,7 +196,7 @@ impl Room {
 }
 
 impl Room {
-    /// Tells why a backend could not be connected to, if that is not the backend's fault.
+    /// Tells why a backend could not be connected to, unless it is one that was taken away meanwhile.
     pub fn tell_unconnected(&self, to: SocketAddr, error: &io::Error) {
         if error.kind() == ErrorKind::AddrNotAvailable && lacks_address(to) {
             if self.address_told.is_due() {
@@ -203,6 +205,8 @@ impl Room {
             }
         } else if is_out_of_room(error) {
             self.tell_failed(error);
+        } else if error.kind() != ErrorKind::ConnectionAborted && self.silent_told.is_due() {
+            warn!(backend = %to, %error, "could not connect to a backend: clients go on to another one, if there is one; a health check takes it out");
         }
     }
 }

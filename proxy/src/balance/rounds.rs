@@ -45,8 +45,16 @@ impl Rounds {
         }
     }
 
-    /// The place of the next one, if any takes connections.
+    /// The place of the next one, if any takes connections. Who comes back from those that were tried takes nobody else's turn: while one
+    /// backend does not answer, the next has its own share of clients and that one's, and not the latter only.
     pub fn choose<H>(&mut self, method: Method, destinations: &[Destination<H>], tried: &[Target]) -> Option<usize> {
+        if tried.is_empty() {
+            return self.next(method, destinations, tried);
+        }
+        Self { ..*self }.next(method, destinations, tried)
+    }
+
+    fn next<H>(&mut self, method: Method, destinations: &[Destination<H>], tried: &[Target]) -> Option<usize> {
         let available = || destinations.iter().enumerate().filter(|(_, each)| each.is_available(tried));
         match method {
             Method::Lc => first_least(available(), |least, each| least.overhead() > each.overhead()),

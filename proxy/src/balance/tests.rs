@@ -70,6 +70,26 @@ fn a_removed_destination_leaves_the_turn_where_it_was() {
     assert_eq!([next(&mut balancer), next(&mut balancer)], [target(2), target(0)]);
 }
 
+#[test]
+fn who_was_refused_by_one_takes_nobodys_turn() {
+    let now = Instant::now();
+    for method in [Method::Rr, Method::Wrr] {
+        let mut balancer = balancer(method, ServiceSettings::default(), &[1, 1, 1]);
+        let mut firsts = Vec::new();
+        for number in 0..6 {
+            let (_, first) = chosen(&mut balancer, client(number), now).unwrap();
+            firsts.push(first);
+            if first == target(0) {
+                let (_, second, ()) = balancer.choose(client(number), now, &[target(0)]).unwrap();
+                assert_eq!(second, target(1));
+                let (_, third, ()) = balancer.choose(client(number), now, &[target(0), target(1)]).unwrap();
+                assert_eq!(third, target(2));
+            }
+        }
+        assert_eq!(firsts, [0, 1, 2, 0, 1, 2].map(target), "{method:?}");
+    }
+}
+
 /// Established connections weigh 256 times as much as others.
 #[test]
 fn least_connections_counts_as_the_kernel_does() {
