@@ -198,7 +198,7 @@ fn the_frontend_of_a_file_is_marked_and_stays() {
     let forward = |to: u16| format!("[[frontend.backend]]\nforward_to = \"127.0.0.1:{to}\"\n\n");
     std::fs::write(&file, [frontend, forward(greeter("a")), forward(greeter("b"))].concat()).unwrap();
     let server = Loopback::start(SLB, &["--config", &file, "--stateDir", &state_dir]);
-    hear(&server, "is carried out");
+    while server.ask("GET", "/readyz", "").status != 200 {}
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let names: Vec<String> = (0..4).map(|_| connect(at).1).collect();
     assert_eq!(names, ["a", "b", "a", "b"]);

@@ -41,12 +41,14 @@ pub(crate) async fn health() -> Response {
     reply::ok(&Status { status: "ok" })
 }
 
-/// The kernel has been brought to the desired state once since the start.
+/// The kernel has been brought to the desired state once since the start, and what the configuration file says was carried out or refused.
 pub(crate) async fn readiness(State(api): State<Api>) -> Result<Response, Problem> {
-    if api.board.is_ready() {
-        Ok(reply::ok(&Status { status: "ready" }))
-    } else {
+    if !api.board.is_ready() {
         Err(Problem::new(Kind::NotReady, "the kernel is being brought to the desired state for the first time"))
+    } else if api.board.file().is_some_and(|file| file.is_pending()) {
+        Err(Problem::new(Kind::NotReady, "what the configuration file says is being carried out for the first time"))
+    } else {
+        Ok(reply::ok(&Status { status: "ready" }))
     }
 }
 

@@ -88,10 +88,14 @@ impl Follower {
         })
     }
 
+    /// How the file is doing.
+    pub fn report(&self) -> FileReport {
+        self.report.clone()
+    }
+
     /// Goes on until the server stops; says when what the file says has been carried out or refused for the first time.
     pub async fn follow(mut self, mailbox: Mailbox, board: Arc<Board>, first: oneshot::Sender<()>) {
         let mut first = Some(first);
-        board.post_file(self.report.clone());
         if self.unfollowed.is_some() {
             warn!(file = %self.path.display(), "it is not a regular file: what was read at the start counts until the next start");
         }

@@ -14,6 +14,14 @@ pub struct FileReport {
     pub problem: Option<FileProblem>,
 }
 
+impl FileReport {
+    /// Whether nobody knows yet what becomes of what it said at the start.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.applied.is_none() && self.problem.is_none()
+    }
+}
+
 /// Why what a file says is not carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileProblem {
