@@ -153,7 +153,8 @@ fn report(time: Duration, done: &Done, tally: &Tally, before: Usage, means: &[Us
     for ((kind, _), answered) in CLIENTS.iter().zip(&tally.answered) {
         println!("{kind:?}: {} requests answered", answered.load(Ordering::Relaxed));
     }
-    println!("{} failed because their backend was killed or removed", tally.explained.load(Ordering::Relaxed));
+    let [killed, removed] = [&tally.killed, &tally.removed].map(|count| count.load(Ordering::Relaxed));
+    println!("{killed} failed because their backend was killed, {removed} because it was removed with its connections");
     println!("{} failed for no such reason", tally.failures.lock().unwrap().len());
     println!("before: {} descriptors, {} kB resident", before.descriptors, before.memory);
     for usage in means {

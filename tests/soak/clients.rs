@@ -11,7 +11,10 @@ use std::{
 
 use slb_lab::Dice;
 
-use crate::{backend::Id, history::History};
+use crate::{
+    backend::Id,
+    history::{Cause, History},
+};
 
 /// Longer than anything that works takes.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -52,8 +55,10 @@ pub struct Load {
 #[derive(Debug, Default)]
 pub struct Tally {
     pub answered: [AtomicU64; CLIENTS.len()],
-    /// Their backend was taken away.
-    pub explained: AtomicU64,
+    /// Their backend was killed.
+    pub killed: AtomicU64,
+    /// Their backend was removed with its connections.
+    pub removed: AtomicU64,
     /// What nothing explains.
     pub failures: std::sync::Mutex<Vec<String>>,
 }
@@ -80,17 +85,18 @@ impl Load {
             if let Some(id) = had.filter(|id| kind != Kind::Datagrams && !self.history.may_get(*id, came)) {
                 self.tally.fail(format!("{kind:?}: got backend {id}, which was drained"));
             }
-            match done {
-                Ok(()) => {
-                    if let Some(count) = self.tally.answered.get(kind as usize) {
-                        count.fetch_add(1, Ordering::Relaxed);
+            let count = match done {
+                Ok(()) => &self.tally.answered[kind as usize],
+                Err(error) => match self.history.explains(came, had) {
+                    Some(Cause::Killed) => &self.tally.killed,
+                    Some(Cause::Removed) => &self.tally.removed,
+                    None => {
+                        self.tally.fail(format!("{kind:?} of {:?} to {had:?}: {error}", came.elapsed()));
+                        continue;
                     }
-                }
-                Err(_) if self.history.explains(came, had) => {
-                    self.tally.explained.fetch_add(1, Ordering::Relaxed);
-                }
-                Err(error) => self.tally.fail(format!("{kind:?} of {:?} to {had:?}: {error}", came.elapsed())),
-            }
+                },
+            };
+            count.fetch_add(1, Ordering::Relaxed);
             thread::sleep(Duration::from_millis(dice.roll(20)));
         }
     }

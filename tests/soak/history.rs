@@ -18,9 +18,19 @@ pub struct History {
     drained: Mutex<BTreeMap<Id, Instant>>,
 }
 
+/// How clients lose their backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It dies.
+    Killed,
+    /// Who deletes it has its connections cut.
+    Removed,
+}
+
 #[derive(Debug)]
 struct Loss {
     of: Id,
+    cause: Cause,
     /// `None` while it goes on.
     to: Option<Instant>,
 }
@@ -31,10 +41,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl History {
     /// Takes a backend away from its clients.
-    pub fn lose<T>(&self, of: Id, work: impl FnOnce() -> T) -> T {
+    pub fn lose<T>(&self, of: Id, cause: Cause, work: impl FnOnce() -> T) -> T {
         let index = {
             let mut losses = lock(&self.losses);
-            losses.push(Loss { of, to: None });
+            losses.push(Loss { of, cause, to: None });
             losses.len() - 1
         };
         let done = work();
@@ -54,12 +64,13 @@ impl History {
         lock(&self.drained).get(&of).is_none_or(|drained| came <= *drained)
     }
 
-    /// Whether a client that came then has failed now because its backend was taken away; one that does not know whom it had, because any
-    /// was meanwhile.
-    pub fn explains(&self, came: Instant, had: Option<Id>) -> bool {
-        lock(&self.losses).iter().any(|loss| match had {
+    /// How a client that came then and has failed now lost its backend; one that does not know whom it had, any that went meanwhile.
+    pub fn explains(&self, came: Instant, had: Option<Id>) -> Option<Cause> {
+        let losses = lock(&self.losses);
+        let loss = losses.iter().find(|loss| match had {
             Some(id) => loss.of == id,
             None => loss.to.is_none_or(|to| to >= came),
-        })
+        });
+        loss.map(|loss| loss.cause)
     }
 }

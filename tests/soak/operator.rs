@@ -9,6 +9,7 @@ use slb_lab::{Dice, Loopback};
 use crate::{
     backend::{Backend, Id},
     clients::Load,
+    history::Cause,
 };
 
 /// There are never fewer that work, so that a client whose backend goes has another one to go to.
@@ -105,7 +106,7 @@ impl<'a> Operator<'a> {
     /// It dies, and slb has to find out.
     fn kill(&mut self, index: usize) {
         if let Some(backend) = self.members[index].backend.take() {
-            self.load.history.lose(backend.id, || drop(backend));
+            self.load.history.lose(backend.id, Cause::Killed, || drop(backend));
             self.did("killed");
         }
     }
@@ -127,7 +128,7 @@ impl<'a> Operator<'a> {
             }
         };
         let id = member.backend.as_ref().map(|backend| backend.id).unwrap_or_default();
-        self.load.history.lose(id, delete);
+        self.load.history.lose(id, Cause::Removed, delete);
         self.did("removed");
     }
 
