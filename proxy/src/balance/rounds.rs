@@ -9,10 +9,25 @@ use super::{Destination, Method};
 /// Where those that go round are.
 #[derive(Debug, Default)]
 pub struct Rounds {
+    turn: Turn,
+    /// Of clients who come back from a destination that does not answer. They have rounds of their own: in those of the others they would
+    /// skip somebody, and beginning behind the silent one each time, its neighbour would get them all.
+    detour: Turn,
+    /// Of `wrr`.
+    range: Range,
+}
+
+#[derive(Debug, Default)]
+struct Turn {
     /// The one that was chosen last; `None` before the first, as after a change with `wrr`.
     last: Option<usize>,
     /// Of `wrr`: only weights from this on are chosen now (`cw`).
     current: u32,
+}
+
+/// What `current` goes through.
+#[derive(Clone, Copy, Debug, Default)]
+struct Range {
     /// What it falls by after each round (`di`): the greatest common divisor of all weights.
     step: u32,
     /// What it begins at (`mw`).
@@ -22,10 +37,12 @@ pub struct Rounds {
 impl Rounds {
     /// The destination that stood there is gone.
     pub fn removed(&mut self, index: usize) {
-        self.last = match self.last {
-            Some(last) if last >= index => last.checked_sub(1),
-            last => last,
-        };
+        for turn in [&mut self.turn, &mut self.detour] {
+            turn.last = match turn.last {
+                Some(last) if last >= index => last.checked_sub(1),
+                last => last,
+            };
+        }
     }
 
     /// Destinations or their weights have changed.
@@ -34,27 +51,35 @@ impl Rounds {
             return;
         }
         let weights = || destinations.iter().map(|each| u32::from(each.weight()));
-        self.last = None;
-        self.step = gcd_of(weights()).max(1);
+        let step = gcd_of(weights()).max(1);
         // So that the last round takes every weight from 1 on.
-        self.highest = weights().max().unwrap_or_default().saturating_sub(self.step - 1);
-        if self.current > self.highest || self.current == 0 {
-            self.current = self.highest;
-        } else if self.step > 1 {
-            self.current = self.current / self.step * self.step + 1;
+        let highest = weights().max().unwrap_or_default().saturating_sub(step - 1);
+        self.range = Range { step, highest };
+        for turn in [&mut self.turn, &mut self.detour] {
+            turn.last = None;
+            if turn.current > highest || turn.current == 0 {
+                turn.current = highest;
+            } else if step > 1 {
+                turn.current = turn.current / step * step + 1;
+            }
         }
     }
 
-    /// The place of the next one, if any takes connections. Who comes back from those that were tried takes nobody else's turn: while one
-    /// backend does not answer, the next has its own share of clients and that one's, and not the latter only.
+    /// The place of the next one, if any takes connections.
     pub fn choose<H>(&mut self, method: Method, destinations: &[Destination<H>], tried: &[Target]) -> Option<usize> {
-        if tried.is_empty() {
-            return self.next(method, destinations, tried);
-        }
-        Self { ..*self }.next(method, destinations, tried)
+        let turn = if tried.is_empty() { &mut self.turn } else { &mut self.detour };
+        turn.next(method, self.range, destinations, tried)
     }
+}
 
-    fn next<H>(&mut self, method: Method, destinations: &[Destination<H>], tried: &[Target]) -> Option<usize> {
+impl Turn {
+    fn next<H>(
+        &mut self,
+        method: Method,
+        range: Range,
+        destinations: &[Destination<H>],
+        tried: &[Target],
+    ) -> Option<usize> {
         let available = || destinations.iter().enumerate().filter(|(_, each)| each.is_available(tried));
         match method {
             Method::Lc => first_least(available(), |least, each| least.overhead() > each.overhead()),
@@ -63,7 +88,7 @@ impl Rounds {
             }),
             Method::Wrr => {
                 let best = available().map(|(_, each)| u32::from(each.weight())).max()?;
-                self.weighted(destinations, best, tried)
+                self.weighted(range, destinations, best, tried)
             }
             Method::Rr | Method::Sh | Method::Mh => {
                 let after = self.last.map_or(0, |last| last + 1);
@@ -75,7 +100,14 @@ impl Rounds {
     }
 
     /// `best` is the highest weight among those that take connections: rounds that nobody is chosen in are left out.
-    fn weighted<H>(&mut self, destinations: &[Destination<H>], best: u32, tried: &[Target]) -> Option<usize> {
+    fn weighted<H>(
+        &mut self,
+        range: Range,
+        destinations: &[Destination<H>],
+        best: u32,
+        tried: &[Target],
+    ) -> Option<usize> {
+        let Range { step, highest } = range;
         // Twice is enough: for the rest of this round, and for one with a weight that somebody has.
         for _ in 0..2 {
             let after = self.last.map_or(0, |last| last + 1);
@@ -86,9 +118,9 @@ impl Rounds {
                 return Some(index);
             }
             self.last = None;
-            self.current = self.current.checked_sub(self.step).filter(|current| *current > 0).unwrap_or(self.highest);
+            self.current = self.current.checked_sub(step).filter(|current| *current > 0).unwrap_or(highest);
             let above = self.current.saturating_sub(best);
-            self.current = self.current.saturating_sub(above.div_ceil(self.step) * self.step).max(1);
+            self.current = self.current.saturating_sub(above.div_ceil(step) * step).max(1);
         }
         None
     }

@@ -71,22 +71,23 @@ fn a_removed_destination_leaves_the_turn_where_it_was() {
 }
 
 #[test]
-fn who_was_refused_by_one_takes_nobodys_turn() {
+fn who_was_refused_by_one_takes_nobodys_turn_and_goes_to_each_of_the_others() {
     let now = Instant::now();
     for method in [Method::Rr, Method::Wrr] {
         let mut balancer = balancer(method, ServiceSettings::default(), &[1, 1, 1]);
-        let mut firsts = Vec::new();
-        for number in 0..6 {
+        let (mut firsts, mut seconds) = (Vec::new(), Vec::new());
+        for number in 0..12 {
             let (_, first) = chosen(&mut balancer, client(number), now).unwrap();
             firsts.push(first);
             if first == target(0) {
                 let (_, second, ()) = balancer.choose(client(number), now, &[target(0)]).unwrap();
-                assert_eq!(second, target(1));
-                let (_, third, ()) = balancer.choose(client(number), now, &[target(0), target(1)]).unwrap();
-                assert_eq!(third, target(2));
+                seconds.push(second);
             }
         }
-        assert_eq!(firsts, [0, 1, 2, 0, 1, 2].map(target), "{method:?}");
+        assert_eq!(firsts, [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2].map(target), "{method:?}");
+        assert_eq!(seconds, [1, 2, 1, 2].map(target), "{method:?}");
+        let (_, third, ()) = balancer.choose(client(0), now, &[target(0), target(1)]).unwrap();
+        assert_eq!(third, target(2), "{method:?}");
     }
 }
 
