@@ -198,6 +198,6 @@ fn mini_balancers_file_is_all_that_is_needed() {
 }
 
 slb_lab::main! {
-    fast: [an_edit_is_in_the_kernel, what_cannot_be_had_now_is_tried_again, mini_balancers_file_is_all_that_is_needed],
-    stock: []
+    fast: [an_edit_is_in_the_kernel, what_cannot_be_had_now_is_tried_again],
+    fast, user: [mini_balancers_file_is_all_that_is_needed],
 }

@@ -19,7 +19,7 @@ use crate::{
     feasible::Feasible,
     model::{LoadBalancer, Phase, ServiceKey, Time, Vip, VirtualService},
     observed::ServiceView,
-    plan::{ALL_STAGES, Observed, Scope, Stage, plan_stages},
+    plan::{Observed, Scope, Stage, plan_stages},
     ports::{Advertiser, Cause, Dataplane, Host, Unserved, Verdict},
     state::{Change, State},
     step::{AdvertStep, DataplaneStep, HostStep, Step},
@@ -160,15 +160,6 @@ impl<'a> Course<'a> {
 }
 
 impl<W: World> Controller<W> {
-    /// Carries out the plan for `scope`, from what was last observed. `asked` is what requests have
-    /// changed in the state; a creation among it that fails will be undone.
-    pub(super) async fn converge(&mut self, scope: &Scope, asked: &[Change], now: Instant) -> Failures {
-        let mut course = Course::new(asked, self.time());
-        let feasible = self.feasible(ALL_STAGES, scope, course.time);
-        self.follow(feasible, &mut course).await;
-        self.take_stock(scope, course, now)
-    }
-
     /// Takes steps that have been found for the time of the course.
     pub(super) async fn follow(&mut self, feasible: Feasible, course: &mut Course<'_>) {
         let Feasible { plan, untried } = feasible;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Brings everything to the desired state, after a start or a look at the kernel: all services are programmed before the first VIP is
-//! bound. In parts, for the steps of a start are a hundred thousand, and would leave holes in the memory that are there to the end.
+//! Brings many VIPs to the desired state, after a start, a look at the kernel or a request for all of them: all services are programmed
+//! before the first VIP is bound. In parts, for the steps may be a hundred thousand, and would leave holes in the memory that are there to
+//! the end.
 
 use std::{collections::BTreeSet, ops::RangeInclusive, time::Instant};
 
@@ -11,55 +12,78 @@ use super::{
 };
 use crate::{
     model::Vip,
-    plan::{Scope, Stage},
+    plan::{ALL_STAGES, Scope, Stage},
+    state::Change,
 };
 
-/// Stages with how many VIPs are planned for at a time. Few, where each piece is no more than a packet to the kernel: a VIP has ten times
-/// as many steps where it is programmed. As many as go where it may be a run of iptables.
-const PASSES: [(RangeInclusive<Stage>, usize); 5] = [
+/// Stages, with how many VIPs they are planned for at a time.
+type Pass = (RangeInclusive<Stage>, usize);
+
+/// VIPs that take one pass.
+const FEW: usize = 64;
+
+/// What more than a few take. Few at a time, where each piece is no more than a packet to the kernel: a VIP has ten times as many steps where
+/// it is programmed. As many as go where it may be a run of iptables.
+const PASSES: [Pass; 5] = [
     (Stage::Withdraw..=Stage::EnableSourceNat, STEPS),
-    (Stage::Program..=Stage::Prune, 64),
+    (Stage::Program..=Stage::Prune, FEW),
     (Stage::Mark..=Stage::Mark, STEPS),
     (Stage::Bind..=Stage::Advertise, 512),
     (Stage::DisableSourceNat..=Stage::DisableSourceNat, STEPS),
 ];
 
 impl<W: World> Controller<W> {
-    /// Converges for what nobody asked for; `repairs` are told.
-    pub(super) async fn pass_through(&mut self, scope: &Scope, mut repairs: Option<Repairs>, now: Instant) -> Failures {
+    /// Carries out the plan for `scope`, from what was last observed. `asked` is what requests have changed in the state; a creation
+    /// among it that fails will be undone.
+    pub(super) async fn converge(&mut self, scope: &Scope, asked: &[Change], now: Instant) -> Failures {
+        let mut course = Course::new(asked, self.time());
+        self.pass_through(scope, &mut course, None).await;
+        self.take_stock(scope, course, now)
+    }
+
+    /// The same for what nobody asked for, and is told: a repair.
+    pub(super) async fn converge_and_tell(&mut self, scope: &Scope, now: Instant) -> Failures {
         let mut course = Course::new(&[], self.time());
-        for (stages, vips) in PASSES {
-            for part in self.parts(scope, vips) {
+        let mut repairs = Repairs::default();
+        self.pass_through(scope, &mut course, Some(&mut repairs)).await;
+        repairs.log_more();
+        self.take_stock(scope, course, now)
+    }
+
+    async fn pass_through(&mut self, scope: &Scope, course: &mut Course<'_>, mut repairs: Option<&mut Repairs>) {
+        let vips = self.vips_in(scope);
+        let passes = if vips.len() > FEW { &PASSES[..] } else { &[(ALL_STAGES, FEW)] };
+        for (stages, many) in passes {
+            for part in self.parts(vips.clone(), *many) {
                 let feasible = self.feasible(stages.clone(), &part, course.time);
                 if let Some(repairs) = &mut repairs {
                     repairs.log(&feasible.plan);
                 }
-                self.follow(feasible, &mut course).await;
+                self.follow(feasible, course).await;
                 if stages.contains(&Stage::Program) {
                     self.settle(&part);
                 }
             }
-            if repairs.is_none() {
-                self.observed.pack();
-            }
         }
-        if let Some(repairs) = repairs {
-            repairs.log_more();
-        }
-        self.take_stock(scope, course, now)
     }
 
-    /// A scope in parts of so many VIPs, and those that belong to them. Also what is left of VIPs that there are no more.
-    fn parts(&self, scope: &Scope, vips: usize) -> Vec<Scope> {
-        let Scope::All = scope else { return vec![scope.clone()] };
+    /// Also what is left of VIPs that there are no more.
+    fn vips_in(&self, scope: &Scope) -> BTreeSet<Vip> {
+        let vips = match scope {
+            Scope::Vips(vips) => return vips.clone(),
+            Scope::All => self.state.vips(),
+        };
         let of_before = self.retries.keys().chain(self.raises.keys()).copied();
-        let more = self.observed.strays().chain(of_before).filter(|vip| !self.state.holds(*vip));
-        let mut left: BTreeSet<Vip> = self.state.vips().chain(more).collect();
+        vips.chain(self.observed.strays().chain(of_before)).collect()
+    }
+
+    /// So many VIPs at a time, and those that belong to them.
+    fn parts(&self, mut vips: BTreeSet<Vip>, many: usize) -> Vec<Scope> {
         let mut parts = Vec::new();
-        while !left.is_empty() {
-            let part = self.state.together(left.iter().copied().take(vips));
+        while !vips.is_empty() {
+            let part = self.state.together(vips.iter().copied().take(many));
             for vip in &part {
-                left.remove(vip);
+                vips.remove(vip);
             }
             parts.push(Scope::Vips(part));
         }
