@@ -8,6 +8,7 @@
 
 mod adapter;
 mod advertiser;
+mod allocator;
 mod alone;
 mod args;
 mod backend;
