@@ -50,7 +50,7 @@ fn name(stage: Stage) -> &'static str {
         Stage::Withdraw => "withdraw",
         Stage::Unbind => "unbind",
         Stage::RemoveService => "removeService",
-        Stage::EnableSourceNat => "enableSourceNat",
+        Stage::EnableSourceNat | Stage::Prepare => "enableSourceNat",
         Stage::Program => "program",
         Stage::Prune => "prune",
         Stage::Mark => "mark",

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! take away   withdraw ▶ unbind ▶ remove service
-//! build up    enable source NAT, catch answers ▶ program service and backends ▶ prune backends ▶ mark ▶ bind ▶ advertise
+//! build up    enable source NAT, catch answers ▶ program service and backends ▶ prune backends ▶ prepare ▶ mark ▶ bind ▶ advertise
 //! last        disable source NAT, release answers
 //! ```
 //! Each VIP is planned for by itself, also where a load-balancer has another one beside it. It is advertised if one of its load-balancers is
@@ -12,6 +12,9 @@
 //! A VIP is bound only once its services are programmed: the kernel answers ARP for an address from the moment it is bound, so
 //! binding is already telling. For the same reason it is unbound before they are removed. Backends that are no longer
 //! wanted go after new ones have come, so that there is no moment without any.
+//!
+//! Source NAT is there before a VIP that clients reach has another service or backend. One that is bound next is prepared last, for that may
+//! be a run of iptables, and after a start all others wait for their services.
 //!
 //! Answers to clients' own addresses are caught for a whole family, from the first VIP that needs it to the last.
 //!
@@ -70,12 +73,14 @@ pub enum Stage {
     Unbind,
     /// [`DataplaneStep::RemoveService`].
     RemoveService,
-    /// [`HostStep::EnableSourceNat`] and [`HostStep::CatchAnswers`].
+    /// [`HostStep::EnableSourceNat`] of VIPs that are bound, and [`HostStep::CatchAnswers`].
     EnableSourceNat,
     /// Services and backends that are new or changed.
     Program,
     /// [`DataplaneStep::RemoveBackend`].
     Prune,
+    /// [`HostStep::EnableSourceNat`] of VIPs that are not bound yet.
+    Prepare,
     /// [`HostStep::Mark`] and [`HostStep::Unmark`].
     Mark,
     /// [`HostStep::Bind`].
@@ -119,7 +124,7 @@ pub fn plan_stages(
 }
 
 impl Step {
-    /// Where the step stands in the order.
+    /// Where the step stands in the order; what [`Stage::Prepare`] has stands at [`Stage::EnableSourceNat`] where the VIP is bound.
     #[must_use]
     pub fn stage(&self) -> Stage {
         match self {
@@ -253,7 +258,10 @@ struct Steps {
 
 impl Steps {
     fn push(&mut self, step: Step) {
-        let stage = step.stage();
+        self.push_at(step.stage(), step);
+    }
+
+    fn push_at(&mut self, stage: Stage, step: Step) {
         if self.stages.contains(&stage) {
             self.plan.entry(stage).or_default().push(step);
         }
@@ -284,7 +292,6 @@ impl Steps {
         let steps = [
             (!told && observed.advertised.contains(&vip), Step::Advert(AdvertStep::Withdraw(vip))),
             (held && !wanted && host.bound.contains(&vip), Step::Host(HostStep::Unbind(vip))),
-            (is_translated && !is_so, Step::Host(HostStep::EnableSourceNat(vip, translated))),
             (answered && !has_answers, Step::Host(HostStep::CatchAnswers(vip))),
             (wanted && !host.bound.contains(&vip), Step::Host(HostStep::Bind(vip))),
             (told && !observed.advertised.contains(&vip), Step::Advert(AdvertStep::Advertise(vip))),
@@ -292,6 +299,10 @@ impl Steps {
             (is_last, Step::Host(HostStep::ReleaseAnswers(vip))),
         ];
         steps.into_iter().filter(|(needed, _)| *needed).for_each(|(_, step)| self.push(step));
+        if is_translated && !is_so {
+            let stage = if host.bound.contains(&vip) { Stage::EnableSourceNat } else { Stage::Prepare };
+            self.push_at(stage, Step::Host(HostStep::EnableSourceNat(vip, translated)));
+        }
         self.of_marks(&marked, host.marks.get(&vip).unwrap_or(&BTreeSet::new()));
     }
 

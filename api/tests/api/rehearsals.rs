@@ -35,7 +35,7 @@ async fn every_change_can_be_asked_for_without_being_made() {
     let plan =
         server.post("/loadbalancer?dryRun=true", r#"{"port":80,"backends":[{"ip":"10.0.0.1","port":1}]}"#).await.json();
     let stages: Vec<_> = plan["steps"].as_array().unwrap().iter().map(|step| step["stage"].clone()).collect();
-    assert_eq!(stages, ["enableSourceNat", "program", "program", "bind", "advertise"]);
+    assert_eq!(stages, ["program", "program", "enableSourceNat", "bind", "advertise"]);
     let reply = server.send("DELETE", &format!("{path}?drain=30s&dryRun=true"), "").await;
     assert_eq!((reply.status.as_u16(), &reply.json()["changed"]), (200, &json!(1)));
     assert_eq!(server.send("PATCH", &format!("{path}?dryRun=false"), r#"{"name":"x"}"#).await.json()["name"], "x");

@@ -27,7 +27,7 @@ const FEW: usize = 64;
 const PASSES: [Pass; 5] = [
     (Stage::Withdraw..=Stage::EnableSourceNat, STEPS),
     (Stage::Program..=Stage::Prune, FEW),
-    (Stage::Mark..=Stage::Mark, STEPS),
+    (Stage::Prepare..=Stage::Mark, STEPS),
     (Stage::Bind..=Stage::Advertise, 512),
     (Stage::DisableSourceNat..=Stage::DisableSourceNat, STEPS),
 ];

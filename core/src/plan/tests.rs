@@ -259,6 +259,21 @@ proptest! {
         }
     }
 
+    /// Who reaches a VIP never reaches a new backend of it without source NAT.
+    #[test]
+    fn translated_before_clients_get_there(state in states(), kernel in kernels()) {
+        let expected = carried_out(&plan(&state, &kernel, &Scope::All, Time::FIRST), kernel.clone()).host.source_nat;
+        let mut kernel = kernel;
+        for step in plan(&state, &kernel, &Scope::All, Time::FIRST).values().flatten() {
+            kernel.note(step);
+            let vip = step.vip();
+            let adds = matches!(step, Step::Dataplane(DataplaneStep::AddService(..) | DataplaneStep::AddBackend(..)));
+            if (adds && kernel.host.bound.contains(&vip)) || *step == Step::Host(HostStep::Bind(vip)) {
+                prop_assert!(expected.get(&vip).is_none_or(|choice| kernel.host.source_nat.get(&vip) == Some(choice)), "{step}");
+            }
+        }
+    }
+
     /// The network is told of a VIP if one of its load-balancers wants that, and is told nothing while it has no place to go.
     #[test]
     fn advertised_if_one_of_its_load_balancers_wants_that(state in states(), kernel in kernels()) {
