@@ -134,13 +134,8 @@ impl<W: World> Controller<W> {
             let vips: Vec<Vip> = self.state.vips().collect();
             return vips.into_iter().for_each(|vip| self.retry_later(vip, true, now));
         }
-        let mut failed = if starting {
-            let failed = self.converge(scope, &[], now).await;
-            self.observed.pack();
-            failed
-        } else {
-            self.converge_and_tell(scope, now).await
-        };
+        let mut failed =
+            if starting { self.converge(scope, &[], now).await } else { self.converge_and_tell(scope, now).await };
         self.finish_deletions(scope, &mut failed, now).await;
         self.log_failures(scope, &failed);
         // What is refused for good is in the log, and no reason to keep the others waiting.

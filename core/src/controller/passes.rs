@@ -64,6 +64,10 @@ impl<W: World> Controller<W> {
                     self.settle(&part);
                 }
             }
+            // The next pass takes the room that this gives back.
+            if !self.board.is_ready() {
+                self.observed.pack();
+            }
         }
     }
 

@@ -44,12 +44,12 @@ fn both_come_and_go_together() {
     assert_eq!(
         log,
         [
-            "enable source NAT for 192.168.0.85 (always)",
-            "enable source NAT for fd00::85 (always)",
             "add service 192.168.0.85:6443 (rr)",
             "add backend 10.0.0.1:80 (MASQ weight 1) to 192.168.0.85:6443",
             "add service [fd00::85]:6443 (rr)",
             "add backend [fd00:1::1]:80 (MASQ weight 1) to [fd00::85]:6443",
+            "enable source NAT for 192.168.0.85 (always)",
+            "enable source NAT for fd00::85 (always)",
             "bind 192.168.0.85",
             "bind fd00::85",
             "advertise 192.168.0.85",
