@@ -51,10 +51,10 @@ impl<W: World> Controller<W> {
     }
 
     async fn pass_through(&mut self, scope: &Scope, course: &mut Course<'_>, mut repairs: Option<&mut Repairs>) {
-        let vips = self.vips_in(scope);
-        let passes = if vips.len() > FEW { &PASSES[..] } else { &[(ALL_STAGES, FEW)] };
+        let passes = if self.vips_in(scope).len() > FEW { &PASSES[..] } else { &[(ALL_STAGES, FEW)] };
         for (stages, many) in passes {
-            for part in self.parts(vips.clone(), *many) {
+            let mut left = self.vips_in(scope);
+            while let Some(part) = self.next_of(&mut left, *many) {
                 let feasible = self.feasible(stages.clone(), &part, course.time);
                 if let Some(repairs) = &mut repairs {
                     repairs.log(&feasible.plan);
@@ -81,16 +81,12 @@ impl<W: World> Controller<W> {
         vips.chain(self.observed.strays().chain(of_before)).collect()
     }
 
-    /// So many VIPs at a time, and those that belong to them.
-    fn parts(&self, mut vips: BTreeSet<Vip>, many: usize) -> Vec<Scope> {
-        let mut parts = Vec::new();
-        while !vips.is_empty() {
-            let part = self.state.together(vips.iter().copied().take(many));
-            for vip in &part {
-                vips.remove(vip);
-            }
-            parts.push(Scope::Vips(part));
+    /// Takes out so many of these VIPs, and those that belong to them.
+    fn next_of(&self, vips: &mut BTreeSet<Vip>, many: usize) -> Option<Scope> {
+        let part = self.state.together(vips.iter().copied().take(many));
+        for vip in &part {
+            vips.remove(vip);
         }
-        parts
+        (!part.is_empty()).then_some(Scope::Vips(part))
     }
 }
