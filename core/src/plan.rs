@@ -25,6 +25,7 @@
 //! written before the kernel was touched and is erased after the kernel is clean; and slb's own rules for source NAT, answers and marks. Everything
 //! else is foreign and no step ever names it.
 
+pub mod passes;
 #[cfg(test)]
 mod tests;
 

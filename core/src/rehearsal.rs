@@ -6,7 +6,11 @@ use std::{borrow::Cow, collections::BTreeSet};
 use crate::{
     command::Tally,
     model::{Phase, Time, Vip},
-    plan::{Observed, Scope, plan},
+    plan::{
+        Observed,
+        passes::{next_part, passes},
+        plan_stages,
+    },
     state::{Change, State},
     step::Step,
 };
@@ -46,8 +50,14 @@ impl<'a> Rehearsal<'a> {
             self.observed.to_mut().note(step);
         }
         let after = changes.iter().filter_map(|change| change.after.as_ref());
-        let scope = Scope::Vips(state.together(after.flat_map(|after| after.vips)));
-        steps.extend(plan(state, &self.observed, &scope, self.now).into_values().flatten());
+        let vips = state.together(after.flat_map(|after| after.vips));
+        for (stages, many) in passes(vips.len()) {
+            let mut left = vips.clone();
+            while let Some(part) = next_part(state, &mut left, *many) {
+                let plan = plan_stages(stages.clone(), state, &self.observed, &part, self.now);
+                steps.extend(plan.into_values().flatten());
+            }
+        }
         for change in changes.iter().filter(|change| change.write().is_some()) {
             let goes = change.after.as_ref().is_none_or(|after| after.phase == Phase::Deleting);
             match change.created() {

@@ -12,22 +12,18 @@ use std::{
 
 use tracing::debug;
 
-use super::{Controller, Drivers, World, background::Retry};
+use super::{Controller, Drivers, World, background::Retry, log::Repairs};
 use crate::{
     command::Failure,
     errors::{Chain, Shared},
     feasible::Feasible,
     model::{LoadBalancer, Phase, ServiceKey, Time, Vip, VirtualService},
     observed::ServiceView,
-    plan::{Observed, Scope, Stage, plan_stages},
+    plan::{Observed, Scope, Stage, passes::MANY, plan_stages},
     ports::{Advertiser, Cause, Dataplane, Host, Unserved, Verdict},
     state::{Change, State},
     step::{AdvertStep, DataplaneStep, HostStep, Step},
 };
-
-/// Steps that a driver is handed at a time: with as many verdicts, and the driver's own of each, they take memory. Many, for iptables
-/// writes its whole table each time.
-pub(super) const STEPS: usize = 16_384;
 
 /// What is not as desired, by VIP, in the order in which it failed. No list is empty.
 pub(super) type Failures = BTreeMap<Vip, Vec<Failed>>;
@@ -135,11 +131,13 @@ pub(super) struct Course<'a> {
     failed: Failures,
     /// A step of the host or the network failed.
     held_up: BTreeSet<Vip>,
+    /// Told of each step, where nobody asked for it.
+    pub(super) repairs: Option<Repairs>,
 }
 
 impl<'a> Course<'a> {
     pub(super) fn new(asked: &'a [Change], time: Time) -> Self {
-        Self { asked, time, failed: Failures::new(), held_up: BTreeSet::new() }
+        Self { asked, time, failed: Failures::new(), held_up: BTreeSet::new(), repairs: None }
     }
 
     /// Whether it is of no use to take the step after what has failed.
@@ -168,7 +166,10 @@ impl<W: World> Controller<W> {
         }
         for mut steps in plan.into_values() {
             steps.retain(|step| !course.rules_out(step) && (!step.tells() || self.serves(step.vip(), course)));
-            for part in steps.chunks(STEPS) {
+            if let Some(repairs) = &mut course.repairs {
+                repairs.log(&steps);
+            }
+            for part in steps.chunks(MANY) {
                 let verdicts = self.drivers.apply(part).await;
                 for (step, verdict) in part.iter().copied().zip(verdicts) {
                     let (may_pass, cause) = match verdict {
@@ -192,7 +193,6 @@ impl<W: World> Controller<W> {
         let Course { failed, time, .. } = course;
         self.note_retries(scope, &failed, now);
         self.note_raises(scope, time, now);
-        self.settle(scope);
         self.report(scope, &failed, time);
         self.watch_through(scope);
         failed

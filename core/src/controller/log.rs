@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{ServiceKey, Target, Vip},
-    plan::{Plan, Scope},
+    plan::Scope,
     step::{AdvertStep, Step},
 };
 
@@ -29,8 +29,8 @@ pub(super) struct Repairs {
 
 impl Repairs {
     /// Tells of the first few steps before they are taken.
-    pub(super) fn log(&mut self, plan: &Plan) {
-        let steps = plan.values().flatten().filter(|step| !matches!(step, Step::Advert(AdvertStep::Advertise(_))));
+    pub(super) fn log(&mut self, steps: &[Step]) {
+        let steps = steps.iter().filter(|step| !matches!(step, Step::Advert(AdvertStep::Advertise(_))));
         for step in steps {
             if self.steps < NAMED {
                 warn!(%step, vip = %step.vip(), "the kernel is not as desired: repairing");

@@ -6,7 +6,7 @@
 //!  link and address events, interval, retries ───────────────────────────────▶ converge
 //! ```
 //! Rooms, in reading order: [`admission`](self) finds addresses for each creation; `round` makes wishes durable and carries
-//! them out, or undoes them; `declare` does so with many load-balancers as one; `rehearse` says what they would do; `keys` remembers what was granted, for those who ask again; `peers` adds and removes routers that are told; `converge` brings the kernel to the desired state, in `passes` where that is everything, and `report` says how it is doing; `health` takes out
+//! them out, or undoes them; `declare` does so with many load-balancers as one; `rehearse` says what they would do; `keys` remembers what was granted, for those who ask again; `peers` adds and removes routers that are told; `converge` brings the kernel to the desired state, in `passes` where that is much, and `report` says how it is doing; `health` takes out
 //! backends that fail their checks, and `drain` follows those that are drained to their end; `background` does the same without being
 //! asked, as often as `pace` says, and `log` says what was not as desired; `avoid` knows which addresses must not be handed out, and `foreign` what belongs to other programs.
 //!

@@ -6,6 +6,7 @@ use std::{
     collections::BTreeSet,
     io,
     net::Ipv4Addr,
+    ops::RangeInclusive,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -125,9 +126,14 @@ struct Server {
 impl Server {
     /// `None` if it crashed on the way.
     fn start(sim: &Sim) -> Option<Self> {
+        Self::with_pool(sim, 85..=90)
+    }
+
+    /// The same with these last bytes of addresses, in both families.
+    fn with_pool(sim: &Sim, lasts: RangeInclusive<u8>) -> Option<Self> {
         let now = Instant::now();
         let board = Arc::new(Board::new(Journal::new(Uuid::nil(), clock)));
-        let pool: Vec<Vip> = (85..=90).flat_map(|last| [vip(last), ipv6(last)]).collect();
+        let pool: Vec<Vip> = lasts.flat_map(|last| [vip(last), ipv6(last)]).collect();
         let disk = sim.with(|remains| remains.disk.clone());
         let mut controller = Controller::new(drivers(sim, &pool), disk, Arc::clone(&board), INTERVAL, now).unwrap();
         controller.reconcile(now).now_or_never()?;

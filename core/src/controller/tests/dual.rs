@@ -13,6 +13,15 @@ fn dual(number: u128, named: &[Vip]) -> Command {
     Command::Create(NewLoadBalancer { vips: WantedVips::new(Some(Families::Dual), named).unwrap(), ..new })
 }
 
+/// So many, each with a backend.
+pub(super) fn many(numbers: RangeInclusive<u8>, ip: &str) -> Vec<NewLoadBalancer> {
+    let one = |number: u8| {
+        let Command::Create(new) = with_backends(dual(number.into(), &[]), &[ip]) else { panic!("no creation") };
+        new
+    };
+    numbers.map(one).collect()
+}
+
 fn with_backends(command: Command, ips: &[&str]) -> Command {
     let Command::Create(new) = command else { panic!("no creation") };
     let backend = |(number, ip): (u128, &&str)| {

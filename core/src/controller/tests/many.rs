@@ -64,6 +64,29 @@ fn a_list_is_made_in_its_order_beside_what_there_is() {
     assert_eq!(states(&server).len(), 4);
 }
 
+/// More than are carried out at once.
+#[test]
+fn of_many_nothing_is_left_if_one_fails() {
+    for step in [
+        Step::Dataplane(DataplaneStep::AddService(
+            Endpoint::tcp(vip(150), port(6443)).into(),
+            ServiceSettings::default(),
+        )),
+        Step::Host(HostStep::EnableSourceNat(vip(150), SourceNat::default())),
+        Step::Host(HostStep::Bind(vip(150))),
+    ] {
+        let sim = Sim::default();
+        let mut server = Server::with_pool(&sim, 85..=160).unwrap();
+        sim.with(|remains| remains.broken.push((step, true)));
+        assert!(more(&mut server, dual::many(1..=70, "10.0.0.1")).is_err(), "{step}");
+        assert_eq!(states(&server), []);
+        server.check();
+        sim.with(|remains| remains.broken.clear());
+        assert_eq!(more(&mut server, dual::many(1..=70, "10.0.0.1")).unwrap().0.created, 70);
+        server.check();
+    }
+}
+
 #[test]
 fn the_whole_set_leaves_alone_what_is_of_the_file() {
     let sim = Sim::default();

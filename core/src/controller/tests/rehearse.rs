@@ -83,6 +83,20 @@ proptest! {
     }
 }
 
+/// More than are planned for at once: they are made, get another backend each, and go.
+#[test]
+fn a_plan_of_many_vips_is_in_the_order_of_what_is_done() {
+    let sim = Sim::default();
+    let mut server = Server::with_pool(&sim, 85..=160).unwrap();
+    for (load_balancers, known) in
+        [(dual::many(1..=70, "10.0.0.1"), 0), (dual::many(1..=70, "10.0.0.2"), 70), (Vec::new(), 70)]
+    {
+        let known = (1..=known).map(lb).collect();
+        rehearse_and_do(&mut server, Declaration { extent: Extent::Requests, load_balancers, known }.into());
+        server.check();
+    }
+}
+
 #[test]
 fn a_service_of_another_program_is_passed_over_in_a_rehearsal_too() {
     let sim = Sim::default();
