@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What has happened, in order, for any number of readers. Nobody who tells waits for anybody who reads: the last
-//! [`KEPT`] events are kept in memory, and a reader who falls behind further than that is told to look at everything anew.
+//! [`KEPT`] events are kept in memory, from the first reader on, and a reader who falls behind further than that is told to look at everything anew.
 //!
 //! Numbers count from the start of the process, which has a name of its own: whoever comes back after a restart is told
 //! the same.
@@ -191,11 +191,15 @@ impl Journal {
         let waiting = {
             let mut pages = self.pages();
             for event in events {
+                pages.told += 1;
+                // Nobody can ask for what was told before the first reader.
+                if pages.readers == 0 {
+                    continue;
+                }
                 if pages.kept.len() == KEPT {
                     pages.kept.pop_front();
                 }
                 pages.kept.push_back(Arc::new(Entry { at, event }));
-                pages.told += 1;
             }
             std::mem::take(&mut pages.waiting)
         };

@@ -49,6 +49,18 @@ fn a_reader_starts_anew_and_hears_the_rest_in_order() {
 }
 
 #[test]
+fn nothing_is_kept_before_somebody_reads() {
+    let journal = journal();
+    (0..3).for_each(|number| journal.tell(conflict(number)));
+    assert_eq!(journal.pages().kept.len(), 0);
+    let first: EventId = format!("{}-1", Uuid::from_u128(1).simple()).parse().unwrap();
+    let mut reader = journal.read(Some(first));
+    assert_eq!(numbers(&heard(&mut reader)), [None], "what came after the first is not known any more");
+    journal.tell(conflict(3));
+    assert_eq!(numbers(&heard(&mut reader)), [Some(3)]);
+}
+
+#[test]
 fn a_reader_that_comes_back_misses_nothing() {
     let journal = journal();
     let mut first = journal.read(None);
