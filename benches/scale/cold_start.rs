@@ -61,11 +61,6 @@ fn measure_at(fleet: Fleet, rounds: usize, is_slow_measured: bool) -> f64 {
     // A host that goes makes work for the kernel at a time of its own, and services of all hosts are in one table of the kernel's:
     // the hosts stay to the end, and each is emptied at once.
     let hosts: Vec<_> = (0..rounds).map(|_| (Host::new(), Host::new(), Host::new())).collect();
-    // Once for nothing: it takes memory that the next ones have then.
-    if let Some((_, host, _)) = hosts.first() {
-        let _ = time_programmed(fleet, host);
-        host.flush();
-    }
     let (mut packed, mut programmed) = (Vec::new(), Vec::new());
     let (mut slb, mut pages, mut ready) = (Vec::new(), Vec::new(), Vec::new());
     for (one, two, three) in &hosts {
@@ -94,10 +89,12 @@ fn measure_at(fleet: Fleet, rounds: usize, is_slow_measured: bool) -> f64 {
     median(&programmed) / median(&packed)
 }
 
-/// Has this process keep memory that is touched already: the first piece of that size is mapped for itself and given back, and the next,
-/// since one so large was freed, is of the heap and stays there (mallopt(3), `M_MMAP_THRESHOLD` and `M_TRIM_THRESHOLD`).
+/// Has this process keep as much memory as the largest plan takes: the first piece of that size is mapped for itself and given back, and the next
+/// ones, since one so large was freed, are of the heap and stay there (mallopt(3), `M_MMAP_THRESHOLD` and `M_TRIM_THRESHOLD`).
 fn keep_memory() {
-    (0..2).for_each(|_| drop(std::hint::black_box(vec![1_u8; 31 << 20])));
+    for pieces in [1, 2] {
+        drop(std::hint::black_box(vec![vec![1_u8; 31 << 20]; pieces]));
+    }
 }
 
 fn time_programmed(fleet: Fleet, host: &Host) -> Duration {
