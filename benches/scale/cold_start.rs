@@ -31,7 +31,7 @@ use slb_dataplane::Ipvs;
 use slb_store::Redb;
 
 use crate::{
-    finding::{median, tell},
+    finding::tell,
     fleet::{Fleet, Host, file, on_a_runtime},
     limit,
     process::{self, SLB},
@@ -42,21 +42,15 @@ const ROOM: &str = "coldStart";
 const SCALES: [(u32, usize, bool); 4] = [(100, 5, true), (1_000, 3, false), (2_000, 3, true), (10_000, 3, false)];
 /// Between two looks at what is in the kernel.
 const LOOK: Duration = Duration::from_millis(5);
-/// How many times as long as the limit programming may take.
-const AIM: f64 = 2.0;
 
 pub fn measure() {
     keep_memory();
-    let ratios = SCALES
-        .map(|(load_balancers, rounds, is_slow_measured)| measure_at(Fleet(load_balancers), rounds, is_slow_measured));
-    assert!(
-        ratios.iter().all(|ratio| *ratio <= AIM),
-        "programming takes so many times as long as the limit: {ratios:.2?}"
-    );
+    for (load_balancers, rounds, is_slow_measured) in SCALES {
+        measure_at(Fleet(load_balancers), rounds, is_slow_measured);
+    }
 }
 
-/// How many times as long as the limit programming takes.
-fn measure_at(fleet: Fleet, rounds: usize, is_slow_measured: bool) -> f64 {
+fn measure_at(fleet: Fleet, rounds: usize, is_slow_measured: bool) {
     let tell = |what, times: &[f64]| tell(ROOM, what, fleet.0, "s", times);
     // A host that goes makes work for the kernel at a time of its own, and services of all hosts are in one table of the kernel's:
     // the hosts stay to the end, and each is emptied at once.
@@ -86,7 +80,6 @@ fn measure_at(fleet: Fleet, rounds: usize, is_slow_measured: bool) -> f64 {
     if is_slow_measured {
         tell("ipvsadm -R", &[time_ipvsadm(fleet).as_secs_f64()]);
     }
-    median(&programmed) / median(&packed)
 }
 
 /// Has this process keep as much memory as the largest plan takes: the first piece of that size is mapped for itself and given back, and the next
