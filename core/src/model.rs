@@ -337,7 +337,7 @@ pub struct LoadBalancer {
     /// Where connections go while no backend takes any.
     pub fallback: Option<Box<Fallback>>,
     /// Whether all of its backends are being drained.
-    pub drain: Option<Drain>,
+    pub drain: Option<Box<Drain>>,
     /// By which its backends are asked for a VIP.
     pub check_marks: CheckMarks,
     /// Who asked for it.
@@ -423,7 +423,7 @@ impl LoadBalancer {
     }
 
     fn all_drains(&self) -> impl Iterator<Item = Drain> {
-        self.backends().iter().filter_map(|backend| backend.condition().drain).chain(self.drain)
+        self.backends().iter().filter_map(|backend| backend.condition().drain).chain(self.drain.as_deref().copied())
     }
 
     /// The backend that is asked there.

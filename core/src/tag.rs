@@ -81,17 +81,17 @@ fn hash(load_balancer: &LoadBalancer, hasher: &mut DefaultHasher) {
         load_balancer;
     let ports = marked.as_ref().map(|marked| &marked.ports);
     (id, name, vips, port, ports, protocol, backends.is_some(), phase).hash(hasher);
-    (advertise, source_nat, service, check, fallback, drained(drain), origin).hash(hasher);
+    (advertise, source_nat, service, check, fallback, drained(drain.as_deref()), origin).hash(hasher);
     load_balancer.backends().iter().for_each(|backend| hash_backend(backend, hasher));
 }
 
 fn hash_backend(backend: &Backend, hasher: &mut DefaultHasher) {
     let Backend { id, target, .. } = backend;
-    (id, target, backend.settings(), backend.check(), drained(&backend.condition().drain)).hash(hasher);
+    (id, target, backend.settings(), backend.check(), drained(backend.condition().drain.as_ref())).hash(hasher);
 }
 
 /// What was asked for of a drain.
-fn drained(drain: &Option<Drain>) -> impl Hash {
+fn drained(drain: Option<&Drain>) -> impl Hash {
     drain.map(|Drain { since, deadline, then, done: _ }| (since, deadline, then))
 }
 

@@ -21,7 +21,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use slb_core::model::{
-    Advertise, Backend, BackendId, BackendIp, CheckMarks, Drain, Fallback, Invalid, LoadBalancer, LoadBalancerId, Mark,
+    Advertise, Backend, BackendId, BackendIp, CheckMarks, Fallback, Invalid, LoadBalancer, LoadBalancerId, Mark,
     Marked, Name, Origin, Phase, Port, PortRange, Ports, ProxyProtocol, ServiceSettings, SourceNat, Target, Vip, Vips,
     check::{HealthCheck, PanicThreshold, Reaction},
 };
@@ -200,7 +200,7 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
             port: target.port.map_or(0, Port::get),
             settings: (*settings).into(),
         }),
-        drain: load_balancer.drain.map(DrainV3::from),
+        drain: load_balancer.drain.as_deref().copied().map(DrainV3::from),
         source_nat: match load_balancer.source_nat {
             SourceNat::Always => SourceNatV3::Always,
             SourceNat::SameNetwork => SourceNatV3::SameNetwork,
@@ -295,7 +295,7 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
         },
         check: check.map(read_check).transpose()?,
         fallback: fallback.map(Fallback::try_from).transpose()?.map(Box::new),
-        drain: drain.map(Drain::from),
+        drain: drain.map(|drain| Box::new(drain.into())),
         source_nat: match source_nat {
             SourceNatV3::Always => SourceNat::Always,
             SourceNatV3::SameNetwork => SourceNat::SameNetwork,

@@ -9,7 +9,7 @@ use std::{
 use super::{Change, State, families, targets::check_targets};
 use crate::{
     command::{Extent, NewLoadBalancer, Rejected},
-    model::{Backend, Condition, Drain, Listen, LoadBalancer, LoadBalancerId, Mark, Origin, Vips},
+    model::{Backend, Condition, Listen, LoadBalancer, LoadBalancerId, Mark, Origin, Vips},
 };
 
 impl State {
@@ -35,7 +35,7 @@ impl State {
     /// There is no such load-balancer or it is being deleted, a port is taken, or the settings do not go together. Nothing has changed
     /// then.
     pub fn redeclare(&mut self, id: LoadBalancerId, new: &NewLoadBalancer, extent: Extent) -> Result<Change, Rejected> {
-        let drained = |drain: Option<Drain>| drain.filter(|_| extent != Extent::File);
+        let stays_drained = extent != Extent::File;
         let before = self.active(id)?;
         let mut after = LoadBalancer::clone(&before);
         if let (Some(marked), Listen::Ports(ports)) = (&mut after.marked, &new.listen) {
@@ -51,13 +51,14 @@ impl State {
         after.service.check(before.protocol, families(before.vips))?;
         after.check.clone_from(&new.check);
         after.fallback = new.fallback.map(Box::new);
-        after.drain = drained(before.drain);
+        after.drain = after.drain.filter(|_| stays_drained);
         let wanted = new.backends.as_deref().unwrap_or_default();
         let there: BTreeMap<_, _> = before.backends().iter().map(|each| (each.target, each)).collect();
         let known = |wanted: &Backend| there.get(&wanted.target);
         let kept = wanted.iter().map(|wanted| match known(wanted) {
             Some(known) => {
-                let condition = Condition { drain: drained(known.condition().drain), ..*known.condition() };
+                let condition =
+                    Condition { drain: known.condition().drain.filter(|_| stays_drained), ..*known.condition() };
                 Backend { id: known.id, ..wanted.clone() }.with_condition(condition)
             }
             None => wanted.clone(),

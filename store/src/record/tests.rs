@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use std::time::Duration;
 
 use slb_core::model::{
-    BackendSettings, CheckMarks, Condition, Encapsulation, Forwarding, Mark, Persistence, PersistenceTimeout, Protocol,
-    Scheduler, SchedulerFlags, ServiceSettings, SourceNat, Then, Thresholds, Time, Weight,
+    BackendSettings, CheckMarks, Condition, Drain, Encapsulation, Forwarding, Mark, Persistence, PersistenceTimeout,
+    Protocol, Scheduler, SchedulerFlags, ServiceSettings, SourceNat, Then, Thresholds, Time, Weight,
     check::{Address, Check, Question, Reaction, Timing},
 };
 
@@ -109,7 +109,7 @@ fn full() -> LoadBalancer {
         source_nat: SourceNat::SameNetwork,
         check: Some(check),
         fallback: Some(Box::new(Fallback { target: target("fd00::99", 53), settings: BackendSettings::default() })),
-        drain: Some(drain),
+        drain: Some(Box::new(drain)),
         check_marks: CheckMarks::default(),
         origin: slb_core::model::Origin::default(),
     }

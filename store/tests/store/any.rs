@@ -110,7 +110,7 @@ pub fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) 
             let target = Target { ip: vip(id).address().try_into().unwrap(), port: Some(port(81)) };
             Box::new(Fallback { target, settings: BackendSettings::default() })
         }),
-        drain: drain(id),
+        drain: drain(id).map(Box::new),
         origin: if id.is_multiple_of(7) { Origin::File } else { Origin::Api },
         check_marks: Mark::all()
             .take(id.into())
