@@ -28,10 +28,43 @@ fn as_described() {
     site.lb.sh("for name in lblc lblcr; do ipvsadm -A -f 9 -s $name && ipvsadm -D -f 9; done");
     let before = site.lb.kernel_state();
     let state_dir = site.state_dir();
-    let options =
-        ["--arp", "--adapter", "eth0", "--ipamRange", RANGE, "--arpProbeInterval", "1ms", "--stateDir", &state_dir];
+    let options = options(&state_dir, "ipvs");
     let server = Server::start(&site.lb, SLB, &options);
+    drive(&site, &server);
+    let programmed = programmed(&site.lb);
+    let missing: Vec<String> = expected(&plain(&server)).difference(&programmed).cloned().collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+    delete_all(&server);
+    server.stop();
+    site.lb.run(SLB, &[&["cleanup"], &options[..]].concat());
+    assert_eq!(site.lb.kernel_state(), before);
+}
 
+/// What cannot be done without IPVS is refused with 422.
+fn as_described_in_user_space() {
+    let site = Site::new(SLB);
+    let before = site.lb.kernel_state();
+    let state_dir = site.state_dir();
+    let options = options(&state_dir, "user");
+    let server = Server::start(&site.lb, SLB, &options);
+    drive(&site, &server);
+    for load_balancer in plain(&server) {
+        assert_eq!(load_balancer["observed"]["programmed"]["is"], true, "{load_balancer:#}");
+    }
+    assert!(programmed(&site.lb).is_empty());
+    delete_all(&server);
+    server.stop();
+    site.lb.run(SLB, &[&["cleanup"], &options[..]].concat());
+    assert_eq!(site.lb.kernel_state(), before);
+}
+
+fn options<'a>(state_dir: &'a str, dataplane: &'a str) -> Vec<&'a str> {
+    let options = ["--arp", "--adapter", "eth0", "--ipamRange", RANGE, "--arpProbeInterval", "1ms"];
+    [&options[..], &["--stateDir", state_dir, "--dataplane", dataplane]].concat()
+}
+
+/// Asks for all that the description allows, and for much that it does not.
+fn drive(site: &Site, server: &Server<'_>) {
     let url = format!("http://{}", Server::api());
     let drive = |config: &str, what: &[&str]| {
         let server = Schemathesis { config, description: DESCRIPTION, url: &url };
@@ -44,29 +77,29 @@ fn as_described() {
     // Then in sequences, which have to know of all objects that they meet.
     drive(CONFIG, &[&["--phases", "stateful"][..], &NOT_ALL].concat());
     // Chance alone hardly ever names a backend together with its load-balancer.
-    let known = known(&server);
+    let known = known(server);
     let changes = ["showBackend", "replaceBackend", "updateBackend", "addBackend", "replaceLoadBalancer"];
     let changes: Vec<&str> = changes.iter().flat_map(|operation| ["--include-operation-id", operation]).collect();
     drive(&known, &[&["--phases", "coverage,fuzzing", "--mode", "positive"], &changes[..]].concat());
+}
 
+/// Those of which it is plain what the data plane is to hold: of others that depends on what checks find, or is known by a mark.
+fn plain(server: &Server<'_>) -> Vec<Value> {
     let listed = server.list();
     let load_balancers = listed.as_array().unwrap();
     assert!(load_balancers.len() > 20, "only {} load-balancers are left", load_balancers.len());
-    // What of the others the kernel is to hold now depends on what checks find, or is known by a mark.
     let plain: Vec<Value> = load_balancers.iter().filter(|each| is_plain(each)).cloned().collect();
     assert!(plain.len() > 9, "only {} of {}", plain.len(), load_balancers.len());
-    let programmed = programmed(&site.lb);
-    let missing: Vec<String> = expected(&plain).difference(&programmed).cloned().collect();
-    assert!(missing.is_empty(), "{missing:#?}");
-    for load_balancer in load_balancers {
+    plain
+}
+
+fn delete_all(server: &Server<'_>) {
+    for load_balancer in server.list().as_array().unwrap() {
         let path = format!("/loadbalancer/{}", load_balancer["uuid"].as_str().unwrap());
         let status = server.ask("DELETE", &path, "").status;
         // One that was to be drained first may be gone by now.
         assert!([204, 404].contains(&status), "{status}: {load_balancer}");
     }
-    server.stop();
-    site.lb.run(SLB, &[&["cleanup"], &options[..]].concat());
-    assert_eq!(site.lb.kernel_state(), before);
 }
 
 /// A configuration that names a load-balancer and a backend of it in every path.
@@ -166,4 +199,4 @@ fn forwarding(backend: &Value) -> [String; 2] {
     ["-i".to_owned(), format!(" --tun-type {tunnel}")]
 }
 
-slb_lab::main! { fast: [as_described] }
+slb_lab::main! { fast: [as_described, as_described_in_user_space] }
