@@ -153,6 +153,11 @@ impl Address {
         Some(Self { index: message.header.index, local, peer, prefix: message.header.prefix_len, broadcast })
     }
 
+    /// The same; also `None` for what is a network by itself.
+    pub(crate) fn on_network(message: &AddressMessage) -> Option<Self> {
+        Self::of(message).filter(|address| address.host_bits() > 0)
+    }
+
     /// The first and the last address of the subnet that comes with the address.
     pub(crate) fn subnet(&self) -> (IpAddr, IpAddr) {
         match self.peer {

@@ -45,17 +45,18 @@ impl Programs {
         used(family).map(|_| found)
     }
 
-    /// A table as text; `None` if it is not in use. Asking for one that is not would create it.
-    pub(crate) async fn save(&self, table: &str) -> Result<Option<String>, Error> {
+    /// Hands over what `iptables-save` writes of a table, line by line: nothing if it is not in use. Asking for one that is not would create
+    /// it.
+    pub(crate) async fn save(&self, table: &str, each_line: impl FnMut(&str)) -> Result<(), Error> {
         if !used(self.family)?.lines().any(|used| used == table) {
-            return Ok(None);
+            return Ok(());
         }
-        program::run(&self.save, &["-t", table], "").await.map(Some)
+        program::run(&self.save, &["-t", table], [], each_line).await
     }
 
     /// Carries out what `iptables-restore --noflush` is told.
-    pub(crate) async fn restore(&self, text: &str) -> Result<(), Error> {
-        program::run(&self.restore, &["--noflush", "-w", "10"], text).await.map(drop)
+    pub(crate) async fn restore(&self, lines: impl IntoIterator<Item = String>) -> Result<(), Error> {
+        program::run(&self.restore, &["--noflush", "-w", "10"], lines, |_| ()).await
     }
 }
 

@@ -137,7 +137,7 @@ impl Linux {
     /// [`Error::Read`].
     pub async fn networks(&mut self) -> Result<Vec<Network>, Error> {
         let adapters = self.adapters().await?;
-        let addresses = self.addresses().await?;
+        let addresses = self.on_networks().await?;
         Ok(address::networks(&self.adapter, &adapters, &addresses))
     }
 
@@ -172,6 +172,11 @@ impl Linux {
         self.routing.addresses(Address::of).await
     }
 
+    /// Without those that are a network by themselves, as VIPs are.
+    async fn on_networks(&mut self) -> Result<Vec<Address>, Error> {
+        self.routing.addresses(Address::on_network).await
+    }
+
     /// The host but for what is translated and marked: all that there is where connections end on it. And the networks that it is on.
     async fn view_of_addresses(&mut self) -> Result<(HostView, BTreeSet<Network>), Error> {
         let adapters = self.adapters().await?;
@@ -200,7 +205,7 @@ impl Linux {
     /// The settings without which bound VIPs would be told of by ARP where they should not be.
     async fn drift_of_arp(&mut self) -> Result<Vec<SettingChange>, Error> {
         let adapters = self.adapters().await?;
-        let addresses = self.addresses().await?;
+        let addresses = self.on_networks().await?;
         let beside = address::beside(&self.adapter, &adapters, &addresses);
         let mut drifted = Vec::new();
         for setting in sysctl::of_arp(&self.adapter, &beside) {
@@ -211,7 +216,7 @@ impl Linux {
 
     async fn drift(&mut self) -> Result<Vec<SettingChange>, Error> {
         let adapters = self.adapters().await?;
-        let addresses = self.addresses().await?;
+        let addresses = self.on_networks().await?;
         let beside = address::beside(&self.adapter, &adapters, &addresses);
         let ipv6 = if self.has_ipv6 {
             Ipv6::Forwarded { hosts: sysctl::hosts_of_ipv6(adapters.iter().map(|adapter| adapter.name.as_str()))? }
@@ -253,13 +258,14 @@ impl Linux {
         self.marks.apply(family, &marks::Wishes::of(steps, family)).await.map_err(Arc::new)
     }
 
-    async fn change_nat(&mut self, family: Family, wishes: &nat::Wishes) -> Result<(), Arc<Error>> {
+    async fn change_nat(&mut self, steps: &[HostStep], family: Family) -> Result<(), Arc<Error>> {
+        let wishes = nat::wishes(steps, family);
         if wishes.is_empty() {
             return Ok(());
         }
         self.nat().await?;
         let Some(nat) = &mut self.nat else { return Ok(()) };
-        nat.apply(family, wishes, &mut self.routing).await.map_err(Arc::new)
+        nat.apply(family, &wishes, &mut self.routing).await.map_err(Arc::new)
     }
 }
 
@@ -277,13 +283,12 @@ impl Host for Linux {
     /// in their order; of several about the source NAT of one VIP, about one mark, or about the answers of one family, the last counts.
     async fn apply(&mut self, steps: &[HostStep]) -> Vec<Verdict> {
         let changes: Vec<Change> = steps.iter().filter_map(Change::of).collect();
-        let wishes: nat::Wishes = steps.iter().filter_map(nat::wish).collect();
         let of_addresses = self.change_addresses(&changes).await.unwrap_or_else(|error| {
             let error = Arc::new(error);
             changes.iter().map(|_| shared_verdict(&error)).collect()
         });
-        let of_ipv4 = self.change_nat(Family::Ipv4, &wishes).await;
-        let of_ipv6 = self.change_nat(Family::Ipv6, &wishes).await;
+        let of_ipv4 = self.change_nat(steps, Family::Ipv4).await;
+        let of_ipv6 = self.change_nat(steps, Family::Ipv6).await;
         let marks_of_ipv4 = self.change_marks(steps, Family::Ipv4).await;
         let marks_of_ipv6 = self.change_marks(steps, Family::Ipv6).await;
         let of_answers = self.change_answers(steps).await;

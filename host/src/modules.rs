@@ -193,7 +193,7 @@ pub(crate) async fn modprobe(module: &str) -> Result<(), Error> {
         Some(path) if !path.is_empty() => PathBuf::from(path),
         _ => PathBuf::from("modprobe"),
     };
-    program::run(&program, &[module], "").await.map(drop)
+    program::run(&program, &[module], [], |_| ()).await
 }
 
 #[cfg(test)]

@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter},
+    process::{ChildStderr, ChildStdin, ChildStdout, Command},
+    time::timeout,
+};
 
 use crate::Error;
 
@@ -26,8 +30,13 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// Runs a program on `input` and returns what it writes to its standard output. It ends with this future.
-pub(crate) async fn run(program: &Path, arguments: &[&str], input: &str) -> Result<String, Error> {
+/// Runs a program on what `input` has and hands over what it writes to its standard output, line by line. It ends with this future.
+pub(crate) async fn run(
+    program: &Path,
+    arguments: &[&str],
+    input: impl IntoIterator<Item = String>,
+    each_line: impl FnMut(&str),
+) -> Result<(), Error> {
     let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let failed = |source| Error::Run { program: name.clone(), source };
     let mut child = Command::new(program)
@@ -39,33 +48,52 @@ pub(crate) async fn run(program: &Path, arguments: &[&str], input: &str) -> Resu
         .kill_on_drop(true)
         .spawn()
         .map_err(failed)?;
-    let mut stdin = child.stdin.take();
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let talk = async {
         // Written and read side by side: a program may answer before it has read everything.
-        let (written, output) = tokio::join!(
-            async {
-                let Some(mut stdin) = stdin.take() else { return Ok(()) };
-                stdin.write_all(input.as_bytes()).await
-            },
-            child.wait_with_output()
-        );
-        let output = output?;
+        let (written, read, said) = tokio::join!(write(stdin, input), read(stdout, each_line), complaint(stderr));
+        read?;
         match written {
             // One that does not want its input has its reason, which its status tells.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-            _ => Ok(output),
+            _ => Ok((child.wait().await?, said?)),
         }
     };
-    let output = match timeout(PATIENCE, talk).await {
-        Ok(output) => output.map_err(failed)?,
+    let (status, said) = match timeout(PATIENCE, talk).await {
+        Ok(ended) => ended.map_err(failed)?,
         Err(_) => return Err(Error::Hung { program: name, seconds: PATIENCE.as_secs() }),
     };
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said: Vec<&str> = said.split_whitespace().collect();
-        let said: String = said.join(" ").chars().take(QUOTED).collect();
-        Err(Error::Failed { program: name, status: output.status, said })
+    if status.success() { Ok(()) } else { Err(Error::Failed { program: name, status, said }) }
+}
+
+/// There may be rules for ten thousand VIPs: no more than a few lines are in memory.
+async fn write(stdin: Option<ChildStdin>, input: impl IntoIterator<Item = String>) -> io::Result<()> {
+    let Some(stdin) = stdin else { return Ok(()) };
+    let mut stdin = BufWriter::new(stdin);
+    for text in input {
+        stdin.write_all(text.as_bytes()).await?;
     }
+    stdin.flush().await
+}
+
+/// Not more than a line, either.
+async fn read(stdout: Option<ChildStdout>, mut each_line: impl FnMut(&str)) -> io::Result<()> {
+    let Some(stdout) = stdout else { return Ok(()) };
+    let (mut lines, mut line) = (BufReader::new(stdout), Vec::new());
+    while lines.read_until(b'\n', &mut line).await? > 0 {
+        each_line(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']));
+        line.clear();
+    }
+    Ok(())
+}
+
+/// What it has to complain of, on one line.
+async fn complaint(stderr: Option<ChildStderr>) -> io::Result<String> {
+    let mut said = Vec::new();
+    if let Some(mut stderr) = stderr {
+        stderr.read_to_end(&mut said).await?;
+    }
+    let said = String::from_utf8_lossy(&said);
+    let said: Vec<&str> = said.split_whitespace().collect();
+    Ok(said.join(" ").chars().take(QUOTED).collect())
 }

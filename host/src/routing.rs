@@ -75,7 +75,7 @@ impl Routing {
         for family in FAMILIES {
             let mut query = AddressMessage::default();
             query.header.family = family;
-            let found = self.dump("the addresses", RouteNetlinkMessage::GetAddress(query), |message| {
+            let dumped = self.dump_into(&mut all, "the addresses", RouteNetlinkMessage::GetAddress(query), |message| {
                 // A kernel without the family tells of all others.
                 if let RouteNetlinkMessage::NewAddress(address) = message
                     && address.header.family == family
@@ -85,7 +85,7 @@ impl Routing {
                     None
                 }
             });
-            all.append(&mut found.await?);
+            dumped.await?;
         }
         Ok(all)
     }
@@ -99,7 +99,7 @@ impl Routing {
         for family in FAMILIES {
             let mut query = RouteMessage::default();
             query.header.address_family = family;
-            let found = self.dump("the routes", RouteNetlinkMessage::GetRoute(query), |message| {
+            let dumped = self.dump_into(&mut all, "the routes", RouteNetlinkMessage::GetRoute(query), |message| {
                 let picked = if let RouteNetlinkMessage::NewRoute(route) = message
                     && route.header.address_family == family
                 {
@@ -109,7 +109,7 @@ impl Routing {
                 };
                 picked.into_iter().flatten()
             });
-            all.append(&mut found.await?);
+            dumped.await?;
         }
         Ok(all)
     }
@@ -188,18 +188,31 @@ impl Routing {
         query: RouteNetlinkMessage,
         pick: impl Fn(RouteNetlinkMessage) -> I,
     ) -> Result<Vec<I::Item>, Error> {
-        let mut attempt = 1;
+        let mut found = Vec::new();
+        self.dump_into(&mut found, what, query, pick).await?;
+        Ok(found)
+    }
+
+    /// The same after what has been found already.
+    async fn dump_into<I: IntoIterator>(
+        &mut self,
+        found: &mut Vec<I::Item>,
+        what: &'static str,
+        query: RouteNetlinkMessage,
+        pick: impl Fn(RouteNetlinkMessage) -> I,
+    ) -> Result<(), Error> {
+        let (before, mut attempt) = (found.len(), 1);
         loop {
-            let mut found = Vec::new();
             let dumped = self
                 .0
                 .dump(Message(Some(query.clone())), |message| found.extend(message.0.into_iter().flat_map(&pick)))
                 .await;
             match dumped {
-                Ok(()) => return Ok(found),
+                Ok(()) => return Ok(()),
                 Err(netlink::Error::Interrupted) if attempt < ATTEMPTS => attempt += 1,
                 Err(source) => return Err(Error::Read { what, source }),
             }
+            found.truncate(before);
         }
     }
 }

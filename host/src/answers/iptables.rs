@@ -32,24 +32,26 @@ impl Iptables {
     }
 
     pub(super) async fn put_rule(&mut self) -> Result<(), Error> {
-        if self.has_rule().await? { Ok(()) } else { self.programs.restore(&edit('A', 1)).await }
+        if self.has_rule().await? { Ok(()) } else { self.programs.restore([edit('A', 1)]).await }
     }
 
     pub(super) async fn take_rule(&mut self) -> Result<(), Error> {
         match self.count().await? {
             0 => Ok(()),
-            times => self.programs.restore(&edit('D', times)).await,
+            times => self.programs.restore([edit('D', times)]).await,
         }
     }
 
     async fn count(&self) -> Result<usize, Error> {
-        Ok(self.programs.save(TABLE).await?.map(|text| count(&text)).unwrap_or_default())
+        let mut count = 0;
+        self.programs.save(TABLE, |line| count += usize::from(is_rule(line))).await?;
+        Ok(count)
     }
 }
 
-/// How often the rule is in what `iptables-save -t mangle` writes.
-fn count(text: &str) -> usize {
-    text.lines().filter(|line| line.strip_prefix("-A ") == Some(RULE)).count()
+/// Whether the line of what `iptables-save` writes is the rule.
+fn is_rule(line: &str) -> bool {
+    line.strip_prefix("-A ") == Some(RULE)
 }
 
 /// What `iptables-restore --noflush` is to be told.
@@ -68,6 +70,7 @@ mod tests {
         assert!(RULE.contains(&format!("{MARK:#x}/0xffffffff")));
         let others =
             "-A PREROUTING -m socket --transparent -j MARK --set-xmark 0x1/0xffffffff\n:PREROUTING ACCEPT [0:0]";
+        let count = |text: &str| text.lines().filter(|line| is_rule(line)).count();
         assert_eq!(count(others), 0);
         assert_eq!(count(&format!("{others}\n-A {RULE}\n-A {RULE}\n")), 2);
         assert_eq!(count(&edit('A', 1)), 1);

@@ -75,18 +75,17 @@ pub(super) async fn find() -> BTreeMap<Family, Clamps> {
         let programs = suffixes.iter().map(|suffix| format!("{name}{suffix}"));
         let installed = programs.into_iter().find_map(|name| Some((program::find(&format!("{name}-save"))?, name)));
         let Some((save, program)) = installed else { continue };
-        if let Ok(text) = program::run(&save, &["-t", "mangle"], "").await {
-            found.insert(family, Clamps { program, set: parse(&text) });
+        let mut set = BTreeSet::new();
+        if program::run(&save, &["-t", "mangle"], [], |line| set.extend(read(line))).await.is_ok() {
+            found.insert(family, Clamps { program, set });
         }
     }
     found
 }
 
-fn parse(text: &str) -> BTreeSet<Clamp> {
-    text.lines().filter_map(|line| clamp_of(line.strip_prefix("-A OUTPUT -s ")?)).collect()
-}
-
-fn clamp_of(rule: &str) -> Option<Clamp> {
+/// Reads a line of what `iptables-save` writes.
+fn read(line: &str) -> Option<Clamp> {
+    let rule = line.strip_prefix("-A OUTPUT -s ")?;
     let (address, _) = rule.split_once('/')?;
     let (rule, length) = rule.rsplit_once(" --set-mss ")?;
     rule.contains(&format!("--comment \"{MARK}\"")).then_some((address.parse().ok()?, length.trim().parse().ok()?))
@@ -98,7 +97,7 @@ pub(super) async fn change(program: &str, clamp: Clamp, add: bool) -> Result<(),
         return Err(crate::Error::NoIptables { family: family_of(clamp.0), program: "iptables-restore" });
     };
     let text = format!("*mangle\n{} {}\nCOMMIT\n", if add { "-A" } else { "-D" }, rule(clamp));
-    program::run(&restore, &["--noflush", "-w", "10"], &text).await.map(drop)
+    program::run(&restore, &["--noflush", "-w", "10"], [text], |_| ()).await
 }
 
 fn family_of(address: IpAddr) -> slb_core::model::Family {
@@ -133,7 +132,7 @@ mod tests {
             -A OUTPUT -s 192.168.0.86/32 -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1440\nCOMMIT\n";
         let clamps = [("192.168.0.85", 1440), ("2001:db8::85", 1400)]
             .map(|(vip, length)| (vip.parse().expect("an address"), length));
-        assert_eq!(parse(text), BTreeSet::from(clamps));
+        assert_eq!(text.lines().filter_map(read).collect::<BTreeSet<_>>(), BTreeSet::from(clamps));
         assert!(clamps.into_iter().all(|clamp| text.contains(&format!("-A {}\n", rule(clamp)))));
     }
 }

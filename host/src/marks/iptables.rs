@@ -46,13 +46,15 @@ impl Iptables {
     }
 
     pub(super) async fn observe(&mut self) -> Result<Found, Error> {
-        Ok(self.programs.save(TABLE).await?.map(|text| parse(&text)).unwrap_or_default())
+        let mut found = Found::default();
+        self.programs.save(TABLE, |line| found.take(line)).await?;
+        Ok(found)
     }
 
     pub(super) async fn apply(&mut self, wishes: &Wishes) -> Result<(), Error> {
         let found = self.observe().await?;
         match edit(&found, &wishes.fulfilled(&found.effective())) {
-            Some(text) => self.programs.restore(&text).await,
+            Some(text) => self.programs.restore([text]).await,
             None => Ok(()),
         }
     }
@@ -68,27 +70,23 @@ impl Found {
             self.rules.clone()
         }
     }
-}
 
-/// Reads what `iptables-save -t mangle` writes.
-fn parse(text: &str) -> Found {
-    let mut found = Found::default();
-    for line in text.lines() {
+    /// Reads a line of what `iptables-save` writes.
+    fn take(&mut self, line: &str) {
         if line.strip_prefix(':').and_then(|chain| chain.split(' ').next()) == Some(CHAIN) {
-            found.has_chain = true;
+            self.has_chain = true;
         } else if let Some(rule) = line.strip_prefix("-A ") {
             if let Some(rule) = rule.strip_prefix(CHAIN).and_then(|rest| rest.strip_prefix(' ')) {
-                let is_new = read(rule).is_some_and(|rule| found.rules.insert(rule));
-                found.has_strange_rules |= !is_new;
+                let is_new = read(rule).is_some_and(|rule| self.rules.insert(rule));
+                self.has_strange_rules |= !is_new;
             } else if rule == FORMER_JUMP {
-                found.former_jumps += 1;
+                self.former_jumps += 1;
             } else {
-                let counts = JUMPS.iter().zip(&mut found.jumps).filter(|(jump, _)| **jump == rule);
+                let counts = JUMPS.iter().zip(&mut self.jumps).filter(|(jump, _)| **jump == rule);
                 counts.for_each(|(_, count)| *count += 1);
             }
         }
     }
-    found
 }
 
 /// Reads a rule of the chain.

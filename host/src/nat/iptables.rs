@@ -50,7 +50,9 @@ impl Iptables {
     }
 
     pub(super) async fn observe(&mut self) -> Result<Found, Error> {
-        Ok(self.programs.save("nat").await?.map(|text| parse(&text)).unwrap_or_default())
+        let mut reader = Reader::default();
+        self.programs.save("nat", |line| reader.take(line)).await?;
+        Ok(reader.end())
     }
 
     /// Carries out the wishes where this was found.
@@ -62,7 +64,7 @@ impl Iptables {
     ) -> Result<(), Error> {
         let wanted = fulfilled(found.held(), wishes.iter().map(|(vip, choice)| (*vip, *choice)));
         match edit(found, &wanted, networks) {
-            Some(text) => self.programs.restore(&text).await,
+            Some(lines) => self.programs.restore(lines).await,
             None => Ok(()),
         }
     }
@@ -96,11 +98,17 @@ impl Found {
     }
 }
 
-/// Reads what `iptables-save -t nat` writes.
-fn parse(text: &str) -> Found {
-    let mut found = Found::default();
-    let mut unfinished: BTreeMap<Vip, BTreeSet<String>> = BTreeMap::new();
-    for line in text.lines() {
+/// Reads what `iptables-save` writes, line by line.
+#[derive(Default)]
+struct Reader {
+    found: Found,
+    /// VIPs whose rule by which it is told that there are no more is yet to come.
+    unfinished: BTreeMap<Vip, BTreeSet<String>>,
+}
+
+impl Reader {
+    fn take(&mut self, line: &str) {
+        let found = &mut self.found;
         if line.strip_prefix(':').and_then(|chain| chain.split(' ').next()) == Some(CHAIN) {
             found.has_chain = true;
         } else if line.strip_prefix("-A POSTROUTING ") == Some(JUMP) {
@@ -108,15 +116,21 @@ fn parse(text: &str) -> Found {
         } else if let Some(rule) = line.strip_prefix("-A ").and_then(|line| line.strip_prefix(CHAIN)) {
             let is_new = match Rule::parse(rule) {
                 Some(Rule::All(vip)) => found.vips.insert(vip),
-                Some(Rule::Within(network, vip)) => unfinished.entry(vip).or_default().insert(network),
-                Some(Rule::End(vip)) => found.near.insert(vip, unfinished.remove(&vip).unwrap_or_default()).is_none(),
+                Some(Rule::Within(network, vip)) => self.unfinished.entry(vip).or_default().insert(network),
+                Some(Rule::End(vip)) => {
+                    let networks = self.unfinished.remove(&vip).unwrap_or_default();
+                    found.near.insert(vip, networks).is_none()
+                }
                 None => false,
             };
             found.has_strange_rules |= !is_new;
         }
     }
-    found.has_strange_rules |= !unfinished.is_empty();
-    found
+
+    fn end(mut self) -> Found {
+        self.found.has_strange_rules |= !self.unfinished.is_empty();
+        self.found
+    }
 }
 
 /// A rule of the chain.
@@ -142,36 +156,36 @@ impl Rule {
     }
 }
 
-/// What `iptables-restore --noflush` is to be told so that there is source NAT for just these VIPs; nothing if it is so.
-fn edit(found: &Found, wanted: &Choices, networks: &BTreeSet<Network>) -> Option<String> {
+/// What `iptables-restore --noflush` is to be told so that there is source NAT for just these VIPs, line by line; nothing if it is so.
+fn edit<'a>(
+    found: &'a Found,
+    wanted: &'a Choices,
+    networks: &BTreeSet<Network>,
+) -> Option<impl Iterator<Item = String> + 'a> {
     let jumps = usize::from(!wanted.is_empty());
     let has_chain = jumps > 0;
-    let (vips, near) = (chosen(wanted, Choice::Always), chosen(wanted, Choice::SameNetwork));
+    let near = chosen(wanted, Choice::SameNetwork);
     let names: BTreeSet<String> = networks.iter().map(Network::to_string).collect();
-    let as_wanted = near.iter().copied().eq(found.near.keys().copied()) && found.near.values().all(|are| *are == names);
-    let is_so = found.has_chain == has_chain && found.jumps == jumps && found.vips == vips && as_wanted;
-    if is_so && !found.has_strange_rules {
+    let as_wanted = found.near.keys().copied().eq(chosen(wanted, Choice::SameNetwork));
+    let as_wanted = as_wanted && found.near.values().all(|are| *are == names);
+    let as_wanted = as_wanted && found.vips.iter().copied().eq(chosen(wanted, Choice::Always));
+    if as_wanted && found.has_chain == has_chain && found.jumps == jumps && !found.has_strange_rules {
         return None;
     }
-    // One text, no list of lines: there may be ten thousand.
-    let mut text = String::from("*nat\n");
-    if has_chain || found.has_chain {
-        // Naming a chain creates it, or empties it.
-        text.extend([format!(":{CHAIN} - [0:0]\n")]);
-    }
-    text.extend(vips.iter().map(|vip| format!("-A {CHAIN} -m conntrack --ctorigdst {vip} -j MASQUERADE\n")));
-    for vip in near {
+    let rules_of_near = move |vip| {
         let within = |name| format!("-A {CHAIN} -s {name} -d {name} -m conntrack --ctorigdst {vip} -j MASQUERADE\n");
-        text.extend(names.iter().map(within));
-        text.extend([format!("-A {CHAIN} -m conntrack --ctorigdst {vip} -j RETURN\n")]);
-    }
-    text.extend((jumps..found.jumps).map(|_| format!("-D POSTROUTING {JUMP}\n")));
-    text.extend((found.jumps..jumps).map(|_| format!("-I POSTROUTING {JUMP}\n")));
-    if found.has_chain && !has_chain {
-        text.extend([format!("-X {CHAIN}\n")]);
-    }
-    text.push_str("COMMIT\n");
-    Some(text)
+        let end = format!("-A {CHAIN} -m conntrack --ctorigdst {vip} -j RETURN\n");
+        names.iter().map(within).chain([end]).collect::<Vec<String>>()
+    };
+    // Naming a chain creates it, or empties it.
+    let chain = (has_chain || found.has_chain).then(|| format!(":{CHAIN} - [0:0]\n"));
+    let rule = |vip| format!("-A {CHAIN} -m conntrack --ctorigdst {vip} -j MASQUERADE\n");
+    let lines = ["*nat\n".to_owned()].into_iter().chain(chain);
+    let lines = lines.chain(chosen(wanted, Choice::Always).map(rule)).chain(near.flat_map(rules_of_near));
+    let lines = lines.chain((jumps..found.jumps).map(|_| format!("-D POSTROUTING {JUMP}\n")));
+    let lines = lines.chain((found.jumps..jumps).map(|_| format!("-I POSTROUTING {JUMP}\n")));
+    let goes = found.has_chain && !has_chain;
+    Some(lines.chain(goes.then(|| format!("-X {CHAIN}\n"))).chain(["COMMIT\n".to_owned()]))
 }
 
 #[cfg(test)]

@@ -61,9 +61,9 @@ pub(crate) type Wishes = BTreeMap<Vip, Choice>;
 /// Which connections to each VIP have source NAT; to VIPs that are not named, none.
 pub(crate) type Choices = BTreeMap<Vip, Choice>;
 
-/// What a step wishes, if it is about source NAT.
-pub(crate) fn wish(step: &HostStep) -> Option<(Vip, Choice)> {
-    match *step {
+/// What the steps wish for VIPs of that family; of several about the same VIP, the last counts.
+pub(crate) fn wishes(steps: &[HostStep], family: Family) -> Wishes {
+    let wish = |step: &HostStep| match *step {
         HostStep::EnableSourceNat(vip, choice) => Some((vip, choice)),
         HostStep::DisableSourceNat(vip) => Some((vip, Choice::Never)),
         HostStep::Bind(_)
@@ -72,7 +72,8 @@ pub(crate) fn wish(step: &HostStep) -> Option<(Vip, Choice)> {
         | HostStep::ReleaseAnswers(_)
         | HostStep::Mark(_)
         | HostStep::Unmark(_) => None,
-    }
+    };
+    steps.iter().filter_map(wish).filter(|(vip, _)| vip.family() == family).collect()
 }
 
 /// The drivers that fit this kernel, one for each family.
@@ -103,14 +104,9 @@ impl Drivers {
         Ok(found)
     }
 
-    /// Carries out the wishes for VIPs of the family.
+    /// Carries out the wishes, which are for VIPs of the family.
     pub(crate) async fn apply(&mut self, family: Family, wishes: &Wishes, routing: &mut Routing) -> Result<(), Error> {
-        let wishes: Wishes =
-            wishes.iter().filter(|(vip, _)| vip.family() == family).map(|(vip, choice)| (*vip, *choice)).collect();
-        if wishes.is_empty() {
-            return Ok(());
-        }
-        self.of(family).await?.apply(family, &wishes, routing).await
+        self.of(family).await?.apply(family, wishes, routing).await
     }
 
     async fn of(&mut self, family: Family) -> Result<&mut Driver, Error> {
@@ -187,7 +183,7 @@ async fn networks_for(
     if !are_named && wishes.values().all(|choice| *choice != Choice::SameNetwork) {
         return Ok(BTreeSet::new());
     }
-    let addresses = routing.addresses(Address::of).await?;
+    let addresses = routing.addresses(Address::on_network).await?;
     Ok(of_family(&address::connected(&addresses), family))
 }
 
@@ -206,7 +202,7 @@ fn fulfilled(mut choices: Choices, wishes: impl IntoIterator<Item = (Vip, Choice
     choices
 }
 
-/// The VIPs that the choice was made for.
-fn chosen(choices: &Choices, choice: Choice) -> BTreeSet<Vip> {
-    choices.iter().filter(|(_, made)| **made == choice).map(|(vip, _)| *vip).collect()
+/// The VIPs that the choice was made for, in order.
+fn chosen(choices: &Choices, choice: Choice) -> impl Iterator<Item = Vip> {
+    choices.iter().filter(move |(_, made)| **made == choice).map(|(vip, _)| *vip)
 }

@@ -45,6 +45,12 @@ impl Table {
     }
 }
 
+fn parse(text: &str) -> Found {
+    let mut found = Found::default();
+    text.lines().for_each(|line| found.take(line));
+    found
+}
+
 fn is_jump(rule: &str) -> bool {
     rule.ends_with("-j SLB-MARK")
 }

@@ -48,6 +48,16 @@ impl Table {
     }
 }
 
+fn parse(text: &str) -> Found {
+    let mut reader = Reader::default();
+    text.lines().for_each(|line| reader.take(line));
+    reader.end()
+}
+
+fn edit(found: &Found, wanted: &Choices, networks: &BTreeSet<Network>) -> Option<String> {
+    super::edit(found, wanted, networks).map(Iterator::collect)
+}
+
 fn vip() -> impl Strategy<Value = Vip> {
     (1_u8..5, any::<bool>()).prop_map(|(last, is_ipv6)| {
         let text = if is_ipv6 { format!("fd00::{last}") } else { format!("10.0.0.{last}") };
@@ -115,7 +125,7 @@ proptest! {
         prop_assert!(found.vips.len() <= lines.len());
         match edit(&found, &wanted, &networks) {
             Some(text) => {
-                let near = chosen(&wanted, Choice::SameNetwork).len();
+                let near = chosen(&wanted, Choice::SameNetwork).count();
                 prop_assert_eq!(text.matches("--ctorigdst").count(), wanted.len() + near * networks.len());
             },
             None => prop_assert_eq!(found.effective(&networks), wanted),

@@ -128,7 +128,8 @@ impl Found {
     /// What there is when just this is wanted.
     fn after(wanted: &Choices, networks: &BTreeSet<Network>) -> Self {
         let is_there = !wanted.is_empty();
-        let (vips, near) = (chosen(wanted, Choice::Always), chosen(wanted, Choice::SameNetwork));
+        let vips = chosen(wanted, Choice::Always).collect();
+        let near: BTreeSet<Vip> = chosen(wanted, Choice::SameNetwork).collect();
         let networks = if near.is_empty() { BTreeSet::new() } else { names(networks) };
         Self { has_table: is_there, is_sound: is_there, networks, vips, near }
     }
