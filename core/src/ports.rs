@@ -289,7 +289,8 @@ pub trait Dataplane: Settings {
     /// Reads everything anew.
     fn observe(&mut self) -> impl Future<Output = Result<Services, Cause>> + Send;
 
-    /// The same, handed over service by service: what is known already need not be held. After an error it means nothing.
+    /// The same, handed over service by service: what is known already need not be held. What is handed over is so, also if there
+    /// is an error later.
     fn observe_each(
         &mut self,
         mut each: impl FnMut(ServiceKey, ServiceView) + Send,

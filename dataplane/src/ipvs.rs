@@ -60,9 +60,9 @@ impl Dataplane for Ipvs {
 
     /// The services first and then the backends of each, since the kernel gives out one list at a time.
     async fn observe_each(&mut self, mut each: impl FnMut(ServiceKey, ServiceView) + Send) -> Result<(), Cause> {
-        self.seen = Outline::default();
+        let about = std::mem::take(&mut self.seen).len();
         // What changes from here on will look different; without such a list everything is asked for each time.
-        let outline = Outline::read().await.unwrap_or_default();
+        let outline = Outline::read(about).await.unwrap_or_default();
         let mut services = self.services().await;
         if is_stale(&services) {
             self.client = Client::open().await?;
@@ -81,15 +81,16 @@ impl Dataplane for Ipvs {
         mut each: impl FnMut(ServiceKey, Option<ServiceView>) + Send,
     ) -> Result<(), Cause> {
         let seen = std::mem::take(&mut self.seen);
-        let Ok(mut outline) = Outline::read().await else {
+        let Ok(mut outline) = Outline::read(seen.len()).await else {
             return self.observe_each(|key, service| each(key, Some(service))).await;
         };
-        let (same, other): (Vec<_>, Vec<_>) = outline.compared(&seen).partition(|(_, is_same)| *is_same);
+        let compared = || outline.compared(&seen);
+        let other: Vec<ServiceKey> = compared().filter(|(_, is_same)| !is_same).map(|(key, _)| key).collect();
         if other.len() > outline.len() / MANY {
             return self.observe_each(|key, service| each(key, Some(service))).await;
         }
-        same.into_iter().for_each(|(key, _)| each(key, None));
-        for (key, _) in other {
+        compared().filter(|(_, is_same)| *is_same).for_each(|(key, _)| each(key, None));
+        for key in other {
             match self.client.service(&translate::id(key)).await {
                 Ok(found) => {
                     let settings = translate::service_settings(&found);

@@ -9,7 +9,6 @@
 mod tests;
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     hash::{DefaultHasher, Hasher},
     io::{self, BufRead, BufReader},
@@ -23,21 +22,23 @@ use tokio::task::yield_now;
 const PATH: &str = "/proc/thread-self/net/ip_vs";
 /// Lines that are read before others get their turn.
 const TURN: usize = 1_024;
+/// The look of what looks like nothing that is seen later.
+const FORGOTTEN: u64 = 0;
 /// Active and inactive connections, at the end of a destination's line.
 const COUNTERS: usize = 2;
 
-/// What all services that slb could have made look like, as numbers that differ where the look does.
+/// What all services that slb could have made look like, as numbers that differ where the look does. In order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outline(BTreeMap<ServiceKey, u64>);
+pub struct Outline(Vec<(ServiceKey, u64)>);
 
 impl Outline {
-    /// As it is now.
+    /// As it is now. Room is made for `about` so many services.
     ///
     /// # Errors
     /// There is no such list, or it cannot be read.
-    pub async fn read() -> io::Result<Self> {
+    pub async fn read(about: usize) -> io::Result<Self> {
         let mut lines = BufReader::with_capacity(64 << 10, File::open(PATH)?);
-        let (mut reader, mut line) = (Reader::default(), Vec::new());
+        let (mut reader, mut line) = (Reader { found: Vec::with_capacity(about), ..Reader::default() }, Vec::new());
         for number in 1.. {
             line.clear();
             if lines.read_until(b'\n', &mut line)? == 0 {
@@ -53,7 +54,12 @@ impl Outline {
 
     /// Which services there are, and whether each looks as in that other outline.
     pub fn compared<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (ServiceKey, bool)> + 'a {
-        self.0.iter().map(|(key, look)| (*key, other.0.get(key) == Some(look)))
+        let mut others = other.0.iter().peekable();
+        self.0.iter().map(move |service| {
+            let (key, look) = *service;
+            while others.next_if(|(other, _)| *other < key).is_some() {}
+            (key, look != FORGOTTEN && others.peek() == Some(&service))
+        })
     }
 
     /// How many services there are.
@@ -63,7 +69,11 @@ impl Outline {
 
     /// From now on the service looks like nothing that is seen later.
     pub fn forget(&mut self, key: ServiceKey) {
-        self.0.remove(&key);
+        if let Ok(at) = self.0.binary_search_by_key(&key, |(key, _)| *key)
+            && let Some((_, look)) = self.0.get_mut(at)
+        {
+            *look = FORGOTTEN;
+        }
     }
 }
 
@@ -105,7 +115,8 @@ impl Reader {
             }
             is_same
         });
-        Outline(self.found.into_iter().collect())
+        self.found.shrink_to_fit();
+        Outline(self.found)
     }
 }
 

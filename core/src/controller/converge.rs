@@ -19,7 +19,7 @@ use crate::{
     feasible::Feasible,
     model::{LoadBalancer, Phase, ServiceKey, Time, Vip, VirtualService},
     observed::ServiceView,
-    plan::{Observed, Scope, Stage, passes::MANY, plan_stages},
+    plan::{Scope, Stage, passes::MANY, plan_stages},
     ports::{Advertiser, Cause, Dataplane, Host, Unserved, Verdict},
     state::{Change, State},
     step::{AdvertStep, DataplaneStep, HostStep, Step},
@@ -262,13 +262,17 @@ impl<W: World> Controller<W> {
         }
     }
 
-    /// Reads the kernel anew. After an error what was last observed counts.
+    /// Reads the kernel anew. After an error what was last observed counts, and what was seen of the data plane until then.
     pub(super) async fn observe(&mut self, look: Look, now: Instant) -> Result<(), Cause> {
         let began = self.board.journal().now();
         let host = self.drivers.host.observe().await?;
-        let (state, mut services) = (&self.state, Vec::new());
+        let (state, services) = (&self.state, &mut self.observed.services);
+        let mut there = Vec::with_capacity(services.len());
         let mut known = |key, service: Option<ServiceView>| {
-            services.push((key, service.map(|service| settled(state, key, service))));
+            there.push(key);
+            if let Some(service) = service {
+                services.insert(key, settled(state, key, service));
+            }
         };
         match look {
             Look::Whole => {
@@ -277,12 +281,9 @@ impl<W: World> Controller<W> {
             }
             Look::Glance => self.drivers.dataplane.observe_changes(known).await?,
         }
-        let mut before = std::mem::take(&mut self.observed.services);
-        let as_before = |(key, service): (_, Option<_>)| Some((key, service.or_else(|| before.remove(&key))?));
-        // Of a list at once, a map is made with nodes that are full.
-        let services: Vec<_> = services.into_iter().filter_map(as_before).collect();
-        let advertised = std::mem::take(&mut self.observed.advertised);
-        self.observed = Observed { host, services: services.into_iter().collect(), advertised };
+        there.sort_unstable();
+        services.retain(|key, _| there.binary_search(key).is_ok());
+        self.observed.host = host;
         self.avoid.refresh(&self.state, &self.observed, now);
         Ok(())
     }
@@ -341,14 +342,9 @@ fn settled(state: &State, key: ServiceKey, mut service: ServiceView) -> ServiceV
 impl<W: World> Drivers<W> {
     /// Hands each step to its driver; the verdicts are in the order of the steps, which belong to one stage and so to one driver.
     async fn apply(&mut self, steps: &[Step]) -> Vec<Verdict> {
-        let (mut advert, mut host, mut dataplane) = (Vec::new(), Vec::new(), Vec::new());
-        for step in steps {
-            match *step {
-                Step::Advert(step) => advert.push(step),
-                Step::Host(step) => host.push(step),
-                Step::Dataplane(step) => dataplane.push(step),
-            }
-        }
+        let advert = of_driver(steps, |step| if let Step::Advert(step) = *step { Some(step) } else { None });
+        let host = of_driver(steps, |step| if let Step::Host(step) = *step { Some(step) } else { None });
+        let dataplane = of_driver(steps, |step| if let Step::Dataplane(step) = *step { Some(step) } else { None });
         self.apply_each(advert, host, dataplane).await
     }
 
@@ -370,6 +366,14 @@ impl<W: World> Drivers<W> {
         }
         verdicts
     }
+}
+
+/// One driver's steps. There is room for all at once: they are either all its own or none is.
+fn of_driver<T>(steps: &[Step], own: impl Fn(&Step) -> Option<T>) -> Vec<T> {
+    let room = steps.first().and_then(&own).map_or(0, |_| steps.len());
+    let mut found = Vec::with_capacity(room);
+    found.extend(steps.iter().filter_map(own));
+    found
 }
 
 /// A step without a verdict may or may not have been taken.

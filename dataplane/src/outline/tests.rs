@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What counts in the kernel's list, and what does not.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -24,7 +26,7 @@ fn key(vip: &str, port: i64, protocol: Protocol) -> ServiceKey {
 }
 
 fn services(outline: &Outline) -> Vec<ServiceKey> {
-    outline.0.keys().copied().collect()
+    outline.0.iter().map(|(key, _)| *key).collect()
 }
 
 #[test]
@@ -86,6 +88,18 @@ fn what_was_forgotten_looks_like_nothing() {
 }
 
 proptest! {
+    #[test]
+    fn what_looks_the_same_in_both_is_the_same(
+        one in prop::collection::btree_map(1_i64..9, 0_u64..3, 0..9),
+        other in prop::collection::btree_map(1_i64..9, 0_u64..3, 0..9),
+    ) {
+        let key = |port: &i64| key("192.168.0.85", *port, Protocol::Tcp);
+        let of = |looks: &BTreeMap<i64, u64>| Outline(looks.iter().map(|(port, look)| (key(port), *look)).collect());
+        let is_same = |port: &i64, look: &u64| *look != FORGOTTEN && other.get(port) == Some(look);
+        let expected: Vec<_> = one.iter().map(|(port, look)| (key(port), is_same(port, look))).collect();
+        prop_assert_eq!(of(&one).compared(&of(&other)).collect::<Vec<_>>(), expected);
+    }
+
     #[test]
     fn any_bytes_can_be_read(lines in prop::collection::vec(any::<Vec<u8>>(), 0..8)) {
         let mut reader = Reader::default();
