@@ -113,14 +113,16 @@ pub fn plan_stages(
     scope: &Scope,
     now: Time,
 ) -> Plan {
-    let mut steps = Steps { stages, now, kept: kept_answers(state, observed), plan: Plan::new() };
-    match scope {
-        Scope::Vips(vips) => vips.iter().for_each(|vip| steps.of_vip(state, observed, *vip)),
+    let all: BTreeSet<Vip>;
+    let vips = match scope {
+        Scope::Vips(vips) => vips,
         Scope::All => {
-            let vips: BTreeSet<Vip> = state.vips().chain(observed.strays()).collect();
-            vips.into_iter().for_each(|vip| steps.of_vip(state, observed, vip));
+            all = state.vips().chain(observed.strays()).collect();
+            &all
         }
-    }
+    };
+    let mut steps = Steps { stages, vips: vips.len(), now, kept: kept_answers(state, observed), plan: Plan::new() };
+    vips.iter().for_each(|vip| steps.of_vip(state, observed, *vip));
     steps.plan
 }
 
@@ -187,12 +189,19 @@ impl Observed {
         self.host.answers.get(&family) == Some(&Extent::Whole)
     }
 
-    /// Takes no more memory than it needs, after many steps.
-    pub fn pack(&mut self) {
-        pack(&mut self.services);
-        pack(&mut self.host.bound);
-        pack(&mut self.host.source_nat);
-        pack(&mut self.advertised);
+    /// Takes no more memory than it needs, after many steps of these stages: where entries come one by one and in order, half of each node of
+    /// their map stays empty.
+    pub fn pack(&mut self, stages: &RangeInclusive<Stage>) {
+        if stages.contains(&Stage::Program) {
+            pack(&mut self.services);
+        }
+        if stages.contains(&Stage::Prepare) {
+            pack(&mut self.host.source_nat);
+        }
+        if stages.contains(&Stage::Bind) {
+            pack(&mut self.host.bound);
+            pack(&mut self.advertised);
+        }
     }
 
     /// Takes note of a step that was carried out.
@@ -219,7 +228,6 @@ impl Observed {
     }
 }
 
-/// Lets go of the room that nodes of a map have for more: half of it, if the entries came one by one and in order.
 fn pack<T: IntoIterator + FromIterator<T::Item> + Default>(entries: &mut T) {
     *entries = std::mem::take(entries).into_iter().collect();
 }
@@ -251,6 +259,8 @@ struct Wanted {
 struct Steps {
     /// Steps at others are left out.
     stages: RangeInclusive<Stage>,
+    /// How many VIPs are planned for: most stages have a step of each, if they have any.
+    vips: usize,
     now: Time,
     /// The families whose answers somebody needs, of those in which there is something that may go.
     kept: BTreeSet<Family>,
@@ -264,7 +274,7 @@ impl Steps {
 
     fn push_at(&mut self, stage: Stage, step: Step) {
         if self.stages.contains(&stage) {
-            self.plan.entry(stage).or_default().push(step);
+            self.plan.entry(stage).or_insert_with(|| Vec::with_capacity(self.vips)).push(step);
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{
     model::Vip,
     plan::{
         Scope, Stage,
-        passes::{next_part, passes},
+        passes::{FEW, next_part, passes},
     },
     state::Change,
 };
@@ -38,9 +38,10 @@ impl<W: World> Controller<W> {
     }
 
     async fn pass_through(&mut self, scope: &Scope, course: &mut Course<'_>) {
-        let passes = passes(self.vips_in(scope).len());
+        let vips = self.vips_in(scope);
+        let (passes, before) = (passes(vips.len()), self.observed.services.len());
         for (stages, many) in passes {
-            let mut left = self.vips_in(scope);
+            let mut left = vips.clone();
             while let Some(part) = next_part(&self.state, &mut left, *many) {
                 let feasible = self.feasible(stages.clone(), &part, course.time);
                 self.follow(feasible, course).await;
@@ -49,8 +50,8 @@ impl<W: World> Controller<W> {
                 }
             }
             // The next pass takes the room that this gives back.
-            if passes.len() > 1 && !self.board.is_ready() {
-                self.observed.pack();
+            if before + FEW < self.observed.services.len() {
+                self.observed.pack(stages);
             }
         }
     }
@@ -59,7 +60,12 @@ impl<W: World> Controller<W> {
     fn vips_in(&self, scope: &Scope) -> BTreeSet<Vip> {
         match scope {
             Scope::Vips(vips) => vips.clone(),
-            Scope::All => self.state.vips().chain(self.observed.strays()).collect(),
+            Scope::All => {
+                // One by one: to collect them, all would be listed first, and most of them three times.
+                let mut vips = BTreeSet::new();
+                vips.extend(self.state.vips().chain(self.observed.strays()));
+                vips
+            }
         }
     }
 }

@@ -18,10 +18,12 @@ pub const MANY: usize = 16_384;
 
 /// What more than a few take. Few at a time, where each piece is no more than a packet to the kernel: a VIP has ten times as many steps where
 /// it is programmed.
-const PASSES: [Pass; 5] = [
+const PASSES: [Pass; 6] = [
     (Stage::Withdraw..=Stage::EnableSourceNat, MANY),
     (Stage::Program..=Stage::Prune, FEW),
-    (Stage::Prepare..=Stage::Mark, MANY),
+    // A start has nothing to do before and all of this: few runs of iptables, and lists that take little beside the state.
+    (Stage::Prepare..=Stage::Prepare, 4_096),
+    (Stage::Mark..=Stage::Mark, MANY),
     (Stage::Bind..=Stage::Advertise, 512),
     (Stage::DisableSourceNat..=Stage::DisableSourceNat, MANY),
 ];
