@@ -40,6 +40,7 @@ fn measure_at(fleet: Fleet) {
         let before = process::processor(&slb);
         thread::sleep(watch);
         tell("processor, idle", "s/s", &[(process::processor(&slb) - before).as_secs_f64() / watch.as_secs_f64()]);
+        tell("memory, after looks", "KiB", &[process::memory(&slb)]);
     }
     process::forget_peak(&slb);
     let held = process::memory(&slb);
