@@ -21,7 +21,7 @@ pub const MANY: usize = 16_384;
 const PASSES: [Pass; 6] = [
     (Stage::Withdraw..=Stage::EnableSourceNat, MANY),
     (Stage::Program..=Stage::Prune, FEW),
-    // A start has nothing to do before and all of this: few runs of iptables, and lists that take little beside the state.
+    // In a start these are all VIPs: few runs of iptables, and lists that take little beside the state.
     (Stage::Prepare..=Stage::Prepare, 4_096),
     (Stage::Mark..=Stage::Mark, MANY),
     (Stage::Bind..=Stage::Advertise, 512),
