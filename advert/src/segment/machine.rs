@@ -17,6 +17,9 @@
 //! in either: somebody claims it ─▶ send Announce and report Conflict, at most once per defend interval
 //! ```
 //!
+//! An announcement is one frame in each of its forms. Of VIPs that are advertised together all are told of in the first form, and then in the
+//! next: a host that takes over a thousand is heard of in half the time. Who heeds the last form alone hears as late as before, or later.
+//!
 //! A VIP is never given up: RFC 5227 section 2.4 (c) allows that to hosts whose address others rely on, if they send no more than
 //! one defence per `DEFEND_INTERVAL` and tell the administrator, no more often than useful. Both happen here at the same moments.
 
@@ -35,8 +38,8 @@ use super::{agenda::Agenda, mac::Mac, pace::Pace, protocol::Heard, timing::Timin
 pub(super) enum Output {
     /// Send a probe.
     Probe(Vip),
-    /// Send an announcement, in all its forms.
-    Announce(Vip),
+    /// Send an announcement in one of its forms, by its number.
+    Announce(Vip, usize),
     /// The probing of this address is over, nobody has it.
     Free(Vip),
     /// The probing of this address is over, this host has it or is about to take it.
@@ -52,14 +55,13 @@ pub(super) enum Output {
     },
 }
 
-/// Frames of an [`Output::Probe`].
-const PROBE_FRAMES: u32 = 1;
-
 /// An advertised VIP.
 #[derive(Debug, Default)]
 struct Advertised {
     /// Announcements until only the refresh is left.
     left: u8,
+    /// The form that is sent next.
+    form: usize,
     /// When it was last defended.
     defended: Option<Instant>,
     /// Claims that were heard but not reported.
@@ -71,8 +73,8 @@ struct Advertised {
 #[derive(Debug)]
 pub(super) struct Machine {
     timing: Timing,
-    /// Frames of an [`Output::Announce`].
-    announcement_frames: u32,
+    /// Of an announcement.
+    forms: usize,
     start: Instant,
     pace: Pace,
     /// With the number of probes left.
@@ -82,10 +84,10 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(timing: Timing, announcement_frames: u32, start: Instant) -> Self {
+    pub(super) fn new(timing: Timing, forms: usize, start: Instant) -> Self {
         let pace = Pace::new(timing.burst, timing.frame_interval);
         let (probed, advertised, reports) = (Agenda::new(), Agenda::new(), VecDeque::new());
-        Self { timing, announcement_frames, start, pace, probed, advertised, reports }
+        Self { timing, forms, start, pace, probed, advertised, reports }
     }
 
     /// Starts probing the address, unless it is being probed.
@@ -103,7 +105,7 @@ impl Machine {
     /// Starts announcing the VIP, from the beginning if it is being announced.
     pub(super) fn advertise(&mut self, vip: Vip, now: Instant) {
         let before = self.advertised.remove(vip).unwrap_or_default();
-        self.advertised.put(vip, Some(now), Advertised { left: self.timing.announce_count.get(), ..before });
+        self.advertised.put(vip, Some(now), Advertised { left: self.timing.announce_count.get(), form: 0, ..before });
     }
 
     /// Stops announcing and defending the VIP.
@@ -135,7 +137,7 @@ impl Machine {
             return;
         }
         let left = state.left.saturating_add(1);
-        self.advertised.put(vip, Some(now), Advertised { left, defended: Some(now), claims: 0 });
+        self.advertised.put(vip, Some(now), Advertised { left, form: 0, defended: Some(now), claims: 0 });
         self.reports.push_back(Output::Conflict { vip, holder, claims });
     }
 
@@ -145,31 +147,38 @@ impl Machine {
     }
 
     fn next_probe(&mut self, now: Instant) -> Option<Output> {
-        if self.pace.opens(PROBE_FRAMES) > Some(now) {
+        if self.pace.opens() > Some(now) {
             return None;
         }
         let (vip, left) = self.probed.take_due(now)?;
         let Some(left) = left.checked_sub(1) else {
             return Some(Output::Free(vip));
         };
-        self.pace.take(PROBE_FRAMES, now);
+        self.pace.take(now);
         self.probed.put(vip, now.checked_add(self.timing.probe_interval), left);
         Some(Output::Probe(vip))
     }
 
     fn next_announcement(&mut self, now: Instant) -> Option<Output> {
-        if self.pace.opens(self.announcement_frames) > Some(now) {
+        if self.pace.opens() > Some(now) {
             return None;
         }
         let (vip, state) = self.advertised.take_due(now)?;
-        self.pace.take(self.announcement_frames, now);
+        self.pace.take(now);
+        let next = state.form + 1;
+        if next < self.forms {
+            // After those that have been due for longer.
+            self.advertised.put(vip, Some(now), Advertised { form: next, ..state });
+            return Some(Output::Announce(vip, state.form));
+        }
         let pause = match state.left {
             2.. => Some(self.timing.announce_interval),
             0 | 1 => self.until_refresh(vip, now),
         };
         let due = pause.and_then(|pause| now.checked_add(pause));
-        self.advertised.put(vip, due, Advertised { left: state.left.saturating_sub(1), ..state });
-        Some(Output::Announce(vip))
+        let left = state.left.saturating_sub(1);
+        self.advertised.put(vip, due, Advertised { left, form: 0, ..state });
+        Some(Output::Announce(vip, state.form))
     }
 
     /// How long until the VIP's place in the refresh interval comes round; `None` without refresh. Places depend on the address alone,
@@ -189,10 +198,8 @@ impl Machine {
 
     /// When [`Machine::poll`] has something to do next; `None`: not before something else happens.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let probe = self.probed.next_due().map(|due| Some(due).max(self.pace.opens(PROBE_FRAMES)));
-        let announcement =
-            self.advertised.next_due().map(|due| Some(due).max(self.pace.opens(self.announcement_frames)));
-        probe.into_iter().chain(announcement).flatten().min()
+        let due = self.probed.next_due().into_iter().chain(self.advertised.next_due()).min()?;
+        Some(due).max(self.pace.opens())
     }
 
     /// What has to be heard for all this.

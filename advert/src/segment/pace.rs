@@ -19,15 +19,15 @@ impl Pace {
         Self { burst, interval, whole: None }
     }
 
-    /// When `frames` may go out; `None`: they always may have. More than a burst go out when a whole burst may.
-    pub(super) fn opens(&self, frames: u32) -> Option<Instant> {
-        let early = self.interval.saturating_mul(self.burst.saturating_sub(frames));
+    /// When a frame may go out; `None`: it always may have.
+    pub(super) fn opens(&self) -> Option<Instant> {
+        let early = self.interval.saturating_mul(self.burst.saturating_sub(1));
         self.whole.and_then(|whole| whole.checked_sub(early))
     }
 
-    /// Notes that `frames` go out.
-    pub(super) fn take(&mut self, frames: u32, now: Instant) {
+    /// Notes that one goes out.
+    pub(super) fn take(&mut self, now: Instant) {
         let from = self.whole.map_or(now, |whole| whole.max(now));
-        self.whole = from.checked_add(self.interval.saturating_mul(frames));
+        self.whole = from.checked_add(self.interval);
     }
 }

@@ -71,7 +71,7 @@ impl Protocol {
         }
     }
 
-    /// Tells that the address is at `own`. Nothing for an address of the other family.
+    /// Tells that the address is at `own`, a packet in each form. Nothing for an address of the other family.
     pub(super) fn announcement(self, own: Mac, vip: Vip) -> Vec<Packet> {
         match self {
             Self::Arp => arp::announcement(own, vip),
@@ -80,7 +80,7 @@ impl Protocol {
     }
 
     /// How many packets an announcement is.
-    pub(super) fn packets_of_announcement(self) -> u32 {
+    pub(super) fn forms_of_announcement(self) -> usize {
         match self {
             Self::Arp => 2,
             Self::Ndp => 1,

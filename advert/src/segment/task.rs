@@ -59,7 +59,7 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn new(socket: PacketSocket, timing: Timing) -> Self {
-        let machine = Machine::new(timing, socket.protocol().packets_of_announcement(), Instant::now());
+        let machine = Machine::new(timing, socket.protocol().forms_of_announcement(), Instant::now());
         Self { socket, machine, groups: Groups::default(), probers: BTreeMap::new(), faulty: false, journal: None }
     }
 
@@ -159,8 +159,8 @@ impl Task {
                     self.abandon(vip, &error);
                 }
             }
-            Output::Announce(vip) => {
-                let sent = self.announce(vip);
+            Output::Announce(vip, form) => {
+                let sent = self.announce(vip, form);
                 self.note(sent);
             }
             Output::Free(vip) => self.answer(vip, || Ok(Probe::Free)),
@@ -182,9 +182,9 @@ impl Task {
         packets.iter().try_for_each(|packet| self.socket.send(packet))
     }
 
-    fn announce(&self, vip: Vip) -> io::Result<()> {
+    fn announce(&self, vip: Vip, form: usize) -> io::Result<()> {
         let packets = self.socket.protocol().announcement(self.socket.mac()?, vip);
-        packets.iter().try_for_each(|packet| self.socket.send(packet))
+        packets.get(form).map_or(Ok(()), |packet| self.socket.send(packet))
     }
 
     /// Who cannot hear cannot find an address free.

@@ -26,7 +26,8 @@ pub const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 /// Frames that may go out at once. Switches commonly police ARP to some tens of frames at a time and drop the rest.
 pub const BURST: u32 = 16;
 
-/// Between two frames after a burst: 500 frames a second, 4 s for the first announcements of 1,000 VIPs.
+/// Between two frames after a burst: 500 frames a second, so 1,000 VIPs are heard of after 2 s and have been announced in
+/// both forms after 4 s. Switches often take no more than some hundreds.
 pub const FRAME_INTERVAL: Duration = Duration::from_millis(2);
 
 /// How often and how fast; the default is the constants of this module.

@@ -13,7 +13,7 @@ use super::*;
 
 const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
 /// As many as with ARP.
-const ANNOUNCEMENT_FRAMES: u32 = 2;
+const FORMS: usize = 2;
 const OTHER: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
 fn vip(last: u8) -> Vip {
@@ -64,7 +64,7 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
 }
 
 fn timings() -> impl Strategy<Value = Timing> {
-    (1..4_u8, 1..4_u8, prop_oneof![Just(0), 1_000..10_000_u64], 2..10_u32, 0..50_u64).prop_map(
+    (1..4_u8, 1..4_u8, prop_oneof![Just(0), 1_000..10_000_u64], 1..10_u32, 0..50_u64).prop_map(
         |(probes, announcements, refresh, burst, frame)| Timing {
             probe_count: NonZeroU8::new(probes).unwrap(),
             announce_count: NonZeroU8::new(announcements).unwrap(),
@@ -81,8 +81,8 @@ struct World {
     machine: Machine,
     timing: Timing,
     now: Instant,
-    /// Announcements since the last `advertise`.
-    advertised: BTreeMap<Vip, u8>,
+    /// Frames of announcements since the last `advertise`.
+    advertised: BTreeMap<Vip, usize>,
     /// When each probe was sent.
     probed: BTreeMap<Vip, Vec<Instant>>,
     /// The last report of a conflict.
@@ -91,13 +91,15 @@ struct World {
     undefended: BTreeSet<Vip>,
     /// When each frame was sent.
     frames: Vec<Instant>,
+    /// In which form each VIP was announced last.
+    forms: BTreeMap<Vip, usize>,
 }
 
 impl World {
     fn new(timing: Timing) -> Self {
         let now = Instant::now();
         Self {
-            machine: Machine::new(timing.clone(), ANNOUNCEMENT_FRAMES, now),
+            machine: Machine::new(timing.clone(), FORMS, now),
             timing,
             now,
             advertised: BTreeMap::new(),
@@ -105,6 +107,7 @@ impl World {
             reported: BTreeMap::new(),
             undefended: BTreeSet::new(),
             frames: Vec::new(),
+            forms: BTreeMap::new(),
         }
     }
 
@@ -164,10 +167,12 @@ impl World {
     fn settle(&mut self) {
         while let Some(output) = self.machine.poll(self.now) {
             match output {
-                Output::Announce(vip) => {
+                Output::Announce(vip, form) => {
                     *self.advertised.get_mut(&vip).expect("only what is advertised is announced") += 1;
                     self.undefended.remove(&vip);
-                    self.frames.extend([self.now; 2]);
+                    self.frames.push(self.now);
+                    let before = self.forms.insert(vip, form);
+                    assert!(form == 0 || before == Some(form - 1), "{form} after {before:?}");
                 }
                 Output::Probe(vip) => {
                     self.probed.get_mut(&vip).expect("only what is asked for is probed").push(self.now);
@@ -227,15 +232,16 @@ proptest! {
             world.happens(&Happening::WaitForDeadline);
             prop_assert_ne!(frames, (world.frames.len(), world.probed.len()), "no wake-up for nothing");
         }
-        let count = world.timing.announce_count.get();
-        prop_assert!(world.advertised.values().all(|&announced| announced >= count), "{:?}", world.advertised);
+        let count = FORMS * usize::from(world.timing.announce_count.get());
+        prop_assert!(world.advertised.values().all(|&frames| frames >= count), "{:?}", world.advertised);
+        prop_assert!(world.advertised.keys().all(|vip| world.forms.get(vip) == Some(&(FORMS - 1))), "{:?}", world.forms);
         prop_assert!(world.probed.is_empty() && world.undefended.is_empty());
     }
 }
 
 fn started(timing: Timing) -> (Machine, Instant) {
     let now = Instant::now();
-    (Machine::new(timing, ANNOUNCEMENT_FRAMES, now), now)
+    (Machine::new(timing, FORMS, now), now)
 }
 
 /// What comes out until `until` after the start, with the milliseconds since the start.
@@ -270,10 +276,12 @@ fn a_vip_is_announced_twice_and_then_each_interval() {
     let (mut machine, start) = started(Timing::default());
     machine.advertise(vip(1), start);
     let times: Vec<u128> = timetable(&mut machine, start, ms(600_000)).iter().map(|&(at, _)| at).collect();
-    assert_eq!(times[..2], [0, 2_000]);
-    assert!((2_000..62_000).contains(&times[2]));
-    assert!(times[2..].windows(2).all(|pair| pair[1] - pair[0] == 60_000), "{times:?}");
-    assert!(times.len() >= 11);
+    let (first, second): (Vec<_>, Vec<_>) = times.chunks(FORMS).map(|forms| (forms[0], forms[1])).unzip();
+    assert_eq!(first, second, "in both forms at once");
+    assert_eq!(first[..2], [0, 2_000]);
+    assert!((2_000..62_000).contains(&first[2]));
+    assert!(first[2..].windows(2).all(|pair| pair[1] - pair[0] == 60_000), "{first:?}");
+    assert!(first.len() >= 11);
 }
 
 #[test]
@@ -283,8 +291,8 @@ fn advertised_again_it_is_announced_anew() {
     timetable(&mut machine, start, ms(5_000));
     let again = start + ms(5_500);
     machine.advertise(vip(1), again);
-    let expected = [(0, Output::Announce(vip(1))), (2_000, Output::Announce(vip(1)))];
-    assert_eq!(timetable(&mut machine, again, ms(2_000)), expected);
+    let expected = [0, 2_000].map(|at| [0, 1].map(|form| (at, Output::Announce(vip(1), form))));
+    assert_eq!(timetable(&mut machine, again, ms(2_000)), expected.concat());
 }
 
 #[test]
@@ -297,7 +305,8 @@ fn a_claim_is_answered_once_and_counted_for_the_next_report() {
         let now = start + ms(5_000 + at);
         machine.hear(claim(vip(1), OTHER), OWN, now);
         let outputs: Vec<Output> = std::iter::from_fn(|| machine.poll(now)).collect();
-        let defended = expected.map(|claims| [conflict(claims), Output::Announce(vip(1))]);
+        let defended =
+            expected.map(|claims| [conflict(claims), Output::Announce(vip(1), 0), Output::Announce(vip(1), 1)]);
         assert_eq!(outputs, defended.into_iter().flatten().collect::<Vec<_>>(), "at {at} ms");
     }
 }
@@ -309,7 +318,7 @@ fn a_defence_does_not_stand_for_an_announcement() {
     timetable(&mut machine, start, ms(500));
     machine.hear(claim(vip(1), OTHER), OWN, start + ms(500));
     let times: Vec<u128> = timetable(&mut machine, start + ms(500), ms(60_000)).iter().map(|&(at, _)| at).collect();
-    assert_eq!(times, [0, 0, 2_000], "report, defence, second announcement");
+    assert_eq!(times, [0, 0, 0, 2_000, 2_000], "report, defence, second announcement");
 }
 
 #[test]
@@ -335,6 +344,22 @@ fn a_probe_goes_before_the_announcements_of_a_thousand_vips() {
 }
 
 #[test]
+fn all_are_told_of_before_one_is_told_of_again() {
+    let (mut machine, start) = started(Timing::default());
+    let all: Vec<Vip> =
+        (0..1_000).map(|last| Vip::try_from(Ipv4Addr::from_bits(0x0a00_0001 + last)).unwrap()).collect();
+    all.iter().for_each(|vip| machine.advertise(*vip, start));
+    let mut left: BTreeSet<Vip> = all.into_iter().collect();
+    let later = start + Duration::from_nanos(1);
+    for (at, output) in timetable(&mut machine, later, ms(3_900)) {
+        let Output::Announce(vip, form) = output else { panic!("{output:?}") };
+        assert!(form == 0 || left.is_empty(), "at {at}, {} left", left.len());
+        left.remove(&vip);
+        assert!(at < 2_000 || left.is_empty(), "{left:?}");
+    }
+}
+
+#[test]
 fn refreshes_of_vips_advertised_together_are_spread_over_the_interval() {
     let (mut machine, start) = started(Timing::default());
     for last in 0..2_000 {
@@ -343,8 +368,9 @@ fn refreshes_of_vips_advertised_together_are_spread_over_the_interval() {
     // The first announcements keep the wire busy for 16 s.
     timetable(&mut machine, start, ms(120_000));
     let mut per_second = BTreeMap::<u128, u32>::new();
-    for (at, _) in timetable(&mut machine, start + ms(120_000), ms(59_999)) {
-        *per_second.entry(at / 1_000).or_default() += 1;
+    for (at, output) in timetable(&mut machine, start + ms(120_000), ms(59_999)) {
+        let is_first = matches!(output, Output::Announce(_, 0));
+        *per_second.entry(at / 1_000).or_default() += u32::from(is_first);
     }
     assert_eq!(per_second.values().sum::<u32>(), 2_000);
     assert!(per_second.values().all(|&count| (31..=36).contains(&count)), "{per_second:?}");
