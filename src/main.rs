@@ -8,7 +8,6 @@
 
 mod adapter;
 mod advertiser;
-mod allocator;
 mod alone;
 mod args;
 mod backend;
@@ -37,6 +36,10 @@ use crate::{
     config::{BadOption, Config, Logging},
     file::File,
 };
+
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: slb_ffi::memory::Allocator = slb_ffi::memory::Allocator;
 
 /// What a shell calls wrong usage (sysexits.h `EX_USAGE`).
 const USAGE: u8 = 64;

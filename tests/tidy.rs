@@ -12,12 +12,13 @@ use std::{
 use serde_json::Value;
 
 /// Who may use whom of our packages; the drawing is in docs/ARCHITECTURE.md.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("slb-core", &[]),
+    ("slb-ffi", &[]),
     ("netlink-batch", &[]),
     ("ipvs-netlink", &["netlink-batch"]),
     ("slb-ipam", &["slb-core"]),
-    ("slb-advert", &["slb-core"]),
+    ("slb-advert", &["slb-core", "slb-ffi"]),
     ("slb-proxy", &["slb-core"]),
     ("slb-store", &["slb-core"]),
     ("slb-health", &["slb-core"]),
@@ -30,6 +31,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
         "slb",
         &[
             "slb-core",
+            "slb-ffi",
             "slb-ipam",
             "slb-advert",
             "slb-host",
@@ -52,6 +54,9 @@ const LONGEST: usize = 500;
 const EXCUSE: &str = "//! Long because";
 /// In two parts, so that this file has neither.
 const UNFINISHED: [&str; 2] = [concat!("TO", "DO"), concat!("FIX", "ME")];
+/// What allows `unsafe`, in two parts as well; for [`UNSAFE_IS_IN`] and no other folder.
+const UNSAFE: &str = concat!("unsafe", "_code");
+const UNSAFE_IS_IN: &str = "ffi";
 const TEXTS: [&str; 6] = ["rs", "toml", "md", "yaml", "yml", "sh"];
 
 #[test]
@@ -104,6 +109,7 @@ fn the_rules_bite() {
     assert_eq!(file(&format!("{LICENCE}\n"), 0), 1);
     assert_eq!(file("//! A front page.\n", 0), 2);
     assert_eq!(file(&format!("{good}// {}: more\n", UNFINISHED[0]), 0), 1);
+    assert_eq!(file(&format!("{good}#![expect({UNSAFE})]\n"), 0), 1);
     assert_eq!(file(&good, LONGEST), 1);
     assert_eq!(file(&format!("{good}{EXCUSE} of this.\n"), LONGEST), 0);
 }
@@ -160,6 +166,10 @@ fn complaints(file: &Path, text: &str) -> Vec<String> {
         }
     }
     if file.extension().is_some_and(|end| end == "rs") {
+        let within = file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(file);
+        if text.contains(UNSAFE) && !within.starts_with(UNSAFE_IS_IN) {
+            complain(format!("what needs `unsafe` is in {UNSAFE_IS_IN}/"));
+        }
         let mut lines = text.lines();
         if lines.next() != Some(LICENCE) {
             complain(format!("the first line is not {LICENCE}"));

@@ -15,7 +15,6 @@ pub mod arp;
 mod attribute;
 pub mod bgp;
 mod error;
-mod ffi;
 pub mod gobgp;
 pub mod ndp;
 mod routes;

@@ -4,10 +4,9 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use slb_core::peer::{HoldTime, Peer};
+use slb_ffi::tcp;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
-
-use crate::ffi;
 
 /// A neighbour that checks it sees that nobody in between counted it down (RFC 5082); others do not mind.
 pub(super) const TIME_TO_LIVE: u32 = 255;
@@ -22,7 +21,7 @@ pub(super) async fn connect(peer: &Peer) -> io::Result<TcpStream> {
     let to = SocketAddr::new(peer.address.address(), peer.settings.port());
     let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     if let Some(password) = &peer.password {
-        ffi::sign(&socket, to.ip(), password.expose().as_bytes())?;
+        tcp::sign(&socket, to.ip(), password.expose().as_bytes())?;
     }
     if to.is_ipv6() {
         socket.set_unicast_hops_v6(TIME_TO_LIVE)?;
@@ -46,7 +45,7 @@ pub(super) fn accept(stream: &TcpStream, peer: &Peer) -> io::Result<()> {
 
 fn prepare(socket: &Socket, peer: &Peer) -> io::Result<()> {
     if peer.settings.gtsm() {
-        ffi::at_least(socket, peer.address.address().is_ipv6(), 255)?;
+        tcp::at_least(socket, peer.address.address().is_ipv6(), 255)?;
     }
     // A peer whose host is gone acknowledges nothing: without this, that is noticed after a quarter of an hour (tcp(7)).
     let hold_time = peer.settings.hold_time();

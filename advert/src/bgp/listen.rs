@@ -9,6 +9,7 @@ use std::{
 };
 
 use slb_core::peer::Peer;
+use slb_ffi::tcp;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -17,7 +18,6 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{connect::TIME_TO_LIVE, notification::Notification, wire};
-use crate::ffi;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -68,7 +68,7 @@ impl Listener {
     pub(super) fn expect(&self, peer: &Peer) -> io::Result<()> {
         let address = peer.address.address();
         match &peer.password {
-            Some(password) => ffi::sign(&self.socket, address, password.expose().as_bytes()),
+            Some(password) => tcp::sign(&self.socket, address, password.expose().as_bytes()),
             None => {
                 self.forget(address);
                 Ok(())
@@ -79,7 +79,7 @@ impl Listener {
     /// Forgets the key of a peer; that there was none is fine.
     pub(super) fn forget(&self, address: IpAddr) {
         if self.at.is_ipv4() == address.is_ipv4() {
-            let _ = ffi::sign(&self.socket, address, &[]);
+            let _ = tcp::sign(&self.socket, address, &[]);
         }
     }
 

@@ -1,25 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The packet socket (packet(7)) on one adapter: packets of one protocol in and out, the Ethernet header is the kernel's business.
-//!
-//! What has no safe interface is in [`ffi`].
 
 use std::io;
 
 use libc::c_int;
+use slb_ffi::{
+    adapter,
+    packet::{self, Watched},
+};
 use socket2::{Domain, Socket, Type};
-use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     mac::Mac,
     protocol::{Heard, Packet, Protocol, Watch},
 };
-use crate::{Error, ffi};
+use crate::Error;
 
 /// Larger than any packet with its padding and options; of what is longer, the end is cut.
 const BUFFER: usize = 256;
-
-/// Frames, and errors: without the latter nobody is woken when the adapter goes down. Not room to send: sends do not wait.
-const INTEREST: Interest = Interest::READABLE.add(Interest::ERROR);
 
 /// The socket. It stays bound to its adapter when that goes down and up, or is renamed, and loses it when it is removed.
 #[derive(Debug)]
@@ -28,7 +26,7 @@ pub(super) struct PacketSocket {
     protocol: Protocol,
     index: c_int,
     watch: Watch,
-    socket: AsyncFd<Socket>,
+    socket: Watched,
 }
 
 impl PacketSocket {
@@ -47,13 +45,13 @@ impl PacketSocket {
                 failed("open a packet socket")(source)
             }
         })?;
-        let index = ffi::index(&socket, adapter).map_err(|source| Error::NoAdapter { adapter: name(), source })?;
-        let flags = ffi::flags(&socket, adapter).map_err(failed("read the flags"))?;
+        let index = adapter::index(&socket, adapter).map_err(|source| Error::NoAdapter { adapter: name(), source })?;
+        let flags = adapter::flags(&socket, adapter).map_err(failed("read the flags"))?;
         socket.attach_filter(&protocol.program(None)).map_err(failed("filter packets"))?;
         socket
-            .bind(&ffi::address(index, protocol.ethertype(), Mac::BROADCAST))
+            .bind(&packet::address(index, protocol.ethertype(), Mac::BROADCAST.0))
             .map_err(failed("bind a packet socket"))?;
-        let hardware_type = ffi::hardware(&socket).map_err(failed("read the hardware address"))?.kind;
+        let hardware_type = packet::hardware(&socket).map_err(failed("read the hardware address"))?.kind;
         if hardware_type != libc::ARPHRD_ETHER {
             return Err(Error::NotEthernet { adapter: name(), hardware_type });
         }
@@ -61,7 +59,7 @@ impl PacketSocket {
             return Err(Error::ArpOff { adapter: name() });
         }
         socket.set_nonblocking(true).map_err(failed("set up a packet socket"))?;
-        let socket = ffi::register(socket, INTEREST).map_err(failed("watch a packet socket"))?;
+        let socket = Watched::new(socket).map_err(failed("watch a packet socket"))?;
         Ok(Self { adapter: name(), protocol, index, watch: None, socket })
     }
 
@@ -82,8 +80,7 @@ impl PacketSocket {
 
     /// Whether frames sent now can reach anybody; opens the socket anew if the name now stands for another adapter.
     pub(super) fn check(&mut self) -> Result<(), Error> {
-        let socket = self.socket.get_ref();
-        let named = ffi::index(socket, &self.adapter)
+        let named = adapter::index(&self.socket, &self.adapter)
             .map_err(|source| Error::NoAdapter { adapter: self.adapter.clone(), source })?;
         if named != self.index {
             let watch = self.watch;
@@ -91,8 +88,8 @@ impl PacketSocket {
             self.listen(watch).map_err(|source| self.failed("filter packets", source))?;
         }
         let flags =
-            ffi::flags(self.socket.get_ref(), &self.adapter).map_err(|source| self.failed("read the flags", source))?;
-        let has_carrier = ffi::has_carrier(self.socket.get_ref(), &self.adapter)
+            adapter::flags(&self.socket, &self.adapter).map_err(|source| self.failed("read the flags", source))?;
+        let has_carrier = adapter::has_carrier(&self.socket, &self.adapter)
             .map_err(|source| self.failed("look for the carrier", source))?;
         if flags & libc::IFF_UP != 0 && has_carrier {
             return Ok(());
@@ -103,7 +100,7 @@ impl PacketSocket {
     /// What happened to the adapter and was not told yet. Left there, it would be the answer to the next frame sent, however the
     /// adapter is by then.
     pub(super) fn past(&self) -> io::Result<()> {
-        self.socket.get_ref().take_error()?.map_or(Ok(()), Err)
+        self.socket.take_error()?.map_or(Ok(()), Err)
     }
 
     /// An error of this socket.
@@ -114,7 +111,7 @@ impl PacketSocket {
     /// Hears what matters for `watch` from now on, and nothing else. Free when nothing changed.
     pub(super) fn listen(&mut self, watch: Watch) -> io::Result<()> {
         if watch != self.watch {
-            self.socket.get_ref().attach_filter(&self.protocol.program(watch))?;
+            self.socket.attach_filter(&self.protocol.program(watch))?;
             self.watch = watch;
         }
         Ok(())
@@ -123,26 +120,21 @@ impl PacketSocket {
     /// The adapter's hardware address, as it is now.
     pub(super) fn mac(&self) -> io::Result<Mac> {
         // An adapter that was removed leaves an address of length 0.
-        ffi::hardware(self.socket.get_ref())?.mac.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
+        packet::hardware(&self.socket)?.mac.map(Mac).ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
     }
 
     /// Sends a packet. Waits for nothing: when the adapter's queue is full, that is an error.
     pub(super) fn send(&self, Packet { to, bytes }: &Packet) -> io::Result<()> {
-        let address = ffi::address(self.index, self.protocol.ethertype(), *to);
-        self.socket.get_ref().send_to(bytes, &address).map(drop)
+        let address = packet::address(self.index, self.protocol.ethertype(), to.0);
+        self.socket.send_to(bytes, &address).map(drop)
     }
 
     /// What the next packet says; `None`: nothing that matters. An error tells once that the adapter went down (`ENETDOWN`).
     ///
     /// Cancel-safe: a packet is taken only in the call that answers it.
     pub(super) async fn receive(&self) -> io::Result<Option<Heard>> {
-        loop {
-            let mut bytes = [0; BUFFER];
-            let mut ready = self.socket.ready(INTEREST).await?;
-            if let Ok(result) = ready.try_io(|socket| ffi::receive(socket.get_ref(), &mut bytes)) {
-                let (length, sender) = result?;
-                return Ok(bytes.get(..length).and_then(|bytes| self.protocol.read(bytes, sender)));
-            }
-        }
+        let mut bytes = [0; BUFFER];
+        let (length, sender) = self.socket.receive(&mut bytes).await?;
+        Ok(bytes.get(..length).and_then(|bytes| self.protocol.read(bytes, sender.map(Mac))))
     }
 }
