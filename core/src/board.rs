@@ -57,9 +57,18 @@ impl Seen {
     }
 }
 
+/// Most of what is [`Seen`].
+#[derive(Debug)]
+struct Shown {
+    load_balancer: Arc<LoadBalancer>,
+    status: Arc<Status>,
+}
+
 #[derive(Debug, Default)]
 struct Posted {
-    by_id: BTreeMap<LoadBalancerId, Seen>,
+    by_id: BTreeMap<LoadBalancerId, Shown>,
+    /// Of those few of which something is drained, or has been.
+    connections: BTreeMap<LoadBalancerId, Arc<ByBackend>>,
     /// The last one that was made: of many that begin together, or are programmed together, there is one.
     status: Option<Arc<Status>>,
     used: bool,
@@ -80,7 +89,7 @@ impl Board {
     pub fn list(&self) -> Option<Vec<Seen>> {
         let mut all: Vec<Seen> = {
             let posted = self.posted.read().unwrap_or_else(PoisonError::into_inner);
-            posted.used.then(|| posted.by_id.values().cloned().collect())?
+            posted.used.then(|| posted.by_id.iter().map(|(id, shown)| posted.seen(*id, shown)).collect())?
         };
         all.sort_by_cached_key(|seen| seen.load_balancer.serial);
         Some(all)
@@ -104,7 +113,7 @@ impl Board {
     #[must_use]
     pub fn look(&self, id: LoadBalancerId) -> Option<Seen> {
         let posted = self.posted.read().unwrap_or_else(PoisonError::into_inner);
-        posted.by_id.get(&id).cloned()
+        posted.by_id.get(&id).map(|shown| posted.seen(id, shown))
     }
 
     /// What has been told of what was posted.
@@ -174,7 +183,7 @@ impl Board {
         let now = self.journal.now();
         let seen = |load_balancer: Arc<LoadBalancer>| {
             let status = posted.shared(Status::new(&load_balancer, now));
-            (load_balancer.id, Seen { load_balancer, status, connections: None })
+            (load_balancer.id, Shown { load_balancer, status })
         };
         let mut all: BTreeMap<_, _> = load_balancers.into_iter().map(seen).collect();
         posted.used |= !all.is_empty();
@@ -186,18 +195,20 @@ impl Board {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
         let before = posted.by_id.get(&load_balancer.id);
         let status = match before {
-            Some(Seen { load_balancer: before, status, .. }) if before.backends == load_balancer.backends => {
+            Some(Shown { load_balancer: before, status }) if before.backends == load_balancer.backends => {
                 Arc::clone(status)
             }
-            Some(Seen { load_balancer: before, status, .. }) => {
+            Some(Shown { load_balancer: before, status }) => {
                 let (before, after) = (before.backends(), load_balancer.backends());
                 Arc::new(status.with_backends_of(before, after, self.journal.now()))
             }
             None => Arc::new(Status::new(&load_balancer, self.journal.now())),
         };
         let events = difference::between(before.map(|seen| &*seen.load_balancer), &load_balancer);
-        let connections = before.filter(|_| load_balancer.has_drain()).and_then(|seen| seen.connections.clone());
-        posted.put(Seen { load_balancer, status, connections });
+        if !load_balancer.has_drain() {
+            posted.connections.remove(&load_balancer.id);
+        }
+        posted.put(Shown { load_balancer, status });
         if !events.is_empty() {
             self.journal.tell_all(self.journal.now(), events);
         }
@@ -222,14 +233,15 @@ impl Board {
     /// Posts the connections of a load-balancer of which something is drained.
     pub fn post_connections(&self, id: LoadBalancerId, connections: Arc<ByBackend>) {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(seen) = posted.by_id.get_mut(&id) {
-            seen.connections = Some(connections);
+        if posted.by_id.contains_key(&id) {
+            posted.connections.insert(id, connections);
         }
     }
 
     /// Takes a load-balancer down.
     pub fn remove(&self, id: LoadBalancerId) {
         let mut posted = self.posted.write().unwrap_or_else(PoisonError::into_inner);
+        posted.connections.remove(&id);
         if posted.by_id.remove(&id).is_some() {
             posted.tag.take();
             self.journal.tell(Event::Deleted(id));
@@ -243,10 +255,16 @@ impl Board {
 }
 
 impl Posted {
-    fn put(&mut self, seen: Seen) {
+    fn put(&mut self, shown: Shown) {
         self.used = true;
         self.tag.take();
-        self.by_id.insert(seen.load_balancer.id, seen);
+        self.by_id.insert(shown.load_balancer.id, shown);
+    }
+
+    fn seen(&self, id: LoadBalancerId, shown: &Shown) -> Seen {
+        let Shown { load_balancer, status } = shown;
+        let connections = self.connections.get(&id).cloned();
+        Seen { load_balancer: Arc::clone(load_balancer), status: Arc::clone(status), connections }
     }
 
     fn shared(&mut self, status: Status) -> Arc<Status> {
