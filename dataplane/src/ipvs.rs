@@ -15,7 +15,7 @@ use slb_core::{
 
 use crate::{
     meter,
-    outline::Outline,
+    outline::{Looks, MANY, Outline},
     translate::{self, Reading},
     unserved,
 };
@@ -23,8 +23,6 @@ use crate::{
 /// Steps that are turned into requests at a time, about as many as travel in one send. All requests of a start at once would take
 /// more memory than all else that slb keeps, and the time to get it.
 const PACK: usize = 512;
-/// Up to one service of so many is asked for by itself, which takes twice as long as among all.
-const MANY: usize = 4;
 
 /// Programs the IPVS of the network namespace it was opened in. Needs `CAP_NET_ADMIN`.
 #[derive(Debug)]
@@ -32,7 +30,7 @@ pub struct Ipvs {
     pub(crate) client: Client,
     pub(crate) timeouts: Timeouts,
     /// What services looked like when they were last read, if nothing was asked for of them since.
-    seen: Outline,
+    seen: Looks,
 }
 
 impl Ipvs {
@@ -41,7 +39,7 @@ impl Ipvs {
     /// # Errors
     /// The kernel has no IPVS, or refuses to talk about it.
     pub async fn open() -> Result<Self, Error> {
-        Ok(Self { client: Client::open().await?, timeouts: Timeouts::default(), seen: Outline::default() })
+        Ok(Self { client: Client::open().await?, timeouts: Timeouts::default(), seen: Looks::default() })
     }
 
     /// The same that keeps the time-outs of connections at that; 0 leaves one as it is.
@@ -62,7 +60,7 @@ impl Dataplane for Ipvs {
     async fn observe_each(&mut self, mut each: impl FnMut(ServiceKey, ServiceView) + Send) -> Result<(), Cause> {
         let about = std::mem::take(&mut self.seen).len();
         // What changes from here on will look different; without such a list everything is asked for each time.
-        let outline = Outline::read(about).await.unwrap_or_default();
+        let looks = Outline::read(about).await.unwrap_or_default().looks();
         let mut services = self.services().await;
         if is_stale(&services) {
             self.client = Client::open().await?;
@@ -71,7 +69,7 @@ impl Dataplane for Ipvs {
         for (key, settings) in services? {
             each(key, ServiceView { settings, backends: self.backends(key).await? });
         }
-        self.seen = outline;
+        self.seen = looks;
         Ok(())
     }
 
@@ -81,15 +79,17 @@ impl Dataplane for Ipvs {
         mut each: impl FnMut(ServiceKey, Option<ServiceView>) + Send,
     ) -> Result<(), Cause> {
         let seen = std::mem::take(&mut self.seen);
-        let Ok(mut outline) = Outline::read(seen.len()).await else {
+        let Ok(outline) = Outline::read(seen.len()).await else {
             return self.observe_each(|key, service| each(key, Some(service))).await;
         };
         let compared = || outline.compared(&seen);
         let other: Vec<ServiceKey> = compared().filter(|(_, is_same)| !is_same).map(|(key, _)| key).collect();
         if other.len() > outline.len() / MANY {
+            drop((outline, other, seen));
             return self.observe_each(|key, service| each(key, Some(service))).await;
         }
         compared().filter(|(_, is_same)| *is_same).for_each(|(key, _)| each(key, None));
+        let mut looks = outline.looks();
         for key in other {
             match self.client.service(&translate::id(key)).await {
                 Ok(found) => {
@@ -99,13 +99,13 @@ impl Dataplane for Ipvs {
                 // It went in between. A mark may be there for the other family alone, which the list does not say.
                 Err(error) if error.errno() == Some(libc::ESRCH) => {
                     if let ServiceKey::Endpoint(_) = key {
-                        outline.forget(key);
+                        looks.forget(key);
                     }
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        self.seen = outline;
+        self.seen = looks;
         Ok(())
     }
 

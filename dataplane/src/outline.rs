@@ -9,6 +9,7 @@
 mod tests;
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     hash::{DefaultHasher, Hasher},
     io::{self, BufRead, BufReader},
@@ -22,14 +23,43 @@ use tokio::task::yield_now;
 const PATH: &str = "/proc/thread-self/net/ip_vs";
 /// Lines that are read before others get their turn.
 const TURN: usize = 1_024;
-/// The look of what looks like nothing that is seen later.
-const FORGOTTEN: u64 = 0;
+/// Up to one service of so many is asked for by itself, which takes twice as long as among all.
+pub const MANY: usize = 4;
 /// Active and inactive connections, at the end of a destination's line.
 const COUNTERS: usize = 2;
 
 /// What all services that slb could have made look like, as numbers that differ where the look does. In order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outline(Vec<(ServiceKey, u64)>);
+
+/// What was seen of an outline.
+#[derive(Clone, Debug, Default)]
+pub struct Looks {
+    /// In order. Whose each is needs no saying, since the line that it begins with tells.
+    all: Vec<u64>,
+    forgotten: BTreeSet<ServiceKey>,
+}
+
+impl Looks {
+    /// How many services there were.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whatever the service looks like later is something else. Of more than one of [`MANY`] services that need not be remembered: then
+    /// all are asked for anyway.
+    pub fn forget(&mut self, key: ServiceKey) {
+        if self.forgotten.len() < self.all.len() / MANY {
+            self.forgotten.insert(key);
+        } else {
+            *self = Self::default();
+        }
+    }
+
+    fn has(&self, key: ServiceKey, look: u64) -> bool {
+        self.all.binary_search(&look).is_ok() && !self.forgotten.contains(&key)
+    }
+}
 
 impl Outline {
     /// As it is now. Room is made for `about` so many services.
@@ -52,14 +82,9 @@ impl Outline {
         Ok(reader.end())
     }
 
-    /// Which services there are, and whether each looks as in that other outline.
-    pub fn compared<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (ServiceKey, bool)> + 'a {
-        let mut others = other.0.iter().peekable();
-        self.0.iter().map(move |service| {
-            let (key, look) = *service;
-            while others.next_if(|(other, _)| *other < key).is_some() {}
-            (key, look != FORGOTTEN && others.peek() == Some(&service))
-        })
+    /// Which services there are, and whether each looks as it was seen.
+    pub fn compared<'a>(&'a self, seen: &'a Looks) -> impl Iterator<Item = (ServiceKey, bool)> + 'a {
+        self.0.iter().map(|(key, look)| (*key, seen.has(*key, *look)))
     }
 
     /// How many services there are.
@@ -67,13 +92,11 @@ impl Outline {
         self.0.len()
     }
 
-    /// From now on the service looks like nothing that is seen later.
-    pub fn forget(&mut self, key: ServiceKey) {
-        if let Ok(at) = self.0.binary_search_by_key(&key, |(key, _)| *key)
-            && let Some((_, look)) = self.0.get_mut(at)
-        {
-            *look = FORGOTTEN;
-        }
+    /// What there is to keep of it.
+    pub fn looks(&self) -> Looks {
+        let mut all: Vec<u64> = self.0.iter().map(|(_, look)| *look).collect();
+        all.sort_unstable();
+        Looks { all, forgotten: BTreeSet::new() }
     }
 }
 
@@ -115,7 +138,6 @@ impl Reader {
             }
             is_same
         });
-        self.found.shrink_to_fit();
         Outline(self.found)
     }
 }

@@ -74,17 +74,25 @@ fn a_mark_of_two_families_is_another_one_if_either_changes() {
     let [one, other] = ["1", "2"].map(|weight| format!("FWM  51B00007 rr \n  -> 0A000001:0000 Masq {weight} 0 0\n"));
     let both = of(&format!("{one}{one}"));
     assert_eq!((services(&both).len(), services(&both)), (2, services(&of(&one))));
-    assert!(both.compared(&of(&one)).all(|(_, is_same)| !is_same));
-    assert!(both.compared(&of(&format!("{one}{other}"))).all(|(_, is_same)| !is_same));
+    assert!(both.compared(&of(&one).looks()).all(|(_, is_same)| !is_same));
+    assert!(both.compared(&of(&format!("{one}{other}")).looks()).all(|(_, is_same)| !is_same));
     assert_eq!(of(&format!("{one}{other}")), of(&format!("{other}{one}")));
 }
 
 #[test]
-fn what_was_forgotten_looks_like_nothing() {
-    let (one, mut seen) = (of(ONE), of(ONE));
-    assert_eq!(one.compared(&seen).collect::<Vec<_>>(), [(services(&one)[0], true)]);
-    seen.forget(services(&one)[0]);
-    assert_eq!(one.compared(&seen).collect::<Vec<_>>(), [(services(&one)[0], false)]);
+fn what_was_forgotten_looks_like_nothing_and_so_do_all_if_that_is_much() {
+    let text: String = (0..2 * MANY).map(|number| ONE.replace("192B", &format!("{number:04X}"))).skip(1).collect();
+    let all = of(&format!("{ONE}{text}"));
+    let (keys, mut seen) = (services(&all), all.looks());
+    let known =
+        |seen: &Looks| all.compared(seen).filter_map(|(key, is_same)| is_same.then_some(key)).collect::<Vec<_>>();
+    assert_eq!((known(&seen), keys.len()), (keys.clone(), 2 * MANY));
+    seen.forget(keys[3]);
+    assert_eq!(known(&seen), [&keys[..3], &keys[4..]].concat());
+    seen.forget(keys[0]);
+    assert_eq!(known(&seen), [&keys[1..3], &keys[4..]].concat());
+    seen.forget(keys[5]);
+    assert_eq!(known(&seen), []);
 }
 
 proptest! {
@@ -94,10 +102,12 @@ proptest! {
         other in prop::collection::btree_map(1_i64..9, 0_u64..3, 0..9),
     ) {
         let key = |port: &i64| key("192.168.0.85", *port, Protocol::Tcp);
-        let of = |looks: &BTreeMap<i64, u64>| Outline(looks.iter().map(|(port, look)| (key(port), *look)).collect());
-        let is_same = |port: &i64, look: &u64| *look != FORGOTTEN && other.get(port) == Some(look);
-        let expected: Vec<_> = one.iter().map(|(port, look)| (key(port), is_same(port, look))).collect();
-        prop_assert_eq!(of(&one).compared(&of(&other)).collect::<Vec<_>>(), expected);
+        let line = |(port, weight): (&i64, &u64)| {
+            format!("TCP  C0A80055:{port:04X} rr  \n  -> 0A000001:192B      Masq    {weight}      0          0         \n")
+        };
+        let of = |services: &BTreeMap<i64, u64>| of(&services.iter().map(line).collect::<String>());
+        let expected: Vec<_> = one.iter().map(|(port, look)| (key(port), other.get(port) == Some(look))).collect();
+        prop_assert_eq!(of(&one).compared(&of(&other).looks()).collect::<Vec<_>>(), expected);
     }
 
     #[test]
