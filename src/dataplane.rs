@@ -374,8 +374,7 @@ impl Settings for Plane {
 #[cfg(test)]
 mod tests {
     use slb_core::model::{
-        Advertise, CheckMarks, LoadBalancer, LoadBalancerId, Name, Origin, Phase, Protocol, ServiceSettings, SourceNat,
-        Vip,
+        Advertise, LoadBalancer, LoadBalancerId, Name, Origin, Phase, Protocol, ServiceSettings, SourceNat, Vip,
     };
     use uuid::Uuid;
 
@@ -425,9 +424,7 @@ mod tests {
             source_nat: SourceNat::default(),
             service: ServiceSettings::default(),
             check: None,
-            fallback: None,
-            drain: None,
-            check_marks: CheckMarks::default(),
+            extras: None,
             origin: Origin::default(),
         });
         let before = |adapter: Option<&str>, load_balancers: &[_]| Snapshot {

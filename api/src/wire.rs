@@ -87,8 +87,8 @@ impl<'a> From<&'a LoadBalancer> for LoadBalancerView<'a> {
             source_nat: load_balancer.source_nat,
             service: load_balancer.service.into(),
             health_check: load_balancer.check.as_deref().map(HealthCheckView::from),
-            fallback: load_balancer.fallback.as_deref().map(FallbackView::from),
-            drain: load_balancer.drain.as_deref().copied().map(DrainView::from),
+            fallback: load_balancer.fallback().map(FallbackView::from),
+            drain: load_balancer.drain().map(DrainView::from),
             origin: load_balancer.origin,
             observed: None,
         }
@@ -100,10 +100,7 @@ impl<'a> LoadBalancerView<'a> {
     pub(crate) fn observed(load_balancer: &'a LoadBalancer, observer: Option<Observer<'a>>) -> Self {
         Self {
             backends: Some(BackendsView(load_balancer.backends.as_deref(), observer)),
-            drain: load_balancer
-                .drain
-                .as_deref()
-                .map(|drain| DrainView::waiting(*drain, observer.and_then(|by| by.left(None)))),
+            drain: load_balancer.drain().map(|drain| DrainView::waiting(drain, observer.and_then(|by| by.left(None)))),
             observed: observer.map(Observer::whole),
             ..Self::from(load_balancer)
         }

@@ -93,7 +93,7 @@ impl Made {
     pub fn of(answer: &Answer, about: Option<&LoadBalancer>) -> Option<Self> {
         let with = |backends: &[Backend]| {
             let (backends, check_marks) = (Some(backends.into()), CheckMarks::default());
-            Some(Arc::new(LoadBalancer { backends, check_marks, ..about?.clone() }))
+            Some(Arc::new(LoadBalancer { backends, ..about?.clone() }.with_check_marks(check_marks)))
         };
         match answer {
             Answer::LoadBalancer(load_balancer) => Some(Self::LoadBalancer(Arc::clone(load_balancer))),

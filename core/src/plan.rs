@@ -394,6 +394,6 @@ fn source_nat_for(load_balancer: &LoadBalancer, vip: Vip) -> SourceNat {
 fn needs_source_nat(load_balancer: &LoadBalancer, vip: Vip) -> bool {
     let backends =
         load_balancer.backends().iter().filter(|backend| backend.serves(vip)).map(|backend| backend.settings());
-    let fallback = load_balancer.fallback.as_ref().filter(|fallback| fallback.serves(vip));
+    let fallback = load_balancer.fallback().filter(|fallback| fallback.serves(vip));
     backends.chain(fallback.map(|fallback| fallback.settings)).any(|settings| settings.forwarding.translates())
 }

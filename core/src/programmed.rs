@@ -37,7 +37,7 @@ impl LoadBalancer {
             if is_down && self.on_failure(backend) == OnFailure::Remove {
                 continue;
             }
-            if is_down || self.drain.is_some() || backend.condition().drain.is_some() {
+            if is_down || self.drain().is_some() || backend.condition().drain.is_some() {
                 settings.weight = NONE;
             } else if let Some((weight, change)) = self.raised(backend, settings.weight, now) {
                 settings.weight = weight;
@@ -49,7 +49,7 @@ impl LoadBalancer {
             && backends.iter().all(|(_, settings)| settings.weight == NONE)
         {
             // What the fallback has when a drain begins goes on, too.
-            let weight = if self.drain.is_some() { NONE } else { fallback.settings.weight };
+            let weight = if self.drain().is_some() { NONE } else { fallback.settings.weight };
             backends.push((fallback.target, BackendSettings { weight, ..fallback.settings }));
         }
         Programmed { backends, changes }
@@ -60,7 +60,7 @@ impl LoadBalancer {
     }
 
     fn fallback_of(&self, vip: Vip) -> Option<&Fallback> {
-        self.fallback.as_deref().filter(|fallback| fallback.serves(vip))
+        self.fallback().filter(|fallback| fallback.serves(vip))
     }
 
     fn on_failure(&self, backend: &Backend) -> OnFailure {
@@ -135,7 +135,7 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Advertise, BackendId, CheckMarks, Condition, Encapsulation, Forwarding, LoadBalancerId, Name, Phase, Protocol,
+        Advertise, BackendId, Condition, Encapsulation, Forwarding, LoadBalancerId, Name, Phase, Protocol,
         ServiceSettings, SourceNat, Vips,
         check::{Address, Check, HealthCheck, Question, Reaction, Timing},
     };
@@ -173,9 +173,7 @@ mod tests {
             source_nat: SourceNat::default(),
             service: ServiceSettings::default(),
             check: Some(Arc::new(HealthCheck { check: Arc::new(check), reaction })),
-            fallback: None,
-            drain: None,
-            check_marks: CheckMarks::default(),
+            extras: None,
             origin: crate::model::Origin::default(),
         }
     }
@@ -240,8 +238,7 @@ mod tests {
         let with = |backends: &[Backend]| LoadBalancer {
             vips: Vips::both(four, six).unwrap(),
             backends: Some(backends.into()),
-            fallback: Some(Box::new(fallback)),
-            ..of.clone()
+            ..of.clone().with_fallback(Some(fallback))
         };
         let shown = |of: &LoadBalancer, vip| {
             let all = of.programmed(vip, Time::from_millis(2)).backends.into_iter();
@@ -253,7 +250,7 @@ mod tests {
         assert_eq!(shown(&mixed, six), [("fd00::2".into(), 0), ("10.0.0.3".into(), 10)]);
         let apart = with(&[at("10.0.0.1", nat, up), at("fd00::2", nat, down)]);
         assert_eq!(shown(&apart, six), [("fd00::2".into(), 0), ("fd00::99".into(), 1)]);
-        let without = LoadBalancer { fallback: None, ..apart.clone() };
+        let without = apart.clone().with_fallback(None);
         assert_eq!((without.has_place(four), without.has_place(six), apart.has_place(six)), (true, false, true));
     }
 }

@@ -475,7 +475,7 @@ pub fn served(load_balancers: &[Arc<LoadBalancer>], now: Time) -> Observed {
         let is_translated =
             |backend: &Backend| backend.serves(vip) && backend.settings().forwarding == Forwarding::Masquerade;
         if load_balancer.backends().iter().any(is_translated)
-            || load_balancer.fallback.as_ref().is_some_and(|it| it.serves(vip))
+            || load_balancer.fallback().is_some_and(|it| it.serves(vip))
         {
             kernel.host.source_nat.insert(vip, load_balancer.source_nat);
         }

@@ -22,8 +22,8 @@ use self::{
 use crate::{
     command::{BackendChange, Command, LoadBalancerChange, NewLoadBalancer, Rejected},
     model::{
-        Backend, BackendId, CheckMarks, Endpoint, Family, Listen, LoadBalancer, LoadBalancerId, Mark, Marked, Origin,
-        Phase, Port, PortRange, Protocol, ServiceKey, Time, Vip, Vips, VirtualService,
+        Backend, BackendId, Endpoint, Family, Listen, LoadBalancer, LoadBalancerId, Mark, Marked, Origin, Phase, Port,
+        PortRange, Protocol, ServiceKey, Time, Vip, Vips, VirtualService,
     },
     ports::Write,
     step::DataplaneStep,
@@ -252,11 +252,10 @@ impl State {
             source_nat: new.source_nat,
             service: new.service,
             check: new.check,
-            fallback: new.fallback.map(Box::new),
-            drain: None,
-            check_marks: CheckMarks::default(),
             origin,
-        };
+            extras: None,
+        }
+        .with_fallback(new.fallback);
         check_targets(&after)?;
         self.check_loops(&after)?;
         Ok(self.done(None, Some(after)))
@@ -361,7 +360,7 @@ impl State {
             after.check.clone_from(check);
         }
         if let Some(fallback) = &change.fallback {
-            after.fallback = fallback.map(Box::new);
+            after = after.with_fallback(*fallback);
             check_fallback(&after)?;
         }
         check_persistence(&after)?;

@@ -77,11 +77,11 @@ impl Tag {
 
 fn hash(load_balancer: &LoadBalancer, hasher: &mut DefaultHasher) {
     let LoadBalancer { id, serial: _, name, vips, port, marked, protocol, backends, phase, .. } = load_balancer;
-    let LoadBalancer { advertise, source_nat, service, check, fallback, drain, check_marks: _, origin, .. } =
-        load_balancer;
+    let LoadBalancer { advertise, source_nat, service, check, origin, extras: _, .. } = load_balancer;
+    let (fallback, drain) = (load_balancer.fallback(), load_balancer.drain());
     let ports = marked.as_ref().map(|marked| &marked.ports);
     (id, name, vips, port, ports, protocol, backends.is_some(), phase).hash(hasher);
-    (advertise, source_nat, service, check, fallback, drained(drain.as_deref()), origin).hash(hasher);
+    (advertise, source_nat, service, check, fallback, drained(drain.as_ref()), origin).hash(hasher);
     load_balancer.backends().iter().for_each(|backend| hash_backend(backend, hasher));
 }
 

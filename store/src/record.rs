@@ -21,8 +21,8 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use slb_core::model::{
-    Advertise, Backend, BackendId, BackendIp, CheckMarks, Fallback, Invalid, LoadBalancer, LoadBalancerId, Mark,
-    Marked, Name, Origin, Phase, Port, PortRange, Ports, ProxyProtocol, ServiceSettings, SourceNat, Target, Vip, Vips,
+    Advertise, Backend, BackendId, BackendIp, Drain, Fallback, Invalid, LoadBalancer, LoadBalancerId, Mark, Marked,
+    Name, Origin, Phase, Port, PortRange, Ports, ProxyProtocol, ServiceSettings, SourceNat, Target, Vip, Vips,
     check::{HealthCheck, PanicThreshold, Reaction},
 };
 use uuid::Uuid;
@@ -195,12 +195,12 @@ pub fn encode(load_balancer: &LoadBalancer) -> Result<Vec<u8>, postcard::Error> 
         protocol: load_balancer.protocol.into(),
         service: load_balancer.service.into(),
         check: load_balancer.check.as_deref().map(CheckV3::from),
-        fallback: load_balancer.fallback.as_deref().map(|Fallback { target, settings }| FallbackV3 {
+        fallback: load_balancer.fallback().map(|Fallback { target, settings }| FallbackV3 {
             ip: target.ip.address(),
             port: target.port.map_or(0, Port::get),
             settings: (*settings).into(),
         }),
-        drain: load_balancer.drain.as_deref().copied().map(DrainV3::from),
+        drain: load_balancer.drain().map(DrainV3::from),
         source_nat: match load_balancer.source_nat {
             SourceNat::Always => SourceNatV3::Always,
             SourceNat::SameNetwork => SourceNatV3::SameNetwork,
@@ -294,23 +294,23 @@ pub fn decode(id: LoadBalancerId, bytes: &[u8]) -> Result<LoadBalancer, Unreadab
             ..service.try_into()?
         },
         check: check.map(read_check).transpose()?,
-        fallback: fallback.map(Fallback::try_from).transpose()?.map(Box::new),
-        drain: drain.map(|drain| Box::new(drain.into())),
         source_nat: match source_nat {
             SourceNatV3::Always => SourceNat::Always,
             SourceNatV3::SameNetwork => SourceNat::SameNetwork,
             SourceNatV3::Never => SourceNat::Never,
         },
-        check_marks: CheckMarks::default(),
         origin: match origin {
             OriginV6::Api => Origin::Api,
             OriginV6::File => Origin::File,
         },
-    };
+        extras: None,
+    }
+    .with_fallback(fallback.map(Fallback::try_from).transpose()?)
+    .with_drain(drain.map(Drain::from));
     let mut targets = load_balancer.backends().iter().map(|backend| backend.target);
     let keeps_port = |target: Target| target.port.is_none();
     if load_balancer.marked.is_none()
-        && (targets.any(keeps_port) || load_balancer.fallback.as_ref().is_some_and(|it| keeps_port(it.target)))
+        && (targets.any(keeps_port) || load_balancer.fallback().is_some_and(|it| keeps_port(it.target)))
     {
         return Err(Invalid("a backend of a single port has none".to_owned()).into());
     }

@@ -11,8 +11,8 @@ use std::{
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::json;
 use slb_core::model::{
-    BackendId, BackendIp, BackendSettings, CheckMarks, Encapsulation, Family, Forwarding, Mark, Marked, Persistence,
-    ProxyProtocol, Scheduler, SchedulerFlags, Target, Thresholds,
+    BackendId, BackendIp, BackendSettings, Encapsulation, Family, Forwarding, Mark, Marked, Persistence, ProxyProtocol,
+    Scheduler, SchedulerFlags, Target, Thresholds,
 };
 use slb_core::ports::Wanted;
 
@@ -127,9 +127,7 @@ fn load_balancer() -> impl Strategy<Value = LoadBalancer> {
             source_nat,
             service,
             check: None,
-            fallback: None,
-            drain: None,
-            check_marks: CheckMarks::default(),
+            extras: None,
             origin: slb_core::model::Origin::default(),
         },
     )
@@ -166,7 +164,7 @@ proptest! {
         let marked = Marked { ports: ports.clone(), mark: Mark::all().next().unwrap() };
         let is = LoadBalancer {
             id: LoadBalancerId(Uuid::nil()), serial: 1, name, vips: vips.unwrap_or(Vip::from_str("192.0.2.1").unwrap().into()), port: ports.lowest(), protocol, marked: Some(Box::new(marked)),
-            backends: None, phase: Phase::Active, advertise, source_nat, service, check: None, fallback: None, drain: None, check_marks: CheckMarks::default(),
+            backends: None, phase: Phase::Active, advertise, source_nat, service, check: None, extras: None,
             origin: slb_core::model::Origin::default(),
         };
         let mut body = serde_json::to_value(LoadBalancerView::from(&is)).unwrap();

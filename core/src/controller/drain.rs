@@ -42,7 +42,7 @@ impl<W: World> Controller<W> {
                 backend.condition().drain.is_some_and(|drain| drain.is_under_way() && is_over(Some(backend), drain))
             });
             news.extend(over.map(|backend| (id, Some(backend.target), left(Some(backend)))));
-            if load_balancer.drain.as_deref().is_some_and(|drain| drain.is_under_way() && is_over(None, *drain)) {
+            if load_balancer.drain().is_some_and(|drain| drain.is_under_way() && is_over(None, drain)) {
                 news.push((id, None, left(None)));
             }
             changes.push(change);

@@ -132,7 +132,7 @@ impl<W: World> Controller<W> {
 
     /// Begins with the checks in the scope to whose backends the way has just been made.
     pub(super) fn watch_through(&mut self, scope: &Scope) {
-        let asked = |each: &&Arc<LoadBalancer>| !each.check_marks.is_empty();
+        let asked = |each: &&Arc<LoadBalancer>| !each.check_marks().is_empty();
         let asked: Vec<_> = self.in_scope(scope).into_iter().filter(asked).cloned().collect();
         // What is there before the first look is from before a restart.
         let restored = !self.board.is_ready();

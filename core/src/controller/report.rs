@@ -62,7 +62,7 @@ impl<W: World> Controller<W> {
         let service = compared.service;
         let vip = service.vip();
         let asked = Some(self.observed.asked_of(load_balancer, vip));
-        let fallback = load_balancer.fallback.as_ref().filter(|fallback| fallback.serves(vip));
+        let fallback = load_balancer.fallback().filter(|fallback| fallback.serves(vip));
         let lacking = fallback.map(|fallback| fallback.target).filter(|it| !compared.is_as_planned(*it));
         if load_balancer.phase == Phase::Deleting {
             Err(why(failed, |step| is_of_removal(step, service), "it is being deleted"))

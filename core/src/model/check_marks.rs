@@ -16,6 +16,9 @@ use super::{BackendId, Mark};
 pub struct CheckMarks(Option<Arc<BTreeMap<BackendId, Mark>>>);
 
 impl CheckMarks {
+    /// Of a load-balancer whose backends have never been asked for a VIP.
+    pub const NONE: Self = Self(None);
+
     /// The backend's.
     #[must_use]
     pub fn of(&self, backend: BackendId) -> Option<Mark> {

@@ -35,7 +35,7 @@ impl LoadBalancer {
         let check = Arc::clone(&self.check_of(backend)?.check);
         let through = match self.asked_vip(backend) {
             None => None,
-            Some(vip) => Some(Through { vip, port: self.port, mark: self.check_marks.of(backend.id)? }),
+            Some(vip) => Some(Through { vip, port: self.port, mark: self.check_marks().of(backend.id)? }),
         };
         let target = backend.target.at(self.port);
         // Another port is another server, which may know nothing of it.
@@ -58,13 +58,13 @@ impl LoadBalancer {
     #[must_use]
     pub fn asks_for_vips(&self, family: Family) -> bool {
         let is_asked = |backend: &Backend| self.asked_vip(backend).is_some_and(|vip| vip.family() == family);
-        !self.check_marks.is_empty() && self.backends().iter().any(is_asked)
+        !self.check_marks().is_empty() && self.backends().iter().any(is_asked)
     }
 
     /// The services on that VIP by which its backends are asked for it, or have been.
     #[must_use]
     pub fn check_services(&self, vip: Vip) -> Vec<CheckService> {
-        if self.check_marks.is_empty() {
+        if self.check_marks().is_empty() {
             return Vec::new();
         }
         let asked = self.backends().iter().filter(|backend| self.asked_vip(backend) == Some(vip));
@@ -76,18 +76,18 @@ impl LoadBalancer {
                 (backend.target, BackendSettings { forwarding, ..BackendSettings::default() })
             }),
         };
-        self.check_marks.all().map(service).collect()
+        self.check_marks().all().map(service).collect()
     }
 
     /// The marks that nobody else may have.
     pub fn marks(&self) -> impl Iterator<Item = Mark> {
         let own = self.marked.iter().map(|marked| marked.mark);
-        own.chain(self.check_marks.all().map(|(_, mark)| mark))
+        own.chain(self.check_marks().all().map(|(_, mark)| mark))
     }
 
     /// All services that the data plane may hold for it.
     pub fn all_services(&self) -> impl Iterator<Item = VirtualService> {
-        let marks = |vip| self.check_marks.all().map(move |(_, mark)| VirtualService::Mark(vip, mark));
+        let marks = |vip| self.check_marks().all().map(move |(_, mark)| VirtualService::Mark(vip, mark));
         self.virtual_services().chain(self.vips.into_iter().flat_map(marks))
     }
 

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::model::{
-    Advertise, Backend, BackendId, CheckMarks, Encapsulation, Endpoint, Forwarding, LoadBalancerId, Mark, Marked, Name,
-    Port, Ports, Protocol, Scheduler, ServiceKey, ServiceSettings, Thresholds, Weight,
+    Advertise, Backend, BackendId, Encapsulation, Endpoint, Forwarding, LoadBalancerId, Mark, Marked, Name, Port,
+    Ports, Protocol, Scheduler, ServiceKey, ServiceSettings, Thresholds, Weight,
 };
 
 fn vip(last: u8) -> Vip {
@@ -112,9 +112,7 @@ fn states() -> impl Strategy<Value = State> {
                 source_nat,
                 service,
                 check: None,
-                fallback: None,
-                drain: None,
-                check_marks: CheckMarks::default(),
+                extras: None,
                 origin: crate::model::Origin::default(),
             },
         );

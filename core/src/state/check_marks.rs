@@ -14,13 +14,13 @@ impl Change {
     /// What undoes it after the kernel was touched: the marks that it took stay, since there may be something by them.
     #[must_use]
     pub fn undoing(self) -> Self {
-        let taken = self.after.as_ref().map(|after| after.check_marks.clone()).unwrap_or_default();
+        let taken = self.after.as_ref().map(|after| after.check_marks().clone()).unwrap_or_default();
         let mut undoing = self.inverse();
         if let Some(restored) = &mut undoing.after
-            && restored.check_marks != taken
+            && *restored.check_marks() != taken
         {
-            let check_marks = restored.check_marks.with_those_of(&taken);
-            *restored = Arc::new(LoadBalancer { check_marks, ..LoadBalancer::clone(restored) });
+            let check_marks = restored.check_marks().with_those_of(&taken);
+            *restored = Arc::new(LoadBalancer::clone(restored).with_check_marks(check_marks));
         }
         undoing
     }
@@ -36,7 +36,7 @@ impl State {
         match self.check_marks_after(&change, foreign) {
             Ok(None) => Ok(change),
             Ok(Some(check_marks)) => {
-                let after = change.after.as_deref().map(|after| LoadBalancer { check_marks, ..after.clone() });
+                let after = change.after.as_deref().map(|after| after.clone().with_check_marks(check_marks));
                 let change = Change { after: after.map(Arc::new), ..change };
                 self.put(&change);
                 Ok(change)
@@ -57,11 +57,11 @@ impl State {
                 asked.insert(backend.id);
             }
         }
-        if asked.iter().all(|backend| after.check_marks.of(*backend).is_some()) {
+        if asked.iter().all(|backend| after.check_marks().of(*backend).is_some()) {
             return Ok(None);
         }
         let mut fresh = self.free_marks(foreign);
-        after.check_marks.for_all(&asked, || fresh.next()).map(Some).ok_or(Rejected::NoMark)
+        after.check_marks().for_all(&asked, || fresh.next()).map(Some).ok_or(Rejected::NoMark)
     }
 }
 

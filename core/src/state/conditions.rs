@@ -56,10 +56,7 @@ impl State {
     ) -> Result<Change, Rejected> {
         let before = self.active(id)?;
         let after = match which {
-            None => {
-                let drain = of_all(before.drain.as_deref().copied()).map(Box::new);
-                LoadBalancer { drain, ..LoadBalancer::clone(&before) }
-            }
+            None => LoadBalancer::clone(&before).with_drain(of_all(before.drain())),
             Some(which) => {
                 let target = known_backend(&before, which)?.target;
                 with_backends(&before, |backend| {
@@ -84,8 +81,8 @@ impl State {
         };
         let mut after = LoadBalancer::clone(&before);
         let ended = |drain: Drain| Some(Drain { done: Some(now), ..drain });
-        if let Some(drain) = over(None, before.drain.as_deref().copied()) {
-            after.drain = ended(drain).map(Box::new);
+        if let Some(drain) = over(None, before.drain()) {
+            after = after.with_drain(ended(drain));
             if drain.then == Then::Delete {
                 after.phase = Phase::Deleting;
             }

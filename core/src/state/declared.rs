@@ -50,8 +50,7 @@ impl State {
         after.service = new.service;
         after.service.check(before.protocol, families(before.vips))?;
         after.check.clone_from(&new.check);
-        after.fallback = new.fallback.map(Box::new);
-        after.drain = after.drain.filter(|_| stays_drained);
+        after = after.with_fallback(new.fallback).with_drain(before.drain().filter(|_| stays_drained));
         let wanted = new.backends.as_deref().unwrap_or_default();
         let there: BTreeMap<_, _> = before.backends().iter().map(|each| (each.target, each)).collect();
         let known = |wanted: &Backend| there.get(&wanted.target);

@@ -63,6 +63,6 @@ impl State {
 
 /// Those on loopback addresses.
 fn targets(of: &LoadBalancer) -> impl Iterator<Item = Target> {
-    let all = of.backends().iter().map(|backend| backend.target).chain(of.fallback.iter().map(|it| it.target));
+    let all = of.backends().iter().map(|backend| backend.target).chain(of.fallback().map(|it| it.target));
     all.filter(|target| target.ip.address().is_loopback())
 }

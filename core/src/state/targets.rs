@@ -37,7 +37,7 @@ pub(super) fn check_targets(of: &LoadBalancer) -> Result<(), Rejected> {
 
 /// The fallback is a backend like others, but none of them.
 pub(super) fn check_fallback(of: &LoadBalancer) -> Result<(), Rejected> {
-    let Some(Fallback { target, settings }) = of.fallback.as_deref().copied() else { return Ok(()) };
+    let Some(Fallback { target, settings }) = of.fallback().copied() else { return Ok(()) };
     if is_vip(of, target) {
         return Err(Rejected::BackendIsVip(target));
     }
@@ -63,7 +63,7 @@ fn check_server(target: Target, settings: BackendSettings, other: Option<Target>
 
 /// The kernel gives a client that stays with a backend the port that it came to, whatever the backend's is (`ip_vs_sched_persist`).
 pub(super) fn check_persistence(of: &LoadBalancer) -> Result<(), Discord> {
-    let mut targets = of.backends().iter().map(|backend| backend.target).chain(of.fallback.iter().map(|it| it.target));
+    let mut targets = of.backends().iter().map(|backend| backend.target).chain(of.fallback().map(|it| it.target));
     match targets.find(|target| target.port.is_some()) {
         Some(target) if of.marked.is_some() && of.service.persistence.is_some() => Err(Discord {
             field: "persistence",

@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     command::{PartialTarget, ServiceChange, Unfit, WantedVips},
     model::{
-        Advertise, BackendSettings, CheckMarks, Encapsulation, Fallback, Forwarding, ForwardingKind, Name, Persistence,
+        Advertise, BackendSettings, Encapsulation, Fallback, Forwarding, ForwardingKind, Name, Persistence,
         PersistenceTimeout, Ports, ProxyProtocol, Scheduler, SchedulerFlags, ServiceSettings, Target, Weight,
     },
 };
@@ -169,9 +169,7 @@ fn records_that_contradict_each_other_are_refused() {
         source_nat: crate::model::SourceNat::default(),
         service: ServiceSettings::default(),
         check: None,
-        fallback: None,
-        drain: None,
-        check_marks: CheckMarks::default(),
+        extras: None,
         origin: crate::model::Origin::default(),
     };
     let restore = |records: [_; 2]| State::restore(records.map(record).map(Arc::new).into(), 0);

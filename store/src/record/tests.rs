@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use std::time::Duration;
 
 use slb_core::model::{
-    BackendSettings, CheckMarks, Condition, Drain, Encapsulation, Forwarding, Mark, Persistence, PersistenceTimeout,
-    Protocol, Scheduler, SchedulerFlags, ServiceSettings, SourceNat, Then, Thresholds, Time, Weight,
+    BackendSettings, Condition, Drain, Encapsulation, Forwarding, Mark, Persistence, PersistenceTimeout, Protocol,
+    Scheduler, SchedulerFlags, ServiceSettings, SourceNat, Then, Thresholds, Time, Weight,
     check::{Address, Check, Question, Reaction, Timing},
 };
 
@@ -108,11 +108,11 @@ fn full() -> LoadBalancer {
         },
         source_nat: SourceNat::SameNetwork,
         check: Some(check),
-        fallback: Some(Box::new(Fallback { target: target("fd00::99", 53), settings: BackendSettings::default() })),
-        drain: Some(Box::new(drain)),
-        check_marks: CheckMarks::default(),
         origin: slb_core::model::Origin::default(),
+        extras: None,
     }
+    .with_fallback(Some(Fallback { target: target("fd00::99", 53), settings: BackendSettings::default() }))
+    .with_drain(Some(drain))
 }
 
 fn vip(text: &str) -> Vip {
@@ -138,12 +138,9 @@ fn asked() -> LoadBalancer {
         Arc::new(HealthCheck { check: Arc::new(check), reaction: *reaction })
     };
     let backends = fourth.backends().iter().map(|each| each.clone().with_check(each.check().map(asking)));
-    LoadBalancer {
-        check: fourth.check.as_ref().map(asking),
-        backends: Some(backends.collect()),
-        check_marks: [(BackendId(Uuid::from_u128(9)), Mark::try_from(0x51b0_0102).unwrap())].into_iter().collect(),
-        ..fourth
-    }
+    let marks = [(BackendId(Uuid::from_u128(9)), Mark::try_from(0x51b0_0102).unwrap())];
+    let (check, backends) = (fourth.check.as_ref().map(asking), Some(backends.collect()));
+    LoadBalancer { check, backends, ..fourth }.with_check_marks(marks.into_iter().collect())
 }
 
 /// And the seventh.

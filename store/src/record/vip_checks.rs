@@ -25,7 +25,7 @@ impl From<&LoadBalancer> for VipChecksV5 {
     fn from(load_balancer: &LoadBalancer) -> Self {
         let asks = |check: Option<&Arc<HealthCheck>>| check.is_some_and(|check| check.check.address == Address::Vip);
         let own = load_balancer.backends().iter().filter(|backend| asks(backend.check()));
-        let marks = load_balancer.check_marks.all();
+        let marks = load_balancer.check_marks().all();
         Self {
             of_all: asks(load_balancer.check.as_ref()),
             of_backends: own.map(|backend| backend.id.0.into_bytes()).collect(),
@@ -52,7 +52,7 @@ impl VipChecksV5 {
         };
         let marks = marks.into_iter().map(|(backend, mark)| Ok((id(backend), Mark::try_from(mark)?)));
         let check_marks = marks.collect::<Result<CheckMarks, Invalid>>()?;
-        Ok(LoadBalancer { check, backends, check_marks, ..load_balancer })
+        Ok(LoadBalancer { check, backends, ..load_balancer }.with_check_marks(check_marks))
     }
 }
 

@@ -106,18 +106,21 @@ pub fn load_balancer(id: u8, serial: u64, backends: Option<u8>, deleting: bool) 
             source_nat: None,
         },
         check: id.is_multiple_of(2).then(|| health_check(id)),
-        fallback: id.is_multiple_of(3).then(|| {
-            let target = Target { ip: vip(id).address().try_into().unwrap(), port: Some(port(81)) };
-            Box::new(Fallback { target, settings: BackendSettings::default() })
-        }),
-        drain: drain(id).map(Box::new),
         origin: if id.is_multiple_of(7) { Origin::File } else { Origin::Api },
-        check_marks: Mark::all()
+        extras: None,
+    }
+    .with_fallback(id.is_multiple_of(3).then(|| {
+        let target = Target { ip: vip(id).address().try_into().unwrap(), port: Some(port(81)) };
+        Fallback { target, settings: BackendSettings::default() }
+    }))
+    .with_drain(drain(id))
+    .with_check_marks(
+        Mark::all()
             .take(id.into())
             .zip(0_u128..)
             .map(|(mark, number)| (BackendId(Uuid::from_u128(number)), mark))
             .collect(),
-    }
+    )
 }
 
 fn peer_address() -> impl Strategy<Value = PeerAddress> {

@@ -258,7 +258,7 @@ fn a_drain_ends_with_the_last_connection_of_both() {
     let target = Target { ip: "fd00:1::1".parse().unwrap(), port: Some(port(80)) };
     sim.with(|remains| remains.connections.extend([(target, 1)]));
     server.ask(Command::Drain(lb(1), None, DrainWish::default())).unwrap();
-    let is_done = |server: &Server| server.board.get(lb(1)).unwrap().drain.as_ref().unwrap().done.is_some();
+    let is_done = |server: &Server| server.board.get(lb(1)).unwrap().drain().unwrap().done.is_some();
     server.pass(Duration::from_secs(5));
     assert!(!is_done(&server));
     sim.with(|remains| remains.connections.clear());
