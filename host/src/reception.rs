@@ -14,11 +14,11 @@ use crate::{Error, routing::Routing};
 
 /// More than the worker takes on a busy machine. Where rules for routes of the operator's own come first, packets for the address may never
 /// be the host's.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Waits until packets that come in by the adapter number `index` for each of the addresses are this host's own, or for a second.
+/// Waits until packets that come in by the adapter number `index` for each of the addresses are this host's own, or for two seconds.
 pub(crate) async fn begun(routing: &mut Routing, index: u32, addresses: &[Ipv6Addr]) -> Result<(), Error> {
     let end = Instant::now() + PATIENCE;
     for address in addresses {
