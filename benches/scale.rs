@@ -12,6 +12,8 @@
 //! | `durable` | the same on a disk |
 //! | `slow_disk` | the same on one that takes its time |
 //! | `reading` | the whole list, one of it, memory and what is done while nothing happens |
+//! | `takeover` | from a start until another host has heard of 1,000 VIPs by gratuitous ARP |
+//! | `transition` | from the answer to a check until the kernel has another weight, among few and among many |
 //! | `throughput` | bytes through a VIP, beside the same services set by hand |
 //!
 //! Inside the kernel each finding is a line of JSON. Outside they are taken out of what it prints, put into `benches/results/scale.json`
@@ -47,8 +49,12 @@ mod reconcile;
 mod requests;
 #[path = "scale/slow_disk.rs"]
 mod slow_disk;
+#[path = "scale/takeover.rs"]
+mod takeover;
 #[path = "scale/throughput.rs"]
 mod throughput;
+#[path = "scale/transition.rs"]
+mod transition;
 
 use std::{
     env,
@@ -68,13 +74,15 @@ const BOOT: &str = "SLB_SCALE_BOOT";
 /// Set inside a lab kernel.
 const PLACE: &str = "SLB_LAB_PLACE";
 
-const TESTS: [Test; 7] = [
+const TESTS: [Test; 9] = [
     Test { place: Place::fast, name: "fast::cold_start", body: cold_start::measure },
     Test { place: Place::fast, name: "fast::reconcile", body: reconcile::measure },
     Test { place: Place::fast, name: "fast::change", body: change::measure },
     Test { place: Place::fast, name: "fast::requests", body: requests::measure },
     Test { place: Place::fast, name: "fast::slow_disk", body: slow_disk::measure },
     Test { place: Place::fast, name: "fast::reading", body: reading::measure },
+    Test { place: Place::fast, name: "fast::takeover", body: takeover::measure },
+    Test { place: Place::fast, name: "fast::transition", body: transition::measure },
     Test { place: Place::fast, name: "fast::throughput", body: throughput::measure },
 ];
 

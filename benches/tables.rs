@@ -24,7 +24,7 @@ use std::{
 
 use slb_advert::bgp::{Bgp, Speaker};
 use slb_core::{
-    model::{Advertise, CheckMarks, LoadBalancer, LoadBalancerId, Name, Phase, Port, Protocol, ServiceSettings, Vip},
+    model::{Advertise, LoadBalancer, LoadBalancerId, Name, Phase, Port, Protocol, ServiceSettings, Vip},
     peer::PeerSettings,
     ports::{Advertiser, Store, Write},
     prefix::Aggregation,
@@ -188,9 +188,7 @@ async fn fill_the_store() {
         source_nat: slb_core::model::SourceNat::default(),
         service: ServiceSettings::default(),
         check: None,
-        fallback: None,
-        drain: None,
-        check_marks: CheckMarks::default(),
+        extras: None,
         origin: slb_core::model::Origin::default(),
         phase: Phase::Active,
     };

@@ -81,6 +81,7 @@ impl Told<'_> {
         let look = |what| self.of("reconcile", what, 10_000);
         let change = |what| ratio(self.of("change", what, 10_000), self.of("change", what, 1));
         let memory = |at| self.of("reading", "memory", at);
+        let take_over = |other: &str| ratio(self.of("takeOver", "slb", 1_000), self.of("takeOver", other, 1_000));
         let each = |what| {
             let of = |at| self.of("reading", what, at);
             of(10_000).zip(of(1)).map(|(many, few)| (many - few) * 1024.0 / 100_000.0)
@@ -114,6 +115,11 @@ impl Told<'_> {
             ("the same after four minutes, with looks at all of it", "≤ 120", each("memory, after looks")),
             ("resident with 110,000 objects, MB", "≤ 64", memory(10_000).map(|memory| memory * 1024.0 / 1e6)),
             ("binary, MB", "≤ 12", self.of("reading", "binary", 1).map(|bytes| bytes / 1e6)),
+            ("1,000 VIPs taken over and heard of: slb / keepalived, spread", "", take_over("keepalived, spread")),
+            ("the same: slb / keepalived, which sends all at once", "", take_over("keepalived")),
+            ("from a check's answer until the weight is 0: 110,000 objects / 11", "≤ 1.2", {
+                ratio(self.of("transition", "down", 10_000), self.of("transition", "down", 1))
+            }),
             (
                 "throughput: slb / by hand",
                 "1",

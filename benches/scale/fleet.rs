@@ -12,8 +12,8 @@ use std::{
 use ipvs::{Client, Destination, Forward, Request, Service, ServiceId, scheduler};
 use slb_core::{
     model::{
-        Advertise, Backend, BackendId, BackendSettings, CheckMarks, LoadBalancer, LoadBalancerId, Name, Origin, Phase,
-        Port, Protocol, ServiceSettings, SourceNat, Target, Vip,
+        Advertise, Backend, BackendId, BackendSettings, LoadBalancer, LoadBalancerId, Name, Origin, Phase, Port,
+        Protocol, ServiceSettings, SourceNat, Target, Vip,
     },
     ports::{Store, Write},
 };
@@ -80,9 +80,7 @@ impl Fleet {
             source_nat: SourceNat::default(),
             service: ServiceSettings::default(),
             check: None,
-            fallback: None,
-            drain: None,
-            check_marks: CheckMarks::default(),
+            extras: None,
             origin: Origin::default(),
         })
     }
@@ -141,13 +139,18 @@ fn requests_for(vip: Ipv4Addr) -> impl Iterator<Item = Request> {
 /// A host on a network of its own.
 pub struct Host {
     pub node: Node,
-    _network: Segment,
+    network: Segment,
 }
 
 impl Host {
     pub fn new() -> Self {
         let segment = Segment::new();
-        Self { node: segment.host("lb", "192.168.0.1/24"), _network: segment }
+        Self { node: segment.host("lb", "192.168.0.1/24"), network: segment }
+    }
+
+    /// Another host on its network, which has to end before.
+    pub fn neighbour(&self, name: &str, address: &str) -> Node {
+        self.network.host(name, address)
     }
 
     /// Takes all services away.

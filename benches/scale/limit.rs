@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the kernel allows: requests packed and sent, its dumps taken in and not looked at, an address bound and taken off, memory.
+//! What the kernel allows: requests packed and sent, its dumps taken in and not looked at, an address bound and taken off, VIPs told of, memory.
 
 use std::{
     net::Ipv4Addr,
@@ -11,6 +11,8 @@ use netlink_sys::{
     Socket, SocketAddr,
     protocols::{NETLINK_GENERIC, NETLINK_ROUTE},
 };
+use slb_ffi::{adapter, packet};
+use socket2::{Domain, Type};
 
 use crate::fleet::{Fleet, on_a_runtime};
 
@@ -32,6 +34,10 @@ const RTM_DELADDR: u16 = 21;
 const IFA_LOCAL: u16 = 2;
 /// `NLM_F_REQUEST`, `NLM_F_ACK`, `NLM_F_CREATE` and `NLM_F_EXCL`.
 const ADD: u16 = 0x605;
+/// `ETH_P_ARP` of linux/if_ether.h.
+pub const ARP: u16 = 0x0806;
+/// Ethernet and IPv4, with addresses of 6 and 4 bytes; a request (RFC 826).
+const ARP_REQUEST: [u8; 8] = [0, 1, 8, 0, 6, 4, 0, 1];
 /// Of linux/ip_vs.h.
 const IPVS_CMD_GET_SERVICE: u8 = 4;
 const IPVS_CMD_GET_DEST: u8 = 8;
@@ -86,6 +92,22 @@ pub fn address(adapter: u32, address: Ipv4Addr) -> Duration {
         assert_eq!(answer[16..20], [0; 4], "the kernel refuses");
     }
     start.elapsed()
+}
+
+/// Tells the segment of each of these by gratuitous ARP (RFC 5227, section 2.3), as fast as it goes.
+pub fn announce(adapter: &str, vips: impl Iterator<Item = Ipv4Addr>) {
+    let socket = socket2::Socket::new(Domain::PACKET, Type::DGRAM, None).unwrap();
+    let to = packet::address(adapter::index(&socket, adapter).unwrap(), ARP, [0xff; 6]);
+    for vip in vips.map(|vip| vip.octets()) {
+        let request = [&ARP_REQUEST[..], &[2, 0, 0, 0, 0, 1], &vip, &[0; 6], &vip].concat();
+        socket.send_to(&request, &to).unwrap();
+    }
+}
+
+/// Whom a packet of ARP tells of; of a question of somebody else, nobody.
+pub fn announced(packet: &[u8; 64]) -> Ipv4Addr {
+    let at = |begin: usize| Ipv4Addr::new(packet[begin], packet[begin + 1], packet[begin + 2], packet[begin + 3]);
+    if at(14) == at(24) { at(24) } else { Ipv4Addr::UNSPECIFIED }
 }
 
 /// Takes so many pages of memory that the process did not have, and touches each.
