@@ -19,6 +19,8 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints; what goes wrong panics")]
 
+#[path = "binary.rs"]
+mod binary;
 #[path = "failover/flapping.rs"]
 mod flapping;
 #[path = "failover/load.rs"]
@@ -29,15 +31,21 @@ mod site;
 mod web;
 
 use std::{
+    process::ExitCode,
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use slb_lab::{Server, wait};
+use slb_lab::{
+    Place, Server,
+    findings::{self, tell},
+    harness::{self, Test},
+    wait,
+};
 
 use self::{
     flapping::flapping,
-    load::{PATIENCE, RATE, Request},
+    load::{Long, PATIENCE, RATE, Request},
     site::{FALL, INTERVAL, Site, TIMEOUT},
 };
 
@@ -112,22 +120,18 @@ impl Fault {
 /// What came of it.
 #[derive(Default)]
 struct Seen {
-    /// From the failure until the backend was out: the sum, and the longest.
-    out: Duration,
-    longest: Duration,
-    rounds: u32,
-    requests: usize,
-    /// Failed of those from the failure on.
-    failed: usize,
+    /// From the failure until the backend was out, in seconds, each time.
+    out: Vec<f64>,
+    /// How many requests of those from the failure on failed, each time.
+    failed: Vec<f64>,
     /// For each time that it failed, as many as would have failed, had the machine had the time to ask as often as it was to: the share
     /// that did, at the full rate.
     at_rate: Vec<f64>,
-    /// Answered more than a second later.
-    late: usize,
+    /// How many were answered more than a second later, each time.
+    late: Vec<f64>,
     /// Failed of those that began when the backend was whole again.
     failed_back: usize,
-    /// Long connections of the backend that failed, and of others.
-    broken: usize,
+    /// Long connections of other backends.
     broken_others: usize,
 }
 
@@ -138,7 +142,6 @@ fn failures() {
     tuned.set_as_slb_does();
     let _keepalived = [theirs.start_keepalived(), tuned.start_keepalived()];
     let sites = [("slb", &ours), ("keepalived", &theirs), ("the same, set", &tuned)];
-    println!("{HEADING}");
     let mut sums = [0.0; 3];
     for fault in Fault::ALL {
         let mut seen = [Seen::default(), Seen::default(), Seen::default()];
@@ -148,12 +151,13 @@ fn failures() {
             }
         }
         for (((name, _), seen), sum) in sites.into_iter().zip(&seen).zip(&mut sums) {
-            seen.print(fault.name(), name);
+            seen.tell(fault.name(), name);
             *sum += seen.at_rate.iter().sum::<f64>();
         }
         let [slb, keepalived, _] = &seen;
+        let longest = slb.out.iter().copied().fold(0.0, f64::max);
         let limit = INTERVAL * FALL + TIMEOUT;
-        assert!(slb.longest <= limit, "a backend was out only after {:?}", slb.longest);
+        assert!(longest <= limit.as_secs_f64(), "a backend was out only after {longest} s");
         assert_eq!((slb.failed_back, slb.broken_others), (0, 0), "a backend that is back, or another, failed");
         let (more, error) = difference(&slb.at_rate, &keepalived.at_rate);
         println!(
@@ -163,7 +167,7 @@ fn failures() {
         assert!(more <= error * NOISE, "more requests fail with slb than with keepalived");
     }
     for ((name, _), sum) in sites.into_iter().zip(sums) {
-        println!("failed in all, at {RATE}/s: {name}: {sum:.0}, {:.2} x", sum / sums[1]);
+        tell("all that fails: requests that failed, at 200/s, in all", name, "", &[sum]);
     }
     assert!(sums[0] <= sums[1], "more requests fail with slb than with keepalived");
     for (name, site) in sites {
@@ -195,36 +199,25 @@ fn fail(site: &Site, fault: Fault, phase: f64, seen: &mut Seen) {
         sleep(AFTERWARDS);
         (begun, out, whole)
     });
-    seen.rounds += 1;
-    seen.out += out - begun;
-    seen.longest = seen.longest.max(out - begun);
-    seen.requests += load.requests().len();
+    seen.out.push((out - begun).as_secs_f64());
     seen.failed_back += load.count(whole..Instant::now(), Request::failed);
     // Those that were under way when it failed, too.
     let meanwhile = begun - PATIENCE..whole;
-    seen.failed += load.count(meanwhile.clone(), Request::failed);
-    seen.late += load.count(meanwhile, Request::is_late);
+    seen.failed.push(load.count(meanwhile.clone(), Request::failed) as f64);
+    seen.late.push(load.count(meanwhile, Request::is_late) as f64);
     let share = |failed, asked| failed as f64 / f64::max(asked as f64, 1.0);
     let share = share(load.count(begun..out, Request::failed), load.count(begun..out, |_| true));
     seen.at_rate.push(share * (out - begun).as_secs_f64() * f64::from(RATE));
-    for long in load.long().iter().filter(|long| long.error.is_some()) {
-        let count = if long.who == Site::name(VICTIM) { &mut seen.broken } else { &mut seen.broken_others };
-        *count += 1;
-    }
+    let is_broken_other = |long: &&Long| long.error.is_some() && long.who != Site::name(VICTIM);
+    seen.broken_others += load.long().iter().filter(is_broken_other).count();
 }
 
-const HEADING: &str = "a backend fails          out after: mean  longest  of requests  failed  at 200/s   late  \
-    long broken: its  others'  back: failed";
-
 impl Seen {
-    fn print(&self, fault: &str, name: &str) {
-        let Self { requests, failed, at_rate, late, failed_back, broken, broken_others, .. } = self;
-        let at_rate: f64 = at_rate.iter().sum();
-        let (mean, longest) = (self.out.as_secs_f64() / f64::from(self.rounds), self.longest.as_secs_f64());
-        println!(
-            "{fault:<8} {name:<14} {mean:>13.2} s {longest:>6.2} s {requests:>12} {failed:>7} {at_rate:>9.0} \
-             {late:>6} {broken:>17} {broken_others:>8} {failed_back:>13}"
-        );
+    fn tell(&self, fault: &str, name: &str) {
+        tell(&format!("{fault}: out after"), name, "s", &self.out);
+        tell(&format!("{fault}: requests that failed"), name, "", &self.failed);
+        tell(&format!("{fault}: the same at {RATE}/s"), name, "", &self.at_rate);
+        tell(&format!("{fault}: answered after 1 s or more"), name, "", &self.late);
     }
 }
 
@@ -241,11 +234,9 @@ fn flap_a_link(site: &Site, name: &str) {
     });
     let failed = load.requests().iter().filter(|request| request.failed()).count();
     let broken = load.long().iter().filter(|long| long.error.is_some()).count();
-    println!(
-        "link away for {} ms: {name}: {failed} of {} requests failed, {broken} long connections",
-        FLAP.as_millis(),
-        load.requests().len()
-    );
+    let room = format!("link away for {} ms", FLAP.as_millis());
+    tell(&format!("{room}: requests that failed"), name, "", &[failed as f64]);
+    tell(&format!("{room}: long connections that broke"), name, "", &[broken as f64]);
 }
 
 fn drain() {
@@ -280,16 +271,11 @@ fn drain() {
                 && request.answer.as_deref().is_ok_and(|who| who == Site::name(VICTIM))
         })
         .count();
-    println!(
-        "a drain under load: {} of {} requests failed, {} of {} long connections; {to_drained} requests went to it; its last connection \
-         ended after {:.1} s, the drain after {:.1} s",
-        failed.len(),
-        load.requests().len(),
-        broken.len(),
-        load.long().len(),
-        (left - drained).as_secs_f64(),
-        (done - drained).as_secs_f64()
-    );
+    let since = |at: Instant| (at - drained).as_secs_f64();
+    tell("drain under load", "requests that failed", "", &[failed.len() as f64]);
+    tell("drain under load", "long connections that broke", "", &[broken.len() as f64]);
+    tell("drain under load", "its last connection ended after", "s", &[since(left)]);
+    tell("drain under load", "it was over after", "s", &[since(done)]);
     assert!(failed.is_empty() && broken.is_empty(), "{failed:?} {broken:?}");
     assert_eq!(to_drained, 0);
     assert!(left <= done, "the drain was over before the last connection");
@@ -303,4 +289,8 @@ fn backend_path(server: &Server<'_>, web: &serde_json::Value, at: usize) -> Stri
     format!("{path}/backend/{}", found["uuid"].as_str().unwrap())
 }
 
-slb_lab::main! { fast: [failures, drain, flapping] }
+fn main() -> ExitCode {
+    let of_lab = |name, body| Test { place: Place::fast, name, body };
+    let all = [of_lab("fast::failures", failures), of_lab("fast::drain", drain), of_lab("fast::flapping", flapping)];
+    findings::main("failover", &["keepalived", "without"], || harness::run(&all))
+}

@@ -8,6 +8,9 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints; what goes wrong panics")]
 
+#[path = "binary.rs"]
+mod binary;
+
 use std::{
     fs,
     io::{ErrorKind, Read, Write},
@@ -19,9 +22,9 @@ use std::{
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use slb_lab::findings::{self, tell};
 
-/// slb, built by cargo.
-const SLB: &str = env!("CARGO_BIN_EXE_slb");
+use self::binary::SLB;
 
 /// So many connections if there are files for them: each takes two here, and two of the program that relays.
 const MOST: usize = 10_000;
@@ -191,15 +194,18 @@ fn measure(backend: &TcpListener, relay: &Relay, many: usize) -> Cost {
     Cost { memory: each(with_all - before, many), idle, slow: relay.watched(), slow_memory }
 }
 
-fn print(name: &str, cost: &Cost) {
-    let Cost { memory, idle, slow, slow_memory } = cost;
-    let (idle, slow) = (idle * 100.0, slow * 100.0);
-    println!(
-        "{name:8} {memory:6.2} KiB each   idle {idle:5.2} %   slow readers {slow:5.2} %, {slow_memory:6.1} KiB each"
-    );
+fn show(name: &str, cost: &Cost) {
+    tell("memory of a connection", name, "KiB", &[cost.memory]);
+    tell("memory of a slow reader", name, "KiB", &[cost.slow_memory]);
+    tell("processor with idle connections", name, "s/s", &[cost.idle]);
+    tell("processor with slow readers among them", name, "s/s", &[cost.slow]);
 }
 
 fn main() -> ExitCode {
+    findings::main("idle_connections", &["HAProxy"], compare)
+}
+
+fn compare() -> ExitCode {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
     let files = usize::try_from(maximum.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
@@ -211,9 +217,9 @@ fn main() -> ExitCode {
     let slb = Relay::slb(at);
     let cost = measure(&backend, &slb, many);
     drop(slb);
-    print("slb", &cost);
+    show("slb", &cost);
     if Command::new("haproxy").arg("-v").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
-        print("HAProxy", &measure(&backend, &Relay::haproxy(at, many), many));
+        show("HAProxy", &measure(&backend, &Relay::haproxy(at, many), many));
     } else {
         println!("HAProxy is not installed");
     }

@@ -3,27 +3,32 @@
 //! `gobgp global rib add` and `del` on a topology of the same kind, and beside slb that has a gobgpd announce. In one boot of the lab's
 //! fast kernel, in turns.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints; what goes wrong panics")]
+#![expect(clippy::unwrap_used, reason = "what goes wrong panics")]
 
+#[path = "binary.rs"]
+mod binary;
 #[expect(dead_code, reason = "the tests ask BIRD for more")]
 #[path = "../advert/tests/bgp/bird.rs"]
 mod bird;
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::{fs, process::ExitCode, time::Instant};
 
 use bird::Bird;
-use slb_lab::{Node, Process, Segment, Server, wait};
+use slb_lab::{
+    Node, Place, Process, Segment, Server,
+    findings::{self, median, tell},
+    harness::{self, Test},
+    wait,
+};
 
-/// slb, built by cargo.
-const SLB: &str = env!("CARGO_BIN_EXE_slb");
+use self::binary::SLB;
 
 /// How often each is measured; the median counts.
 const ROUNDS: u8 = 21;
 /// slb may take this part of the other's time.
 const AIM: f64 = 0.5;
+/// The other.
+const REFERENCE: &str = "gobgp";
 
 /// A host that announces, a BIRD that listens, and what its kernel says of its routes.
 struct Site {
@@ -48,12 +53,12 @@ impl Site {
         Self { lb, _router: router, _bird: bird, changes, _segment: segment }
     }
 
-    /// The time from the beginning of the work until the router's kernel says so.
-    fn time(&self, said: &str, work: impl FnOnce()) -> Duration {
+    /// The time from the beginning of the work until the router's kernel says so, in seconds.
+    fn time(&self, said: &str, work: impl FnOnce()) -> f64 {
         let start = Instant::now();
         work();
         self.changes.line(said, |line| line.starts_with(said));
-        start.elapsed()
+        start.elapsed().as_secs_f64()
     }
 }
 
@@ -79,17 +84,11 @@ fn routes() {
         withdrawn[2].push(theirs.time(&gone, || gobgp("del")));
     }
     for (what, times) in [("announced", announced), ("withdrawn", withdrawn)] {
-        let [slb, driver, gobgp] = times.map(|times| median(times).as_secs_f64());
-        let ratios = [slb, driver].map(|time| time / gobgp);
-        println!(
-            "{what:<12}slb {:>6.1} ms {:>5.2} x  by gobgpd {:>6.1} ms {:>5.2} x  gobgp {:>6.1} ms",
-            slb * 1e3,
-            ratios[0],
-            driver * 1e3,
-            ratios[1],
-            gobgp * 1e3
-        );
-        assert!(ratios.iter().all(|ratio| *ratio <= AIM), "slb takes more than {AIM} of the other's time");
+        for (who, times) in ["slb", "slb by gobgpd", REFERENCE].iter().zip(&times) {
+            tell(what, who, "s", times);
+        }
+        let [slb, driver, gobgp] = times.map(|times| median(&times));
+        assert!(slb.max(driver) <= AIM * gobgp, "slb takes more than {AIM} of the other's time");
     }
 }
 
@@ -112,9 +111,7 @@ fn gobgpd(lb: &Node) -> Process {
     gobgpd
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
+fn main() -> ExitCode {
+    let all = [Test { place: Place::fast, name: "fast::routes", body: routes }];
+    findings::main("routes", &[REFERENCE], || harness::run(&all))
 }
-
-slb_lab::main! { fast: [routes] }

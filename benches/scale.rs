@@ -16,15 +16,12 @@
 //! | `transition` | from the answer to a check until the kernel has another weight, among few and among many |
 //! | `throughput` | bytes through a VIP, beside the same services set by hand |
 //!
-//! Inside the kernel each finding is a line of JSON. Outside they are taken out of what it prints, put into `benches/results/scale.json`
-//! in place of those of the same room, and told in `docs/benchmarks.md`, with pictures beside it.
+//! What is found is put into `benches/results/scale.json` in place of what was there of the same room.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints; what goes wrong panics")]
+#![expect(clippy::unwrap_used, reason = "what goes wrong panics")]
 
 #[path = "scale/change.rs"]
 mod change;
-#[path = "scale/chart.rs"]
-mod chart;
 #[path = "scale/client.rs"]
 mod client;
 #[path = "scale/cold_start.rs"]
@@ -33,8 +30,6 @@ mod cold_start;
 mod docs;
 #[path = "scale/durable.rs"]
 mod durable;
-#[path = "scale/finding.rs"]
-mod finding;
 #[path = "scale/fleet.rs"]
 mod fleet;
 #[path = "scale/limit.rs"]
@@ -56,23 +51,13 @@ mod throughput;
 #[path = "scale/transition.rs"]
 mod transition;
 
-use std::{
-    env,
-    io::{BufRead, BufReader},
-    process::{Command, ExitCode, Stdio},
-};
+use std::{env, process::ExitCode};
 
 use slb_lab::{
     Place,
+    findings::{self, Findings},
     harness::{self, Test},
 };
-
-use self::finding::Findings;
-
-/// Makes the benchmark boot the kernel instead of following one that does.
-const BOOT: &str = "SLB_SCALE_BOOT";
-/// Set inside a lab kernel.
-const PLACE: &str = "SLB_LAB_PLACE";
 
 const TESTS: [Test; 9] = [
     Test { place: Place::fast, name: "fast::cold_start", body: cold_start::measure },
@@ -87,21 +72,14 @@ const TESTS: [Test; 9] = [
 ];
 
 fn main() -> ExitCode {
-    if env::var_os(PLACE).is_some() || env::var_os(BOOT).is_some() {
-        return harness::run(&TESTS);
-    }
-    let words: Vec<String> = env::args().skip(1).collect();
+    findings::follow(before, || harness::run(&TESTS), |findings| docs::write(&findings.keep("scale")))
+}
+
+/// What is found outside of the lab, if all is to be, or that.
+fn before() -> Findings {
     let mut findings = Findings::default();
-    if words.iter().all(|word| word.starts_with('-') || word == "durable") {
+    if env::args().skip(1).all(|word| word.starts_with('-') || word == "durable") {
         durable::measure(&mut findings);
     }
-    let mut boot = Command::new(env::current_exe().unwrap());
-    let mut boot = boot.args(&words).env(BOOT, "1").stdout(Stdio::piped()).spawn().unwrap();
-    for line in BufReader::new(boot.stdout.take().unwrap()).lines().map(Result::unwrap) {
-        println!("{line}");
-        findings.take(&line);
-    }
-    let ended = boot.wait().unwrap();
-    findings.keep();
-    if ended.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    findings
 }

@@ -9,7 +9,10 @@
 //! | speaker | slb's, in a process of its own, with this table and nothing else |
 //! | slb | the program with 10,000 load-balancers: their records, services, addresses and routes |
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints; what goes wrong panics")]
+#![expect(clippy::unwrap_used, reason = "what goes wrong panics")]
+
+#[path = "binary.rs"]
+mod binary;
 
 use std::{
     fs,
@@ -19,7 +22,7 @@ use std::{
     path::Path,
     process::ExitCode,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use slb_advert::bgp::{Bgp, Speaker};
@@ -32,22 +35,24 @@ use slb_core::{
 };
 use slb_lab::{
     Node, Place, Process, Segment, Server,
+    findings::{self, median, tell},
     harness::{self, Test},
     wait,
 };
 use slb_store::Redb;
 use uuid::Uuid;
 
-/// slb, built by cargo.
-const SLB: &str = env!("CARGO_BIN_EXE_slb");
+use self::binary::SLB;
 
 const ROUTES: u32 = 10_000;
 const FIRST_VIP: u32 = u32::from_be_bytes([10, 80, 0, 1]);
-/// How often each announces the table; the best counts, since what else happens on a machine only adds.
+/// How often each announces the table.
 const ROUNDS: usize = 7;
-/// slb, all of it, may take this part of gobgpd's time.
+/// What the others are compared with.
+const REFERENCE: &str = "gobgpd";
+/// slb, all of it, may take this part of its time.
 const TIME: f64 = 1.0;
-/// The speaker may hold this part of gobgpd's memory.
+/// The speaker may hold this part of its memory.
 const MEMORY: f64 = 0.2;
 /// Makes this program the speaker.
 const SPEAK: &str = "speak";
@@ -110,15 +115,15 @@ impl Site {
         wait::until("the routes", || (self.routes() == Some(routes)).then_some(()));
     }
 
-    /// From the moment a new session is established until BIRD has all routes.
-    fn time(&self) -> Duration {
+    /// From the moment a new session is established until BIRD has all routes, in seconds.
+    fn time(&self) -> f64 {
         self.ask("disable slb");
         self.wait_for_routes(0);
         self.ask("enable slb");
         while !self.ask("show protocols slb").contains("Established") {}
         let start = Instant::now();
         while self.routes() != Some(ROUTES) {}
-        start.elapsed()
+        start.elapsed().as_secs_f64()
     }
 }
 
@@ -136,27 +141,20 @@ fn tables() {
     let mut slb = start(&three.lb, &words);
     three.wait_for_routes(ROUTES);
     let sites = [&one, &two, &three];
-    let mut times = [Duration::MAX; 3];
+    let mut times = [const { Vec::new() }; 3];
     for _ in 0..ROUNDS {
-        for (site, best) in sites.iter().zip(&mut times) {
-            *best = site.time().min(*best);
+        for (site, times) in sites.iter().zip(&mut times) {
+            times.push(site.time());
         }
     }
     let memory = [gobgpd.id(), speaker.id(), slb.process().id()].map(memory);
-    println!("{ROUTES} routes, best of {ROUNDS}");
-    let ratios: Vec<(f64, f64)> = times
-        .iter()
-        .zip(memory)
-        .zip(["gobgpd", "speaker", "slb"])
-        .map(|((time, memory_here), name)| {
-            let ratios = (time.as_secs_f64() / times[0].as_secs_f64(), memory_here / memory[0]);
-            let (ms, mib) = (time.as_secs_f64() * 1e3, memory_here / 1024.0);
-            println!("{name:<8}{ms:>7.1} ms{:>6.2} x{mib:>8.1} MiB{:>6.2} x", ratios.0, ratios.1);
-            ratios
-        })
-        .collect();
-    assert!(ratios[2].0 <= TIME, "slb takes more than {TIME} of gobgpd's time");
-    assert!(ratios[1].1 <= MEMORY, "the speaker holds more than {MEMORY} of gobgpd's memory");
+    for ((who, times), memory) in [REFERENCE, "speaker", "slb"].iter().zip(&times).zip(memory) {
+        tell("time", who, "s", times);
+        tell("memory", who, "KiB", &[memory]);
+    }
+    let [theirs, _, ours] = times.map(|times| median(&times));
+    assert!(ours <= TIME * theirs, "slb takes more than {TIME} of {REFERENCE}'s time");
+    assert!(memory[1] <= MEMORY * memory[0], "the speaker holds more than {MEMORY} of {REFERENCE}'s memory");
 }
 
 fn vips() -> impl Iterator<Item = Vip> {
@@ -229,5 +227,6 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(SPEAK) {
         on_a_runtime(speak());
     }
-    harness::run(&[Test { place: Place::fast, name: "fast::tables", body: tables }])
+    let all = [Test { place: Place::fast, name: "fast::tables", body: tables }];
+    findings::main("tables", &[REFERENCE], || harness::run(&all))
 }

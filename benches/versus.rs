@@ -15,15 +15,22 @@
     reason = "a benchmark prints; what goes wrong panics"
 )]
 
+#[path = "binary.rs"]
+mod binary;
 #[path = "versus/contender.rs"]
 mod contender;
 #[path = "versus/load.rs"]
 mod load;
 
-use std::{env, fmt, process::Command};
+use std::{
+    env, fmt,
+    process::{Command, ExitCode},
+};
+
+use slb_lab::findings::{self, tell};
 
 use self::{
-    contender::{CLOSING, Contender},
+    contender::{CLOSING, Contender, DIRECT},
     load::{Backends, Load},
 };
 
@@ -73,23 +80,25 @@ fn compare() {
         .into_iter()
         .zip(&samples)
         .filter_map(|((load, connections), of_row)| {
-            println!("{connections} connections, {}", load.what());
-            let ratio = report(load, &contenders, of_row);
-            (ratio < AIM).then(|| format!("{connections} connections, {}: {ratio:.2}", load.what()))
+            let row = format!("{connections} connections, {}", load.what());
+            let ratio = report(load, &row, &contenders, of_row);
+            (ratio < AIM).then(|| format!("{row}: {ratio:.2}"))
         })
         .collect();
     assert!(behind.is_empty(), "slb is less than {AIM} of the quickest other: {behind:#?}");
 }
 
-/// Prints a row; what slb reaches of the quickest other.
-fn report(load: Load, contenders: &[Contender; 6], samples: &[Vec<Sample>; 6]) -> f64 {
+/// Tells of a row; what slb reaches of the quickest other.
+fn report(load: Load, row: &str, contenders: &[Contender; 6], samples: &[Vec<Sample>; 6]) -> f64 {
     let [direct, slb, ..] = samples;
     let mut quickest: Option<(Spread, usize)> = None;
     for (at, (contender, of_one)) in contenders.iter().zip(samples).enumerate() {
-        let rate = load.shown(Spread::of(of_one.iter().map(|sample| sample.rate)).median);
-        let processor = load.shown_processor(Spread::of(of_one.iter().map(|sample| sample.processor)).median);
+        let all = |of: fn(&Sample) -> f64| of_one.iter().map(of).collect::<Vec<f64>>();
+        tell(row, contender.name, load.unit(), &all(|sample| sample.rate));
+        if at > 0 {
+            tell(&format!("{row}, processor"), contender.name, "s", &all(|sample| sample.processor));
+        }
         let ratio = ratios(of_one, direct);
-        println!("  {:<18}{rate} {ratio} x  processor {processor}", contender.name);
         let is_compared = at > 1 && contender.name != CLOSING;
         if is_compared && quickest.is_none_or(|(before, _)| before.median < ratio.median) {
             quickest = Some((ratio, at));
@@ -97,7 +106,7 @@ fn report(load: Load, contenders: &[Contender; 6], samples: &[Vec<Sample>; 6]) -
     }
     let (_, quickest) = quickest.unwrap();
     let ratio = ratios(slb, &samples[quickest]);
-    println!("  slb{:>35} x of {}", ratio.to_string(), contenders[quickest].name);
+    println!("{row}: slb {ratio} x of {}", contenders[quickest].name);
     ratio.median
 }
 
@@ -129,16 +138,19 @@ impl fmt::Display for Spread {
     }
 }
 
-fn main() {
+fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
     if words.iter().any(|word| word == COMPARE) {
         let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
         assert!(up.success(), "loopback");
         compare();
-    } else {
+        return ExitCode::SUCCESS;
+    }
+    findings::main("versus", &[DIRECT], || {
         // It goes with the process.
         let mut unshare = Command::new("unshare");
         unshare.args(["--user", "--map-root-user", "--net"]).arg(env::current_exe().unwrap()).arg(COMPARE);
         assert!(unshare.status().unwrap().success(), "the comparison");
-    }
+        ExitCode::SUCCESS
+    })
 }

@@ -14,10 +14,7 @@ use serde_json::{Value, json};
 use slb_lab::{Node, Process, Segment, Server};
 use tokio::time::sleep;
 
-use crate::web::Web;
-
-/// slb, built by cargo.
-const SLB: &str = env!("CARGO_BIN_EXE_slb");
+use crate::{binary::SLB, web::Web};
 
 pub const PORT: u16 = 80;
 pub const INTERVAL: Duration = Duration::from_secs(1);

@@ -13,11 +13,14 @@
 use std::net::Ipv4Addr;
 
 use serde_json::Value;
-use slb_lab::{Process, Server, http};
+use slb_lab::{
+    Process, Server,
+    findings::{median, tell_at},
+    http,
+};
 
 use crate::{
     client::{Client, ask_all},
-    finding::{median, tell},
     fleet::{Fleet, Host, on_a_runtime},
     limit, process,
 };
@@ -44,7 +47,7 @@ pub fn measure() {
     }
     for (fleet, found) in FLEETS.iter().zip(&found) {
         for (what, times) in ["weight", "backend", "load-balancer", "address"].iter().zip(found) {
-            tell(ROOM, what, fleet.0, "s", times);
+            tell_at(ROOM, what, fleet.0, "s", times);
         }
     }
     drop(sites);

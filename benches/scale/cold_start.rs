@@ -9,7 +9,7 @@
 //! | slb, pages | takes as many pages of memory as slb has taken by then, and touches each |
 //! | slb, ready | the same program until it says so: all is bound, translated and announced, too |
 //! | keepalived | from its start until the last backend is there; no addresses, no checks |
-//! | ipvsadm | reads the same services as text; once, since it takes long |
+//! | ipvsadm | reads the same services as text |
 //!
 //! The first two run in this process, with memory that it has already: the fast kernel takes about 0.15 ms for a page that is touched
 //! for the first time, a hundred times as long as others do, and that would be most of what is measured. slb has it all to pay.
@@ -30,34 +30,36 @@ use slb_core::{
 use slb_dataplane::Ipvs;
 use slb_store::Redb;
 
+use slb_lab::findings::tell_at;
+
 use crate::{
-    finding::tell,
     fleet::{Fleet, Host, file, on_a_runtime},
     limit,
     process::{self, SLB},
 };
 
 const ROOM: &str = "coldStart";
-/// How many load-balancers, how often each is measured, and whether with the programs that take long.
-const SCALES: [(u32, usize, bool); 4] = [(100, 5, true), (1_000, 3, false), (2_000, 3, true), (10_000, 3, false)];
+/// How many load-balancers, and how often each is measured.
+const SCALES: [(u32, usize); 4] = [(100, 5), (1_000, 3), (2_000, 3), (10_000, 3)];
 /// Between two looks at what is in the kernel.
 const LOOK: Duration = Duration::from_millis(5);
 
 pub fn measure() {
     keep_memory();
-    for (load_balancers, rounds, is_slow_measured) in SCALES {
-        measure_at(Fleet(load_balancers), rounds, is_slow_measured);
+    for (load_balancers, rounds) in SCALES {
+        measure_at(Fleet(load_balancers), rounds);
     }
 }
 
-fn measure_at(fleet: Fleet, rounds: usize, is_slow_measured: bool) {
-    let tell = |what, times: &[f64]| tell(ROOM, what, fleet.0, "s", times);
+fn measure_at(fleet: Fleet, rounds: usize) {
+    let tell = |what, times: &[f64]| tell_at(ROOM, what, fleet.0, "s", times);
     // A host that goes makes work for the kernel at a time of its own, and services of all hosts are in one table of the kernel's:
     // the hosts stay to the end, and each is emptied at once.
-    let hosts: Vec<_> = (0..rounds).map(|_| (Host::new(), Host::new(), Host::new())).collect();
+    let hosts: Vec<_> = (0..rounds).map(|_| [(); 5].map(|()| Host::new())).collect();
     let (mut packed, mut programmed) = (Vec::new(), Vec::new());
     let (mut slb, mut pages, mut ready) = (Vec::new(), Vec::new(), Vec::new());
-    for (one, two, three) in &hosts {
+    let (mut keepalived, mut ipvsadm) = (Vec::new(), Vec::new());
+    for [one, two, three, four, five] in &hosts {
         packed.push(one.node.inside(|| limit::send(fleet)).as_secs_f64());
         assert_eq!(one.objects(), fleet.objects());
         one.flush();
@@ -68,18 +70,18 @@ fn measure_at(fleet: Fleet, rounds: usize, is_slow_measured: bool) {
         ready.push(until_ready.as_secs_f64());
         pages.push(limit::touch(pages_by_then).as_secs_f64());
         three.flush();
+        keepalived.push(time_keepalived(fleet, four).as_secs_f64());
+        four.flush();
+        ipvsadm.push(time_ipvsadm(fleet, five).as_secs_f64());
+        five.flush();
     }
     tell("packed", &packed);
     tell("programmed", &programmed);
     tell("slb", &slb);
     tell("slb, pages", &pages);
     tell("slb, ready", &ready);
-    if fleet.0 > 1_000 || is_slow_measured {
-        tell("keepalived", &[time_keepalived(fleet).as_secs_f64()]);
-    }
-    if is_slow_measured {
-        tell("ipvsadm -R", &[time_ipvsadm(fleet).as_secs_f64()]);
-    }
+    tell("keepalived", &keepalived);
+    tell("ipvsadm -R", &ipvsadm);
 }
 
 /// Has this process keep as much memory as the largest plan takes: the first piece of that size is mapped for itself and given back, and the next
@@ -130,18 +132,16 @@ fn time_slb(fleet: Fleet, host: &Host) -> (Duration, Duration, usize) {
     (there, ready, pages)
 }
 
-fn time_keepalived(fleet: Fleet) -> Duration {
-    let host = Host::new();
+fn time_keepalived(fleet: Fleet, host: &Host) -> Duration {
     let config = file("keepalived", &fleet.for_keepalived());
     let pids = [format!("--pid={config}.pid"), format!("--checkers_pid={config}-check.pid")];
     let words = ["--dont-fork", "--check", "--log-console", "--no-syslog", "--use-file", &config];
     let start = Instant::now();
     let mut keepalived = host.node.spawn("keepalived", &[&words[..], &[&pids[0], &pids[1]]].concat());
-    wait_for(fleet, &host);
+    wait_for(fleet, host);
     let time = start.elapsed();
     assert_eq!(host.objects(), fleet.objects());
     keepalived.kill();
-    host.flush();
     time
 }
 
@@ -157,13 +157,11 @@ fn wait_for(fleet: Fleet, host: &Host) {
     });
 }
 
-fn time_ipvsadm(fleet: Fleet) -> Duration {
-    let host = Host::new();
+fn time_ipvsadm(fleet: Fleet, host: &Host) -> Duration {
     let file = file("ipvsadm", &fleet.for_ipvsadm());
     let start = Instant::now();
     host.node.sh(&format!("ipvsadm -R <{file}"));
     let time = start.elapsed();
     assert_eq!(host.objects(), fleet.objects());
-    host.flush();
     time
 }

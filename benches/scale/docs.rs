@@ -1,41 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The part of `docs/benchmarks.md` that tells what was found, and its pictures.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+use std::fmt::Write as _;
 
-use serde_json::Value;
-
-use crate::{chart::Chart, finding::median};
-
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
-/// The lines in `benchmarks.md` between which it stands.
-const BEGIN: &str = "<!-- scale: written by `make bench` -->\n";
-const END: &str = "<!-- scale: end -->\n";
+use slb_lab::findings::{Chart, Page, Rooms, median, short, table, values};
 
 /// Writes both.
-pub fn write(rooms: &BTreeMap<String, Vec<Value>>) {
-    let findings = Told(rooms);
-    let page = Path::new(FOLDER).join("benchmarks.md");
-    let before = fs::read_to_string(&page).unwrap();
-    let (head, rest) = before.split_once(BEGIN).unwrap();
-    let (_, tail) = rest.split_once(END).unwrap();
-    let (targets, pictures, tables) = (findings.targets(), findings.pictures(), findings.tables());
-    fs::write(&page, format!("{head}{BEGIN}\n{targets}\n{pictures}{tables}\n{END}{tail}")).unwrap();
+pub fn write(rooms: &Rooms) {
+    let told = Told(rooms);
+    let mut page = Page::of("scale");
+    for (file, chart) in told.pictures() {
+        page.picture(file, chart.title, &chart.svg());
+    }
+    page.write(&format!("{}\n{}", told.targets(), table(rooms, &[])));
 }
 
-struct Told<'a>(&'a BTreeMap<String, Vec<Value>>);
+struct Told<'a>(&'a Rooms);
 
 impl Told<'_> {
-    fn all(&self, room: &str) -> impl Iterator<Item = (&str, f64, &str, Vec<f64>)> {
-        self.0.get(room).into_iter().flatten().filter_map(|found| {
-            let values = found["values"].as_array()?.iter().filter_map(Value::as_f64).collect();
-            Some((found["what"].as_str()?, found["loadBalancers"].as_f64()?, found["unit"].as_str()?, values))
-        })
-    }
-
     fn points(&self, room: &str, what: &str) -> Vec<(f64, f64)> {
-        let ours = self.all(room).filter(|(each, ..)| *each == what);
-        ours.map(|(_, at, _, values)| (at, median(&values))).filter(|(_, value)| *value > 0.0).collect()
+        let ours = self.0.get(room).into_iter().flatten().filter(|found| found["what"] == what);
+        let points = ours.filter_map(|found| Some((found["loadBalancers"].as_f64()?, median(&values(found)))));
+        points.filter(|(_, value)| *value > 0.0).collect()
     }
 
     fn of(&self, room: &str, what: &str, load_balancers: u32) -> Option<f64> {
@@ -43,29 +29,19 @@ impl Told<'_> {
         self.points(room, what).into_iter().find(|(each, _)| each.total_cmp(&at).is_eq()).map(|(_, value)| value)
     }
 
-    /// Draws what has been measured, and shows it.
-    fn pictures(&self) -> String {
+    /// What has been measured, by the names of their files.
+    fn pictures(&self) -> impl Iterator<Item = (&'static str, Chart<'static>)> {
         let ways = ["ipvsadm -R", "keepalived", "slb, ready", "slb", "programmed", "packed"];
-        let cold = Chart {
-            title: "from an empty kernel until all is programmed",
-            x: "load-balancers of ten backends",
-            y: "seconds",
-            lines: self.lines("coldStart", &ways),
-        };
-        let memory = Chart {
-            title: "resident memory",
-            x: "load-balancers of ten backends",
-            y: "KiB",
-            lines: self.lines("reading", &["memory", "list, memory more"]),
-        };
-        let mut text = String::new();
-        for (name, chart) in [("scale-cold-start.svg", cold), ("scale-memory.svg", memory)] {
-            if !chart.lines.is_empty() {
-                fs::write(Path::new(FOLDER).join(name), chart.svg()).unwrap();
-                writeln!(text, "![{}]({name})\n", chart.title).unwrap();
-            }
-        }
-        text
+        let looks = ["ipvsadm -Sn", "drifted", "unchanged", "dump", "glance"];
+        let charts = [
+            ("scale-cold-start.svg", "from an empty kernel until all is programmed", "seconds", "coldStart", &ways[..]),
+            ("scale-look.svg", "a look at all that is programmed", "seconds", "reconcile", &looks),
+            ("scale-memory.svg", "resident memory", "KiB", "reading", &["memory", "list, memory more"]),
+        ];
+        let charts = charts.map(|(file, title, y, room, all)| {
+            (file, Chart { title, x: "load-balancers of ten backends", y, lines: self.lines(room, all) })
+        });
+        charts.into_iter().filter(|(_, chart)| !chart.lines.is_empty())
     }
 
     /// Those that were measured.
@@ -132,26 +108,4 @@ impl Told<'_> {
         }
         text
     }
-
-    /// All medians, and between what they lie.
-    fn tables(&self) -> String {
-        let mut text = String::from("| room | what | load-balancers | median | from | to | runs |\n");
-        text.push_str("| --- | --- | --- | --- | --- | --- | --- |\n");
-        for room in self.0.keys() {
-            for (what, at, unit, values) in self.all(room) {
-                let [least, most] = [values.iter().copied().reduce(f64::min), values.iter().copied().reduce(f64::max)];
-                let (median, least, most) =
-                    (short(median(&values)), short(least.unwrap_or_default()), short(most.unwrap_or_default()));
-                let runs = values.len();
-                writeln!(text, "| {room} | {what} | {at} | {median} {unit} | {least} | {most} | {runs} |").unwrap();
-            }
-        }
-        text
-    }
-}
-
-/// Three digits that count.
-fn short(value: f64) -> String {
-    let digits = (2.0 - value.abs().max(1e-9).log10().floor()).max(0.0) as usize;
-    format!("{value:.digits$}")
 }

@@ -10,9 +10,9 @@ use std::{
     time::Instant,
 };
 
-use slb_lab::Loopback;
+use slb_lab::{Loopback, findings::Findings};
 
-use crate::{finding::Findings, fleet::on_a_runtime, process::SLB, requests::Rates};
+use crate::{fleet::on_a_runtime, process::SLB, requests::Rates};
 
 const ROOM: &str = "durable";
 const CLIENTS: [(usize, usize); 2] = [(1, 100), (64, 640)];
@@ -38,9 +38,9 @@ pub fn measure(findings: &mut Findings) {
     }
     drop(slb);
     fs::remove_dir_all(&folder).unwrap();
-    findings.tell(ROOM, "fsync", 1, "/s", &disk);
+    findings.tell_at(ROOM, "fsync", 1, "/s", &disk);
     for ((clients, _), found) in CLIENTS.iter().zip(&found) {
-        found.tell(*clients, |what, unit, values| findings.tell(ROOM, what, 1, unit, values));
+        found.tell(*clients, |what, unit, values| findings.tell_at(ROOM, what, 1, unit, values));
     }
 }
 

@@ -2,14 +2,16 @@
 //! slb, the program, and what it takes of the machine. It announces by BGP and has no peers, so that no creation waits for a probe and
 //! nothing is sent while nothing happens.
 
+#[path = "../binary.rs"]
+mod binary;
+
 use std::{fs, thread, time::Duration};
 
 use slb_lab::Process;
 
+pub use self::binary::SLB;
 use crate::fleet::{Fleet, Host};
 
-/// slb, built by cargo.
-pub const SLB: &str = env!("CARGO_BIN_EXE_slb");
 /// proc(5) counts processor time in these.
 const TICK: Duration = Duration::from_millis(10);
 /// Between two looks at what it says.

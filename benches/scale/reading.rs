@@ -7,11 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use slb_lab::Server;
+use slb_lab::{Server, findings::tell_at};
 
 use crate::{
     client::{Client, ask_all},
-    finding::tell,
     fleet::{Fleet, Host, on_a_runtime},
     process::{self, SLB},
 };
@@ -26,14 +25,14 @@ const LOOKS: usize = 200;
 const WATCHED: [(u32, Duration); 2] = [(1, Duration::from_secs(30)), (10_000, Duration::from_secs(240))];
 
 pub fn measure() {
-    tell(ROOM, "binary", 1, "B", &[fs::metadata(SLB).unwrap().len() as f64]);
+    tell_at(ROOM, "binary", 1, "B", &[fs::metadata(SLB).unwrap().len() as f64]);
     SCALES.into_iter().for_each(measure_at);
 }
 
 fn measure_at(fleet: Fleet) {
     let host = Host::new();
     let slb = process::start(fleet, 0, &host);
-    let tell = |what, unit, values: &[f64]| tell(ROOM, what, fleet.0, unit, values);
+    let tell = |what, unit, values: &[f64]| tell_at(ROOM, what, fleet.0, unit, values);
     tell("memory", "KiB", &[process::memory(&slb)]);
     tell("memory, no file's", "KiB", &[process::anonymous(&slb)]);
     if let Some((_, watch)) = WATCHED.into_iter().find(|(scale, _)| *scale == fleet.0) {

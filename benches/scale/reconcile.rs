@@ -7,7 +7,7 @@
 //! | unchanged | the same, understood and compared with the state, which leaves nothing to do |
 //! | drifted | the same where a hundredth of the destinations is missing, and adds them |
 //! | glance | reads the kernel's short list after such a look, which shows that nothing has changed |
-//! | `ipvsadm -Sn` | prints the services; once, since it takes long |
+//! | `ipvsadm -Sn` | prints the services |
 
 use std::{sync::Arc, time::Instant};
 
@@ -22,8 +22,9 @@ use slb_core::{
 };
 use slb_dataplane::Ipvs;
 
+use slb_lab::findings::tell_at;
+
 use crate::{
-    finding::tell,
     fleet::{BACKENDS, Fleet, Host, on_a_runtime},
     limit,
 };
@@ -41,27 +42,27 @@ pub fn measure() {
 
 fn measure_at(fleet: Fleet) {
     let host = Host::new();
-    let tell = |what, times: &[f64]| tell(ROOM, what, fleet.0, "s", times);
-    let (mut dump, mut unchanged, mut drifted, mut glance) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    host.node.inside(|| {
-        limit::send(fleet);
-        let load_balancers = fleet.load_balancers().map(Into::into).collect();
-        let mut controller = Looker::new(load_balancers);
-        for _ in 0..ROUNDS {
+    let tell = |what, times: &[f64]| tell_at(ROOM, what, fleet.0, "s", times);
+    let [mut dump, mut unchanged, mut drifted, mut glance, mut ipvsadm] = [const { Vec::new() }; 5];
+    host.node.inside(|| limit::send(fleet));
+    let mut controller = Looker::new(fleet.load_balancers().map(Into::into).collect());
+    for _ in 0..ROUNDS {
+        host.node.inside(|| {
             dump.push(limit::dump(fleet).0.as_secs_f64());
             unchanged.push(on_a_runtime(controller.time(0)));
             glance.push(on_a_runtime(time_glance(fleet)));
             on_a_runtime(lose_some(fleet));
             drifted.push(on_a_runtime(controller.time((fleet.0 * BACKENDS) as usize / DRIFT)));
-        }
-    });
+        });
+        let start = Instant::now();
+        host.node.sh("ipvsadm -Sn >/run/saved");
+        ipvsadm.push(start.elapsed().as_secs_f64());
+    }
     tell("dump", &dump);
     tell("unchanged", &unchanged);
     tell("drifted", &drifted);
     tell("glance", &glance);
-    let start = Instant::now();
-    host.node.sh("ipvsadm -Sn >/run/saved");
-    tell("ipvsadm -Sn", &[start.elapsed().as_secs_f64()]);
+    tell("ipvsadm -Sn", &ipvsadm);
     host.flush();
 }
 

@@ -6,11 +6,13 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use slb_lab::Server;
+use slb_lab::{
+    Server,
+    findings::{part, tell_at},
+};
 
 use crate::{
     client::{Timed, ask_all},
-    finding::{part, tell},
     fleet::{Fleet, Host, on_a_runtime},
     process,
 };
@@ -40,10 +42,10 @@ pub fn measure() {
         created.push(rate("POST", format!("[{}]", vec![ONE; LISTED].join(","))));
         deleted.push(rate("PUT", "[]".to_owned()));
     }
-    tell(ROOM, "POST, in one list", 1, "/s", &created);
-    tell(ROOM, "PUT of an empty list", 1, "/s", &deleted);
+    tell_at(ROOM, "POST, in one list", 1, "/s", &created);
+    tell_at(ROOM, "PUT of an empty list", 1, "/s", &deleted);
     for ((clients, _), found) in CLIENTS.iter().zip(&found) {
-        found.tell(*clients, |what, unit, values| tell(ROOM, what, 1, unit, values));
+        found.tell(*clients, |what, unit, values| tell_at(ROOM, what, 1, unit, values));
     }
     drop(slb);
     host.flush();

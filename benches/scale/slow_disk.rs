@@ -5,11 +5,10 @@
 
 use std::{path::Path, process::Command};
 
-use slb_lab::Server;
+use slb_lab::{Server, findings::tell_at};
 
 use crate::{
     durable::confirmed,
-    finding::tell,
     fleet::{Fleet, Host, on_a_runtime},
     process,
     requests::Rates,
@@ -52,9 +51,9 @@ fn measure_on(delay: u32, room: &str) {
             host.node.inside(|| on_a_runtime(found.round(Server::api(), *clients, *count)));
         }
     }
-    tell(room, "fsync", 1, "/s", &disk);
+    tell_at(room, "fsync", 1, "/s", &disk);
     for ((clients, _), found) in CLIENTS.iter().zip(&found) {
-        found.tell(*clients, |what, unit, values| tell(room, what, 1, unit, values));
+        found.tell(*clients, |what, unit, values| tell_at(room, what, 1, unit, values));
     }
     drop(slb);
     host.flush();

@@ -20,11 +20,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use slb_lab::{Node, Segment};
+use slb_lab::{Node, Segment, findings::tell_at};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
-    finding::tell,
     fleet::{Fleet, file},
     limit,
     process::SLB,
@@ -57,8 +56,8 @@ pub fn measure() {
     for ((what, _), all) in takings.iter().zip(&found) {
         let seconds =
             |time: fn(&Heard) -> Duration| all.iter().map(|heard| time(heard).as_secs_f64()).collect::<Vec<_>>();
-        tell(ROOM, what, FLEET.0, "s", &seconds(|heard| heard.all));
-        tell(ROOM, &format!("{what}, from the first"), FLEET.0, "s", &seconds(|heard| heard.all - heard.first));
+        tell_at(ROOM, what, FLEET.0, "s", &seconds(|heard| heard.all));
+        tell_at(ROOM, &format!("{what}, from the first"), FLEET.0, "s", &seconds(|heard| heard.all - heard.first));
     }
 }
 

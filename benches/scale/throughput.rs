@@ -2,9 +2,12 @@
 //! Bytes through a VIP that slb has set, and through one with the same services, address and source NAT set by hand: iperf3 over one
 //! connection, in turns.
 
-use slb_lab::{Node, Process, Segment, Server};
+use slb_lab::{
+    Node, Process, Segment, Server,
+    findings::{median, tell_at},
+};
 
-use crate::{finding::tell, process::SLB};
+use crate::process::SLB;
 
 const ROOM: &str = "throughput";
 const ROUNDS: usize = 5;
@@ -59,8 +62,8 @@ pub fn measure() {
         through_slb.push(ours.measure());
         through_hand.push(by_hand.measure());
     }
-    tell(ROOM, "slb", 1, "bit/s", &through_slb);
-    tell(ROOM, "by hand", 1, "bit/s", &through_hand);
-    let ratio = crate::finding::median(&through_slb) / crate::finding::median(&through_hand);
+    tell_at(ROOM, "slb", 1, "bit/s", &through_slb);
+    tell_at(ROOM, "by hand", 1, "bit/s", &through_hand);
+    let ratio = median(&through_slb) / median(&through_hand);
     assert!(ratio >= AIM, "slb's VIP has {ratio:.2} of the throughput of one set by hand");
 }

@@ -20,10 +20,9 @@ use std::{
 };
 
 use ipvs::{Client, Destination, Forward, Request, Service, ServiceId, scheduler};
-use slb_lab::{Node, Process, Server, http};
+use slb_lab::{Node, Process, Server, findings::tell_at, http};
 
 use crate::{
-    finding::tell,
     fleet::{Fleet, Host, on_a_runtime},
     process,
 };
@@ -54,7 +53,7 @@ pub fn measure() {
     }
     for (fleet, found) in FLEETS.iter().zip(&found) {
         for (what, times) in ["set", "down", "up"].iter().zip(found) {
-            tell(ROOM, what, fleet.0, "s", times);
+            tell_at(ROOM, what, fleet.0, "s", times);
         }
     }
     sites.iter().for_each(|site| site.host.flush());

@@ -15,14 +15,17 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use slb_lab::wait;
 
-use crate::load::{BACKEND, HTTP, PORTS};
-
-/// slb, built by cargo.
-const SLB: &str = env!("CARGO_BIN_EXE_slb");
+use crate::{
+    binary::SLB,
+    load::{BACKEND, HTTP, PORTS},
+};
 
 /// nginx by its defaults, which closes both directions as soon as one of them is closed: what was under way in the other one is lost. It is
 /// shown, and not compared with: what all others do is more.
 pub const CLOSING: &str = "nginx, closing";
+
+/// The way without a proxy.
+pub const DIRECT: &str = "direct";
 
 /// One way from the client to the backend.
 pub struct Contender {
@@ -46,7 +49,7 @@ impl Contender {
         let at = |last| Ipv4Addr::new(127, 0, 0, last);
         let [slb, haproxy, splicing, nginx, closing] = [2, 3, 4, 5, 6].map(at);
         [
-            Self { name: "direct", address: BACKEND, proxy: None },
+            Self { name: DIRECT, address: BACKEND, proxy: None },
             Self::start("slb", slb, &slb_file(slb), |file, folder| {
                 let mut slb = Command::new(SLB);
                 slb.args(["server", "--dataplane", "user", "--adapter", "lo", "--address", "127.0.0.1"]);

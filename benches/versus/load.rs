@@ -47,19 +47,11 @@ impl Load {
         }
     }
 
-    /// A rate with its unit.
-    pub fn shown(self, rate: f64) -> String {
+    /// Of its rates.
+    pub fn unit(self) -> &'static str {
         match self {
-            Self::Stream => format!("{:>8.2} Gbit/s", rate * 8.0 / 1e9),
-            Self::Requests => format!("{rate:>8.0} /s    "),
-        }
-    }
-
-    /// Processor time with its unit.
-    pub fn shown_processor(self, time: f64) -> String {
-        match self {
-            Self::Stream => format!("{:>6.3} ns a byte", time * 1e9),
-            Self::Requests => format!("{:>6.1} us a connection", time * 1e6),
+            Self::Stream => "B/s",
+            Self::Requests => "/s",
         }
     }
 

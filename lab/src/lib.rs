@@ -15,12 +15,13 @@
 //! [`Segment`] and [`Node`] are hosts on a network, each a network namespace; [`Process`] is a program on one of them, [`Server`] slb,
 //! [`Site`] a whole site with it, [`Sniffer`] what was on the wire, [`Writes`] what a kernel was asked to change; [`http`] asks,
 //! [`Backend`] answers, [`Schemathesis`] holds a server against its description; [`wait`] is for what has no event, and [`Dice`] are
-//! chance that a seed repeats. [`Loopback`] is slb without privileges, for tests that need no kernel of their own.
+//! chance that a seed repeats; [`findings`] are what benchmarks find. [`Loopback`] is slb without privileges, for tests that need no kernel of their own.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod backend;
 mod dice;
+pub mod findings;
 pub mod harness;
 pub mod http;
 pub mod kernel;

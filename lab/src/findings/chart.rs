@@ -13,9 +13,13 @@ const BOTTOM: f64 = 45.0;
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
 /// What is drawn.
+#[derive(Debug)]
 pub struct Chart<'a> {
+    /// Above it.
     pub title: &'a str,
+    /// Below it.
     pub x: &'a str,
+    /// Beside it.
     pub y: &'a str,
     /// Name and points; none at or below zero.
     pub lines: Vec<(String, Vec<(f64, f64)>)>,
@@ -23,6 +27,10 @@ pub struct Chart<'a> {
 
 impl Chart<'_> {
     /// The picture.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
     pub fn svg(&self) -> String {
         let points = || self.lines.iter().flat_map(|(_, points)| points.iter());
         let x = Axis::of(points().map(|point| point.0), LEFT, SIZE.0 - RIGHT);
@@ -49,7 +57,8 @@ impl Chart<'_> {
             let placed: Vec<_> = points.iter().map(|point| (x.at(point.0), y.at(point.1))).collect();
             line(&mut svg, &placed, colour);
             for (x, y) in &placed {
-                writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>").unwrap();
+                writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>")
+                    .expect("text takes more");
             }
             if let Some((x, y)) = placed.last() {
                 text(&mut svg, x + 8.0, y + 4.0, "start", name);
@@ -62,11 +71,11 @@ impl Chart<'_> {
 fn line(svg: &mut String, points: &[(f64, f64)], colour: &str) {
     let points: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
     writeln!(svg, "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" points=\"{}\"/>", points.join(" "))
-        .unwrap();
+        .expect("text takes more");
 }
 
 fn text(svg: &mut String, x: f64, y: f64, anchor: &str, text: &str) {
-    writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>").unwrap();
+    writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>").expect("text takes more");
 }
 
 /// From one power of ten to another.
