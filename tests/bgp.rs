@@ -69,10 +69,29 @@ fn peers_come_and_go_while_slb_runs() {
     let mut server = start(&site, &[]);
     let _ = server.create(r#"{"name":"web","port":80}"#);
     let body = r#"{"address":"10.0.0.254","as":65530,"password":"secret","communities":["65000:80"],"holdTime":"30s"}"#;
+    let rehearsed = |method: &str, path: &str, body: &str| {
+        let plan = server.ask(method, &format!("{path}?dryRun=true"), body);
+        assert_eq!(plan.status, 200, "{}", plan.body);
+        let step = |step: &serde_json::Value| step["step"].as_str().unwrap().to_owned();
+        plan.json()["steps"].as_array().unwrap().iter().map(step).collect::<Vec<_>>()
+    };
+    let to_be_told = rehearsed("POST", "/bgp/peers", body);
+    assert_eq!(to_be_told, ["advertise 203.0.113.10/32 to 10.0.0.254"]);
+    assert_eq!(server.ask("GET", "/bgp/peers", "").body, "[]\n");
+    assert!(!site.has_route("203.0.113.10"));
     let added = server.ask("POST", "/bgp/peers", body);
     assert_eq!(added.status, 201, "{}", added.body);
     assert_eq!(server.ask("POST", "/bgp/peers", body).status, 409);
     wait::until("the route", || site.has_route("203.0.113.10").then_some(()));
+    let to_be_asked = rehearsed("PUT", "/bgp/shutdown", r#"{"after":"0s"}"#);
+    let forgets = "withdraw 203.0.113.10/32 from 10.0.0.254 as its session ends";
+    let prefers = "advertise 203.0.113.10/32 to 10.0.0.254 with the community graceful-shutdown";
+    assert_eq!(to_be_asked, [prefers, forgets]);
+    assert_eq!(rehearsed("DELETE", "/bgp/peers/10.0.0.254", ""), [forgets]);
+    assert!(rehearsed("DELETE", "/bgp/shutdown", "").is_empty());
+    let peer = server.ask("GET", "/bgp/peers/10.0.0.254", "").json();
+    assert_eq!((&peer["state"], &peer["timesEstablished"]), (&"established".into(), &1.into()), "{peer}");
+    assert!(site.has_route("203.0.113.10"));
     server.process().kill();
     let mut server = start(&site, &["--bgpCommunity", "no-export", "--bgpMed", "7"]);
     server.process().line("that the peer is up again", |said| said.contains("Peer Up"));

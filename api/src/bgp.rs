@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use axum::{extract::State, http::Uri, response::Response};
 use serde::Serialize;
 use slb_core::{
-    command::{Answer, PeerCommand, Rejected},
+    command::{Answer, PeerCommand, Rejected, Terms},
     peer::{Peer, PeerAddress},
     routing::PeerStatus,
 };
@@ -39,10 +39,8 @@ pub(crate) async fn peer(State(api): State<Api>, PeerPath(address): PeerPath) ->
 /// One more.
 pub(crate) async fn add(
     State(api): State<Api>,
-    uri: Uri,
     OnTerms(terms, Wish(wish)): OnTerms<Wish<Peer>>,
 ) -> Result<Response, Problem> {
-    query::nothing(&uri)?;
     let answer = terms.ask(&api, PeerCommand::Add(wish)).await?;
     let Answer::Peer(added) = answer else { return plan::or_contradiction(answer) };
     let place = format!("/bgp/peers/{}", added.address);
@@ -55,8 +53,8 @@ pub(crate) async fn add(
 
 /// One less.
 pub(crate) async fn remove(State(api): State<Api>, PeerPath(address): PeerPath, uri: Uri) -> Result<Response, Problem> {
-    query::nothing(&uri)?;
-    let answer = api.mailbox.ask(PeerCommand::Remove(address)).await?;
+    let terms = Terms { rehearse: query::rehearses(&uri)?, ..Terms::default() };
+    let answer = api.mailbox.ask_on(terms, PeerCommand::Remove(address)).await?;
     let Answer::Gone = answer else { return plan::or_contradiction(answer) };
     Ok(reply::gone())
 }

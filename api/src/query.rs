@@ -64,13 +64,12 @@ fn duration(value: &str) -> Result<Option<Duration>, String> {
     }
 }
 
+/// `dryRun` alone: whether nothing is to be done.
+///
 /// # Errors
-/// Something is said where nothing can be.
-pub(crate) fn nothing(uri: &Uri) -> Result<(), Problem> {
-    match uri.query() {
-        None | Some("") => Ok(()),
-        Some(query) => Err(Problem::new(Kind::BadQuery, format!("?{query}: nothing can be said here"))),
-    }
+/// Something else is said, or it is neither true nor false.
+pub(crate) fn rehearses(uri: &Uri) -> Result<bool, Problem> {
+    said(uri, None).map(|said| said.rehearse)
 }
 
 #[cfg(test)]

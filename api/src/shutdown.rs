@@ -8,13 +8,14 @@ use axum::{extract::State, http::Uri, response::Response};
 use serde::Serialize;
 use slb_core::{
     command::Rejected,
-    routing::{Routing, Shutdown, ShutdownStatus},
+    routing::{Routing, Shutdown, ShutdownStatus, rehearsal},
 };
 
 use crate::{
     Api,
     extract::Wish,
     fields::Fields,
+    plan,
     problem::Problem,
     query,
     read::{shutdown_time, words},
@@ -64,16 +65,23 @@ pub(crate) async fn show(State(api): State<Api>) -> Response {
 
 /// Asks for it.
 pub(crate) async fn ask(State(api): State<Api>, uri: Uri, Wish(shutdown): Wish<Shutdown>) -> Result<Response, Problem> {
-    query::nothing(&uri)?;
+    let rehearse = query::rehearses(&uri)?;
     let routing = speaker(&api)?;
+    if rehearse {
+        return Ok(plan::of_routes(rehearsal::shutting_down(&*routing, shutdown.after)));
+    }
     routing.shut_down(shutdown);
     Ok(reply::ok(&ShutdownView::from(routing.shutdown())))
 }
 
 /// Takes it back.
 pub(crate) async fn take_back(State(api): State<Api>, uri: Uri) -> Result<Response, Problem> {
-    query::nothing(&uri)?;
-    speaker(&api)?.come_back();
+    let rehearse = query::rehearses(&uri)?;
+    let routing = speaker(&api)?;
+    if rehearse {
+        return Ok(plan::of_routes(rehearsal::coming_back(&*routing)));
+    }
+    routing.come_back();
     Ok(reply::gone())
 }
 

@@ -11,6 +11,7 @@ use crate::{
         passes::{next_part, passes},
         plan_stages,
     },
+    routing::rehearsal::RouteStep,
     state::{Change, State},
     step::Step,
 };
@@ -20,6 +21,8 @@ use crate::{
 pub struct Rehearsed {
     /// In the order in which they would be taken.
     pub steps: Vec<Step>,
+    /// The same of a change that is not about load-balancers but about the routers that are told.
+    pub routes: Vec<RouteStep>,
     /// How many load-balancers would be made, not be as they were, and go.
     pub tally: Tally,
     /// VIPs that the network has not been asked for. In earnest they may be others.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where VIPs are announced to routers: who is told, how each is doing, and what it is told.
 
+pub mod rehearsal;
+
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr},
@@ -9,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    model::Invalid,
+    model::{Family, Invalid},
     peer::{Peer, PeerAddress},
     prefix::Prefix,
 };
@@ -26,6 +28,11 @@ pub trait Routing: fmt::Debug + Send + Sync {
 
     /// What every peer is told of, in order.
     fn routes(&self) -> Vec<Prefix>;
+
+    /// Those of them that this peer would be told of if it takes both families, in order; whether it is there or not.
+    fn routes_for(&self, _: &Peer) -> Vec<Prefix> {
+        self.routes()
+    }
 
     /// Who keeps the peers, if they are not slb's to add and remove: in words that follow "the peers are those of".
     fn peers_belong_to(&self) -> Option<String> {
@@ -207,4 +214,15 @@ pub struct Agreed {
     pub next_hop: Option<IpAddr>,
     /// Of all IPv6 routes; `None` where none are announced.
     pub next_hop_ipv6: Option<IpAddr>,
+}
+
+impl Agreed {
+    /// Whether routes of a family are announced.
+    #[must_use]
+    pub fn announces(&self, family: Family) -> bool {
+        match family {
+            Family::Ipv4 => self.next_hop.is_some(),
+            Family::Ipv6 => self.next_hop_ipv6.is_some(),
+        }
+    }
 }

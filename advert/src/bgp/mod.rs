@@ -32,7 +32,7 @@ use std::{
 
 use slb_core::{
     events::Journal,
-    model::Vip,
+    model::{Family, Vip},
     peer::{Peer, PeerAddress, PeerSettings},
     ports::{Advertiser, Cause, Probe, Verdict},
     prefix::{Aggregation, Prefix},
@@ -195,12 +195,17 @@ impl Sessions {
         self.orders.values().for_each(|orders| drop(orders.send(order())));
     }
 
+    /// Whether neither end would connect.
+    fn never_meets(&self, peer: &Peer) -> bool {
+        peer.settings.passive() && !self.listeners.iter().any(|listener| listener.hears(peer))
+    }
+
     /// Gets ready for a peer to connect. In words, why it cannot although it should.
     fn expect(&self, peer: &Peer) -> Result<(), String> {
-        let mut listeners = self.listeners.iter().filter(|listener| listener.hears(peer)).peekable();
-        if listeners.peek().is_none() && peer.settings.passive() {
+        if self.never_meets(peer) {
             return Err("it is to connect to slb, which does not listen: see --bgpListen".to_owned());
         }
+        let mut listeners = self.listeners.iter().filter(|listener| listener.hears(peer));
         listeners
             .try_for_each(|listener| listener.expect(peer))
             .map_err(|error| format!("no password can be set: {error}"))
@@ -223,6 +228,16 @@ impl Routing for Bgp {
 
     fn routes(&self) -> Vec<Prefix> {
         self.table.routes()
+    }
+
+    fn routes_for(&self, peer: &Peer) -> Vec<Prefix> {
+        let peer = peer.clone().or(&self.defaults);
+        if self.sessions().never_meets(&peer) {
+            return Vec::new();
+        }
+        let mut routes = self.table.routes();
+        routes.retain(|route| route.family() == Family::Ipv4 || session::may_announce_ipv6(self.speaker, &peer));
+        routes
     }
 
     fn add(&self, peer: &Peer) {
@@ -265,5 +280,40 @@ impl Advertiser for Bgp {
             sessions.tell(|| Order::Announce(Arc::clone(&announced)));
         }
         steps.iter().map(|_| Verdict::Applied).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::Ipv4Addr, num::NonZeroU32};
+
+    use slb_core::peer::NextHop;
+
+    use super::*;
+
+    #[test]
+    fn a_peer_is_promised_what_it_could_be_told() {
+        let speaker = Speaker::new(65_000, Ipv4Addr::new(10, 0, 0, 1));
+        let with = |speaker| {
+            let bgp = Bgp::new(speaker, PeerSettings::default(), Aggregation::NONE);
+            bgp.table.change(&["203.0.113.10", "2001:db8::10"].map(|vip| AdvertStep::Advertise(vip.parse().unwrap())));
+            bgp
+        };
+        let peer = |address: &str, settings: PeerSettings| {
+            let address = address.parse::<IpAddr>().unwrap().try_into().unwrap();
+            Peer { settings, ..Peer::new(address, NonZeroU32::MIN) }
+        };
+        let next_hop = Some(NextHop::try_from("fd00::1".parse::<IpAddr>().unwrap()).unwrap());
+        let promised = |bgp: &Bgp, address, settings| bgp.routes_for(&peer(address, settings)).len();
+        let (bgp, plain) = (with(speaker), PeerSettings::default());
+        assert_eq!(promised(&bgp, "10.0.0.254", plain.clone()), 1);
+        assert_eq!(promised(&bgp, "::1", plain.clone()), 1);
+        assert_eq!(promised(&bgp, "fd00::fe", plain.clone()), 2);
+        assert_eq!(promised(&bgp, "10.0.0.254", PeerSettings { next_hop, ..plain.clone() }), 2);
+        // Nobody would connect.
+        assert_eq!(promised(&bgp, "fd00::fe", PeerSettings { passive: Some(true), ..plain.clone() }), 0);
+        let bgp = with(Speaker { next_hop_ipv6: "fd00::1".parse().ok(), ..speaker });
+        assert_eq!(promised(&bgp, "10.0.0.254", plain), 2);
+        assert!(bgp.peers().is_empty());
     }
 }

@@ -332,12 +332,8 @@ impl Session {
         Ok(next_hop)
     }
 
-    /// A next hop of IPv6 that is asked for of the peer is for both families.
     fn next_hop_ipv6(&self) -> Result<IpAddr, String> {
-        let asked_for = self.peer.settings.next_hop.map(NextHop::address).filter(IpAddr::is_ipv6);
-        let own = Some(self.local).filter(|local| local.is_ipv6() && can_be_next_hop(*local));
-        let next_hop = asked_for.or(self.speaker.next_hop_ipv6.map(IpAddr::V6)).or(own);
-        next_hop
+        next_hop_ipv6(self.speaker, &self.peer, self.local)
             .ok_or_else(|| "IPv6 routes need a next hop of IPv6: see --bgpNextHopIpv6, or peer over IPv6".to_owned())
     }
 
@@ -415,6 +411,19 @@ impl Session {
         self.output.extend(wire::keepalive());
         self.keepalive_at = (!self.hold_time.is_zero()).then(|| now + self.hold_time / 3);
     }
+}
+
+/// Whether routes of IPv6 would have a next hop in a session with this peer.
+pub(super) fn may_announce_ipv6(speaker: Speaker, peer: &Peer) -> bool {
+    // Its own end has an address like the other: of the same family, and on this host alone if that is.
+    next_hop_ipv6(speaker, peer, peer.address.address()).is_some()
+}
+
+/// A next hop of IPv6 that is asked for of the peer is for both families.
+fn next_hop_ipv6(speaker: Speaker, peer: &Peer, local: IpAddr) -> Option<IpAddr> {
+    let asked_for = peer.settings.next_hop.map(NextHop::address).filter(IpAddr::is_ipv6);
+    let own = Some(local).filter(|local| local.is_ipv6() && can_be_next_hop(*local));
+    asked_for.or(speaker.next_hop_ipv6.map(IpAddr::V6)).or(own)
 }
 
 #[cfg(test)]

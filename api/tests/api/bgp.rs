@@ -55,7 +55,7 @@ impl Routing for Routers {
             hold_time: Duration::from_secs(30),
             four_octet_as: true,
             graceful_restart: false,
-            next_hop: None,
+            next_hop: Some("10.0.0.1".parse().unwrap()),
             next_hop_ipv6: None,
         };
         let status = PeerStatus {
@@ -89,7 +89,7 @@ impl Routing for Routers {
     }
 }
 
-fn with_routers() -> Server {
+pub fn with_routers() -> Server {
     let server = Server::new();
     server.board.post_routing(Arc::new(Routers::default()));
     server
@@ -159,7 +159,7 @@ async fn peers_come_and_go() {
     assert_eq!(server.get("/bgp/peers/FD00:0::fe").await.json(), shown);
     let agreed = json!({
         "localAddress": "10.0.0.1", "routerId": "10.0.0.254", "holdTime": "30s", "fourOctetAs": true, "gracefulRestart": false,
-        "nextHop": null, "nextHopIpv6": null
+        "nextHop": "10.0.0.1", "nextHopIpv6": null
     });
     assert_eq!(server.get("/bgp/peers/10.0.0.5").await.json()["session"], agreed);
     assert_eq!(server.post("/bgp/peers", r#"{"address":"10.0.0.1","as":2}"#).await.status, StatusCode::CONFLICT);
@@ -348,7 +348,9 @@ async fn a_daemon_that_is_away_is_not_one_without_peers() {
     let refused = server.post("/bgp/peers", r#"{"address":"10.0.0.1","as":1}"#).await;
     assert_eq!((refused.status, &refused.json()["type"]), (StatusCode::CONFLICT, &json!("/problems/peers-elsewhere")));
     for (method, body) in [("PUT", "{}"), ("DELETE", "")] {
-        let refused = server.send(method, "/bgp/shutdown", body).await;
-        assert_eq!(refused.json()["type"], json!("/problems/peers-elsewhere"), "{method}");
+        for path in ["/bgp/shutdown", "/bgp/shutdown?dryRun=true"] {
+            let refused = server.send(method, path, body).await;
+            assert_eq!(refused.json()["type"], json!("/problems/peers-elsewhere"), "{method} {path}");
+        }
     }
 }

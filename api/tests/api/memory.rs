@@ -21,7 +21,8 @@ use slb_core::{
     peer::{Peer, PeerAddress},
     plan::Observed,
     ports::{PoolError, Wanted},
-    rehearsal::Rehearsal,
+    rehearsal::{Rehearsal, Rehearsed},
+    routing::rehearsal::{RouteStep, adding, removing},
     state::{Change, State},
     status::{Report, VipReport},
     tag::Tag,
@@ -42,6 +43,10 @@ pub fn start(first: Ipv4Addr, size: u32) -> (Mailbox, Arc<Board>, Faults) {
         }
     });
     (mailbox, board, faults)
+}
+
+fn of_routes(routes: Vec<RouteStep>) -> Answer {
+    Answer::Rehearsed(Rehearsed { routes, ..Rehearsed::default() })
 }
 
 struct Memory {
@@ -65,9 +70,9 @@ impl Memory {
         terms.expected.check(|| self.tag(&wish))?;
         let id = if let Wish::LoadBalancer(command) = &wish { Some(command.load_balancer()) } else { None };
         let answer = match wish {
+            Wish::Peer(command) => self.change_peers(command, terms.rehearse),
             wish if terms.rehearse => self.rehearse(wish),
             Wish::LoadBalancer(command) => self.carry_out(command),
-            Wish::Peer(command) => self.change_peers(command),
             Wish::Declare(all) => self.declare(all),
         }?;
         let about = id.and_then(|id| self.state.get(id));
@@ -77,7 +82,7 @@ impl Memory {
         Ok(answer)
     }
 
-    fn change_peers(&mut self, command: PeerCommand) -> Result<Answer, Failure> {
+    fn change_peers(&mut self, command: PeerCommand, rehearse: bool) -> Result<Answer, Failure> {
         if let Some(fault) = self.faults.lock().unwrap().pop_front() {
             return Err(fault);
         }
@@ -85,9 +90,13 @@ impl Memory {
         let is_there = |address: PeerAddress| routing.peers().iter().any(|status| status.peer.address == address);
         match command {
             PeerCommand::Add(peer) if is_there(peer.address) => Err(Rejected::PeerExists(peer.address).into()),
+            PeerCommand::Add(peer) if rehearse => Ok(of_routes(adding(&**routing, &peer))),
             PeerCommand::Add(peer) => {
                 routing.add(&peer);
                 Ok(Answer::Peer(Peer { password: None, ..peer }))
+            }
+            PeerCommand::Remove(address) if is_there(address) && rehearse => {
+                Ok(of_routes(removing(&**routing, address)))
             }
             PeerCommand::Remove(address) if is_there(address) => {
                 routing.remove(address);
@@ -139,7 +148,7 @@ impl Memory {
                     Err((index, why)) => Err(Failure::Declared { index: Some(index), why: Box::new(why) }),
                 }
             }
-            Wish::Peer(_) => Err(Failure::Unforeseen),
+            Wish::Peer(_) => unreachable!("peers are not load-balancers"),
         }
     }
 

@@ -49,7 +49,7 @@ impl<W: World> Controller<W> {
                 self.check_list(expected).map_err(blamed)?;
                 self.rehearse_declaration(&wish).await.map_err(blamed)
             }
-            Wish::Peer(_) => Err(Failure::Unforeseen),
+            Wish::Peer(command) => Ok(self.rehearse_peers(&command)?),
         };
         let mut rehearsed = rehearsed?;
         let (announces, binds) = (self.drivers.advertiser.announces(), self.drivers.host.binds());

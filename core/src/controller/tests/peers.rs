@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32, sync::Mutex, time
 
 use super::*;
 use crate::{
-    command::PeerCommand,
+    command::{PeerCommand, Tally},
     peer::{Peer, PeerAddress},
     ports::Snapshot,
     prefix::Prefix,
-    routing::{PeerStatus, Routing, Shutdown, ShutdownStatus},
+    rehearsal::Rehearsed,
+    routing::{PeerStatus, Routing, Shutdown, ShutdownStatus, rehearsal::RouteStep},
 };
 
 #[derive(Debug, Default)]
@@ -22,7 +23,7 @@ impl Routing for Routers {
     }
 
     fn routes(&self) -> Vec<Prefix> {
-        Vec::new()
+        vec![Prefix::from(vip(85))]
     }
 
     fn add(&self, peer: &Peer) {
@@ -57,8 +58,20 @@ fn start(sim: &Sim, given: &[Peer]) -> (Controller<SimWorld>, Arc<Routers>) {
 }
 
 fn ask(controller: &mut Controller<SimWorld>, command: PeerCommand) -> Option<Result<Answer, Failure>> {
+    ask_on(controller, command, Terms::default())
+}
+
+fn rehearse(controller: &mut Controller<SimWorld>, command: PeerCommand) -> Option<Result<Answer, Failure>> {
+    ask_on(controller, command, Terms { rehearse: true, ..Terms::default() })
+}
+
+fn ask_on(
+    controller: &mut Controller<SimWorld>,
+    command: PeerCommand,
+    terms: Terms,
+) -> Option<Result<Answer, Failure>> {
     let (answer, mut answered) = oneshot::channel();
-    let request = Request { wish: command.into(), terms: Terms::default(), span: Span::none(), answer };
+    let request = Request { wish: command.into(), terms, span: Span::none(), answer };
     controller.handle(vec![request], Instant::now()).now_or_never()?;
     answered.try_recv().unwrap()
 }
@@ -88,6 +101,45 @@ fn peers_are_told_once_they_are_written_down_and_again_after_a_start() {
 }
 
 #[test]
+fn what_a_peer_would_be_told_is_said_and_nothing_else_happens() {
+    let sim = Sim::default();
+    let (mut controller, routers) = start(&sim, &[peer(9, 1)]);
+    let said = |answer: Option<Result<Answer, Failure>>| match answer {
+        Some(Ok(Answer::Rehearsed(Rehearsed { steps, routes, tally, tentative }))) => {
+            assert_eq!((steps, tally, tentative), (Vec::new(), Tally::default(), BTreeSet::new()));
+            routes.iter().map(RouteStep::to_string).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    // Nothing is written even where nothing could be.
+    sim.with(|remains| remains.disk_full = true);
+    for _ in 0..2 {
+        let added = said(rehearse(&mut controller, PeerCommand::Add(peer(1, 1))));
+        assert_eq!(added, ["advertise 192.168.0.85/32 to 10.0.0.1"]);
+    }
+    assert_eq!(routers.peers().len(), 1);
+    sim.with(|remains| remains.disk_full = false);
+    assert!(matches!(ask(&mut controller, PeerCommand::Add(peer(1, 1))), Some(Ok(Answer::Peer(_)))));
+    // There is no session yet.
+    let none: [&str; 0] = [];
+    assert_eq!(said(rehearse(&mut controller, PeerCommand::Remove(peer(1, 1).address))), none);
+    assert_eq!((routers.peers().len(), sim.with(|remains| remains.disk.peers.len())), (2, 1));
+    for command in [
+        PeerCommand::Add(peer(1, 1)),
+        PeerCommand::Add(peer(9, 1)),
+        PeerCommand::Remove(peer(9, 1).address),
+        PeerCommand::Remove(peer(7, 1).address),
+    ] {
+        let refused = |answer: Option<Result<Answer, Failure>>| match answer {
+            Some(Err(Failure::Rejected(rejected))) => rejected,
+            other => panic!("{other:?}"),
+        };
+        let dry = refused(rehearse(&mut controller, command.clone()));
+        assert_eq!(dry, refused(ask(&mut controller, command)));
+    }
+}
+
+#[test]
 fn a_peer_that_cannot_be_written_down_is_not_told() {
     let sim = Sim::default();
     let (mut controller, routers) = start(&sim, &[]);
@@ -114,8 +166,10 @@ fn without_bgp_there_is_nobody_to_tell() {
     let sim = Sim::default();
     let mut server = Server::start(&sim).unwrap();
     for command in [PeerCommand::Add(peer(1, 1)), PeerCommand::Remove(peer(1, 1).address)] {
-        let refused = ask(&mut server.controller, command);
-        assert!(matches!(refused, Some(Err(Failure::Rejected(Rejected::NoRouting)))), "{refused:?}");
+        for ask in [ask, rehearse] {
+            let refused = ask(&mut server.controller, command.clone());
+            assert!(matches!(refused, Some(Err(Failure::Rejected(Rejected::NoRouting)))), "{refused:?}");
+        }
     }
 }
 
@@ -161,8 +215,10 @@ fn peers_of_another_program_are_left_to_it() {
     let mut controller =
         Controller::new(drivers(&sim, &[]), Snapshot::default(), board, INTERVAL, Instant::now()).unwrap();
     for command in [PeerCommand::Add(peer(1, 65_530)), PeerCommand::Remove(peer(1, 1).address)] {
-        let refused = ask(&mut controller, command);
-        assert!(matches!(refused, Some(Err(Failure::Rejected(Rejected::PeersElsewhere(_))))), "{refused:?}");
+        for ask in [ask, rehearse] {
+            let refused = ask(&mut controller, command.clone());
+            assert!(matches!(refused, Some(Err(Failure::Rejected(Rejected::PeersElsewhere(_))))), "{refused:?}");
+        }
     }
     assert!(sim.with(|remains| remains.disk.peers.is_empty()));
 }

@@ -40,7 +40,7 @@ fn rehearse_and_do(server: &mut Server, wish: Wish) {
     };
     let there = shown(server);
     match (said, ask(server, wish, false).unwrap()) {
-        (Ok(Answer::Rehearsed(Rehearsed { steps, tally, tentative })), Ok(_)) => {
+        (Ok(Answer::Rehearsed(Rehearsed { steps, tally, tentative, .. })), Ok(_)) => {
             assert_eq!(server.sim.with(|remains| remains.log.clone()), steps);
             let now = shown(server);
             assert_eq!(now.difference(&there).count(), tally.created);
