@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is decided without asking anybody, by criterion: `cargo bench --bench pure`. Each with 100, 1,000 and 10,000 load-balancers of
-//! ten backends; where the name is of one of them, the figure should hardly grow.
+//! ten backends; where the name is of one of them, the figure should hardly grow. What criterion measured is kept and shown as that of other
+//! benchmarks is, a value for each of its samples.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark panics if something goes wrong")]
 
@@ -10,13 +11,17 @@ mod fleet;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    env, fs,
     hint::black_box,
+    path::{Path, PathBuf},
+    process::ExitCode,
     sync::Arc,
     time::Duration,
 };
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion};
 use futures_util::FutureExt;
+use serde_json::Value;
 use slb_core::{
     model::{LoadBalancer, Time, Vip},
     plan::{Observed, Scope, plan},
@@ -25,6 +30,7 @@ use slb_core::{
     tag::Tag,
 };
 use slb_ipam::Ranges;
+use slb_lab::findings::{self, Chart, Findings, Page, Rooms, median, table, tell_at, values};
 
 use self::fleet::Fleet;
 
@@ -67,9 +73,56 @@ fn carried_out(state: &State) -> Observed {
     observed
 }
 
-criterion_group! {
-    name = pure;
-    config = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(2)).without_plots();
-    targets = decisions
+/// Where criterion leaves what it measured, in a folder for each benchmark.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("criterion")
 }
-criterion_main!(pure);
+
+/// Tells of each sample that criterion has just taken, by iteration.
+fn tell_all() {
+    for folder in fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()) {
+        let read = |name: &str| -> Option<Value> {
+            serde_json::from_slice(&fs::read(folder.join("new").join(name)).ok()?).ok()
+        };
+        let Some((benchmark, sample)) = read("benchmark.json").zip(read("sample.json")) else { continue };
+        let (what, load_balancers) = benchmark["title"].as_str().unwrap().rsplit_once(", ").unwrap();
+        let of = |name: &str| sample[name].as_array().unwrap().iter().map(|each| each.as_f64().unwrap());
+        let seconds: Vec<f64> =
+            of("times").zip(of("iters")).map(|(time, iterations)| time / iterations / 1e9).collect();
+        tell_at(what, "", load_balancers.parse().unwrap(), "s", &seconds);
+    }
+}
+
+fn show(findings: Findings) {
+    let rooms = findings.keep("pure");
+    let chart =
+        Chart { title: "what is decided", x: "load-balancers of ten backends", y: "seconds", lines: lines(&rooms) };
+    let mut page = Page::of("pure");
+    page.picture("pure.svg", chart.title, &chart.svg());
+    page.write(&table(&rooms, &[]));
+}
+
+fn lines(rooms: &Rooms) -> Vec<(String, Vec<(f64, f64)>)> {
+    let point = |found: &Value| (found["loadBalancers"].as_f64().unwrap(), median(&values(found)));
+    rooms.iter().map(|(room, found)| (room.clone(), found.iter().map(point).collect())).collect()
+}
+
+fn main() -> ExitCode {
+    findings::follow(Findings::default, work, show)
+}
+
+fn work() -> ExitCode {
+    // Otherwise each is tried once, and not measured.
+    let is_measuring = env::args().any(|word| word == "--bench");
+    if is_measuring && folder().exists() {
+        fs::remove_dir_all(folder()).unwrap();
+    }
+    let measured = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(2)).without_plots();
+    let mut criterion = measured.output_directory(&folder()).configure_from_args();
+    decisions(&mut criterion);
+    criterion.final_summary();
+    if is_measuring {
+        tell_all();
+    }
+    ExitCode::SUCCESS
+}
