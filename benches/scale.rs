@@ -8,6 +8,7 @@
 //! | `cold_start` | from an empty kernel until all is programmed |
 //! | `reconcile` | a look at the kernel when nothing changed, and when a hundredth is missing |
 //! | `change` | one change among few and among many |
+//! | `bulk` | all of them in one request, and memory after it |
 //! | `requests` | creations and deletions, from one client and from 64 |
 //! | `durable` | the same on a disk |
 //! | `slow_disk` | the same on one that takes its time |
@@ -20,6 +21,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong panics")]
 
+#[path = "scale/bulk.rs"]
+mod bulk;
 #[path = "scale/change.rs"]
 mod change;
 #[path = "scale/client.rs"]
@@ -59,11 +62,12 @@ use slb_lab::{
     harness::{self, Test},
 };
 
-const TESTS: [Test; 9] = [
+const TESTS: [Test; 10] = [
     Test { place: Place::fast, name: "fast::cold_start", body: cold_start::measure },
     Test { place: Place::fast, name: "fast::reconcile", body: reconcile::measure },
     Test { place: Place::fast, name: "fast::change", body: change::measure },
     Test { place: Place::fast, name: "fast::requests", body: requests::measure },
+    Test { place: Place::fast, name: "fast::bulk", body: bulk::measure },
     Test { place: Place::fast, name: "fast::slow_disk", body: slow_disk::measure },
     Test { place: Place::fast, name: "fast::reading", body: reading::measure },
     Test { place: Place::fast, name: "fast::takeover", body: takeover::measure },

@@ -90,6 +90,9 @@ impl Told<'_> {
             ("memory of a backend, bytes", "≤ 120", each("memory")),
             ("the same after four minutes, with looks at all of it", "≤ 120", each("memory, after looks")),
             ("resident with 110,000 objects, MB", "≤ 64", memory(10_000).map(|memory| memory * 1024.0 / 1e6)),
+            ("the same after one request for all of them, MB", "≤ 64", {
+                self.of("bulk", "memory", 10_000).map(|memory| memory * 1024.0 / 1e6)
+            }),
             ("binary, MB", "≤ 12", self.of("reading", "binary", 1).map(|bytes| bytes / 1e6)),
             ("1,000 VIPs taken over and heard of: slb / keepalived, spread", "", take_over("keepalived, spread")),
             ("the same: slb / keepalived, which sends all at once", "", take_over("keepalived")),
