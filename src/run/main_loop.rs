@@ -112,8 +112,7 @@ impl Server {
         } else {
             drop(settle);
         }
-        let unsettled = sleep(FILE_PATIENCE);
-        tokio::pin!(unsettled);
+        let mut patience = Some(Instant::now() + FILE_PATIENCE);
         let mut stop = Some(stop);
         let mut watchdog = Watchdog::asked_for();
         loop {
@@ -137,12 +136,15 @@ impl Server {
                 () = watchdog.say() => {}
                 // Cancel-safe: polled on by reference.
                 _ = &mut settled, if !is_settled => {
-                    is_settled = true;
+                    (is_settled, patience) = (true, None);
                     self.close_unclaimed();
                     notify(&[NotifyState::Ready]);
                 }
-                // Cancel-safe: polled on by reference.
-                () = &mut unsettled, if !is_settled && !unsettled.is_elapsed() => notify(&[NotifyState::Ready]),
+                // Cancel-safe: made anew from the moment each time. A timer that is kept would wake up whoever has no file, too.
+                () = sleep_until(patience.unwrap_or_else(Instant::now).into()), if patience.is_some() => {
+                    patience = None;
+                    notify(&[NotifyState::Ready]);
+                }
                 // Cancel-safe: says so itself.
                 asked = signals.next(), if stop.is_some() => match asked {
                     Asked::Stop => {
