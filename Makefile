@@ -30,7 +30,8 @@ bench: setup
 	packaging/setup
 	cargo bench --quiet --bench pure
 	binary=$$(packaging/binary $$(uname -m)-unknown-linux-musl) && \
-		SLB_BENCHED=$$binary cargo test --release --quiet --benches --package slb --package slb-health
+		SLB_BENCHED=$$binary SLB_LAB_DEADLINE=14400 \
+		cargo test --release --quiet --no-fail-fast --benches --package slb --package slb-health
 
 # Mixed load through the user-space data plane for so many seconds, while backends come, go and die. Needs no set-up.
 SOAK_SECONDS ?= 600

@@ -30,7 +30,7 @@ use slb_core::{
 use slb_dataplane::Ipvs;
 use slb_store::Redb;
 
-use slb_lab::findings::tell_at;
+use slb_lab::{Process, findings::tell_at};
 
 use crate::{
     fleet::{Fleet, Host, file, on_a_runtime},
@@ -120,7 +120,7 @@ fn time_slb(fleet: Fleet, host: &Host) -> (Duration, Duration, usize) {
     let words = ["server", "--arp", "--adapter", "eth0", "--ipamRange", &range, "--stateDir", &folder];
     let start = Instant::now();
     let mut slb = host.node.spawn(SLB, &words);
-    wait_for(fleet, host);
+    wait_for(fleet, host, &mut slb);
     let there = start.elapsed();
     let pages = process::pages(&slb);
     process::wait_for(&mut slb);
@@ -133,24 +133,26 @@ fn time_slb(fleet: Fleet, host: &Host) -> (Duration, Duration, usize) {
 }
 
 fn time_keepalived(fleet: Fleet, host: &Host) -> Duration {
-    let config = file("keepalived", &fleet.for_keepalived());
+    // Another one may have the number of one that was killed, by the file of its number.
+    let config = file(&format!("keepalived-{}", host.node.name()), &fleet.for_keepalived());
     let pids = [format!("--pid={config}.pid"), format!("--checkers_pid={config}-check.pid")];
     let words = ["--dont-fork", "--check", "--log-console", "--no-syslog", "--use-file", &config];
     let start = Instant::now();
     let mut keepalived = host.node.spawn("keepalived", &[&words[..], &[&pids[0], &pids[1]]].concat());
-    wait_for(fleet, host);
+    wait_for(fleet, host, &mut keepalived);
     let time = start.elapsed();
     assert_eq!(host.objects(), fleet.objects());
     keepalived.kill();
     time
 }
 
-/// Returns when the last of the fleet is in the kernel.
-fn wait_for(fleet: Fleet, host: &Host) {
+/// Returns when the program has put the last of the fleet into the kernel.
+fn wait_for(fleet: Fleet, host: &Host, program: &mut Process) {
     host.node.inside(|| {
         on_a_runtime(async {
             let mut client = Client::open().await.unwrap();
             while !fleet.is_there(&mut client).await {
+                assert!(program.ended().is_none(), "it ended: {}", program.said().join("\n"));
                 tokio::time::sleep(LOOK).await;
             }
         });

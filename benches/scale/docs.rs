@@ -56,6 +56,7 @@ impl Told<'_> {
         let cold = |what, at| self.of("coldStart", what, at);
         let look = |what| self.of("reconcile", what, 10_000);
         let change = |what| ratio(self.of("change", what, 10_000), self.of("change", what, 1));
+        let bulk = |what| self.of("bulk", what, 10_000).map(|memory| memory * 1024.0 / 1e6);
         let memory = |at| self.of("reading", "memory", at);
         let take_over = |other: &str| ratio(self.of("takeOver", "slb", 1_000), self.of("takeOver", other, 1_000));
         let each = |what| {
@@ -90,9 +91,8 @@ impl Told<'_> {
             ("memory of a backend, bytes", "≤ 120", each("memory")),
             ("the same after four minutes, with looks at all of it", "≤ 120", each("memory, after looks")),
             ("resident with 110,000 objects, MB", "≤ 64", memory(10_000).map(|memory| memory * 1024.0 / 1e6)),
-            ("the same after one request for all of them, MB", "≤ 64", {
-                self.of("bulk", "memory", 10_000).map(|memory| memory * 1024.0 / 1e6)
-            }),
+            ("the same after one request for all of them, MB", "≤ 64", bulk("memory")),
+            ("its peak, MB", "", bulk("memory, peak")),
             ("binary, MB", "≤ 12", self.of("reading", "binary", 1).map(|bytes| bytes / 1e6)),
             ("1,000 VIPs taken over and heard of: slb / keepalived, spread", "", take_over("keepalived, spread")),
             ("the same: slb / keepalived, which sends all at once", "", take_over("keepalived")),

@@ -73,14 +73,14 @@ impl Rates {
         self.created.push(created);
     }
 
-    /// Rates by round, and which latencies so many of all did not go beyond.
+    /// By round: rates, and which latencies so many did not go beyond.
     pub fn tell(&self, clients: usize, mut tell: impl FnMut(&str, &str, &[f64])) {
         for (what, timed) in [("POST", &self.created), ("DELETE", &self.deleted)] {
             let rates: Vec<f64> = timed.iter().map(|timed| timed.each.len() as f64 / timed.all).collect();
             tell(&format!("{what}, {clients} at a time"), "/s", &rates);
-            let each: Vec<f64> = timed.iter().flat_map(|timed| timed.each.iter().copied()).collect();
             for (name, of) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
-                tell(&format!("{what}, {clients} at a time: {name}"), "s", &[part(&each, of)]);
+                let each: Vec<f64> = timed.iter().map(|timed| part(&timed.each, of)).collect();
+                tell(&format!("{what}, {clients} at a time: {name}"), "s", &each);
             }
         }
     }

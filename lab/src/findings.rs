@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What benchmarks find: each finding is a line of JSON on standard output, and so leaves a lab kernel, too. Outside they are taken out of
-//! what is printed, kept in `benches/results/NAME.json`, and shown in `docs/benchmarks.md`, with pictures beside it.
+//! what is printed, kept in `benches/results/NAME.json`, and shown in `docs/benchmarks.md`, with pictures beside it. A build that is not
+//! optimised keeps nothing.
 
 mod bars;
 mod chart;
@@ -50,7 +51,7 @@ pub fn follow(
     work: impl FnOnce() -> ExitCode,
     show: impl FnOnce(Findings),
 ) -> ExitCode {
-    if env::var_os(PLACE).is_some() || env::var_os(WORK).is_some() {
+    if env::var_os(PLACE).is_some() || env::var_os(WORK).is_some() || is_listing() {
         return work();
     }
     let mut findings = before();
@@ -64,8 +65,15 @@ pub fn follow(
         findings.take(&line);
     }
     let ended = working.wait().expect("it ends");
-    if !findings.is_empty() {
+    let is_whole = findings.is_whole();
+    if !findings.is_empty() && !cfg!(debug_assertions) {
         show(findings);
     }
-    if ended.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if ended.success() && is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether nothing is to be done but to say what there is (`--list`).
+#[must_use]
+pub fn is_listing() -> bool {
+    env::args().any(|word| word == "--list")
 }
