@@ -44,20 +44,20 @@ fn measure_at(fleet: Fleet) {
     let host = Host::new();
     let tell = |what, times: &[f64]| tell_at(ROOM, what, fleet.0, "s", times);
     let [mut dump, mut unchanged, mut drifted, mut glance, mut ipvsadm] = [const { Vec::new() }; 5];
-    host.node.inside(|| limit::send(fleet));
-    let mut controller = Looker::new(fleet.load_balancers().map(Into::into).collect());
-    for _ in 0..ROUNDS {
-        host.node.inside(|| {
+    host.node.inside(|| {
+        limit::send(fleet);
+        let mut controller = Looker::new(fleet.load_balancers().map(Into::into).collect());
+        for _ in 0..ROUNDS {
             dump.push(limit::dump(fleet).0.as_secs_f64());
             unchanged.push(on_a_runtime(controller.time(0)));
             glance.push(on_a_runtime(time_glance(fleet)));
             on_a_runtime(lose_some(fleet));
             drifted.push(on_a_runtime(controller.time((fleet.0 * BACKENDS) as usize / DRIFT)));
-        });
-        let start = Instant::now();
-        host.node.sh("ipvsadm -Sn >/run/saved");
-        ipvsadm.push(start.elapsed().as_secs_f64());
-    }
+            let start = Instant::now();
+            host.node.sh("ipvsadm -Sn >/run/saved");
+            ipvsadm.push(start.elapsed().as_secs_f64());
+        }
+    });
     tell("dump", &dump);
     tell("unchanged", &unchanged);
     tell("drifted", &drifted);
@@ -66,10 +66,10 @@ fn measure_at(fleet: Fleet) {
     host.flush();
 }
 
-/// What reconciles the data plane: the parts that slb is made of.
+/// What reconciles the data plane, from one look to the next: the parts that slb is made of.
 struct Looker {
     state: State,
-    host: HostView,
+    observed: Observed,
 }
 
 impl Looker {
@@ -81,17 +81,17 @@ impl Looker {
             source_nat: vips.iter().map(|vip| (*vip, SourceNat::Always)).collect(),
             ..HostView::default()
         };
-        Self { state, host }
+        let observed = Observed { advertised: host.bound.clone(), host, ..Observed::default() };
+        Self { state, observed }
     }
 
     /// How long one look takes that has so many things to repair.
     async fn time(&mut self, repairs: usize) -> f64 {
         let mut ipvs = Ipvs::open().await.unwrap();
-        let mut observed = Observed { host: self.host.clone(), ..Observed::default() };
-        observed.advertised = observed.host.bound.clone();
+        let (state, observed) = (&self.state, &mut self.observed);
         let start = Instant::now();
-        observed.services = ipvs.observe().await.unwrap();
-        let plan = plan(&self.state, &observed, &Scope::All, Time::FIRST);
+        ipvs.observe_each(|key, service| drop(observed.services.insert(key, service))).await.unwrap();
+        let plan = plan(state, observed, &Scope::All, Time::FIRST);
         let steps = of_ipvs(plan);
         assert_eq!(steps.len(), repairs);
         let verdicts = ipvs.apply(&steps).await;
