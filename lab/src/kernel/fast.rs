@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! User Mode Linux, of the Debian package `user-mode-linux`.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::{self, Command},
+};
+
+use rustix::thread::{CpuSet, sched_getaffinity};
 
 use super::{Error, folder::Folder, job::Parts};
 
@@ -9,11 +15,18 @@ use super::{Error, folder::Folder, job::Parts};
 pub(super) const PARTS: Parts =
     Parts { modules: "/usr/lib/uml/modules", mount_out: "mount -t hostfs -o \"$folder\" out /run/out" };
 
+/// Tells kernels apart that run side by side, by small numbers; the test runner sets it.
+const SLOT: &str = "SLB_LAB_SLOT";
+
 /// Starts the kernel with the folder's `init` as its first process.
 pub(super) fn command(folder: &Folder) -> Result<Command, Error> {
     // The kernel ends when the test binary is killed.
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "TERM", "linux.uml"]);
+    command.args(["--pdeathsig", "TERM"]);
+    if let Some(processor) = processor() {
+        command.args(["taskset", "--cpu-list", &processor.to_string()]);
+    }
+    command.arg("linux.uml");
     command.args(["mem=1G", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet"]);
     command.args(["con=null", "con0=fd:0,fd:1", "con1=null"]);
     command.arg(format!("init={}", folder.path("init").display()));
@@ -22,6 +35,15 @@ pub(super) fn command(folder: &Folder) -> Result<Command, Error> {
         command.env("LD_PRELOAD", shim);
     }
     Ok(command)
+}
+
+/// The processor that is to have the kernel and all its processes: one of them runs at a time, and where they are on several, each system call
+/// takes five times as long, or not, by chance.
+fn processor() -> Option<usize> {
+    let allowed = sched_getaffinity(None).ok()?;
+    let allowed: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|processor| allowed.is_set(*processor)).collect();
+    let slot = env::var(SLOT).ok().and_then(|slot| slot.parse::<usize>().ok());
+    allowed.get(slot.unwrap_or_else(|| process::id() as usize) % allowed.len().max(1)).copied()
 }
 
 /// The 6.1 kernel reserves less room for a process's extended registers than processors with AMX need, and ptrace then
