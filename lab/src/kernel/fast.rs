@@ -27,7 +27,7 @@ pub(super) fn command(folder: &Folder) -> Result<Command, Error> {
         command.args(["taskset", "--cpu-list", &processor.to_string()]);
     }
     command.arg("linux.uml");
-    command.args(["mem=1G", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet"]);
+    command.args(["mem=2G", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet"]);
     command.args(["con=null", "con0=fd:0,fd:1", "con1=null"]);
     command.arg(format!("init={}", folder.path("init").display()));
     command.arg(format!("uml_dir={}", folder.root().display()));
