@@ -24,7 +24,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("slb-health", &["slb-core"]),
     ("slb-api", &["slb-core"]),
     ("slb-host", &["slb-core", "netlink-batch"]),
-    ("slb-dataplane", &["slb-core", "ipvs-netlink"]),
+    ("slb-dataplane", &["slb-core", "slb-ffi", "ipvs-netlink"]),
     ("slb-lab", &[]),
     ("slb-pages", &[]),
     (

@@ -32,7 +32,7 @@ impl Told<'_> {
     /// What has been measured, by the names of their files.
     fn pictures(&self) -> impl Iterator<Item = (&'static str, Chart<'static>)> {
         let ways = ["ipvsadm -R", "keepalived", "slb, ready", "slb", "programmed", "packed"];
-        let looks = ["ipvsadm -Sn", "drifted", "unchanged", "dump", "glance", "list"];
+        let looks = ["ipvsadm -Sn", "drifted", "unchanged", "dump", "glance"];
         let charts = [
             ("scale-cold-start.svg", "from an empty kernel until all is programmed", "seconds", "coldStart", &ways[..]),
             ("scale-look.svg", "a look at all that is programmed", "seconds", "reconcile", &looks),
@@ -55,7 +55,6 @@ impl Told<'_> {
         let ratio = |one: Option<f64>, other: Option<f64>| Some(one? / other?);
         let cold = |what, at| self.of("coldStart", what, at);
         let look = |what| self.of("reconcile", what, 10_000);
-        let both = look("dump").zip(look("list")).map(|(dump, list)| dump + list);
         let change = |what| ratio(self.of("change", what, 10_000), self.of("change", what, 1));
         let bulk = |what| self.of("bulk", what, 10_000).map(|memory| memory * 1024.0 / 1e6);
         let memory = |at| self.of("reading", "memory", at);
@@ -77,7 +76,6 @@ impl Told<'_> {
             ("nothing has changed at 110,000 objects: glance / dump", "≤ 1.5", ratio(look("glance"), look("dump"))),
             ("the same: `ipvsadm -Sn` / glance", "≥ 10", ratio(look("ipvsadm -Sn"), look("glance"))),
             ("a look at all of it, which is rare: look / dump", "≤ 1.5", ratio(look("unchanged"), look("dump"))),
-            ("the same beside what it reads: look / dump and list", "≤ 1.1", ratio(look("unchanged"), both)),
             ("the same: `ipvsadm -Sn` / look", "", ratio(look("ipvsadm -Sn"), look("unchanged"))),
             ("its limit: `ipvsadm -Sn` / dump", "", ratio(look("ipvsadm -Sn"), look("dump"))),
             ("a backend's weight: 110,000 objects / 11", "≤ 1.2", change("weight")),

@@ -2,8 +2,6 @@
 //! What the kernel allows: requests packed and sent, its dumps taken in and not looked at, an address bound and taken off, VIPs told of, memory.
 
 use std::{
-    fs::File,
-    io,
     net::Ipv4Addr,
     time::{Duration, Instant},
 };
@@ -63,14 +61,6 @@ pub fn send(fleet: Fleet) -> Duration {
             assert!(client.batch(&pack).await.unwrap().iter().all(Result::is_ok));
         }
     })
-}
-
-/// Reads the kernel's list of services and destinations.
-pub fn list() -> Duration {
-    let mut file = File::open("/proc/thread-self/net/ip_vs").unwrap();
-    let start = Instant::now();
-    io::copy(&mut file, &mut io::sink()).unwrap();
-    start.elapsed()
 }
 
 /// Asks for all services and for the destinations of each, and takes in what comes. Also says how many bytes.

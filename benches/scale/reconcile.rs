@@ -4,8 +4,7 @@
 //! | | what it does |
 //! | --- | --- |
 //! | dump | asks for every service and its destinations, and takes in what the kernel says: the limit |
-//! | list | reads the kernel's short list of them, and no more: the limit of a glance |
-//! | unchanged | reads the list, and then all as the dump does; understood and compared with the state, which leaves nothing to do |
+//! | unchanged | reads the same, understood and compared with the state, which leaves nothing to do |
 //! | drifted | the same where a hundredth of the destinations is missing, and adds them |
 //! | glance | reads the kernel's short list after such a look, which shows that nothing has changed |
 //! | `ipvsadm -Sn` | prints the services |
@@ -44,13 +43,12 @@ pub fn measure() {
 fn measure_at(fleet: Fleet) {
     let host = Host::new();
     let tell = |what, times: &[f64]| tell_at(ROOM, what, fleet.0, "s", times);
-    let [mut dump, mut list, mut unchanged, mut drifted, mut glance, mut ipvsadm] = [const { Vec::new() }; 6];
+    let [mut dump, mut unchanged, mut drifted, mut glance, mut ipvsadm] = [const { Vec::new() }; 5];
     host.node.inside(|| {
         limit::send(fleet);
         let mut controller = Looker::new(fleet.load_balancers().map(Into::into).collect());
         for _ in 0..ROUNDS {
             dump.push(limit::dump(fleet).0.as_secs_f64());
-            list.push(limit::list().as_secs_f64());
             unchanged.push(on_a_runtime(controller.time(0)));
             glance.push(on_a_runtime(time_glance(fleet)));
             on_a_runtime(lose_some(fleet));
@@ -61,7 +59,6 @@ fn measure_at(fleet: Fleet) {
         }
     });
     tell("dump", &dump);
-    tell("list", &list);
     tell("unchanged", &unchanged);
     tell("drifted", &drifted);
     tell("glance", &glance);

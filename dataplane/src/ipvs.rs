@@ -6,14 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipvs::{Client, Error, ObservedService, Refusal, Timeouts};
 use slb_core::{
     errors::Shared,
-    model::{ServiceKey, ServiceSettings, Target, VirtualService},
+    model::{Family, ServiceKey, ServiceSettings, Target, VirtualService},
     observed::{Backends, Listed, ServiceView, Services},
     ports::{Cause, Dataplane, Lacking, Unserved, Verdict},
     statistics::Connections,
     step::DataplaneStep,
 };
 
+use tokio::task::yield_now;
+
 use crate::{
+    entries::{Entries, TURN},
     meter,
     outline::{Looks, MANY, Outline},
     translate::{self, Reading},
@@ -31,6 +34,8 @@ pub struct Ipvs {
     pub(crate) timeouts: Timeouts,
     /// What services looked like when they were last read, if nothing was asked for of them since.
     seen: Looks,
+    /// Whether some of them may be of IPv6, which have no entries.
+    has_ipv6: bool,
 }
 
 impl Ipvs {
@@ -39,7 +44,12 @@ impl Ipvs {
     /// # Errors
     /// The kernel has no IPVS, or refuses to talk about it.
     pub async fn open() -> Result<Self, Error> {
-        Ok(Self { client: Client::open().await?, timeouts: Timeouts::default(), seen: Looks::default() })
+        Ok(Self {
+            client: Client::open().await?,
+            timeouts: Timeouts::default(),
+            seen: Looks::default(),
+            has_ipv6: false,
+        })
     }
 
     /// The same that keeps the time-outs of connections at that; 0 leaves one as it is.
@@ -56,30 +66,58 @@ impl Dataplane for Ipvs {
         Ok(services)
     }
 
-    /// The services first and then the backends of each, since the kernel gives out one list at a time.
+    /// The services first and then the backends of each, since the kernel gives out one list at a time: the quick way, where there is one.
     async fn observe_each(&mut self, mut each: impl FnMut(ServiceKey, ServiceView) + Send) -> Result<(), Cause> {
         let about = std::mem::take(&mut self.seen).len();
-        // What changes from here on will look different; without such a list everything is asked for each time.
-        let looks = Outline::read(about).await.unwrap_or_default().looks();
+        // What changes from here on will look different; without either everything is asked for each time.
+        let entries = if self.has_ipv6 { None } else { Entries::read().ok() };
+        let mut looks = match entries {
+            Some(_) => Looks::default(),
+            None => Outline::read(about).await.unwrap_or_default().looks(),
+        };
         let mut services = self.services().await;
         if is_stale(&services) {
             self.client = Client::open().await?;
             services = self.services().await;
         }
-        for (key, settings) in services? {
+        let mut services = services?;
+        self.has_ipv6 = services.keys().any(is_ipv6);
+        if let Some(mut entries) = entries {
+            let mut seen = Vec::with_capacity(entries.len());
+            while let Some(entry) = entries.next()? {
+                let Some((key, settings)) = entry.key.and_then(|key| services.remove_entry(&key)) else { continue };
+                seen.push(entry.look);
+                let backends = entry.backends();
+                let backends = match backends {
+                    Some(backends) => backends.into(),
+                    None => self.backends(key).await?,
+                };
+                each(key, ServiceView { settings, backends });
+                if seen.len() % TURN == 0 {
+                    yield_now().await;
+                }
+            }
+            looks = seen.into();
+        }
+        for (key, settings) in services {
             each(key, ServiceView { settings, backends: self.backends(key).await? });
         }
         self.seen = looks;
         Ok(())
     }
 
-    /// By the kernel's short list. Where that shows too much to ask for one by one, everything is asked for.
+    /// By what services look like. Where that shows too much to ask for one by one, everything is asked for.
     async fn observe_changes(
         &mut self,
         mut each: impl FnMut(ServiceKey, Option<ServiceView>) + Send,
     ) -> Result<(), Cause> {
         let seen = std::mem::take(&mut self.seen);
-        let Ok(outline) = Outline::read(seen.len()).await else {
+        let entries = if self.has_ipv6 { None } else { Entries::read().ok() };
+        let outline = match entries {
+            Some(entries) => Outline::of(entries).await,
+            None => Outline::read(seen.len()).await,
+        };
+        let Ok(outline) = outline else {
             return self.observe_each(|key, service| each(key, Some(service))).await;
         };
         let compared = || outline.compared(&seen);
@@ -150,12 +188,22 @@ impl Dataplane for Ipvs {
     }
 
     async fn apply(&mut self, steps: &[DataplaneStep]) -> Vec<Verdict> {
-        steps.iter().for_each(|step| self.seen.forget(step.service().key()));
+        for key in steps.iter().map(|step| step.service().key()) {
+            self.seen.forget(key);
+            self.has_ipv6 |= is_ipv6(&key);
+        }
         let mut verdicts = Vec::with_capacity(steps.len());
         for pack in steps.chunks(PACK) {
             self.apply_pack(pack, &mut verdicts).await;
         }
         verdicts
+    }
+}
+
+fn is_ipv6(key: &ServiceKey) -> bool {
+    match key {
+        ServiceKey::Endpoint(endpoint) => endpoint.vip.family() == Family::Ipv6,
+        ServiceKey::Mark(family, _) => *family == Family::Ipv6,
     }
 }
 

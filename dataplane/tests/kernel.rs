@@ -112,11 +112,11 @@ async fn glance(ipvs: &mut Ipvs) -> BTreeMap<ServiceKey, Option<ServiceView>> {
     found
 }
 
-/// The first one reads everything, and so does one that finds too much. Limits are not to be seen.
+/// The first one reads everything, and so does one that finds too much.
 fn a_glance_sees_which_services_have_changed() {
     let node = Node::new("lb");
     on(&node, async |ipvs| {
-        let many: Vec<_> = (1..=8)
+        let many: Vec<_> = (1..=12)
             .flat_map(|at| {
                 [AddService(service(at), RR), AddBackend(service(at), target(1), settings(Forwarding::Masquerade, 1))]
             })
@@ -124,17 +124,17 @@ fn a_glance_sees_which_services_have_changed() {
         applied(ipvs, &many).await;
         let whole = ipvs.observe().await.unwrap();
         let key = |number| ServiceKey::from(endpoint(number));
-        assert_eq!(glance(ipvs).await, (1..=8).map(|number| (key(number), None)).collect());
+        assert_eq!(glance(ipvs).await, (1..=12).map(|number| (key(number), None)).collect());
         node.sh(&format!("ipvsadm -e -t {VIP}:1 -r {} -m -w 5", target(1)));
         node.sh(&format!("ipvsadm -e -t {VIP}:2 -r {} -m -w 1 -x 9", target(1)));
-        node.sh(&format!("ipvsadm -D -t {VIP}:8"));
-        node.sh(&format!("ipvsadm -A -t {VIP}:9 -s rr"));
+        node.sh(&format!("ipvsadm -D -t {VIP}:12"));
+        node.sh(&format!("ipvsadm -A -t {VIP}:13 -s rr"));
         let seen = glance(ipvs).await;
         let now = ipvs.observe().await.unwrap();
-        let changed = |number: &i64| [1, 9].contains(number);
+        let changed = |number: &i64| [1, 2, 13].contains(number);
         let expected =
-            [1, 2, 3, 4, 5, 6, 7, 9].map(|number| (key(number), changed(&number).then(|| now[&key(number)].clone())));
-        assert_eq!(seen, BTreeMap::from(expected));
+            (1..=11).chain([13]).map(|number| (key(number), changed(&number).then(|| now[&key(number)].clone())));
+        assert_eq!(seen, expected.collect());
         assert_ne!(now[&key(2)], whole[&key(2)], "limits");
         // What slb asks for itself is read again, also where it looks the same.
         applied(ipvs, &[SetBackend(service(2), target(1), settings(Forwarding::Masquerade, 1))]).await;
@@ -144,6 +144,56 @@ fn a_glance_sees_which_services_have_changed() {
         assert_eq!(glance(ipvs).await, BTreeMap::new());
         applied(ipvs, &many).await;
         assert!(glance(ipvs).await.values().all(Option::is_some));
+    });
+}
+
+/// Whoever knows of one looks another way, with which limits are not to be seen.
+fn a_glance_sees_services_of_ipv6() {
+    let node = Node::new("lb");
+    on(&node, async |ipvs| {
+        let at_ipv6 = Endpoint::tcp("fd00::85".parse().unwrap(), port(80));
+        let ipv6 = ServiceKey::from(at_ipv6);
+        let ipv4: Vec<_> = (1..=8).map(|number| AddService(service(number), RR)).collect();
+        let add = format!("ipvsadm -A -t [fd00::85]:80 -s rr; ipvsadm -a -t {VIP}:1 -r {} -m", target(1));
+        applied(ipvs, &ipv4).await;
+        node.sh(&add);
+        assert!(ipvs.observe().await.unwrap().contains_key(&ipv6));
+        // What was seen was seen the other way.
+        assert!(glance(ipvs).await.values().all(Option::is_some));
+        assert!(glance(ipvs).await.values().all(Option::is_none));
+        node.sh("ipvsadm -a -t [fd00::85]:80 -r [fd00::1]:80 -m");
+        node.sh(&format!("ipvsadm -e -t {VIP}:1 -r {} -m -w 1 -x 9", target(1)));
+        let seen = glance(ipvs).await;
+        let backends = |key: &ServiceKey| seen[key].as_ref().map(|service| service.backends.listed().len());
+        assert_eq!((backends(&ipv6), backends(&endpoint(1).into())), (Some(1), None));
+        // Without it the first way is taken again.
+        node.sh("ipvsadm -D -t [fd00::85]:80");
+        assert_eq!(ipvs.observe().await.unwrap().len(), 8);
+        assert!(glance(ipvs).await.values().all(Option::is_some));
+        node.sh(&format!("ipvsadm -e -t {VIP}:1 -r {} -m -w 1 -x 8", target(1)));
+        assert!(glance(ipvs).await[&endpoint(1).into()].is_some());
+        // One that slb makes counts at once.
+        applied(ipvs, &[AddService(at_ipv6.into(), RR)]).await;
+        assert!(glance(ipvs).await.contains_key(&ipv6));
+    });
+}
+
+/// More destinations than were counted, one of IPv6 behind a service of IPv4, and what packets of tunnels are wrapped in, which is not told the quick way.
+fn what_is_not_told_the_quick_way_is_asked_for() {
+    let node = Node::new("lb");
+    on(&node, async |ipvs| {
+        let other = Target { ip: "fd00::1".parse().unwrap(), port: Some(port(80)) };
+        let tunnel = settings(Forwarding::Tunnel(Encapsulation::Ipip), 1);
+        let of_one = [AddService(service(80), RR), AddBackend(service(80), target(1), BackendSettings::default())];
+        applied(ipvs, &of_one).await;
+        applied(ipvs, &[AddBackend(service(80), other, tunnel)]).await;
+        let seen = ipvs.observe().await.unwrap();
+        let backends = [(other, Some(tunnel)), (target(1), Some(BackendSettings::default()))];
+        assert_eq!(seen[&endpoint(80).into()].backends, backends.into());
+        assert!(glance(ipvs).await.values().all(Option::is_none));
+        applied(ipvs, &[RemoveBackend(service(80), target(1))]).await;
+        let seen = glance(ipvs).await;
+        assert_eq!(seen[&endpoint(80).into()].as_ref().unwrap().backends, [(other, Some(tunnel))].into());
     });
 }
 
@@ -302,6 +352,8 @@ slb_lab::main! {
     fast: [
         what_was_asked_for_is_observed,
         a_glance_sees_which_services_have_changed,
+        a_glance_sees_services_of_ipv6,
+        what_is_not_told_the_quick_way_is_asked_for,
         what_is_there_in_another_shape_is_seen_and_put_right,
         schedulers_are_set_and_observed,
             settings_of_services_are_set_and_observed,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What has no safe interface: packet sockets, what an adapter is asked for, two options of TCP sockets, and where the program takes its
+//! What has no safe interface: packet sockets, what an adapter and IPVS are asked for, two options of TCP sockets, and where the program takes its
 //! memory from.
 //!
 //! This is the one place of the project with `unsafe`, so that there is one place to audit. Each function is a few lines, and what is
@@ -12,6 +12,7 @@
 )]
 
 pub mod adapter;
+pub mod ipvs;
 pub mod memory;
 pub mod packet;
 pub mod tcp;

@@ -7,6 +7,7 @@ use std::{io, net::UdpSocket};
 
 use slb_ffi::{
     adapter,
+    ipvs::{Question, ask},
     packet::{self, Watched},
     tcp,
 };
@@ -49,4 +50,18 @@ fn names_that_are_too_long_are_of_no_adapter() {
 fn keys_that_are_too_long_are_refused() {
     let refused = tcp::sign(&udp(), "127.0.0.1".parse().unwrap(), &[7; 81]).unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+}
+
+/// The kernel of this machine may have IPVS or not.
+#[test]
+fn questions_of_another_size_are_not_answered() {
+    for question in [Question::Info, Question::Services, Question::Destinations] {
+        for length in [0, 1, 3, 7, 23] {
+            let mut room = vec![7; length];
+            assert!(ask(&udp(), question, &mut room).is_err(), "{question:?}, {length}");
+            assert!(room.iter().all(|byte| *byte == 7), "{question:?}, {length}");
+        }
+    }
+    let unix = Socket::new(Domain::UNIX, Type::DGRAM, None).unwrap();
+    assert!(ask(&unix, Question::Info, &mut [0; 12]).is_err());
 }
