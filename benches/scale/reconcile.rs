@@ -6,7 +6,7 @@
 //! | dump | asks for every service and its destinations, and takes in what the kernel says: the limit |
 //! | unchanged | reads the same, understood and compared with the state, which leaves nothing to do |
 //! | drifted | the same where a hundredth of the destinations is missing, and adds them |
-//! | glance | reads the kernel's short list after such a look, which shows that nothing has changed |
+//! | glance | looks at them all after such a look, which shows that nothing has changed |
 //! | `ipvsadm -Sn` | prints the services |
 
 use std::{sync::Arc, time::Instant};
