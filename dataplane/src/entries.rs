@@ -16,6 +16,7 @@ use ipvs::{Destination, DestinationId, Family, Forward, Protocol, ServiceId};
 use slb_core::{model::ServiceKey, observed::Listed};
 use slb_ffi::ipvs::{Question, ask};
 use socket2::{Domain, Socket, Type};
+use tokio::task::yield_now;
 
 use crate::translate;
 
@@ -31,13 +32,12 @@ const SERVICE_DESTINATIONS: usize = 44;
 /// `struct ip_vs_get_dests` without its table, and `struct ip_vs_dest_entry`.
 const DESTINATIONS_HEAD: usize = 24;
 const DESTINATION: usize = 96;
-/// What tells a service from others, in an entry and in the question for its destinations, and where that says how many there is room for.
+/// What tells a service from others, in an entry and in the question for its destinations.
 const ID: usize = 16;
-const DESTINATIONS_ROOM: usize = 16;
 /// Of a destination's: all up to its connections.
 const DESTINATION_ASKED: usize = 24;
-/// Services that are read before others get their turn.
-pub const TURN: usize = 128;
+/// Services and destinations that are read before others get their turn.
+const TURN: usize = 1_024;
 /// Room for services and destinations that have come since they were counted.
 const MORE_SERVICES: usize = 64;
 const MORE_DESTINATIONS: usize = 4;
@@ -53,8 +53,9 @@ const BYPASS: u32 = 4;
 pub struct Entries {
     socket: Socket,
     services: Vec<u8>,
-    /// How many have been read.
+    /// How many have been read, and how much since others had their turn.
     read: usize,
+    turn: usize,
     room: Vec<u8>,
 }
 
@@ -63,10 +64,9 @@ pub struct Entries {
 pub struct Entry<'a> {
     /// What tells it from others, if slb could have made it.
     pub key: Option<ServiceKey>,
-    /// A number that differs where anything of it does that was asked for.
-    pub look: u64,
-    /// How many destinations it had when the services were read.
-    counted: usize,
+    /// A number that differs where anything of it does that was asked for, but for what packets of tunnels are wrapped in. `None`: not all of its
+    /// destinations are here, since some are not of IPv4, or have come or gone since services were read.
+    pub look: Option<u64>,
     destinations: &'a [u8],
 }
 
@@ -81,7 +81,6 @@ impl Entries {
         ask(&socket, Question::Info, &mut info)?;
         let room = size(number(&info, INFO_SERVICES)) + MORE_SERVICES;
         let mut services = vec![0; SERVICES_HEAD + room * SERVICE];
-        write(&mut services, 0, room);
         ask(&socket, Question::Services, &mut services)?;
         services.drain(..SERVICES_HEAD);
         let is_there = |service: &[u8]| service.iter().any(|byte| *byte != 0);
@@ -90,7 +89,7 @@ impl Entries {
             return Err(io::Error::other("services come quicker than they are counted"));
         }
         services.truncate(found * SERVICE);
-        Ok(Self { socket, services, read: 0, room: Vec::new() })
+        Ok(Self { socket, services, read: 0, turn: 0, room: Vec::new() })
     }
 
     /// How many services there are.
@@ -102,17 +101,20 @@ impl Entries {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn next(&mut self) -> io::Result<Option<Entry<'_>>> {
+    pub async fn next(&mut self) -> io::Result<Option<Entry<'_>>> {
         loop {
+            if self.turn > TURN {
+                self.turn = 0;
+                yield_now().await;
+            }
             let from = self.read * SERVICE;
             let Some(service) = self.services.get(from..from + SERVICE_ASKED) else { return Ok(None) };
             self.read += 1;
             let counted = size(number(service, SERVICE_DESTINATIONS));
-            let many = counted + MORE_DESTINATIONS;
+            self.turn += 1 + counted;
             self.room.clear();
             self.room.extend_from_slice(&service[..ID]);
-            self.room.resize(DESTINATIONS_HEAD + many * DESTINATION, 0);
-            write(&mut self.room, DESTINATIONS_ROOM, many);
+            self.room.resize(DESTINATIONS_HEAD + (counted + MORE_DESTINATIONS) * DESTINATION, 0);
             match ask(&self.socket, Question::Destinations, &mut self.room) {
                 Ok(()) => return Ok(Some(Entry::of(service, counted, &self.room[DESTINATIONS_HEAD..]))),
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
@@ -130,18 +132,15 @@ impl<'a> Entry<'a> {
         let mut look = DefaultHasher::new();
         look.write(&service[..SERVICE_ASKED]);
         destinations.chunks_exact(DESTINATION).for_each(|each| look.write(&each[..DESTINATION_ASKED]));
-        Self { key: id(service).and_then(|id| translate::key(&id)), look: look.finish(), counted, destinations }
+        let look = (found == counted).then(|| look.finish());
+        Self { key: id(service).and_then(|id| translate::key(&id)), look, destinations }
     }
 
-    /// Its backends as the plan compares them. `None`: they cannot be told by this, since some are not of IPv4 or are tunnels, or have come or gone
-    /// meanwhile.
+    /// Its backends as the plan compares them. `None`: they cannot be told by this, since not all are here, or some are tunnels.
     pub fn backends(&self) -> Option<Listed> {
-        let destinations = self.destinations.chunks_exact(DESTINATION);
-        if destinations.len() != self.counted {
-            return None;
-        }
+        self.look?;
         let mut backends = Listed::new();
-        for each in destinations {
+        for each in self.destinations.chunks_exact(DESTINATION) {
             backends.extend(translate::backend(&destination(each)?));
         }
         Some(backends)
@@ -196,10 +195,4 @@ fn number(bytes: &[u8], at: usize) -> u32 {
 
 fn size(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-/// Counts of the kernel's are 32 bits long; more fits no memory.
-fn write(bytes: &mut [u8], at: usize, count: usize) {
-    let count = u32::try_from(count).unwrap_or(u32::MAX);
-    bytes[at..at + 4].copy_from_slice(&count.to_ne_bytes());
 }

@@ -13,10 +13,8 @@ use slb_core::{
     step::DataplaneStep,
 };
 
-use tokio::task::yield_now;
-
 use crate::{
-    entries::{Entries, TURN},
+    entries::Entries,
     meter,
     outline::{Looks, MANY, Outline},
     translate::{self, Reading},
@@ -34,8 +32,8 @@ pub struct Ipvs {
     pub(crate) timeouts: Timeouts,
     /// What services looked like when they were last read, if nothing was asked for of them since.
     seen: Looks,
-    /// Whether some of them may be of IPv6, which have no entries.
-    has_ipv6: bool,
+    /// Whether some of them are of IPv6, which have no entries, as far as is known; `None` before the first look.
+    has_ipv6: Option<bool>,
 }
 
 impl Ipvs {
@@ -48,7 +46,7 @@ impl Ipvs {
             client: Client::open().await?,
             timeouts: Timeouts::default(),
             seen: Looks::default(),
-            has_ipv6: false,
+            has_ipv6: None,
         })
     }
 
@@ -70,7 +68,7 @@ impl Dataplane for Ipvs {
     async fn observe_each(&mut self, mut each: impl FnMut(ServiceKey, ServiceView) + Send) -> Result<(), Cause> {
         let about = std::mem::take(&mut self.seen).len();
         // What changes from here on will look different; without either everything is asked for each time.
-        let entries = if self.has_ipv6 { None } else { Entries::read().ok() };
+        let entries = if self.has_ipv6 == Some(true) { None } else { Entries::read().ok() };
         let mut looks = match entries {
             Some(_) => Looks::default(),
             None => Outline::read(about).await.unwrap_or_default().looks(),
@@ -81,21 +79,19 @@ impl Dataplane for Ipvs {
             services = self.services().await;
         }
         let mut services = services?;
-        self.has_ipv6 = services.keys().any(is_ipv6);
+        self.has_ipv6 = Some(services.keys().any(is_ipv6));
         if let Some(mut entries) = entries {
             let mut seen = Vec::with_capacity(entries.len());
-            while let Some(entry) = entries.next()? {
+            // If there is an error, the rest is read as others are.
+            while let Ok(Some(entry)) = entries.next().await {
                 let Some((key, settings)) = entry.key.and_then(|key| services.remove_entry(&key)) else { continue };
-                seen.push(entry.look);
+                seen.extend(entry.look);
                 let backends = entry.backends();
                 let backends = match backends {
                     Some(backends) => backends.into(),
                     None => self.backends(key).await?,
                 };
                 each(key, ServiceView { settings, backends });
-                if seen.len() % TURN == 0 {
-                    yield_now().await;
-                }
             }
             looks = seen.into();
         }
@@ -111,8 +107,11 @@ impl Dataplane for Ipvs {
         &mut self,
         mut each: impl FnMut(ServiceKey, Option<ServiceView>) + Send,
     ) -> Result<(), Cause> {
+        let Some(has_ipv6) = self.has_ipv6 else {
+            return self.observe_each(|key, service| each(key, Some(service))).await;
+        };
         let seen = std::mem::take(&mut self.seen);
-        let entries = if self.has_ipv6 { None } else { Entries::read().ok() };
+        let entries = if has_ipv6 { None } else { Entries::read().ok() };
         let outline = match entries {
             Some(entries) => Outline::of(entries).await,
             None => Outline::read(seen.len()).await,
@@ -190,7 +189,7 @@ impl Dataplane for Ipvs {
     async fn apply(&mut self, steps: &[DataplaneStep]) -> Vec<Verdict> {
         for key in steps.iter().map(|step| step.service().key()) {
             self.seen.forget(key);
-            self.has_ipv6 |= is_ipv6(&key);
+            self.has_ipv6 = self.has_ipv6.map(|has_ipv6| has_ipv6 || is_ipv6(&key));
         }
         let mut verdicts = Vec::with_capacity(steps.len());
         for pack in steps.chunks(PACK) {

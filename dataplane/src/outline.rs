@@ -2,7 +2,7 @@
 //! What services look like, in less time than it takes to ask for each: by their [entries](crate::entries), or, where there are some of IPv6, by the
 //! kernel's short list, `/proc/net/ip_vs`. Nothing is taken from either but whether a service looks as it did before.
 //!
-//! Entries have all that can be asked for but encapsulation, and the name of a persistence engine. The list has addresses, ports, schedulers,
+//! Entries have all that can be asked for but encapsulation, and the name of a persistence engine; what has destinations of IPv6 never looks as before. The list has addresses, ports, schedulers,
 //! persistence, forwarding and weights, and counters, which are left out here; what changes of limits or options of schedulers alone is not to be
 //! seen in it (`ip_vs_info_seq_show` in net/netfilter/ipvs/ip_vs_ctl.c). The kernel begins anew for each page of it, so that twice as many services
 //! take four times as long.
@@ -21,20 +21,20 @@ use std::{
 use slb_core::model::{Endpoint, Family, Mark, Port, Protocol, ServiceKey, Vip};
 use tokio::task::yield_now;
 
-use crate::entries::{self, Entries};
+use crate::entries::Entries;
 
 /// Of the network namespace of the calling thread.
 const PATH: &str = "/proc/thread-self/net/ip_vs";
 /// Lines that are read before others get their turn.
 const TURN: usize = 1_024;
-/// Up to one service of so many is asked for by itself, which takes twice as long as among all.
+/// Up to one service of so many is asked for by itself, which takes longer than among all.
 pub const MANY: usize = 4;
 /// Active and inactive connections, at the end of a destination's line.
 const COUNTERS: usize = 2;
 
-/// What all services that slb could have made look like, as numbers that differ where the look does. In order.
+/// What all services that slb could have made look like, as numbers that differ where the look does; `None` where that cannot be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outline(Vec<(ServiceKey, u64)>);
+pub struct Outline(Vec<(ServiceKey, Option<u64>)>);
 
 /// What was seen of an outline.
 #[derive(Clone, Debug, Default)]
@@ -79,11 +79,8 @@ impl Outline {
     /// They cannot be read.
     pub async fn of(mut entries: Entries) -> io::Result<Self> {
         let mut found = Vec::with_capacity(entries.len());
-        while let Some(entry) = entries.next()? {
+        while let Some(entry) = entries.next().await? {
             found.extend(entry.key.map(|key| (key, entry.look)));
-            if found.len() % entries::TURN == 0 {
-                yield_now().await;
-            }
         }
         Ok(Self(found))
     }
@@ -110,7 +107,7 @@ impl Outline {
 
     /// Which services there are, and whether each looks as it was seen.
     pub fn compared<'a>(&'a self, seen: &'a Looks) -> impl Iterator<Item = (ServiceKey, bool)> + 'a {
-        self.0.iter().map(|(key, look)| (*key, seen.has(*key, *look)))
+        self.0.iter().map(|(key, look)| (*key, look.is_some_and(|look| seen.has(*key, look))))
     }
 
     /// How many services there are.
@@ -120,7 +117,7 @@ impl Outline {
 
     /// What there is to keep of it.
     pub fn looks(&self) -> Looks {
-        self.0.iter().map(|(_, look)| *look).collect::<Vec<_>>().into()
+        self.0.iter().filter_map(|(_, look)| *look).collect::<Vec<_>>().into()
     }
 }
 
@@ -162,7 +159,7 @@ impl Reader {
             }
             is_same
         });
-        Outline(self.found)
+        Outline(self.found.into_iter().map(|(key, look)| (key, Some(look))).collect())
     }
 }
 

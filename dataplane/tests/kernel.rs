@@ -190,8 +190,11 @@ fn what_is_not_told_the_quick_way_is_asked_for() {
         let seen = ipvs.observe().await.unwrap();
         let backends = [(other, Some(tunnel)), (target(1), Some(BackendSettings::default()))];
         assert_eq!(seen[&endpoint(80).into()].backends, backends.into());
-        assert!(glance(ipvs).await.values().all(Option::is_none));
-        applied(ipvs, &[RemoveBackend(service(80), target(1))]).await;
+        node.sh("ipvsadm -e -t 192.168.0.85:80 -r [fd00::1]:80 -i -w 7");
+        let seen = glance(ipvs).await;
+        let backends = seen[&endpoint(80).into()].as_ref().unwrap().backends.listed().into_owned();
+        assert_eq!(backends[&other].map(|settings| settings.weight), Some(Weight::from(7)));
+        applied(ipvs, &[SetBackend(service(80), other, tunnel), RemoveBackend(service(80), target(1))]).await;
         let seen = glance(ipvs).await;
         assert_eq!(seen[&endpoint(80).into()].as_ref().unwrap().backends, [(other, Some(tunnel))].into());
     });

@@ -62,6 +62,13 @@ fn questions_of_another_size_are_not_answered() {
             assert!(room.iter().all(|byte| *byte == 7), "{question:?}, {length}");
         }
     }
+    // Older kernels would take these for 2^29 and 2^27 entries if they were asked.
+    for (question, length, count) in [(Question::Services, 8, 0..4), (Question::Destinations, 24, 16..20)] {
+        let mut room = vec![0; length];
+        room[count.clone()].copy_from_slice(&(1_u32 << 29).to_ne_bytes());
+        let _ = ask(&udp(), question, &mut room);
+        assert_eq!(room[count], [0; 4], "{question:?}");
+    }
     let unix = Socket::new(Domain::UNIX, Type::DGRAM, None).unwrap();
     assert!(ask(&unix, Question::Info, &mut [0; 12]).is_err());
 }
