@@ -11,8 +11,8 @@
 //! | keepalived | from its start until the last backend is there; no addresses, no checks |
 //! | ipvsadm | reads the same services as text |
 //!
-//! The first two run in this process, with memory that it has already: the fast kernel takes about 0.15 ms for a page that is touched
-//! for the first time, a hundred times as long as others do, and that would be most of what is measured. slb has it all to pay.
+//! The first two run in this process, with memory that it has already: the fast kernel takes about 0.02 ms for a page that is touched
+//! for the first time, many times as long as others do, and that would be most of what is measured. slb has it all to pay.
 
 use std::{
     path::Path,
