@@ -81,17 +81,22 @@ fn folder() -> PathBuf {
 /// Tells of each sample that criterion has just taken, by iteration.
 fn tell_all() {
     // It is not there if none was asked for.
-    for folder in fs::read_dir(folder()).into_iter().flatten().map(|entry| entry.unwrap().path()) {
-        let read = |name: &str| -> Option<Value> {
-            serde_json::from_slice(&fs::read(folder.join("new").join(name)).ok()?).ok()
-        };
-        let Some((benchmark, sample)) = read("benchmark.json").zip(read("sample.json")) else { continue };
-        let (what, load_balancers) = benchmark["title"].as_str().unwrap().rsplit_once(", ").unwrap();
-        let of = |name: &str| sample[name].as_array().unwrap().iter().map(|each| each.as_f64().unwrap());
-        let seconds: Vec<f64> =
-            of("times").zip(of("iters")).map(|(time, iterations)| time / iterations / 1e9).collect();
-        tell_at(what, "", load_balancers.parse().unwrap(), "s", &seconds);
+    let folders = fs::read_dir(folder()).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let mut all: Vec<_> = folders.filter_map(|folder| measured(&folder)).collect();
+    all.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
+    for ((what, load_balancers), seconds) in all {
+        tell_at(&what, "time", load_balancers, "s", &seconds);
     }
+}
+
+/// What was measured, with so many load-balancers, and how long each iteration took in each sample.
+fn measured(folder: &Path) -> Option<((String, u32), Vec<f64>)> {
+    let read = |name: &str| serde_json::from_slice::<Value>(&fs::read(folder.join("new").join(name)).ok()?).ok();
+    let (benchmark, sample) = (read("benchmark.json")?, read("sample.json")?);
+    let (what, load_balancers) = benchmark["title"].as_str()?.rsplit_once(", ")?;
+    let of = |name: &str| sample[name].as_array().into_iter().flatten().filter_map(Value::as_f64);
+    let seconds = of("times").zip(of("iters")).map(|(time, iterations)| time / iterations / 1e9).collect();
+    Some(((what.to_owned(), load_balancers.parse().ok()?), seconds))
 }
 
 fn show(findings: Findings) {
