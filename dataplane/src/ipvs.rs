@@ -86,8 +86,7 @@ impl Dataplane for Ipvs {
             while let Ok(Some(entry)) = entries.next().await {
                 let Some((key, settings)) = entry.key.and_then(|key| services.remove_entry(&key)) else { continue };
                 seen.extend(entry.look);
-                let backends = entry.backends();
-                let backends = match backends {
+                let backends = match entry.backends() {
                     Some(backends) => backends.into(),
                     None => self.backends(key).await?,
                 };

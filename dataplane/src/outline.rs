@@ -39,7 +39,7 @@ pub struct Outline(Vec<(ServiceKey, Option<u64>)>);
 /// What was seen of an outline.
 #[derive(Clone, Debug, Default)]
 pub struct Looks {
-    /// In order. Whose each is needs no saying, since the line that it begins with tells.
+    /// In order. Whose each is needs no saying, since it is made of what tells one from another.
     all: Vec<u64>,
     forgotten: BTreeSet<ServiceKey>,
 }
