@@ -167,7 +167,7 @@ fn failures() {
         assert!(more <= error * NOISE, "more requests fail with slb than with keepalived");
     }
     for ((name, _), sum) in sites.into_iter().zip(sums) {
-        tell("all that fails: requests that failed, at 200/s, in all", name, "", &[sum]);
+        tell(&format!("all that fails: requests that failed, at {RATE}/s, in all"), name, "", &[sum]);
     }
     assert!(sums[0] <= sums[1], "more requests fail with slb than with keepalived");
     for (name, site) in sites {

@@ -164,7 +164,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     findings::main("health", &[REFERENCE], || {
-        if env::var_os("SLB_LAB_PLACE").is_none() && !words.iter().any(|word| word == "--list") {
+        if env::var_os("SLB_LAB_PLACE").is_none() && !findings::is_listing() {
             here();
         }
         harness::run(&[Test { place: Place::fast, name: "fast::side_by_side", body: side_by_side }])
